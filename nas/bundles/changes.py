@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nas.values.comparison import Estimate, ratio_of
-from nas.values.measurement import CLOCK, Interval, Measurement
+from nas.values.comparison import ratio_of
+from nas.values.measurement import CLOCK, Estimate, Measurement
 from nas.values.metric import METRICS, Metric
 
 CIRCUMSTANCES = ("processor", "system", "runtime", "governor", "threads", "batch", "executed_precision", CLOCK)
@@ -35,7 +35,7 @@ class Moved:
         """How many times the value is what it was, with its 95 % interval; None if either is 0."""
         if not self.then.median or not self.now.median:
             return None
-        return ratio_of(_estimate(self.now), _estimate(self.then))
+        return ratio_of(self.now.estimate, self.then.estimate)
 
     @property
     def text(self) -> str:
@@ -56,12 +56,12 @@ class Moved:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data, with the raw samples of now."""
-        ratio = self.ratio
+        ratio, then = self.ratio, self.then.summary()
         return {
-            "then": _short(self.then),
+            "then": {key: then[key] for key in ("median", "interval_95", "target")},
             "now": self.now.to_json(),
             "ratio": None if ratio is None else ratio.value,
-            "ratio_95": None if ratio is None else [ratio.interval.lower, ratio.interval.upper],
+            "ratio_95": None if ratio is None else ratio.interval.to_json(),
             "moved": self.is_sure,
         }
 
@@ -106,15 +106,6 @@ def is_same_place(then: Measurement, now: Measurement) -> bool:
     return all(then.conditions.get(key) == now.conditions.get(key) for key in ("processor", "runtime"))
 
 
-def _estimate(found: Measurement) -> Estimate:
-    return Estimate(found.median, found.interval)
-
-
 def _bounds(ratio: Estimate) -> str:
     low, high = (100 * (each - 1) for each in (ratio.interval.lower, ratio.interval.upper))
     return f"{low:+.2g} to {high:+.2g} %"
-
-
-def _short(found: Measurement) -> dict[str, Any]:
-    interval: Interval = found.interval
-    return {"median": found.median, "interval_95": [interval.lower, interval.upper], "target": found.target}

@@ -70,7 +70,7 @@ class ExportedForm:
                 before = self.source.get(name)
                 form = METRICS[name].format
                 was = f"; the winner's own has {form(before.median)} on {before.target}" if before else ""
-                lines.append(f"{METRICS[name].title}: {form(found.median)}{_bounds(found)}{was}.")
+                lines.append(f"{METRICS[name].title}: {found.text}{was}.")
         doubts = dict.fromkeys(flag for found in self.measurements.values() for flag in found.flags)
         return "\n".join([*lines, *(f"Doubt: {doubt}." for doubt in doubts)])
 
@@ -288,8 +288,3 @@ def _place(bundle: Bundle, form: Form, target: Target, opens_batch: bool, out: P
         f"a form is written to a new folder, or replaces an earlier one of the same winner, but {folder} holds "
         "something else. Choose another folder with --out."
     )
-
-
-def _bounds(found: Measurement) -> str:
-    form, interval = METRICS[found.metric].format, found.interval
-    return "" if interval.is_point else f" ({form(interval.lower)} to {form(interval.upper)})"

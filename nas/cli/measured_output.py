@@ -106,15 +106,13 @@ def _print_rows(rows: Sequence[Evaluation], console: Console) -> None:
 def _lines(row: Evaluation) -> Iterator[tuple[str, Text]]:
     from rich.text import Text
 
-    from nas.results.winner import measured_range
     from nas.values.metric import METRICS
 
     if row.failure is not None:
         yield "failed", Text(row.failure.reason, style="red")
     for name, measurement in row.measurements.items():
         metric = METRICS[name]
-        bounds = measured_range(metric, measurement)
-        yield metric.title.lower(), Text(f"{metric.format(measurement.median)}  (95 %: {bounds})")
+        yield metric.title.lower(), Text(f"{metric.format(measurement.median)}  (95 %: {measurement.range_text})")
     for flag in dict.fromkeys(flag for measurement in row.measurements.values() for flag in measurement.flags):
         yield "doubt", Text(flag, style="yellow")
 

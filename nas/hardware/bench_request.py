@@ -11,12 +11,11 @@ from typing import Any, final
 from nas.errors import RecipeError
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
-from nas.values.metric import METRICS, metric_named
+from nas.values.metric import MEASURED_METRICS, metric_named
 from nas.values.target import Target
 
 FIRST_ROUNDS = 5
 """Each model gets this many rounds before its interval is looked at, or ``max_rounds`` if that is less."""
-MEASURED_METRICS = tuple(name for name, metric in METRICS.items() if metric.source == "measured")
 
 
 @final

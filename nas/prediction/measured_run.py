@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nas.errors import JournalError, RecipeError, did_you_mean
-from nas.hardware.bench_request import MEASURED_METRICS
 from nas.prediction.layers.earlier_profiles import apart_from, earlier_profiles
 from nas.prediction.next_measurements import pool_of
 from nas.prediction.operator_fusion import as_executed
@@ -27,6 +26,7 @@ from nas.storage.journal_rows import Began, BenchUsed
 from nas.storage.measurement_store import MeasurementStore, space_identity
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement
+from nas.values.metric import MEASURED_METRICS
 from nas.values.other_target import Source
 from nas.values.profiled_network import LATENCY, profiled_among
 

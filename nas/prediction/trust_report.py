@@ -38,6 +38,11 @@ class Case:
         """Predicted value divided by measured value, minus 1."""
         return self.mean / self.measured - 1
 
+    @property
+    def is_within(self) -> bool:
+        """True if the measured value lies within the predicted bounds."""
+        return self.lower <= self.measured <= self.upper
+
 
 @final
 @dataclass(frozen=True, eq=False)

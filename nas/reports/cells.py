@@ -1,19 +1,15 @@
-"""The parts of tables: cells with small print and a sort key, and the columns of costs."""
+"""The parts of tables: cells with small print and a sort key, and columns, which say what is in the cells of a row."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
-from nas.reports.candidates import OUTSIDE
-from nas.reports.wording import Wording
-from nas.results.winner import measured_range, range_text
 from nas.space.architecture import Architecture
-from nas.values.evaluation import PredictedValue
-from nas.values.measurement import Measurement
-from nas.values.metric import METRICS, Metric
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -42,6 +38,28 @@ class Cell:
         return f"{self.sort:.12g}" if isinstance(self.sort, float | int) else self.sort
 
 
+NOTHING = Cell("–")
+
+
+@dataclass(frozen=True)
+class Column(Generic[R]):
+    """A column: its header, and the cell of each row.
+
+    Attributes:
+        header: the header.
+        cell: returns the cell of a row.
+        is_numeric: True for a column of numbers, which stand below each other.
+        small: the header of the small print, where that gets a column of its own, as in a terminal.
+        on_page_alone: True for a column that a terminal has no room for.
+    """
+
+    header: str
+    cell: Callable[[R], Cell]
+    is_numeric: bool = False
+    small: str = ""
+    on_page_alone: bool = False
+
+
 @dataclass(frozen=True)
 class PageTable:
     """Headers, rows with one cell per header, and the headers of columns that hold numbers."""
@@ -50,11 +68,14 @@ class PageTable:
     rows: tuple[tuple[Cell, ...], ...]
     numeric: frozenset[str] = frozenset()
 
-
-NOTHING = Cell("–")
-
-
-EXACT = "exact"
+    @classmethod
+    def of(cls, rows: Iterable[R], columns: Sequence[Column[R]]) -> PageTable:
+        """Return the table with these columns."""
+        return cls(
+            tuple(column.header for column in columns),
+            tuple(tuple(column.cell(row) for column in columns) for row in rows),
+            frozenset(column.header for column in columns if column.is_numeric),
+        )
 
 
 def architecture_cell(architecture: Architecture, of_training: Collection[str] = ()) -> Cell:
@@ -67,69 +88,3 @@ def architecture_cell(architecture: Architecture, of_training: Collection[str] =
     )
     short = architecture.short
     return Cell(short, sort=short, kind="architecture", choices=choices)
-
-
-def _measured_cell(metric: Metric, measurements: Mapping[str, Measurement]) -> Cell:
-    if metric.name not in measurements:
-        return NOTHING
-    found = measurements[metric.name]
-    detail = measured_range(metric, found)
-    if found.interval.is_point:
-        detail = EXACT if found.table is None else ""
-    return Cell(metric.format(found.median), detail, found.median, "flagged" if found.flags else "")
-
-
-def _predicted_cell(metric: Metric, predicted: Mapping[str, PredictedValue]) -> Cell:
-    if metric.name not in predicted:
-        return NOTHING
-    guess = predicted[metric.name]
-    bounds = range_text(metric, guess.lower, guess.upper)
-    return Cell(metric.format(guess.mean), bounds if guess.known else f"{bounds}, {OUTSIDE}", guess.mean)
-
-
-def _value_cell(metric: Metric, values: Mapping[str, float]) -> Cell:
-    if metric.name not in values:
-        return NOTHING
-    return Cell(metric.format(values[metric.name]), sort=float(values[metric.name]))
-
-
-def shown_costs(
-    costs: Iterable[Metric],
-    predicted: Iterable[Mapping[str, Any]],
-    measured: Iterable[Mapping[str, Any]],
-    values: Iterable[Mapping[str, Any]],
-    words: Wording,
-) -> Iterator[tuple[str, Metric, str]]:
-    """Yield the header, metric and kind of each column: ``costs`` first, then all other metrics with values."""
-    names_by_kind = {
-        "predicted": {name for found in predicted for name in found},
-        "measured": {name for found in measured for name in found},
-        "value": {name for found in values for name in found},
-    }
-    first = {metric.name: metric for metric in costs}
-    for metric in {**first, **METRICS}.values():
-        if metric.name == "error" or (metric.source == "trained" and metric.name not in first):
-            continue
-        if metric.name in names_by_kind["predicted"]:
-            yield f"{metric.title}, predicted", metric, "predicted"
-        if metric.source == "measured" and (metric.name in names_by_kind["measured"] or metric.name in first):
-            yield f"{metric.title}, {words.value_source}", metric, "measured"
-        if metric.source != "measured" and (metric.name in names_by_kind["value"] or metric.name in first):
-            yield (
-                (metric.title if metric.source in metric.title else f"{metric.title} ({metric.source})"),
-                metric,
-                "value",
-            )
-
-
-def cost_cell(
-    kind: str,
-    metric: Metric,
-    predicted: Mapping[str, PredictedValue],
-    measurements: Mapping[str, Measurement],
-    values: Mapping[str, float],
-) -> Cell:
-    """Return the cell of ``metric`` whose ``kind`` is predicted, measured or value, as in ``shown_costs``."""
-    if kind == "predicted":
-        return _predicted_cell(metric, predicted)
-    return _measured_cell(metric, measurements) if kind == "measured" else _value_cell(metric, values)

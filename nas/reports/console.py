@@ -18,10 +18,10 @@ from nas.hardware.target_profile import TargetProfile
 from nas.reports.wording import failed_text, wording_of
 from nas.results.failures import failures_text
 from nas.results.front import REPORT_NAME, Front
-from nas.results.notes.front_notes import reference_of, told_choices
-from nas.results.winner import Winner, bare_range, broken_text, measured_range, range_text
+from nas.results.text_tables import differing_choices
+from nas.results.winner import Winner, broken_text
 from nas.space.parts.training_parts import precision_of
-from nas.values.metric import METRICS, Metric
+from nas.values.metric import METRICS, Metric, bare_range
 
 PADDING = 2
 MOST_SHOWN = 8
@@ -81,7 +81,7 @@ _Cells = list[tuple[str, str]]
 
 def _rows(front: Front, notes: _Notes, with_predictions: bool) -> list[_Cells]:
     """Return the header and a row for each winner."""
-    costs = _shown_costs(front)
+    costs = front.shown_costs
     precisions = [precision_of(winner.architecture) or "" for winner in front]
     header = [("Winner", "precision" if any(precisions) else ""), _header(front)]
     has_seeds = any(winner.seeds is not None for winner in front)
@@ -96,10 +96,13 @@ def _rows(front: Front, notes: _Notes, with_predictions: bool) -> list[_Cells]:
     header += [("Notes", "")] if notes.texts else []
     rows = [header]
     for place, (winner, on_front) in enumerate(zip(front.winners, front.on_front, strict=True)):
-        row = [(f"{'●' if on_front else '○'} {winner.architecture.id}", precisions[place]), _narrow(_accuracy(winner))]
+        row = [
+            (f"{'●' if on_front else '○'} {winner.architecture.id}", precisions[place]),
+            _narrow(winner.told(METRICS["error"])),
+        ]
         row += [_narrow(_over_seeds(winner))] if has_seeds else []
         for cost in costs:
-            row.append(_narrow(_found(winner, cost)))
+            row.append(_narrow(winner.told(cost)))
             if cost in predicted:
                 row.append(_narrow(_predicted(winner, cost)))
         row += [("met" if winner.meets(front.limits) else "not met", "")] if front.limits else []
@@ -143,23 +146,21 @@ def _print_table(rows: Sequence[_Cells], front: Front, console: Console) -> None
 
 def _choices(front: Front, winner: Winner, width: int) -> str:
     """Return the choices of the best winner, and of another one those in which it differs from the best."""
-    reference = reference_of(front)
-    assert reference is not None
-    start = "" if winner.architecture != reference else "choices: "
-    room = max(width, LEAST_CHOICES) - len(start)
-    return start + told_choices(winner.architecture, reference, room, cell_len)
+    assert front.reference is not None
+    start = "" if winner.architecture != front.reference else "choices: "
+    return start + differing_choices(winner.architecture, front.reference, max(width, LEAST_CHOICES) - len(start))
 
 
 def _print_cards(front: Front, notes: _Notes, console: Console) -> None:
     """Print each winner as a short list, for narrow terminals and for many costs."""
     for place, (winner, on_front) in enumerate(zip(front.winners, front.on_front, strict=True)):
         console.print(_name(winner, on_front))
-        value, bounds = _accuracy(winner)
-        lines: list[tuple[str, str | Text]] = [(f"test {front.words.title}", _inline(value, bounds))]
+        accuracy = _inline(*winner.told(METRICS["error"]))
+        lines: list[tuple[str, str | Text]] = [(f"test {front.words.title}", accuracy)]
         if winner.seeds is not None:
             lines.append(("  over seeds", winner.seeds.text(front.words)))
-        for cost in _shown_costs(front):
-            text = _inline(*_found(winner, cost))
+        for cost in front.shown_costs:
+            text = _inline(*winner.told(cost))
             if winner.has(cost.name):
                 text.append(f"  {_source(front, cost)}", style="bright_black")
             lines.append((_title(cost).lower(), text))
@@ -227,11 +228,6 @@ def _name(winner: Winner, on_front: bool) -> Text:
     return Text.assemble(("● ", "green") if on_front else ("○ ", "bright_black"), (winner.architecture.id, "bold"))
 
 
-def _shown_costs(front: Front) -> list[Metric]:
-    """Return the metrics beside the error: the trained objective if it is another one, and the costs."""
-    return [*([front.quality] if front.quality.name != "error" else []), *front.costs]
-
-
 def _header(front: Front) -> tuple[str, str]:
     """Return the header of the error, on two lines."""
     first, _, rest = f"Test {front.words.title}".rpartition(" ")
@@ -249,11 +245,6 @@ def _title(cost: Metric) -> str:
     return cost.title.removesuffix(f" ({cost.source})")
 
 
-def _accuracy(winner: Winner) -> tuple[str, str]:
-    bounds = "" if winner.test_interval.is_point else winner.words.range_text(winner.test_interval)
-    return winner.words.text(winner.test_error), bounds
-
-
 def _over_seeds(winner: Winner) -> tuple[str, str]:
     """Return the mean over seeds, and its interval with the number of seeds."""
     if winner.seeds is None:
@@ -266,19 +257,7 @@ def _predicted(winner: Winner, cost: Metric) -> tuple[str, str]:
     if cost.name not in winner.predicted:
         return "–", ""
     predicted = winner.predicted[cost.name]
-    return cost.format(predicted.mean), range_text(cost, predicted.lower, predicted.upper)
-
-
-def _found(winner: Winner, cost: Metric) -> tuple[str, str]:
-    if not winner.has(cost.name):
-        return "–", ""
-    if cost.source not in ("measured", "trained"):
-        return cost.format(winner.value(cost.name)), ""
-    if cost.source == "measured":
-        found = winner.measurements[cost.name]
-        return cost.format(found.median), measured_range(cost, found) if found.table is None else ""
-    interval = winner.estimate(cost.name).interval
-    return cost.format(winner.value(cost.name)), range_text(cost, interval.lower, interval.upper)
+    return cost.format(predicted.mean), cost.format_range(predicted.lower, predicted.upper)
 
 
 def _inline(value: str, bounds: str) -> Text:
@@ -311,7 +290,7 @@ def _measured_lines(each: MeasuredFile) -> Iterator[tuple[str, Text]]:
         metric = METRICS[name]
         text = metric.format(measurement.median)
         if not measurement.interval.is_point:
-            text += f"  (95 %: {measured_range(metric, measurement)}; {len(measurement.rounds)} sessions)"
+            text += f"  (95 %: {measurement.range_text}; {len(measurement.rounds)} sessions)"
         yield metric.title.lower(), Text(text)
         flags |= dict.fromkeys(measurement.flags)
     latency = each.outcome.get("latency_ms")

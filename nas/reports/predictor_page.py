@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from nas.prediction.trust_report import Case, TrustReport
-from nas.reports.cells import Cell, PageTable
+from nas.reports.cells import PageTable
 from nas.reports.figures import Plot
-from nas.reports.predictor_text import bounds_text, figures_of, headline_of, sentences_of, share
+from nas.reports.predictor_text import bounds_text, figures_of, headline_of, next_columns, sentences_of, worst_columns
 from nas.reports.web_page import render_page, write_page
-from nas.space.architecture import Architecture, choices_within
+from nas.space.architecture import choices_within
+from nas.values.held_out import per_cent
 from nas.values.metric import Metric
 from nas.values.objective import limit_text
 
@@ -82,51 +83,9 @@ def _part(report: TrustReport) -> _Part:
             "Predictions in the shaded band are off by at most 10 %. Bars are 90 % bounds."
         ),
         plots=[_check_plot(report), *_curve_plots(report)],
-        worst=_worst_table(report),
-        next=_next_table(report),
+        worst=PageTable.of(report.cases[:WORST_SHOWN], worst_columns(report.metric)),
+        next=PageTable.of(report.suggestions, next_columns(report.metric)),
     )
-
-
-# Tables
-
-
-def _worst_table(report: TrustReport) -> PageTable:
-    headers = ("Architecture", "Choices", "Measured", "Predicted", "Off by", "Within its bounds")
-    rows = tuple(
-        (
-            Cell(case.architecture.id, sort=case.architecture.id, kind="id"),
-            _choices(case.architecture),
-            Cell(report.metric.format(case.measured), sort=case.measured),
-            Cell(report.metric.format(case.mean), bounds_text(report.metric, case.lower, case.upper), case.mean),
-            Cell(f"{100 * case.relative_error:+.1f} %", sort=abs(case.relative_error)),
-            Cell("yes" if case.lower <= case.measured <= case.upper else "no"),
-        )
-        for case in report.cases[:WORST_SHOWN]
-    )
-    return PageTable(headers, rows, frozenset({"Measured", "Predicted", "Off by"}))
-
-
-def _next_table(report: TrustReport) -> PageTable:
-    headers = ("Architecture", "Choices", "Predicted", "Why")
-    rows = tuple(
-        (
-            Cell(each.architecture.id, sort=each.architecture.id, kind="id"),
-            _choices(each.architecture),
-            Cell(
-                report.metric.format(each.predicted.mean),
-                bounds_text(report.metric, each.predicted.lower, each.predicted.upper),
-                each.predicted.mean,
-            ),
-            Cell(each.reason, sort=each.reason),
-        )
-        for each in report.suggestions
-    )
-    return PageTable(headers, rows, frozenset({"Predicted"}))
-
-
-def _choices(architecture: Architecture) -> Cell:
-    choices = tuple((name, str(option)) for name, option in architecture.items())
-    return Cell(architecture.short, sort=architecture.short, kind="architecture", choices=choices)
 
 
 # Plots
@@ -167,7 +126,7 @@ def _check_plot(report: TrustReport) -> Plot:
             if low <= limit.value <= high
         ],
     }
-    inside = sum(case.lower <= case.measured <= case.upper for case in report.cases)
+    inside = sum(case.is_within for case in report.cases)
     caption = (
         f"{inside} of {len(report.cases)} measured values lie within their predicted 90 % bounds. "
         "Both axes are logarithmic."
@@ -240,6 +199,6 @@ def _told(case: Case, metric: Metric) -> list[str]:
         case.architecture.id,
         f"measured {metric.format(case.measured)}",
         f"predicted {metric.format(case.mean)} ({bounds_text(metric, case.lower, case.upper)}), "
-        f"off by {share(case.relative_error)}",
+        f"off by {per_cent(case.relative_error)}",
         choices_within(case.architecture, MOST_TOLD),
     ]

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from nas.prediction.trust_report import TrustReport
+from nas.prediction.next_measurements import Suggestion
+from nas.prediction.trust_report import Case, TrustReport
+from nas.reports.cells import Cell, Column, architecture_cell
 from nas.reports.console import print_pairs
-from nas.results.winner import range_text
+from nas.results.text_tables import aligned
 from nas.space.architecture import Architecture, choices_within
-from nas.values.held_out import HeldOutError, reach_text, width_text
+from nas.values.held_out import HeldOutError, correlation_text, per_cent, reach_text, width_text
 from nas.values.metric import Metric
 from nas.values.objective import limit_text
 
 WORST_PRINTED, NEXT_PRINTED = 3, 5
 """The architectures that the terminal lists, with as many choices as fit on a line; the page has more, and whole."""
+
+
+R = TypeVar("R")
 
 
 class Figure(NamedTuple):
@@ -34,13 +39,13 @@ def figures_of(held_out: HeldOutError) -> list[Figure]:
     """Return the figures of merit, each with an explanation."""
     return [
         Figure("samples", str(held_out.samples), "measured architectures, each held out once"),
-        Figure("mean error (MAPE)", share(held_out.mape), "of the measured value"),
-        Figure("Spearman", _correlation(held_out.spearman), "rank correlation; 1 means the right order"),
+        Figure("mean error (MAPE)", per_cent(held_out.mape), "of the measured value"),
+        Figure("Spearman", correlation_text(held_out.spearman), "rank correlation; 1 means the right order"),
         Figure(
-            "Kendall", _correlation(held_out.kendall), "share of pairs in the right order minus share of the others"
+            "Kendall", correlation_text(held_out.kendall), "share of pairs in the right order minus share of the others"
         ),
-        Figure("within ±5 %", share(held_out.within_5_percent), "of the predictions"),
-        Figure("within ±10 %", share(held_out.within_10_percent), "of the predictions"),
+        Figure("within ±5 %", per_cent(held_out.within_5_percent), "of the predictions"),
+        Figure("within ±10 %", per_cent(held_out.within_10_percent), "of the predictions"),
         Figure(
             "width of the bounds",
             width_text(held_out.width, held_out.samples),
@@ -48,7 +53,7 @@ def figures_of(held_out: HeldOutError) -> list[Figure]:
         ),
         Figure(
             "coverage",
-            share(held_out.coverage),
+            per_cent(held_out.coverage),
             "of values within the 90 % bounds; by construction for built-in predictors",
         ),
     ]
@@ -62,7 +67,7 @@ def headline_of(report: TrustReport) -> str:
         return f"{what}: the predictor is not good enough{f' for {limits}' if limits else ''}."
     if limits:
         return f"{what}: the predictor is good enough for {limits}."
-    return f"{what}: predictions are off by {share(report.held_out.mape)} on average."
+    return f"{what}: predictions are off by {per_cent(report.held_out.mape)} on average."
 
 
 def sentences_of(report: TrustReport) -> list[str]:
@@ -73,20 +78,69 @@ def sentences_of(report: TrustReport) -> list[str]:
     if not report.limits:
         return [
             f"No limit was asked for. On {held_out.samples} held-out architectures, predictions are off by "
-            f"{share(held_out.mape)} on average, and their 90 % bounds "
+            f"{per_cent(held_out.mape)} on average, and their 90 % bounds "
             f"{reach_text(held_out.width / 2, held_out.samples)}."
         ]
     limits = " and ".join(limit_text(limit) for limit in report.limits)
     return [
         f"Good enough for {limits}: on {held_out.samples} held-out architectures, predictions are off by "
-        f"{share(held_out.mape)} on average, and near the limit their 90 % bounds "
+        f"{per_cent(held_out.mape)} on average, and near the limit their 90 % bounds "
         f"{reach_text(report.half_width, held_out.samples)}."
     ]
 
 
-def share(value: float) -> str:
-    """Return a share in per cent, such as ``5.6 %``, or a dash if it is not finite."""
-    return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
+def worst_columns(metric: Metric) -> tuple[Column[Case], ...]:
+    """Return the columns of the table of the largest errors."""
+    return (
+        Column("Architecture", lambda case: _id_cell(case.architecture)),
+        Column("Choices", lambda case: architecture_cell(case.architecture), on_page_alone=True),
+        Column("Measured", lambda case: Cell(metric.format(case.measured), sort=case.measured), is_numeric=True),
+        Column(
+            "Predicted",
+            lambda case: _predicted_cell(metric, case.mean, case.lower, case.upper),
+            is_numeric=True,
+            small="90 % bounds",
+        ),
+        Column(
+            "Off by",
+            lambda case: Cell(f"{100 * case.relative_error:+.1f} %", sort=abs(case.relative_error)),
+            is_numeric=True,
+        ),
+        Column("Within its bounds", lambda case: Cell("yes" if case.is_within else "no"), on_page_alone=True),
+    )
+
+
+def next_columns(metric: Metric) -> tuple[Column[Suggestion], ...]:
+    """Return the columns of the table of what to measure next."""
+    return (
+        Column("Architecture", lambda each: _id_cell(each.architecture)),
+        Column("Choices", lambda each: architecture_cell(each.architecture), on_page_alone=True),
+        Column(
+            "Predicted",
+            lambda each: _predicted_cell(metric, each.predicted.mean, each.predicted.lower, each.predicted.upper),
+            is_numeric=True,
+            small="90 % bounds",
+        ),
+        Column("Why", lambda each: Cell(each.reason, sort=each.reason)),
+    )
+
+
+CURVE_COLUMNS: tuple[Column[HeldOutError], ...] = (
+    Column("Samples", lambda each: Cell(str(each.samples))),
+    Column("Mean error", lambda each: Cell(per_cent(each.mape))),
+    Column("Spearman", lambda each: Cell(correlation_text(each.spearman))),
+    Column("Within ±10 %", lambda each: Cell(per_cent(each.within_10_percent))),
+    Column("Width of bounds", lambda each: Cell(width_text(each.width, each.samples))),
+)
+"""The columns of the learning curve in a terminal; a page draws it."""
+
+
+def _id_cell(architecture: Architecture) -> Cell:
+    return Cell(architecture.id, sort=architecture.id, kind="id")
+
+
+def _predicted_cell(metric: Metric, mean: float, lower: float, upper: float) -> Cell:
+    return Cell(metric.format(mean), bounds_text(metric, lower, upper), mean)
 
 
 def print_predictor_report(reports: Sequence[TrustReport], console: Console) -> None:
@@ -103,73 +157,37 @@ def print_predictor_report(reports: Sequence[TrustReport], console: Console) -> 
             pairs.append(("sources", ", ".join(report.sources)))
         pairs.append(("predictor", report.method))
         print_pairs([*pairs, *(("rests on", sentence) for sentence in report.grounds)], console, indent=2)
-        _print_rows(console, "Learning curve", *_curve_rows(report))
-        _print_rows(console, "Largest errors", *_worst_rows(report))
+        _print_rows(console, "Learning curve", report.curve, CURVE_COLUMNS)
+        _print_rows(console, "Largest errors", report.cases[:WORST_PRINTED], worst_columns(report.metric))
         if report.suggestions:
-            _print_rows(console, "What to measure next", *_next_rows(report))
+            suggestions = report.suggestions[:NEXT_PRINTED]
+            _print_rows(console, "What to measure next", suggestions, next_columns(report.metric))
         console.print()
         for sentence in sentences_of(report):
             console.print(Text(sentence, style="yellow" if report.doubts else "green"))
         console.print()
 
 
-_Row = tuple[Sequence[str], Architecture | None]
-"""The cells of one row, and the architecture that is printed below them, if there is one."""
-
-
-def _curve_rows(report: TrustReport) -> tuple[Sequence[str], list[_Row]]:
-    headers = ("Samples", "Mean error", "Spearman", "Within ±10 %", "Width of bounds")
-    rows: list[_Row] = []
-    for each in report.curve:
-        figures = share(each.mape), _correlation(each.spearman), share(each.within_10_percent)
-        rows.append(((str(each.samples), *figures, width_text(each.width, each.samples)), None))
-    return headers, rows
-
-
-def _worst_rows(report: TrustReport) -> tuple[Sequence[str], list[_Row]]:
-    form = report.metric.format
-    headers = ("Architecture", "Measured", "Predicted", "90 % bounds", "Off by")
-    rows: list[_Row] = []
-    for case in report.cases[:WORST_PRINTED]:
-        bounds, off = bounds_text(report.metric, case.lower, case.upper), f"{100 * case.relative_error:+.1f} %"
-        rows.append(((case.architecture.id, form(case.measured), form(case.mean), bounds, off), case.architecture))
-    return headers, rows
-
-
-def _next_rows(report: TrustReport) -> tuple[Sequence[str], list[_Row]]:
-    headers = ("Architecture", "Predicted", "90 % bounds", "Why")
-    rows: list[_Row] = []
-    for each in report.suggestions[:NEXT_PRINTED]:
-        predicted = each.predicted
-        bounds = bounds_text(report.metric, predicted.lower, predicted.upper)
-        cells = (each.architecture.id, report.metric.format(predicted.mean), bounds, each.reason)
-        rows.append((cells, each.architecture))
-    return headers, rows
-
-
 def bounds_text(metric: Metric, lower: float, upper: float) -> str:
     """Return both bounds for people, or "none" if one is not finite."""
-    return range_text(metric, lower, upper) if math.isfinite(lower) and math.isfinite(upper) else "none"
+    return metric.format_range(lower, upper) if math.isfinite(lower) and math.isfinite(upper) else "none"
 
 
-def _print_rows(console: Console, title: str, headers: Sequence[str], rows: Sequence[_Row]) -> None:
-    """Print cells in columns, and below each row its architecture on one line."""
+def _print_rows(console: Console, title: str, rows: Sequence[R], columns: Sequence[Column[R]]) -> None:
+    """Print cells in columns, and below each row its architecture on one line, if it is about one."""
+    texts = []
+    for column in columns:
+        if not column.on_page_alone:
+            cells = [column.cell(row) for row in rows]
+            texts.append([column.header, *(cell.text for cell in cells)])
+            texts += [[column.small, *(cell.detail for cell in cells)]] if column.small else []
+    header, *lines = aligned(texts)
     console.print()
     console.print(Text(f"  {title}"))
-    widths = [max(cell_len(cells[column]) for cells in (headers, *(cells for cells, _ in rows)))
-              for column in range(len(headers))]  # fmt: skip
-
-    def line(cells: Sequence[str], style: str) -> Text:
-        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True))
-        return Text("  " + "  ".join(padded).rstrip(), style=style)
-
-    console.print(line(headers, "bright_black"))
-    for cells, architecture in rows:
-        console.print(line(cells, ""))
+    console.print(Text(f"  {header}", style="bright_black"))
+    for row, line in zip(rows, lines, strict=True):
+        console.print(Text(f"  {line}"))
+        architecture: Architecture | None = getattr(row, "architecture", None)
         if architecture is not None:
             told = choices_within(architecture, console.width - 6, length=cell_len)
             console.print(Text(f"    {told}", style="bright_black"))
-
-
-def _correlation(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "–"

@@ -9,13 +9,14 @@ from typing import Any
 
 from nas.reports.analysis.sections import sections_of
 from nas.reports.candidates import ways_of
+from nas.reports.cells import PageTable
 from nas.reports.facts import conditions_of, data_sentences, doubts_of, evaluation_sentences, titled_notes
 from nas.reports.page.checks import checks_of
 from nas.reports.page.document import document_of
 from nas.reports.page.next_steps import next_steps
 from nas.reports.page.trust import trust_answers
 from nas.reports.summary import funnel_steps, tiles_of, trust_sentences
-from nas.reports.tables import fit_table, winner_table
+from nas.reports.tables import FIT_COLUMNS, winner_table
 from nas.reports.web_page import render_page, write_page
 from nas.reports.wording import failed_text, retrained_text, wording_of
 from nas.results.baselines import baseline_rows
@@ -92,7 +93,7 @@ def _trust(record: Run, front: Front) -> dict[str, Any]:
         "trust": [sentence for sentence in sentences if sentence not in told],
         "flags": doubts_of(record.rows),
         "conditions": conditions_of(record.rows),
-        "fits": fit_table(record.fits),
+        "fits": PageTable.of(record.fits, FIT_COLUMNS),
         "baselines": baseline_rows(front),
     }
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from nas.prediction.trust import warning_about
 from nas.progress import duration_text
 from nas.reports.candidates import ways_of
-from nas.reports.cells import EXACT, cost_cell
 from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
 from nas.results.notes.precision_notes import precision_sentences
 from nas.results.run import Run, funnel_of
-from nas.results.winner import range_text
 from nas.storage.journal_rows import Fit
 from nas.values.comparison import is_surely_less
 from nas.values.evaluation import Evaluation
@@ -35,26 +33,17 @@ def tiles_of(front: Front, record: Run) -> list[tuple[str, str, str]]:
         of_that = front.quality.name != "error" and best.has(front.quality.name)
         within = " within the limits" if front.limits else ""
         if of_that:
-            found = best.estimate(front.quality.name)
-            bounds = range_text(front.quality, found.interval.lower, found.interval.upper) + INTERVAL
-            title = f"best test {front.quality.title.lower()}{within}"
-            tiles.append((title, front.quality.format(found.value), bounds))
+            text, bounds = best.told(front.quality)
+            tiles.append((f"best test {front.quality.title.lower()}{within}", text, f"{bounds}{INTERVAL}"))
         title = f"test {front.words.title} of that winner" if of_that else f"best test {front.words.title}{within}"
         tiles.append((title, front.words.text(best.test_error), interval))
         for cost in front.costs[:2]:
             if best.has(cost.name):
-                cell = cost_cell(
-                    "measured" if cost.source == "measured" else "value",
-                    cost,
-                    best.predicted,
-                    best.measurements,
-                    {**best.values, **{name: score.value for name, score in best.scores.items()}},
-                )
-                has_interval = cost.source == "measured" and cell.detail not in ("", EXACT)
-                remark = f"{cell.detail}{INTERVAL}" if has_interval else ""
+                text, bounds = best.told(cost)
+                remark = f"{bounds}{INTERVAL}" if bounds and cost.source == "measured" else ""
                 source = words.value_source if cost.source == "measured" else cost.source.replace("trained", "test")
                 title = cost.title.removesuffix(f" ({cost.source})").lower()
-                tiles.append((f"{title} of that winner, {source}", cell.text, remark))
+                tiles.append((f"{title} of that winner, {source}", text, remark))
     meeting = sum(winner.meets(front.limits) for winner in front)
     if front.winners:
         within = f"{meeting} within the limits" if front.limits else f"{sum(front.on_front)} on the front"

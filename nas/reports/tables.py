@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 
 from nas.hardware.roofline import rate_text, share_text
-from nas.reports.cells import NOTHING, Cell, PageTable, architecture_cell, cost_cell, shown_costs
+from nas.reports.candidates import OUTSIDE
+from nas.reports.cells import NOTHING, Cell, Column, PageTable, architecture_cell
 from nas.reports.wording import wording_of
 from nas.results.front import Front
 from nas.results.notes.front_notes import listed
-from nas.results.winner import Winner, broken_text, range_text
+from nas.results.winner import Winner, broken_text
 from nas.space.parts.training_parts import precision_of
 from nas.storage.journal_rows import Fit
-from nas.values.held_out import HeldOutError, width_text
+from nas.values.comparison import Standing
+from nas.values.held_out import HeldOutError, correlation_text, per_cent, width_text
 from nas.values.metric import METRICS, TRAINED, Metric, readable
 from nas.values.objective import Limit
 
@@ -23,51 +25,68 @@ NOISE = "noise_error"
 
 def winner_table(front: Front, costs: Sequence[Metric], of_training: Collection[str] = ()) -> PageTable:
     """Return a row for each winner, in the order of the front, with ``costs`` before all other metrics."""
-    columns = list(
-        shown_costs(
-            [cost for cost in costs if cost.source != "trained"],
-            (w.predicted for w in front),
-            (w.measurements for w in front),
-            (w.values for w in front),
-            wording_of(front.table),
-        )
-    )
-    first = [column for column in columns if column[1] in costs]
-    rest = [column for column in columns if column[1] not in costs]
-    tested, scored = f"Test {front.words.title}", _scored(front)
-    titles = [f"{metric.title}, test" for metric in scored]
-    headers = ["Winner", "Architecture", tested, *titles, *(header for header, _, _ in first)]
-    headers += ["Limits"] if front.limits else []
-    is_same = any(standing.same_as for standing in front.standings)
-    headers += ["Same as"] if is_same else []
-    headers += ["Bundle", "Throughput", "Executed precision"] if front.table is None else []
-    headers += [CARBON] if front.gco2e_per_kwh is not None else []
-    headers += [header for header, _, _ in rest]
-    rows = []
-    for winner, standing in zip(front.winners, front.standings, strict=True):
-        place = "on the front" if standing.on_front else "not on the front"
-        cells = [
-            Cell(winner.architecture.id, place, winner.architecture.id, "id"),
-            architecture_cell(winner.architecture, of_training=of_training),
-            _accuracy_cell(winner),
-            *(_score_cell(winner, metric) for metric in scored),
-        ]
-        found = winner.predicted, winner.measurements, winner.values
-        cells += [cost_cell(kind, metric, *found) for _, metric, kind in first]
-        if front.limits:
-            cells.append(_limits_cell(winner, front.limits))
-        if is_same:
-            same = listed(standing.same_as) if standing.same_as else "–"
-            cells.append(Cell(same, sort=same, kind="same"))
-        if front.table is None:
-            cells.append(Cell(winner.folder or "–", sort=winner.folder, kind="path"))
-            cells += [_throughput_cell(winner), _executed_cell(winner)]
-        if front.gco2e_per_kwh is not None:
-            cells.append(_carbon_cell(winner.gco2e(front.gco2e_per_kwh)))
-        cells += [cost_cell(kind, metric, *found) for _, metric, kind in rest]
-        rows.append(tuple(cells))
-    numeric = frozenset({tested, *titles, "Throughput", CARBON, *(header for header, _, _ in columns)})
-    return PageTable(tuple(headers), tuple(rows), numeric)
+    standings = dict(zip((winner.architecture for winner in front), front.standings, strict=True))
+    values = list(_value_columns(front, costs))
+    columns = [
+        Column("Winner", lambda winner: _id_cell(winner, standings[winner.architecture])),
+        Column("Architecture", lambda winner: architecture_cell(winner.architecture, of_training)),
+        Column(f"Test {front.words.title}", _accuracy_cell, is_numeric=True),
+        *(Column(f"{metric.title}, test", partial(_score_cell, metric), is_numeric=True) for metric in _scored(front)),
+        *(column for metric, column in values if metric in costs),
+    ]
+    if front.limits:
+        columns.append(Column("Limits", partial(_limits_cell, front.limits)))
+    if any(standing.same_as for standing in front.standings):
+        columns.append(Column("Same as", lambda winner: _same_cell(standings[winner.architecture])))
+    if front.table is None:
+        columns.append(Column("Bundle", lambda winner: Cell(winner.folder or "–", sort=winner.folder, kind="path")))
+        columns.append(Column("Throughput", _throughput_cell, is_numeric=True))
+        columns.append(Column("Executed precision", _executed_cell))
+    if front.gco2e_per_kwh is not None:
+        columns.append(Column(CARBON, partial(_carbon_cell, front.gco2e_per_kwh), is_numeric=True))
+    return PageTable.of(front, [*columns, *(column for metric, column in values if metric not in costs)])
+
+
+def _value_columns(front: Front, costs: Iterable[Metric]) -> Iterator[tuple[Metric, Column[Winner]]]:
+    """Yield the columns of each metric that is not trained: ``costs`` first, then all others with values."""
+    first = {metric.name: metric for metric in costs}
+    for metric in {**first, **METRICS}.values():
+        if metric.source == "trained":
+            continue
+        if any(metric.name in winner.predicted for winner in front):
+            yield metric, Column(f"{metric.title}, predicted", partial(_predicted_cell, metric), is_numeric=True)
+        if metric.name in first or any(winner.has(metric.name) for winner in front):
+            title = metric.title if metric.source in metric.title else f"{metric.title} ({metric.source})"
+            if metric.source == "measured":
+                title = f"{metric.title}, {wording_of(front.table).value_source}"
+            yield metric, Column(title, partial(_value_cell, metric), is_numeric=True)
+
+
+def _value_cell(metric: Metric, winner: Winner) -> Cell:
+    text, bounds = winner.told(metric)
+    found = winner.measurements.get(metric.name)
+    if found is None:
+        return Cell(text, bounds, winner.value(metric.name)) if winner.has(metric.name) else NOTHING
+    exact = "exact" if found.interval.is_point and found.table is None else ""
+    return Cell(text, exact or bounds, found.median, "flagged" if found.flags else "")
+
+
+def _predicted_cell(metric: Metric, winner: Winner) -> Cell:
+    if metric.name not in winner.predicted:
+        return NOTHING
+    guess = winner.predicted[metric.name]
+    bounds = metric.format_range(guess.lower, guess.upper)
+    return Cell(metric.format(guess.mean), bounds if guess.known else f"{bounds}, {OUTSIDE}", guess.mean)
+
+
+def _id_cell(winner: Winner, standing: Standing) -> Cell:
+    place = "on the front" if standing.on_front else "not on the front"
+    return Cell(winner.architecture.id, place, winner.architecture.id, "id")
+
+
+def _same_cell(standing: Standing) -> Cell:
+    same = listed(standing.same_as) if standing.same_as else "–"
+    return Cell(same, sort=same, kind="same")
 
 
 def _scored(front: Front) -> list[Metric]:
@@ -85,14 +104,13 @@ def _accuracy_cell(winner: Winner) -> Cell:
     return Cell(text, bounds, words.shown(shown))
 
 
-def _score_cell(winner: Winner, metric: Metric) -> Cell:
+def _score_cell(metric: Metric, winner: Winner) -> Cell:
     if not winner.has(metric.name):
         return NOTHING
-    found = winner.estimate(metric.name)
-    bounds = range_text(metric, found.interval.lower, found.interval.upper)
+    text, bounds = winner.told(metric)
     if metric.name == NOISE:
         bounds += "".join(f"; {name} {metric.format(each.value)}" for name, each in winner.noise.items())
-    return Cell(metric.format(found.value), bounds, found.value)
+    return Cell(text, bounds, winner.value(metric.name))
 
 
 def _throughput_cell(winner: Winner) -> Cell:
@@ -115,11 +133,12 @@ def _executed_cell(winner: Winner) -> Cell:
     return Cell(winner.executed_precision or "–", "; ".join(details), winner.executed_precision or "")
 
 
-def _carbon_cell(grams: float | None) -> Cell:
+def _carbon_cell(grams_per_kwh: float, winner: Winner) -> Cell:
+    grams = winner.gco2e(grams_per_kwh)
     return NOTHING if grams is None else Cell(readable(grams * 1e6, "g"), "from measured energy", grams)
 
 
-def _limits_cell(winner: Winner, limits: Iterable[Limit]) -> Cell:
+def _limits_cell(limits: Iterable[Limit], winner: Winner) -> Cell:
     broken = winner.broken(limits)
     if not broken:
         return Cell("met", sort="0 met", kind="met")
@@ -127,37 +146,34 @@ def _limits_cell(winner: Winner, limits: Iterable[Limit]) -> Cell:
     return Cell(text, sort=f"1 {text}", kind="broken")
 
 
-def fit_table(fits: Sequence[Fit]) -> PageTable:
-    """Return the held-out errors of each round's predictors."""
-    headers = (
-        *("Round", "Metric", "Samples", "Mean error (MAPE)", "Spearman", "Kendall", "Within 5 %", "Within 10 %"),
-        *("Width of 90 % bounds", "Doubts"),
-    )
-    rows = tuple(
-        (
-            Cell(str(fit.round), sort=fit.round),
-            Cell(METRICS[fit.metric].title if fit.metric in METRICS else fit.metric, sort=fit.metric),
-            Cell(str(fit.samples), sort=fit.samples),
-            _share_cell(fit.held_out.mape),
-            _correlation_cell(fit.held_out.spearman),
-            _correlation_cell(fit.held_out.kendall),
-            _share_cell(fit.held_out.within_5_percent),
-            _share_cell(fit.held_out.within_10_percent),
-            _width_cell(fit.held_out),
-            Cell("not good enough", " ".join(fit.verdict), "1", "broken") if fit.verdict else NOTHING,
-        )
-        for fit in fits
-    )
-    return PageTable(headers, rows, frozenset(headers) - {"Metric", "Doubts"})
+FIT_COLUMNS: tuple[Column[Fit], ...] = (
+    Column("Round", lambda fit: Cell(str(fit.round), sort=fit.round), is_numeric=True),
+    Column(
+        "Metric", lambda fit: Cell(METRICS[fit.metric].title if fit.metric in METRICS else fit.metric, sort=fit.metric)
+    ),
+    Column("Samples", lambda fit: Cell(str(fit.samples), sort=fit.samples), is_numeric=True),
+    Column("Mean error (MAPE)", lambda fit: _share_cell(fit.held_out.mape), is_numeric=True),
+    Column("Spearman", lambda fit: _correlation_cell(fit.held_out.spearman), is_numeric=True),
+    Column("Kendall", lambda fit: _correlation_cell(fit.held_out.kendall), is_numeric=True),
+    Column("Within 5 %", lambda fit: _share_cell(fit.held_out.within_5_percent), is_numeric=True),
+    Column("Within 10 %", lambda fit: _share_cell(fit.held_out.within_10_percent), is_numeric=True),
+    Column("Width of 90 % bounds", lambda fit: _width_cell(fit.held_out), is_numeric=True),
+    Column("Doubts", lambda fit: _doubts_cell(fit.verdict)),
+)
+"""The columns of the table of the fits of predictors."""
+
+
+def _doubts_cell(verdict: Sequence[str]) -> Cell:
+    return Cell("not good enough", " ".join(verdict), "1", "broken") if verdict else NOTHING
+
+
+def _share_cell(share: float) -> Cell:
+    return Cell(per_cent(share), sort=share)
 
 
 def _correlation_cell(value: float) -> Cell:
-    return NOTHING if math.isnan(value) else Cell(f"{value:.3f}", sort=value)
+    return Cell(correlation_text(value), sort=value)
 
 
 def _width_cell(held_out: HeldOutError) -> Cell:
     return Cell(width_text(held_out.width, held_out.samples), sort=held_out.width)
-
-
-def _share_cell(share: float) -> Cell:
-    return NOTHING if math.isnan(share) else Cell(f"{100 * share:.1f} %", sort=share)

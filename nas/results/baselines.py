@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from nas.results.winner import Winner, measured_range
+from nas.results.winner import Winner
 from nas.storage.journal_rows import BaselineTested
-from nas.values.comparison import Estimate, is_surely_less
+from nas.values.comparison import is_surely_less
 from nas.values.error_words import ErrorWords
-from nas.values.measurement import Interval
-from nas.values.metric import METRICS, Metric
-from nas.values.objective import Limit, limit_text
+from nas.values.measurement import Estimate, Interval
+from nas.values.metric import METRICS
+from nas.values.objective import limit_text
+
+if TYPE_CHECKING:
+    from nas.results.front import Front
 
 
-class _Compared(Protocol):
-    """The parts of a ``Front`` that are compared with baselines."""
-
-    @property
-    def winners(self) -> Sequence[Winner]: ...
-
-    @property
-    def best(self) -> Winner | None: ...
-
-    @property
-    def costs(self) -> Sequence[Metric]: ...
-
-    @property
-    def limits(self) -> Sequence[Limit]: ...
-
-    @property
-    def words(self) -> ErrorWords: ...
-
-    @property
-    def baselines(self) -> Sequence[BaselineTested]: ...
-
-
-def baseline_sentences(front: _Compared) -> list[str]:
+def baseline_sentences(front: Front) -> list[str]:
     """Return for each baseline a sentence that says plainly if the best winner beats it, with the costs of both."""
     return [_sentence(front, each) for each in front.baselines]
 
 
-def _sentence(front: _Compared, baseline: BaselineTested) -> str:
+def _sentence(front: Front, baseline: BaselineTested) -> str:
     name = baseline.name
     if baseline.failure:
         return f"{name} cannot be compared, because it failed: {baseline.failure}"
@@ -67,7 +47,7 @@ def _sentence(front: _Compared, baseline: BaselineTested) -> str:
     )
 
 
-def _advice(front: _Compared, baseline: BaselineTested) -> str:
+def _advice(front: Front, baseline: BaselineTested) -> str:
     """Return what to do about a better baseline, unless it breaks limits, judged as winners are."""
     known = {name: measurement.interval.upper for name, measurement in baseline.measurements.items()}
     known |= {name: value for name, (value, _, _) in baseline.scores.items()}
@@ -78,15 +58,14 @@ def _advice(front: _Compared, baseline: BaselineTested) -> str:
 
 
 def _estimate(baseline: BaselineTested) -> Estimate:
-    value, low, high = baseline.scores["error"]
-    return Estimate(value, Interval(low, high))
+    return Estimate.within(*baseline.scores["error"])
 
 
 def _range(words: ErrorWords, interval: Interval) -> str:
     return "" if interval.is_point else f" ({words.range_text(interval)})"
 
 
-def _costs(front: _Compared, best: Winner, baseline: BaselineTested) -> str:
+def _costs(front: Front, best: Winner, baseline: BaselineTested) -> str:
     """Return the end of a sentence: the costs of both, or why they are missing."""
     if baseline.unmeasured:
         return f". It was not measured: {baseline.unmeasured.rstrip('.')}."
@@ -99,7 +78,7 @@ def _costs(front: _Compared, best: Winner, baseline: BaselineTested) -> str:
     return f"; {', '.join(told)}." if told else "."
 
 
-def baseline_rows(front: _Compared) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
+def baseline_rows(front: Front) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
     """Return name, way of fitting, and for each value its title, text and 95 % interval, for tables of people."""
     found = []
     for each in front.baselines:
@@ -110,19 +89,18 @@ def baseline_rows(front: _Compared) -> list[tuple[str, str, list[tuple[str, str,
         values = [(f"test {words.title}", words.text(error.value), _range(words, error.interval).strip(" ()"))]
         for name, measurement in each.measurements.items():
             if (metric := METRICS.get(name)) is not None:
-                bounds = measured_range(metric, measurement)
-                values.append((metric.title.lower(), metric.format(measurement.median), bounds))
+                values.append((metric.title.lower(), metric.format(measurement.median), measurement.range_text))
         found.append((each.name, each.in_words, values))
     return found
 
 
-def baselines_json(front: _Compared) -> list[dict[str, Any]]:
+def baselines_json(front: Front) -> list[dict[str, Any]]:
     """Return the baselines as plain data, each with the sentence that compares it with the best winner."""
     return [
         {
             "name": each.name,
             "in_words": each.in_words,
-            "scores": {name: {"value": v, "interval_95": [low, high]} for name, (v, low, high) in each.scores.items()},
+            "scores": {name: Estimate.within(*found).to_json() for name, found in each.scores.items()},
             "measured": {name: m.summary() for name, m in each.measurements.items()},
             "unmeasured": each.unmeasured or None,
             "failure": each.failure or None,

@@ -16,11 +16,11 @@ from nas.results.winner import Winner
 from nas.space.architecture import Architecture
 from nas.storage.journal_rows import BaselineTested
 from nas.storage.retraining_rows import RETRAINING
-from nas.values.comparison import Estimate, Standing, standings
+from nas.values.comparison import Standing, standings
 from nas.values.error_words import OF_IMAGES, ErrorWords
 from nas.values.evaluation import PARENT, Evaluation, Stage
 from nas.values.layer_times import LayerTimes
-from nas.values.measurement import Interval, Measurement
+from nas.values.measurement import Estimate, Interval, Measurement
 from nas.values.metric import TRAINED, Metric
 from nas.values.objective import Limit, Objective, quality_of
 
@@ -136,6 +136,17 @@ class Front:
         """The winner with the lowest ``quality`` on the test among those that meet the limits; None where none does."""
         meeting = [winner for winner in self.winners if winner.meets(self.limits)]
         return min(meeting, key=lambda winner: winner.score(self.quality), default=None)
+
+    @property
+    def reference(self) -> Architecture | None:
+        """The architecture that the choices of others are compared with: the best winner's, else the first one's."""
+        best = self.best or next(iter(self.winners), None)
+        return None if best is None else best.architecture
+
+    @property
+    def shown_costs(self) -> tuple[Metric, ...]:
+        """The metrics to show beside the error: ``quality`` if it is another one, and the costs."""
+        return (*([self.quality] if self.quality.name != "error" else []), *self.costs)
 
     @property
     def costs(self) -> tuple[Metric, ...]:
@@ -276,7 +287,7 @@ def _exported(details: Mapping[str, Any]) -> Estimate | None:
     """Return the test error before deploying, with its interval, which is known where the precision was chosen."""
     if "exported_interval" not in details:
         return None
-    return Estimate(float(details["exported_test_error"]), Interval(*map(float, details["exported_interval"])))
+    return Estimate.within(float(details["exported_test_error"]), *map(float, details["exported_interval"]))
 
 
 def _layer_times(details: Mapping[str, Any]) -> LayerTimes | None:
@@ -285,7 +296,7 @@ def _layer_times(details: Mapping[str, Any]) -> LayerTimes | None:
 
 
 def _estimates(found: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
-    return {name: Estimate(value, Interval(low, high)) for name, (value, low, high) in found.items()}
+    return {name: Estimate.within(*each) for name, each in found.items()}
 
 
 def _within(run_folder: Path, folder: str) -> Path | None:

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.values.comparison import Estimate
 from nas.values.error_words import ErrorWords
-from nas.values.measurement import Interval
+from nas.values.measurement import Estimate, Interval
 
 WITHIN = 0.95
 
@@ -68,7 +67,7 @@ class OverSeeds:
             "failed": self.failed,
             "test_errors": list(self.errors),
             "mean": found.value,
-            "interval_95": [found.interval.lower, found.interval.upper],
+            "interval_95": found.interval.to_json(),
             "standard_deviation": self.spread,
         }
 
@@ -101,10 +100,9 @@ class Earlier:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
-        interval = [self.test_interval.lower, self.test_interval.upper]
         return {
             "test_error": self.test_error,
-            "test_error_interval_95": interval,
+            "test_error_interval_95": self.test_interval.to_json(),
             "bundle": self.folder,
             "epochs": self.epochs,
         }

@@ -173,10 +173,7 @@ class SolvedPoint:
             "trained": dict(self.trained),
             "counted": dict(self.counted),
             "measured": {name: each.summary() for name, each in self.measurements.items()},
-            "predicted": {
-                name: {"mean": p.mean, "lower": p.lower, "upper": p.upper, "limit": p.limit, "known": p.known}
-                for name, p in self.predicted.items()
-            },
+            "predicted": {name: each.to_json() for name, each in self.predicted.items()},
             "bundle": self.folder or None,
             "test_error": None if tested is None else tested.test_error,
         }
@@ -265,6 +262,11 @@ class Solved:
     def costs(self) -> tuple[Metric, ...]:
         """The metrics other than ``quality`` that were minimised or limited, in that order."""
         return cost_metrics(self.objectives, self.limits)
+
+    @property
+    def shown_costs(self) -> tuple[Metric, ...]:
+        """The metrics to show beside the error: ``quality`` if it is another one, and the costs."""
+        return (*([self.quality] if self.quality.name != "error" else []), *self.costs)
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return a data frame with a row a point: choices, error, and each cost with its source and bounds."""

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import html
-import textwrap
 from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len
-
-from nas.results.front_views import aligned, total_width
-from nas.results.notes.front_notes import told_choices
 from nas.results.plots.plot import Plot, Point, cost_of, plot_of
 from nas.results.plots.scene import Role
-from nas.results.winner import bare_range, range_text
+from nas.results.text_tables import (
+    MOST_CHOICES,
+    MOST_SHOWN,
+    TEXT_WIDTH,
+    aligned,
+    choices_column,
+    html_table,
+    total_width,
+    within_bounds,
+    wrapped,
+)
 from nas.values.metric import Metric
 from nas.values.objective import limit_text
 
 if TYPE_CHECKING:
     from nas.results.solved import Solved, SolvedPoint
 
-MOST_SHOWN = 12
-"""The most points that are shown at once, so that they fit on a screen."""
-TEXT_WIDTH, LEAST_CHOICES, MOST_CHOICES = 120, 24, 80
+LEAST_CHOICES = 24
 NO_MODEL = "none yet"
 
 
@@ -31,27 +33,22 @@ def solved_text(solved: Solved, width: int = TEXT_WIDTH) -> str:
     ``width`` is that of the terminal, in columns. Where the table is wider, its values lose their bounds and choices
     get a line of their own.
     """
-    lines = _wrapped(_title(solved), width)
+    lines = wrapped(_title(solved), width)
     if solved.points:
         lines += ["", *_table(solved, width), *_left_out(solved)]
-    lines += [line for text in solved.unmet for line in _wrapped(text, width)]
+    lines += [line for text in solved.unmet for line in wrapped(text, width)]
     for heading, texts in (("Notes", _notes(solved)), ("To improve on this", solved.improvements)):
         if texts:
-            told = (line for text in texts for line in _wrapped(text, width, "- "))
+            told = (line for text in texts for line in wrapped(text, width, "- "))
             lines += ["", f"{heading}:", *told]
     return "\n".join(lines)
 
 
 def solved_html(solved: Solved) -> str:
     """Return the front as an HTML table for a notebook; everything in it is escaped."""
-    parts = [f"<table><caption>{html.escape(_title(solved))}</caption>"]
-    if solved.points:
-        header, *rows = [[*row, text] for row, text in zip(_rows(solved), _choices(solved, MOST_CHOICES), strict=True)]
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        parts.append(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>")
+    columns = [*_columns(solved), _choices(solved, MOST_CHOICES)] if solved.points else []
     below = [*_left_out(solved), *solved.unmet, *_notes(solved), *solved.improvements]
-    return "".join([*parts, "</table>", *(f"<p>{html.escape(text)}</p>" for text in below)])
+    return html_table(_title(solved), columns, below)
 
 
 def solved_rows(solved: Solved) -> list[dict[str, Any]]:
@@ -83,9 +80,8 @@ def solved_plot(solved: Solved, metric: str | None = None) -> Plot:
     if solved.points and not shown:
         raise ValueError(f"a plot needs values, but no point has a value of {cost.name}.")
     names: dict[Role, str] = {"predicted": "predicted", "measured": "known"}
-    title = _quality_title(solved)
     points = [_point(each, cost, quality) for each in shown]
-    return plot_of(solved, cost, points, names, title[:1].upper() + title[1:])
+    return plot_of(solved, cost, points, names, f"{_where(solved).capitalize()} {solved.words.loss_of(quality)}")
 
 
 def _point(point: SolvedPoint, cost: Metric, quality: Metric) -> Point:
@@ -109,39 +105,33 @@ def _title(solved: Solved) -> str:
     return f"Front of {solved.run_folder}{under}, on {solved.target}: {', '.join(parts)}."
 
 
-def _quality_title(solved: Solved) -> str:
-    quality = solved.quality
-    where = "looked-up" if solved.table else "validation"
-    return f"{where} {solved.words.error if quality.name == 'error' else quality.title.lower()}"
+def _where(solved: Solved) -> str:
+    """Return where the errors of candidates are from."""
+    return "looked-up" if solved.table else "validation"
 
 
 def _table(solved: Solved, width: int) -> list[str]:
     for ranges in (True, False):
-        rows = _rows(solved, ranges)
-        room = width - total_width(rows)
+        columns = _columns(solved, ranges=ranges)
+        room = width - total_width(columns)
         if room >= LEAST_CHOICES:
-            return aligned([[*row, text] for row, text in zip(rows, _choices(solved, room), strict=True)])
-    choices = _choices(solved, width - 4)
-    return [
-        line
-        for number, (row, text) in enumerate(zip(aligned(rows), choices, strict=True))
-        for line in ([row] if number == 0 else [row, f"    {text}"])
-    ]
+            return aligned([*columns, _choices(solved, room)])
+    header, *rows = aligned(columns)
+    _, *choices = _choices(solved, width - 4)
+    return [header, *(line for row, text in zip(rows, choices, strict=True) for line in (row, f"    {text}"))]
 
 
-def _rows(solved: Solved, ranges: bool = True) -> list[list[str]]:
-    """Return the header and one row of cells for each point that is shown, without its choices."""
-    where = "looked-up" if solved.table else "validation"
-    shown_costs = (*([solved.quality] if solved.quality.name != "error" else []), *solved.costs)
-    header = ["", "candidate", f"{where} {solved.words.title}", *(cost.title.lower() for cost in shown_costs)]
-    rows = [[*header, *(["limits"] if solved.limits else []), *([] if solved.table else ["model"])]]
-    for number, point in enumerate(solved.points[:MOST_SHOWN]):
-        row = [str(number), point.architecture.id, solved.words.text(point.trained["error"])]
-        row += [_cost_text(point, cost, ranges) for cost in shown_costs]
-        if solved.limits:
-            row.append("met" if point.meets(solved.limits) else "probably met")
-        rows.append([*row, *([] if solved.table else [_model_text(point)])])
-    return rows
+def _columns(solved: Solved, *, ranges: bool = True) -> list[list[str]]:
+    """Return the columns of the points that are shown, without their choices."""
+    shown = solved.points[:MOST_SHOWN]
+    columns = [["", *map(str, range(len(shown)))], ["candidate", *(point.architecture.id for point in shown)]]
+    title = f"{_where(solved)} {solved.words.title}"
+    columns.append([title, *(solved.words.text(point.trained["error"]) for point in shown)])
+    for cost in solved.shown_costs:
+        columns.append([cost.title.lower(), *(_cost_text(point, cost, ranges) for point in shown)])
+    if solved.limits:
+        columns.append(["limits", *("met" if each.meets(solved.limits) else "probably met" for each in shown)])
+    return columns if solved.table else [*columns, ["model", *map(_model_text, shown)]]
 
 
 def _model_text(point: SolvedPoint) -> str:
@@ -154,20 +144,15 @@ def _model_text(point: SolvedPoint) -> str:
 def _cost_text(point: SolvedPoint, cost: Metric, ranges: bool) -> str:
     if not point.has(cost.name):
         return "unknown"
-    value, interval = cost.format(point.value(cost.name)), point.interval(cost.name)
     mark = "~" if point.source(cost.name) == "predicted" else ""
-    if interval.is_point or not ranges:
-        return f"{mark}{value}"
-    return f"{mark}{value} ({bare_range(value, range_text(cost, interval.lower, interval.upper))})"
+    bounds = point.words.bounds_text(cost, point.interval(cost.name))
+    return f"{mark}{within_bounds((cost.format(point.value(cost.name)), bounds), ranges=ranges)}"
 
 
 def _choices(solved: Solved, width: int) -> list[str]:
     best = solved.best
     assert best is not None
-    reference = best.architecture
-    shown = solved.points[:MOST_SHOWN]
-    texts = [told_choices(point.architecture, reference, width, cell_len) for point in shown]
-    return [f"choices beside {reference.id}"[:width], *texts]
+    return choices_column((each.architecture for each in solved.points[:MOST_SHOWN]), best.architecture, width)
 
 
 def _notes(solved: Solved) -> list[str]:
@@ -182,10 +167,3 @@ def _notes(solved: Solved) -> list[str]:
 def _left_out(solved: Solved) -> list[str]:
     left = len(solved.points) - MOST_SHOWN
     return [f"and {left} more: --json, or solved[{MOST_SHOWN}:] in Python, has them."] if left > 0 else []
-
-
-def _wrapped(text: str, width: int, bullet: str = "") -> list[str]:
-    return textwrap.wrap(
-        text, width, initial_indent=bullet, subsequent_indent=" " * len(bullet), break_on_hyphens=False,
-        break_long_words=False,
-    )  # fmt: skip

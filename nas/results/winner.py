@@ -20,11 +20,10 @@ from nas.results.seeds import Earlier, OverSeeds
 from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
 from nas.space.parts.training_parts import precision_of
 from nas.space.search_space import SearchSpace
-from nas.values.comparison import Estimate
 from nas.values.error_words import OF_IMAGES, ErrorWords
 from nas.values.evaluation import PredictedValue
 from nas.values.layer_times import LayerTimes
-from nas.values.measurement import Interval, Measurement
+from nas.values.measurement import Estimate, Interval, Measurement
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import Limit
 
@@ -200,11 +199,7 @@ class Winner:
         Raises:
             ValueError: no such metric.
         """
-        if metric_name not in METRICS:
-            raise ValueError(f"unknown metric {metric_name!r}. {did_you_mean(metric_name, METRICS)}")
-        if METRICS[metric_name].source == "measured":
-            return metric_name in self.measurements
-        return metric_name == "error" or metric_name in self.scores or metric_name in self.values
+        return self._found(metric_name) is not None
 
     def value(self, metric_name: str) -> float:
         """Return the test error or another score, the median of a measurement, or a counted or modelled value.
@@ -212,15 +207,7 @@ class Winner:
         Raises:
             ValueError: no such metric, or the winner has no value of it.
         """
-        if not self.has(metric_name):
-            raise ValueError(f"a winner needs a value of the metric, but {self.architecture.id} has no {metric_name}.")
-        if metric_name == "error":
-            return self.test_error
-        if metric_name in self.scores:
-            return self.scores[metric_name].value
-        if metric_name in self.measurements:
-            return self.measurements[metric_name].median
-        return self.values[metric_name]
+        return self.estimate(metric_name).value
 
     def score(self, metric: Metric) -> float:
         """Return the value of a metric on the test split; infinity if the winner has none."""
@@ -232,20 +219,36 @@ class Winner:
         Raises:
             ValueError: no such metric, or the winner has no value of it.
         """
-        value = self.value(metric_name)
+        found = self._found(metric_name)
+        if found is None:
+            raise ValueError(f"a winner needs a value of the metric, but {self.architecture.id} has no {metric_name}.")
+        return found
+
+    def _found(self, metric_name: str) -> Estimate | None:
+        if metric_name not in METRICS:
+            raise ValueError(f"unknown metric {metric_name!r}. {did_you_mean(metric_name, METRICS)}")
+        if METRICS[metric_name].source == "measured":
+            measured = self.measurements.get(metric_name)
+            return None if measured is None else measured.estimate
         if metric_name == "error":
-            return Estimate(value, self.test_interval)
+            return Estimate(self.test_error, self.test_interval)
         if metric_name in self.scores:
             return self.scores[metric_name]
-        if METRICS[metric_name].source == "measured":
-            return Estimate(value, self.measurements[metric_name].interval)
-        return Estimate.exact(value)
+        return Estimate.exact(self.values[metric_name]) if metric_name in self.values else None
+
+    def told(self, metric: Metric) -> tuple[str, str]:
+        """Return the value of a metric for people, and its bounds; a dash where there is none, no bounds of a point."""
+        found = self._found(metric.name)
+        if found is None:
+            return "–", ""
+        measured = self.measurements.get(metric.name)
+        bounds = self.words.bounds_text(metric, found.interval) if measured is None else measured.range_text
+        return self.words.value_text(metric, found.value), bounds
 
     def upper(self, metric_name: str) -> float:
         """Return the value that limits are checked against: for a measurement, the upper bound of its interval."""
-        if METRICS[metric_name].source == "measured" and metric_name in self.measurements:
-            return self.measurements[metric_name].interval.upper
-        return self.value(metric_name)
+        found = self.estimate(metric_name)
+        return found.interval.upper if METRICS[metric_name].source == "measured" else found.value
 
     def broken(self, limits: Iterable[Limit]) -> list[Limit]:
         """Return the limits that are not shown to hold. A limit on an unknown metric is among them."""
@@ -266,18 +269,13 @@ class Winner:
             "id": self.architecture.id,
             "architecture": dict(self.architecture),
             "test_error": self.test_error,
-            "test_error_interval_95": None
-            if self.test_interval.is_point
-            else [self.test_interval.lower, self.test_interval.upper],
-            "predicted": {
-                name: {"mean": p.mean, "lower": p.lower, "upper": p.upper, "limit": p.limit, "known": p.known}
-                for name, p in self.predicted.items()
-            },
-            "measured": _measurements_json(self.measurements),
+            "test_error_interval_95": None if self.test_interval.is_point else self.test_interval.to_json(),
+            "predicted": {name: each.to_json() for name, each in self.predicted.items()},
+            "measured": {name: each.summary() for name, each in self.measurements.items()},
             "precision": precision_of(self.architecture),
-            "measured_in_fp32": _measurements_json(self.fp32),
-            "scores": {name: _estimate_json(found) for name, found in self.scores.items()},
-            "noise": {name: _estimate_json(found) for name, found in self.noise.items()},
+            "measured_in_fp32": {name: each.summary() for name, each in self.fp32.items()},
+            "scores": {name: each.to_json() for name, each in self.scores.items()},
+            "noise": {name: each.to_json() for name, each in self.noise.items()},
             "counted": {name: value for name, value in self.values.items() if sources[name] == "counted"},
             "modelled": {name: value for name, value in self.values.items() if sources[name] == "modelled"},
             **self._throughput_json(),
@@ -305,42 +303,14 @@ class Winner:
         }
 
 
-def _measurements_json(found: Mapping[str, Measurement]) -> dict[str, Any]:
-    return {name: each.summary() for name, each in found.items()}
-
-
-def _estimate_json(found: Estimate) -> dict[str, Any]:
-    return {"value": found.value, "interval_95": [found.interval.lower, found.interval.upper]}
-
-
-def range_text(metric: Metric, lower: float, upper: float) -> str:
-    """Return both bounds for people, with their unit once if they share it: ``0.2088–0.2131 ms``."""
-    low, high = metric.format(lower), metric.format(upper)
-    low_number, _, low_unit = low.partition(" ")
-    return f"{low_number if low_unit == high.partition(' ')[2] else low}–{high}"
-
-
-def measured_range(metric: Metric, found: Measurement) -> str:
-    """Return the bounds of a measurement for people, and the raw value beside them where it differs by a tenth."""
-    bounds = "" if found.interval.is_point else range_text(metric, found.interval.lower, found.interval.upper)
-    raw = found.raw_beside
-    return "; ".join(part for part in (bounds, "" if raw is None else f"{metric.format(raw)} by a stopwatch") if part)
-
-
-def bare_range(value: str, bounds: str) -> str:
-    """Return bounds without their unit where it is that of the ``value`` beside them: ``0.2088–0.2131``."""
-    unit = value.partition(" ")[2]
-    return bounds.removesuffix(f" {unit}") if unit and bounds.count(" ") == 1 else bounds
-
-
 def broken_text(winner: Winner, limit: Limit) -> str:
     """Return how a limit is broken, for people: ``latency 2.31 ms > 2 ms``."""
     metric = limit.metric
     if not winner.has(metric.name):
         return f"{metric.title.lower()} unknown, limit {metric.format(limit.value)}"
-    if metric.name == "error":
-        return winner.words.broken_text(winner.test_error, limit.value)
     value = winner.value(metric.name)
+    if metric.name == "error":
+        return winner.words.broken_text(value, limit.value)
     if limit.holds(value):
         upper, most = metric.format_apart(winner.upper(metric.name), limit.value)
         return f"{metric.title.lower()} {metric.format(value)}, but up to {upper} > {most}"

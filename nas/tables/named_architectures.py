@@ -16,7 +16,6 @@ from typing import Any, final
 
 from nas.errors import RecipeError, did_you_mean
 from nas.hardware.bench import Bench
-from nas.hardware.bench_request import MEASURED_METRICS
 from nas.hardware.measuring import Surroundings
 from nas.paths import why_no_file
 from nas.prediction.samples import MeasuredDevice
@@ -34,6 +33,7 @@ from nas.tables.named_space import DEFAULT_CLASSES, DEFAULT_SHAPE, NamedSpace, p
 from nas.tables.table import read_table
 from nas.tables.table_file import read_cells
 from nas.values.evaluation import Evaluation
+from nas.values.metric import MEASURED_METRICS
 from nas.values.target import Target
 
 MOST_SEARCHED = 20_000

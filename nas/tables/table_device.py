@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from nas.errors import RecipeError, did_you_mean
-from nas.hardware.bench_request import MEASURED_METRICS
 from nas.prediction.next_measurements import POOL_FROM_TABLE, pool_of
 from nas.prediction.samples import MeasuredDevice
 from nas.space.architecture import Architecture
@@ -16,6 +15,7 @@ from nas.space.description import Describer
 from nas.tables.measured_table import device_name
 from nas.tables.onboarding import sources_from
 from nas.tables.table import Table, read_table
+from nas.values.metric import MEASURED_METRICS
 from nas.values.other_target import Source
 from nas.values.target import Target
 

@@ -8,21 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.values.measurement import Interval
+from nas.values.measurement import Estimate
 from nas.values.pareto import BoolArray, FloatArray
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with the 95 % interval around it. An exact value, such as a count, has a point as its interval."""
-
-    value: float
-    interval: Interval
-
-    @classmethod
-    def exact(cls, value: float) -> Estimate:
-        """Return a value without doubt."""
-        return cls(value, Interval(value, value))
 
 
 @dataclass(frozen=True)
@@ -55,14 +42,20 @@ def is_surely_less(one: Estimate, other: Estimate) -> bool:
 
 
 def ratio_of(one: Estimate, other: Estimate) -> Estimate:
-    """Return how many times ``other`` ``one`` is, with the 95 % interval of the ratio. All bounds must be positive.
+    """Return how many times ``other`` ``one`` is, with the 95 % interval of the ratio. Both values must be positive.
 
-    The halves of both intervals that face each other are added in quadrature, as logarithms.
+    The halves of both intervals that face each other are added in quadrature, as logarithms. A bound that is not
+    positive adds nothing.
     """
     ratio = one.value / other.value
-    down = math.hypot(math.log(one.value / one.interval.lower), math.log(other.interval.upper / other.value))
-    up = math.hypot(math.log(one.interval.upper / one.value), math.log(other.value / other.interval.lower))
-    return Estimate(ratio, Interval(ratio * math.exp(-down), ratio * math.exp(up)))
+    down = math.hypot(_logs(one.value, one.interval.lower), _logs(other.interval.upper, other.value))
+    up = math.hypot(_logs(one.interval.upper, one.value), _logs(other.value, other.interval.lower))
+    return Estimate.within(ratio, ratio * math.exp(-down), ratio * math.exp(up))
+
+
+def _logs(upper: float, lower: float) -> float:
+    """Return how far apart two bounds are, as a logarithm."""
+    return max(0.0, math.log(upper / lower)) if lower > 0 else 0.0
 
 
 def standings(points: Mapping[str, Sequence[Estimate]]) -> dict[str, Standing]:

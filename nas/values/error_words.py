@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from nas.values.measurement import Interval
+from nas.values.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,38 @@ class ErrorWords:
             return "no interval"
         low, high = sorted((self.shown(interval.lower), self.shown(interval.upper)))
         return f"{100 * low:.2f}–{100 * high:.2f} %" if self.is_share else f"{low:.4g}–{high:.4g}"
+
+    def title_of(self, metric: Metric) -> str:
+        """Return the title of any metric, that of the error in the task's words."""
+        return self.error_title if metric.name == "error" else metric.title
+
+    def is_share_of(self, metric: Metric) -> bool:
+        """Return True if values of a metric are shares, which are shown as per cent."""
+        return self.is_share if metric.name == "error" else metric.is_share
+
+    def loss_of(self, metric: Metric) -> str:
+        """Return the name of any metric within a sentence, that of the error itself: ``error`` or ``latency``."""
+        return self.error if metric.name == "error" else metric.title.lower()
+
+    def name_of(self, metric: Metric) -> str:
+        """Return what is shown for any metric, within a sentence: ``accuracy`` or ``latency``."""
+        return self.title if metric.name == "error" else metric.title.lower()
+
+    def value_text(self, metric: Metric, value: float) -> str:
+        """Return what is shown for a value of any metric: ``98.30 %`` or ``0.21 ms``."""
+        return self.text(value) if metric.name == "error" else metric.format(value)
+
+    def bounds_text(self, metric: Metric, interval: Interval) -> str:
+        """Return what is shown for an interval of any metric; empty for a point."""
+        if interval.is_point:
+            return ""
+        is_error = metric.name == "error"
+        return self.range_text(interval) if is_error else metric.format_range(interval.lower, interval.upper)
+
+    def metric_json(self, metric: Metric) -> dict[str, Any]:
+        """Return any metric as pages describe it to their scripts."""
+        share, title = self.is_share_of(metric), self.title_of(metric)
+        return {"name": metric.name, "title": title, "unit": metric.unit, "share": share, "source": metric.source}
 
     def broken_text(self, error: float, most: float) -> str:
         """Return how an error breaks the limit ``most``: ``accuracy 91.20 % < 95 %``."""

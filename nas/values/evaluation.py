@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
 from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
@@ -34,6 +34,10 @@ class PredictedValue:
     upper: float
     limit: float
     known: bool = True
+
+    def to_json(self) -> dict[str, float | bool]:
+        """Return plain data for programs."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

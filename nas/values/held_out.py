@@ -58,6 +58,16 @@ def reach_text(half_width: float, samples: int, sides: str = "{} to each side") 
     return f"reach {sides.format(f'{100 * half_width:.0f} %')}"
 
 
+def per_cent(value: float) -> str:
+    """Return a share in per cent, such as ``5.6 %``, or a dash if it is not finite."""
+    return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
+
+
+def correlation_text(value: float) -> str:
+    """Return a rank correlation, such as ``0.934``, or a dash if it is not finite."""
+    return f"{value:.3f}" if math.isfinite(value) else "–"
+
+
 def width_text(width: float, samples: int) -> str:
     """Return the width of bounds for a table: ``24.0 %``, or a dash if it is not finite."""
     if not math.isfinite(width):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nas.values.metric import METRICS
+from nas.values.metric import METRICS, TIMED
 
 OPERATORS = "executed_operators"
 """The condition of a measurement that says how many operators of each type a runtime executed."""
@@ -33,7 +33,6 @@ CLOCK, WALL, THREAD = "clock", "wall", "processor time of the thread"
 """The condition that names the clock of a latency, and the two clocks. Some devices have clocks of their own."""
 WEIGHT_BYTES = "weight_bytes"
 """The condition of a latency that tells the bytes of the model's weights, if they are known."""
-TIMED = ("latency_ms", "item_ms")
 MUCH_CORRECTED = 1.1
 """From this factor on, the value that a stopwatch showed stands beside the corrected one."""
 _NORMAL = 1.4826
@@ -55,6 +54,32 @@ class Interval:
     def is_point(self) -> bool:
         """True if both bounds are the same value."""
         return self.lower == self.upper
+
+    def to_json(self) -> list[float]:
+        """Return both bounds as plain data."""
+        return [self.lower, self.upper]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with the 95 % interval around it. An exact value, such as a count, has a point as its interval."""
+
+    value: float
+    interval: Interval
+
+    @classmethod
+    def exact(cls, value: float) -> Estimate:
+        """Return a value without doubt."""
+        return cls(value, Interval(value, value))
+
+    @classmethod
+    def within(cls, value: float, lower: float, upper: float) -> Estimate:
+        """Return a value between two bounds."""
+        return cls(value, Interval(lower, upper))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {"value": self.value, "interval_95": self.interval.to_json()}
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,17 +134,34 @@ class Measurement:
         object.__setattr__(self, "conditions", MappingProxyType(dict(self.conditions)))
 
     def __repr__(self) -> str:
-        form = METRICS[self.metric].format if self.metric in METRICS else "{:.4g}".format
-        bounds = "" if self.interval.is_point else f" ({form(self.interval.lower)} to {form(self.interval.upper)})"
         doubts = f", {len(self.flags)} doubt{'s' * (len(self.flags) != 1)}" if self.flags else ""
         count = len(self.rounds)
         sessions = f"{count} session{'s' * (count != 1)}"
-        return f"Measurement {self.metric} {form(self.median)}{bounds}, {sessions} on {self.target}{doubts}"
+        return f"Measurement {self.metric} {self.text}, {sessions} on {self.target}{doubts}"
+
+    @property
+    def text(self) -> str:
+        """The median with its interval for people: ``0.21 ms (0.2088 ms to 0.2131 ms)``."""
+        form = METRICS[self.metric].format if self.metric in METRICS else "{:.4g}".format
+        bounds = "" if self.interval.is_point else f" ({form(self.interval.lower)} to {form(self.interval.upper)})"
+        return f"{form(self.median)}{bounds}"
+
+    @property
+    def range_text(self) -> str:
+        """The bounds for people, empty for a point; and the raw value beside them where it differs by a tenth."""
+        metric, interval, raw = METRICS[self.metric], self.interval, self.raw_beside
+        bounds = [] if interval.is_point else [metric.format_range(interval.lower, interval.upper)]
+        return "; ".join([*bounds, *([] if raw is None else [f"{metric.format(raw)} by a stopwatch"])])
+
+    @property
+    def estimate(self) -> Estimate:
+        """The median with its interval."""
+        return Estimate(self.median, self.interval)
 
     @cached_property
     def median(self) -> float:
         """The median of the rounds' medians, each corrected by the drift of its round."""
-        return float(np.median(self._readings))
+        return float(np.median(self.readings))
 
     @property
     def table(self) -> str | None:
@@ -191,7 +233,7 @@ class Measurement:
         """
         if len(self.rounds) == 1:
             return 0.0
-        logs = np.log(self._readings / self.median)
+        logs = np.log(self.readings / self.median)
         if len(logs) < 6:
             return float(logs.std(ddof=1))
         return _NORMAL * float(np.median(np.abs(logs - np.median(logs))))
@@ -211,10 +253,10 @@ class Measurement:
     @cached_property
     def _judged(self) -> npt.NDArray[np.float64]:
         """The values behind the interval: the medians of rounds, or the samples of a single round."""
-        return self._readings if len(self.rounds) > 1 else np.asarray(self.rounds[0]) / self.drift
+        return self.readings if len(self.rounds) > 1 else np.asarray(self.rounds[0]) / self.drift
 
     @cached_property
-    def _readings(self) -> npt.NDArray[np.float64]:
+    def readings(self) -> npt.NDArray[np.float64]:
         """The corrected median of each round, shape (rounds,)."""
         medians = np.array([np.median(samples) for samples in self.rounds])
         return medians / np.array(self.drifts) if self.drifts else medians
@@ -226,7 +268,7 @@ class Measurement:
         """
         return {
             "median": self.median,
-            "interval_95": [self.interval.lower, self.interval.upper],
+            "interval_95": self.interval.to_json(),
             "p95": self.p95,
             "raw_median": self.raw_median,
             "clock": self.clock,
@@ -247,7 +289,7 @@ class Measurement:
             **({"walls": [list(samples) for samples in self.walls]} if self.walls else {}),
             **{name: getattr(self, name) for name in ("unseen", "reference_doubt") if getattr(self, name)},
             "median": self.median,
-            "interval_95": [self.interval.lower, self.interval.upper],
+            "interval_95": self.interval.to_json(),
             "p95": self.p95,
         }
 

@@ -26,8 +26,14 @@ class Metric:
     unit: str
     source: Source
     units: Mapping[str, float]
+    example: str
+    """A value with a unit, as a person would write it."""
     meaning: str = ""
     """A sentence for lists of metrics, where the title does not say enough."""
+    higher: tuple[str, str] | None = None
+    """The name and the title of the quantity of which higher is better, where people know this metric by it."""
+    differs: tuple[str, str] = ("has {} % less", "has {} % more")
+    """The words for a model whose value is lower than another's by a share, and for one whose value is higher."""
 
     @property
     def is_share(self) -> bool:
@@ -69,11 +75,6 @@ class Metric:
             raise RecipeError(f"{what} lies in [0, 1], or is written like 5%, but got {text.strip()!r}.")
         return value
 
-    @property
-    def example(self) -> str:
-        """A value with a unit, as a person would write it."""
-        return _EXAMPLES[self.name]
-
     def format(self, value: float, more: int = 0) -> str:
         """Return the value for people, its unit scaled to a readable size, with ``more`` digits than usual."""
         if self.is_share and value < MOST_SHARE:
@@ -85,6 +86,17 @@ class Metric:
         if self.unit == "mJ":
             return readable(value / 1000, "J", digits=3 + more)
         return f"{value:.{4 + more}g} {self.unit}"
+
+    def format_range(self, lower: float, upper: float) -> str:
+        """Return both bounds for people, with their unit once if they share it: ``0.2088–0.2131 ms``."""
+        low, high = self.format(lower), self.format(upper)
+        low_number, _, low_unit = low.partition(" ")
+        return f"{low_number if low_unit == high.partition(' ')[2] else low}–{high}"
+
+    def format_within(self, value: float, lower: float, upper: float) -> str:
+        """Return a value for people with bounds that differ from each other: ``0.21 ms (0.2088–0.2131)``."""
+        text = self.format(value)
+        return text if lower == upper else f"{text} ({bare_range(text, self.format_range(lower, upper))})"
 
     def format_apart(self, value: float, other: float) -> tuple[str, str]:
         """Return both values for people, with enough digits to tell them apart if they differ."""
@@ -100,6 +112,12 @@ _PREFIXES = ("n", "µ", "m", "", "k", "M", "G", "T")
 
 
 MOST_DIGITS = 12
+
+
+def bare_range(value: str, bounds: str) -> str:
+    """Return bounds without their unit where it is that of the ``value`` beside them: ``0.2088–0.2131``."""
+    unit = value.partition(" ")[2]
+    return bounds.removesuffix(f" {unit}") if unit and bounds.count(" ") == 1 else bounds
 
 
 def readable(value: float, unit: str, smallest: str = "n", digits: int = 3) -> str:
@@ -133,7 +151,15 @@ _BYTES = {
     "MiB": 2.0**20,
     "GiB": 2.0**30,
 }
+_MIB = {unit: factor / 2**20 for unit, factor in _BYTES.items()}
 _COUNT = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
+
+
+_FASTER = ("is {} % faster", "is {} % slower")
+_MEMORY = ("takes {} % less memory", "takes {} % more memory")
+_SMALLER = ("is {} % smaller", "is {} % larger")
+_WEIGHTS = ("has {} % fewer bytes of weights", "has {} % more bytes of weights")
+_ENERGY = ("uses {} % less energy", "uses {} % more energy")
 
 
 def _counts(noun: str) -> dict[str, float]:
@@ -141,73 +167,75 @@ def _counts(noun: str) -> dict[str, float]:
     return {f"{prefix}{word}": factor for word in ("", noun) for prefix, factor in prefixes.items() if prefix + word}
 
 
+def _share(name: str, title: str, meaning: str, higher: tuple[str, str] | None = None, example: str = "5%") -> Metric:
+    """Return a trained metric that is a share of 1."""
+    return Metric(name, title, "", "trained", _SHARE, example, meaning, higher)
+
+
+def _loss(name: str, title: str, example: str, meaning: str) -> Metric:
+    """Return a trained metric without a unit."""
+    return Metric(name, title, "", "trained", {}, example, meaning)
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("error", "Error", "", "trained", _SHARE, "the error by which a task compares models"),
-        Metric("top5_error", "Top-5 error", "", "trained", _SHARE, "the class is not among the five most probable"),
-        Metric("balanced_error", "Balanced error", "", "trained", _SHARE, "1 − the mean recall of all classes"),
-        Metric("macro_f1_loss", "Macro F1 loss", "", "trained", _SHARE, "1 − the mean F1 score of all classes"),
-        Metric("calibration_error", "Calibration error", "", "trained", _SHARE, "expected, in 15 bins of confidence"),
-        Metric("log_loss", "Log loss", "", "trained", {}, "the mean cross-entropy of the right class, in nats"),
-        Metric("unexplained_variance", "Unexplained variance", "", "trained", _SHARE, "1 − R²"),
-        Metric("mae", "Mean absolute error", "", "trained", {}, "in the units of the data"),
-        Metric("rmse", "Root mean squared error", "", "trained", {}, "in the units of the data"),
-        Metric("mse", "Mean squared error", "", "trained", {}, "in squared units of the data"),
-        Metric("perplexity", "Perplexity", "", "trained", {}, "2 to the bits of a token"),
-        Metric("bits_per_byte", "Bits per byte", "bits", "trained", {"bits": 1.0, "bit": 1.0}, "of text"),
-        Metric("noise_error", "Error under noise", "", "trained", _SHARE, "the mean error of corrupted items"),
-        Metric("latency_ms", "Latency", "ms", "measured", _TIME_MS),
-        Metric("item_ms", "Time per item", "ms", "measured", _TIME_MS),
-        Metric("peak_memory_mib", "Peak memory", "MiB", "measured", {u: f / 2**20 for u, f in _BYTES.items()}),
-        Metric("model_bytes", "Model size", "B", "measured", _BYTES),
-        Metric("weight_bytes", "Weights", "B", "measured", _BYTES),
-        Metric("energy_mj", "Energy", "mJ", "measured", _ENERGY_MJ),
-        Metric("params", "Parameters", "", "counted", _counts("params")),
-        Metric("macs", "Multiply-accumulates", "", "counted", _counts("MACs")),
-        Metric("modelled_energy_mj", "Energy (modelled)", "mJ", "modelled", _ENERGY_MJ),
-        Metric("dram_traffic_bytes", "DRAM traffic (modelled)", "B", "modelled", _BYTES),
+        _share("error", "Error", "the error by which a task compares models", ("accuracy", "accuracy")),
+        _share(
+            "top5_error",
+            "Top-5 error",
+            "the class is not among the five most probable",
+            ("top5_accuracy", "top-5 accuracy"),
+        ),
+        _share(
+            "balanced_error",
+            "Balanced error",
+            "1 − the mean recall of all classes",
+            ("balanced_accuracy", "balanced accuracy"),
+        ),
+        _share("macro_f1_loss", "Macro F1 loss", "1 − the mean F1 score of all classes", ("macro_f1", "macro F1")),
+        _share("calibration_error", "Calibration error", "expected, in 15 bins of confidence"),
+        _loss("log_loss", "Log loss", "0.5", "the mean cross-entropy of the right class, in nats"),
+        _share("unexplained_variance", "Unexplained variance", "1 − R²", ("r2", "R²"), "40%"),
+        _loss("mae", "Mean absolute error", "2.5", "in the units of the data"),
+        _loss("rmse", "Root mean squared error", "2.5", "in the units of the data"),
+        _loss("mse", "Mean squared error", "6.25", "in squared units of the data"),
+        _loss("perplexity", "Perplexity", "20", "2 to the bits of a token"),
+        Metric("bits_per_byte", "Bits per byte", "bits", "trained", {"bits": 1.0, "bit": 1.0}, "2.2bits", "of text"),
+        _share(
+            "noise_error",
+            "Error under noise",
+            "the mean error of corrupted items",
+            ("noise_accuracy", "accuracy under noise"),
+            "20%",
+        ),
+        Metric("latency_ms", "Latency", "ms", "measured", _TIME_MS, "2ms", differs=_FASTER),
+        Metric(
+            "item_ms",
+            "Time per item",
+            "ms",
+            "measured",
+            _TIME_MS,
+            "2ms",
+            higher=("throughput_per_s", "throughput"),
+            differs=_FASTER,
+        ),
+        Metric("peak_memory_mib", "Peak memory", "MiB", "measured", _MIB, "64MiB", differs=_MEMORY),
+        Metric("model_bytes", "Model size", "B", "measured", _BYTES, "1.5MB", differs=_SMALLER),
+        Metric("weight_bytes", "Weights", "B", "measured", _BYTES, "1.5MB", differs=_WEIGHTS),
+        Metric("energy_mj", "Energy", "mJ", "measured", _ENERGY_MJ, "0.5mJ", differs=_ENERGY),
+        Metric("params", "Parameters", "", "counted", _counts("params"), "1.2M"),
+        Metric("macs", "Multiply-accumulates", "", "counted", _counts("MACs"), "30MMACs"),
+        Metric("modelled_energy_mj", "Energy (modelled)", "mJ", "modelled", _ENERGY_MJ, "0.5mJ"),
+        Metric("dram_traffic_bytes", "DRAM traffic (modelled)", "B", "modelled", _BYTES, "1.5MB"),
     )
 }
-_EXAMPLES = {
-    "error": "5%",
-    "top5_error": "5%",
-    "balanced_error": "5%",
-    "macro_f1_loss": "5%",
-    "calibration_error": "5%",
-    "log_loss": "0.5",
-    "unexplained_variance": "40%",
-    "mae": "2.5",
-    "rmse": "2.5",
-    "mse": "6.25",
-    "perplexity": "20",
-    "bits_per_byte": "2.2bits",
-    "noise_error": "20%",
-    "latency_ms": "2ms",
-    "item_ms": "2ms",
-    "peak_memory_mib": "64MiB",
-    "model_bytes": "1.5MB",
-    "weight_bytes": "1.5MB",
-    "energy_mj": "0.5mJ",
-    "params": "1.2M",
-    "macs": "30MMACs",
-    "modelled_energy_mj": "0.5mJ",
-    "dram_traffic_bytes": "1.5MB",
-}
-
-
-HIGHER_IS_BETTER = {
-    "accuracy": "error",
-    "top5_accuracy": "top5_error",
-    "balanced_accuracy": "balanced_error",
-    "macro_f1": "macro_f1_loss",
-    "r2": "unexplained_variance",
-    "noise_accuracy": "noise_error",
-    "throughput_per_s": "item_ms",
-}
-"""Names of which higher is better, and the metric that is minimised in their place. All but the last are 1 − it."""
+HIGHER_IS_BETTER = {metric.higher[0]: metric.name for metric in METRICS.values() if metric.higher is not None}
+"""Names of which higher is better, and the metric that is minimised in their place. All but throughput are 1 − it."""
 TRAINED = tuple(name for name, metric in METRICS.items() if metric.source == "trained")
-"""The names of all trained metrics."""
+MEASURED_METRICS = tuple(name for name, metric in METRICS.items() if metric.source == "measured")
+TIMED = tuple(name for name, metric in METRICS.items() if metric.unit == "ms")
+"""The names of all trained and of all measured metrics, and of those that a clock measures."""
 
 
 def metric_named(name: str) -> Metric:

@@ -113,14 +113,13 @@ def _malformed(text: str) -> str:
 
 
 def _how_to_write(name: str) -> str:
-    examples = {
-        "accuracy": "Write 'accuracy >= 90%', or 'error <= 10%'.",
-        "throughput_per_s": "Write 'throughput_per_s >= 1000', or 'item_ms <= 1ms'.",
-        "error": "Write 'error <= 10%', or 'accuracy >= 90%'.",
-    }
-    if name in HIGHER_IS_BETTER and name not in examples:
-        examples[name] = f"Write '{name} >= 90%', or '{HIGHER_IS_BETTER[name]} <= 10%'."
-    return examples.get(name) or f"Write '{name} <= {METRICS[name].example}'."
+    if name == "throughput_per_s":
+        return "Write 'throughput_per_s >= 1000', or 'item_ms <= 1ms'."
+    if name == "error":
+        return "Write 'error <= 10%', or 'accuracy >= 90%'."
+    if name in HIGHER_IS_BETTER:
+        return f"Write '{name} >= 90%', or '{HIGHER_IS_BETTER[name]} <= 10%'."
+    return f"Write '{name} <= {METRICS[name].example}'."
 
 
 def _rounded(value: float) -> float:
@@ -154,18 +153,6 @@ def reason_text(reason: str, limits: Iterable[Limit]) -> str:
     return reason
 
 
-HIGHER_TITLES = {
-    "accuracy": "accuracy",
-    "top5_accuracy": "top-5 accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "r2": "R²",
-    "noise_accuracy": "accuracy under noise",
-    "throughput_per_s": "throughput",
-}
-"""The titles of ``HIGHER_IS_BETTER``."""
-
-
 MICRO = re.compile("^[uμ](?=[sJ]$)")
 """The spellings of micro, ``us`` and Greek ``μs``, that people write for ``µs``."""
 
@@ -173,7 +160,7 @@ MICRO = re.compile("^[uμ](?=[sJ]$)")
 def limit_text(limit: Limit) -> str:
     """Return the limit for people, as it was given: ``latency ≤ 60 µs``, or ``accuracy ≥ 95 %``."""
     name, comparison, amount = str(limit).split(maxsplit=2)
-    title = HIGHER_TITLES.get(name, limit.metric.title.lower())
+    title = limit.metric.higher[1] if limit.metric.higher and name in HIGHER_IS_BETTER else limit.metric.title.lower()
     if limit.metric.is_share and "%" not in amount:
         amount = f"{100 * (1 - limit.value if name in HIGHER_IS_BETTER else limit.value):.6g}%"
     if name == "throughput_per_s":

@@ -8,17 +8,17 @@ from typing import Any, Literal, final
 
 import numpy as np
 
+from nas.values.comparison import ratio_of
 from nas.values.measurement import (
     OPERATORS,
     SPREAD_DOUBT,
-    TIMED,
     USUAL_SPREAD,
     WEIGHT_BYTES,
     Interval,
     Measurement,
     logs_around_median,
 )
-from nas.values.metric import METRICS
+from nas.values.metric import METRICS, TIMED
 from nas.values.pareto import FloatArray
 
 PAIR_DOUBT = 0.006
@@ -87,7 +87,7 @@ def paired(first: Measurement, second: Measurement) -> Ratios:
     if count != len(second.rounds) or count < 2:
         raise ValueError(f"two models are compared in the same rounds, at least 2, but got {count} and "
                          f"{len(second.rounds)}.")  # fmt: skip
-    readings = _readings(second) / _readings(first)
+    readings = second.readings / first.readings
     return Ratios(readings, max(first.unseen, second.unseen) * _unlikeness(first, second, float(np.median(readings))))
 
 
@@ -103,11 +103,6 @@ def _unlikeness(first: Measurement, second: Measurement, ratio: float) -> float:
         return 1.0
     apart = max(abs(math.log(ratio)), abs(math.log(sizes[1] / sizes[0]))) / math.log(UNLIKE)
     return ALIKE + (1 - ALIKE) * min(1.0, apart)
-
-
-def _readings(found: Measurement) -> FloatArray:
-    medians = np.array([np.median(samples) for samples in found.rounds])
-    return medians / np.array(found.drifts) if found.drifts else medians
 
 
 @final
@@ -149,8 +144,7 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The verdict for people: ``b.onnx is 7 to 9 % faster than a.onnx.``"""
-        better, worse = _WORDS.get(self.metric, _OTHER)
-        title = METRICS[self.metric].title.lower()
+        (better, worse), title = METRICS[self.metric].differs, METRICS[self.metric].title.lower()
         if self.interval.is_point and self.ratio == 1:
             return f"{self.second} and {self.first} have the same {title}."
         if self.verdict == "same":
@@ -174,24 +168,12 @@ class Comparison:
             "first": self.first,
             "second": self.second,
             "ratio": self.ratio,
-            "interval_95": [self.interval.lower, self.interval.upper],
+            "interval_95": self.interval.to_json(),
             "verdict": self.verdict,
             "sentence": self.sentence,
             "rounds": self.rounds,
             "doubts": list(self.doubts),
         }
-
-
-_WORDS = {
-    "latency_ms": ("is {} % faster", "is {} % slower"),
-    "item_ms": ("is {} % faster", "is {} % slower"),
-    "energy_mj": ("uses {} % less energy", "uses {} % more energy"),
-    "peak_memory_mib": ("takes {} % less memory", "takes {} % more memory"),
-    "model_bytes": ("is {} % smaller", "is {} % larger"),
-    "weight_bytes": ("has {} % fewer bytes of weights", "has {} % more bytes of weights"),
-}
-"""For each metric the words for a lower and a higher value."""
-_OTHER = ("has {} % less", "has {} % more")
 
 
 def compared(
@@ -214,15 +196,8 @@ def compared(
     if shares_rounds and metric in TIMED:
         ratios = paired(one, other)
         return Comparison(metric, first_name, second_name, ratios.median, ratios.interval, len(ratios.values), doubts)
-    ratio = other.median / one.median
-    down = math.hypot(_log(other.median, other.interval.lower), _log(one.interval.upper, one.median))
-    up = math.hypot(_log(other.interval.upper, other.median), _log(one.median, one.interval.lower))
-    interval = Interval(ratio * math.exp(-down), ratio * math.exp(up)) if down or up else Interval(ratio, ratio)
-    return Comparison(metric, first_name, second_name, ratio, interval, 0, doubts)
-
-
-def _log(upper: float, lower: float) -> float:
-    return max(0.0, math.log(upper / lower)) if lower > 0 else 0.0
+    ratio = ratio_of(other.estimate, one.estimate)
+    return Comparison(metric, first_name, second_name, ratio.value, ratio.interval, 0, doubts)
 
 
 def _range(low: float, high: float, digits: int = 0) -> str:

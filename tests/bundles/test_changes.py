@@ -7,8 +7,8 @@ import math
 import pytest
 
 from nas.bundles.changes import Moved, differences, moved_between
-from nas.values.comparison import Estimate, ratio_of
-from nas.values.measurement import Interval, Measurement
+from nas.values.comparison import ratio_of
+from nas.values.measurement import Estimate, Interval, Measurement
 from nas.values.metric import METRICS
 
 

@@ -14,7 +14,7 @@ from run_record_example import architecture_at, energy_record, example_record, m
 
 from nas.results.front import cost_metrics, front_of
 from nas.results.run import funnel_of
-from nas.results.winner import broken_text, measured_range, range_text
+from nas.results.winner import broken_text
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
 from nas.values.measurement import Measurement
@@ -163,12 +163,12 @@ def test_costs_are_named_once_and_without_the_error() -> None:
 
 def test_texts_name_the_unit_once() -> None:
     """Ranges and limits read like sentences."""
-    assert range_text(METRICS["latency_ms"], 0.2, 0.25) == "0.2–0.25 ms"
-    assert range_text(METRICS["params"], 900, 1500) == "900–1.5 k"
-    latency, rounds = METRICS["latency_ms"], ((0.2,), (0.2,), (0.2,))
-    assert measured_range(latency, Measurement("latency_ms", "t", rounds)) == ""
+    assert METRICS["latency_ms"].format_range(0.2, 0.25) == "0.2–0.25 ms"
+    assert METRICS["params"].format_range(900, 1500) == "900–1.5 k"
+    rounds = ((0.2,), (0.2,), (0.2,))
+    assert Measurement("latency_ms", "t", rounds).range_text == ""
     busy = Measurement("latency_ms", "t", rounds, drifts=(1.0,) * 3, walls=((0.9,), (0.8,), (1.0,)))
-    assert measured_range(latency, busy) == "0.1984–0.2016 ms; 0.9 ms by a stopwatch"
+    assert busy.range_text == "0.1984–0.2016 ms; 0.9 ms by a stopwatch"
     assert limit_text(Limit.parse("latency_ms <= 2ms")) == "latency ≤ 2 ms"
     assert limit_text(Limit.parse("accuracy >= 97.5%")) == "accuracy ≥ 97.5 %"
 

@@ -9,9 +9,8 @@ import pytest
 from nas.results.notes.precision_notes import precision_notes, precision_sentences
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
-from nas.values.comparison import Estimate
 from nas.values.evaluation import TRAINED_AS, Evaluation
-from nas.values.measurement import Interval, Measurement
+from nas.values.measurement import Estimate, Interval, Measurement
 
 
 def latency(*samples_ms: float) -> dict[str, Measurement]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from nas.values.comparison import Estimate, is_surely_less, standings, wilson_interval
-from nas.values.measurement import Interval, Measurement
+from nas.values.comparison import is_surely_less, standings, wilson_interval
+from nas.values.measurement import Estimate, Interval, Measurement
 
 
 def around(value: float, reach: float) -> Estimate:

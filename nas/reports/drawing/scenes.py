@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal, final
+from typing import final
 
 from nas.errors import RecipeError, did_you_mean
 from nas.reports.candidates import prediction_checks
-from nas.results.plots.plot import front_line
+from nas.results.plots.plot import Point, limit_lines, series_of
 from nas.results.plots.scene import Axis, Bounds, Mark, Role, Scene, Series, axis_of, metric_text, scaled
 from nas.results.records import Record
 from nas.results.run import Run
-from nas.results.winner import Winner
 from nas.values.metric import HIGHER_IS_BETTER, METRICS, Metric
-from nas.values.objective import Limit, limit_text
 
 
 @final
@@ -78,17 +76,12 @@ def front_scene(run: Run, request: PlotRequest) -> Scene:
     y_metric = front.quality if request.y is None else chosen_metric(request.y, "y")
     records = run.records
     shown = [each for each in records if request.stopped or not each.was_stopped]
-    places = [_place(each, x_metric, y_metric) for each in shown]
-    found = [place for place in places if place is not None]
-    x = axis_of(x_metric, run.words, [value for place in found for value in place.xs], request.is_log("x"))
-    y = axis_of(y_metric, run.words, [value for place in found for value in place.ys], request.is_log("y"))
-    series = tuple(
-        Series(f"{title} ({len(marks)})", role, tuple(marks))
-        for role, title in ROLES.items()
-        if (marks := [place.mark(x, y) for place in found if place.role == role])
-    )
+    points = [_point(each, x_metric, y_metric) for each in shown]
+    found = [point for point in points if point is not None]
+    x = axis_of(x_metric, run.words, [point.x for point in found], request.is_log("x"))
+    y = axis_of(y_metric, run.words, [point.y for point in found], request.is_log("y"))
     notes = [] if found else [_nothing(run, x_metric, y_metric)]
-    unknown = sum(place is None for place, each in zip(places, shown, strict=True) if each.winner is not None)
+    unknown = sum(point is None for point, each in zip(points, shown, strict=True) if each.winner is not None)
     if unknown:
         what = "winner has" if unknown == 1 else "winners have"
         notes.append(f"{unknown} {what} no {metric_text(x_metric.name)} or no {metric_text(y_metric.name)}.")
@@ -96,8 +89,8 @@ def front_scene(run: Run, request: PlotRequest) -> Scene:
         title=f"{y.title} and {x.title.lower()} of {run.name}",
         x=x,
         y=y,
-        series=(*front_line(series), *series),
-        limits=(*_limits(run, x_metric, x, "x"), *_limits(run, y_metric, y, "y")),
+        series=series_of(found, ROLES, x, y),
+        limits=(*limit_lines(run.limits, x_metric, x, "x"), *limit_lines(run.limits, y_metric, y, "y")),
         notes=tuple(notes),
     )
 
@@ -126,62 +119,24 @@ ROLES: dict[Role, str] = {
 """The kinds of marks and their names, in the order in which they are drawn over each other."""
 
 
-@dataclass(frozen=True)
-class _Place:
-    """The values of one architecture on both axes, in the units of their metrics."""
-
-    role: Role
-    name: str
-    x: float
-    y: float
-    x_bounds: Bounds | None = None
-    y_bounds: Bounds | None = None
-
-    @property
-    def xs(self) -> list[float]:
-        return [self.x]
-
-    @property
-    def ys(self) -> list[float]:
-        return [self.y]
-
-    def mark(self, x: Axis, y: Axis) -> Mark:
-        """Return the mark in the units of the axes."""
-        bounds = scaled(self.x_bounds, x), scaled(self.y_bounds, y)
-        return Mark(self.x * x.factor, self.y * y.factor, *bounds, self.name)
-
-
-def _place(record: Record, x: Metric, y: Metric) -> _Place | None:
-    winner, standing = record.winner, record.standing
-    if winner is not None and standing is not None:
-        if not (winner.has(x.name) and winner.has(y.name)):
-            return None
-        role: Role = "front" if standing.on_front else "winner"
-        (x_value, x_bounds), (y_value, y_bounds) = _tested(winner, x), _tested(winner, y)
-        return _Place(role, record.architecture.id, x_value, y_value, x_bounds, y_bounds)
+def _point(record: Record, x: Metric, y: Metric) -> Point | None:
+    """Return the point of an architecture; None where a value is not known."""
+    name, winner = record.architecture.id, record.winner
+    if winner is not None and record.standing is not None:
+        role: Role = "front" if record.standing.on_front else "winner"
+        has_both = winner.has(x.name) and winner.has(y.name)
+        return Point.of_winner(role, name, winner, x, y) if has_both else None
     x_found, y_found = record.value(x.name), record.value(y.name)
     if x_found is None or y_found is None:
         return None
     sources = {record.source(x.name), record.source(y.name)}
     role = "stopped" if record.was_stopped else "predicted" if "predicted" in sources else "measured"
-    return _Place(role, record.architecture.id, x_found, y_found, _bounds(record, x), _bounds(record, y))
-
-
-def _tested(winner: Winner, metric: Metric) -> tuple[float, Bounds]:
-    found = winner.estimate(metric.name)
-    return found.value, (found.interval.lower, found.interval.upper)
+    return Point(role, name, x_found, y_found, _bounds(record, x), _bounds(record, y))
 
 
 def _bounds(record: Record, metric: Metric) -> Bounds | None:
     found = record.measurements.get(metric.name)
     return None if found is None else (found.interval.lower, found.interval.upper)
-
-
-def _limits(
-    run: Run, metric: Metric, axis: Axis, which: Literal["x", "y"]
-) -> list[tuple[Literal["x", "y"], float, str]]:
-    limits: list[Limit] = [limit for limit in run.limits if limit.metric == metric]
-    return [(which, limit.value * axis.factor, limit_text(limit)) for limit in limits]
 
 
 def _nothing(run: Run, x: Metric, y: Metric) -> str:
@@ -225,7 +180,7 @@ def search_scene(run: Run, request: PlotRequest) -> Scene:
     )
     notes = () if values else (f"No evaluation of this run has a value of {metric_text(metric.name)}.",)
     title = f"{y.title} over the search of {run.name}"
-    return Scene(title, x, y, series, limits=tuple(_limits(run, metric, y, "y")), notes=notes)
+    return Scene(title, x, y, series, limits=limit_lines(run.limits, metric, y, "y"), notes=notes)
 
 
 def predictions_scene(run: Run, request: PlotRequest) -> Scene:

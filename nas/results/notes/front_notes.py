@@ -1,70 +1,26 @@
-"""What a reader must know about a front's winners beside their values, in sentences; and how their choices differ."""
+"""What a reader must know about a front's winners beside their values, in sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nas.results.chance_marks import chance_text
-from nas.results.failures import FailureCount
 from nas.results.notes.parent_notes import parent_notes
 from nas.results.notes.precision_notes import precision_notes
 from nas.results.winner import Winner
-from nas.space.architecture import Architecture, choices_within
-from nas.values.comparison import Estimate, Standing, is_surely_less
+from nas.values.comparison import Standing, is_surely_less
 from nas.values.error_words import ErrorWords
-from nas.values.metric import Metric
-from nas.values.objective import Limit, Objective
+from nas.values.measurement import Estimate
+
+if TYPE_CHECKING:
+    from nas.results.front import Front
 
 MOST_NAMED = 4
 """The most winners that a sentence names; further ones are counted."""
 
 
-class Winners(Protocol):
-    """The parts of a ``Front`` that are put into words; ``Front`` itself has all of them."""
-
-    @property
-    def winners(self) -> Sequence[Winner]: ...
-
-    @property
-    def standings(self) -> Sequence[Standing]: ...
-
-    @property
-    def on_front(self) -> Sequence[bool]: ...
-
-    @property
-    def objectives(self) -> Sequence[Objective]: ...
-
-    @property
-    def limits(self) -> Sequence[Limit]: ...
-
-    @property
-    def costs(self) -> Sequence[Metric]: ...
-
-    @property
-    def best(self) -> Winner | None: ...
-
-    @property
-    def words(self) -> ErrorWords: ...
-
-    @property
-    def quality(self) -> Metric: ...
-
-    @property
-    def nothing_learned(self) -> str | None: ...
-
-    @property
-    def compared(self) -> Sequence[str]: ...
-
-    @property
-    def failures(self) -> Sequence[FailureCount]: ...
-
-    @property
-    def run_folder(self) -> Path: ...
-
-
-def notes_of(front: Winners) -> list[tuple[str, ...]]:
+def notes_of(front: Front) -> list[tuple[str, ...]]:
     """Return for each winner the sentences that qualify it: near chance, not told from others, doubts.
 
     Winners that share a fact have the same sentence, so that a list of notes says it once.
@@ -107,7 +63,7 @@ def earlier_text(winner: Winner) -> str:
     return f"{winner.architecture.id} was retrained (number {winner.retraining}). Before: {before}.{worse}"
 
 
-def same_text(front: Winners, own: str, by_id: dict[str, Standing]) -> str:
+def same_text(front: Front, own: str, by_id: dict[str, Standing]) -> str:
     """Return the sentence about winners that cannot be told apart from one; the same for each of a whole group."""
     objectives = " and ".join(objective_words(front)) or f"test {front.words.title}"
     reason = f"in {objectives} they differ by less than the joint 95 % interval."
@@ -119,10 +75,10 @@ def same_text(front: Winners, own: str, by_id: dict[str, Standing]) -> str:
     return f"{own} cannot be told apart from {listed(by_id[own].same_as)}: {reason}"
 
 
-def objective_words(front: Winners) -> list[str]:
+def objective_words(front: Front) -> list[str]:
     """Return the names of what was minimised, for people."""
     metrics = [objective.metric for objective in front.objectives]
-    return [f"test {front.words.title}" if metric.name == "error" else metric.title.lower() for metric in metrics]
+    return [f"{'test ' * (metric.name == 'error')}{front.words.name_of(metric)}" for metric in metrics]
 
 
 def nothing_learned_text(winners: Sequence[Winner], words: ErrorWords) -> str | None:
@@ -143,23 +99,3 @@ def listed(names: Sequence[str], every: bool = False) -> str:
     left = len(names) - len(shown)
     parts = [*shown, *([f"{left} more"] if left else [])]
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def reference_of(front: Winners) -> Architecture | None:
-    """Return the architecture that others are compared with: the best winner's, else the first one's."""
-    best = front.best or next(iter(front.winners), None)
-    return None if best is None else best.architecture
-
-
-def told_choices(
-    architecture: Architecture, reference: Architecture, width: int, length: Callable[[str], int] = len
-) -> str:
-    """Return the choices in which an architecture differs from ``reference``, in at most ``width`` characters.
-
-    The reference itself shows its own choices. What does not fit is counted: ``stem=24 and 7 more``.
-    """
-    if architecture == reference:
-        return choices_within(architecture, width, length=length)
-    changed = architecture.changed_from(reference)
-    gone = [name for name in reference if name not in architecture]
-    return choices_within(changed, width, start="differs in ", gone=gone, length=length)

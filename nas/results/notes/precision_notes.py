@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nas.results.winner import Winner, bare_range, range_text
+from nas.results.winner import Winner
 from nas.space.architecture import Architecture
 from nas.space.parts.training_parts import PLAIN, PRECISION, precision_of
-from nas.values.comparison import Estimate, is_surely_less
+from nas.values.comparison import is_surely_less
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
@@ -41,7 +41,7 @@ def _about_time(winner: Winner, precision: str) -> list[str]:
             f"{precision} cannot be compared: {name} takes {_time_text(own)}, and its weights could not be measured in "
             "fp32."
         ]
-    here, there = (Estimate(each.median, each.interval) for each in (own, plain))
+    here, there = own.estimate, plain.estimate
     if is_surely_less(here, there):
         return []
     times = f"{_time_text(own)}, and {_time_text(plain)} in fp32"
@@ -54,7 +54,7 @@ def _about_time(winner: Winner, precision: str) -> list[str]:
 def _about_errors(winner: Winner, precision: str) -> list[str]:
     if winner.exported is None:
         return []
-    own = Estimate(winner.test_error, winner.test_interval)
+    own = winner.estimate("error")
     if not is_surely_less(winner.exported, own):
         return []
     words = winner.words
@@ -68,9 +68,7 @@ def _about_errors(winner: Winner, precision: str) -> list[str]:
 
 
 def _time_text(found: Measurement) -> str:
-    metric = METRICS[LATENCY]
-    value = metric.format(found.median)
-    return f"{value} ({bare_range(value, range_text(metric, found.interval.lower, found.interval.upper))})"
+    return METRICS[LATENCY].format_within(found.median, found.interval.lower, found.interval.upper)
 
 
 def precision_sentences(rows: Sequence[Evaluation]) -> list[str]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol, final
+from typing import TYPE_CHECKING, Literal, final
 
 import numpy as np
 
 from nas.errors import RecipeError, did_you_mean
 from nas.results.plots.pictures import PictureSettings, check_picture, picture_of
-from nas.results.plots.scene import Bounds, Mark, Role, Scene, Series, axis_of, scaled
-from nas.values.error_words import ErrorWords
+from nas.results.plots.scene import Axis, Bounds, LimitLine, Mark, Role, Scene, Series, axis_of, scaled
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import Limit, limit_text
 from nas.values.pareto import non_dominated
+
+if TYPE_CHECKING:
+    from nas.results.front import Front
+    from nas.results.solved import Solved
+    from nas.results.winner import Winner
 
 
 @final
@@ -56,38 +60,31 @@ class Plot:
         return path
 
 
-class Shown(Protocol):
-    """What a front has that can be plotted: ``nas.Front`` and ``nas.Solved``."""
-
-    @property
-    def limits(self) -> Sequence[Limit]: ...
-
-    @property
-    def costs(self) -> Sequence[Metric]: ...
-
-    @property
-    def quality(self) -> Metric: ...
-
-    @property
-    def words(self) -> ErrorWords: ...
-
-    @property
-    def run_folder(self) -> Path: ...
-
-
 @dataclass(frozen=True)
 class Point:
     """A value on both axes with the ends of its bars, in the units of the metrics."""
 
     role: Role
     name: str
-    cost: float
-    quality: float
-    cost_bounds: Bounds | None = None
-    quality_bounds: Bounds | None = None
+    x: float
+    y: float
+    x_bounds: Bounds | None = None
+    y_bounds: Bounds | None = None
+
+    @classmethod
+    def of_winner(cls, role: Role, name: str, winner: Winner, x: Metric, y: Metric) -> Point:
+        """Return the point of a winner that has both metrics, with their intervals."""
+        found = [winner.estimate(metric.name) for metric in (x, y)]
+        bounds = [(each.interval.lower, each.interval.upper) for each in found]
+        return cls(role, name, found[0].value, found[1].value, *bounds)
+
+    def mark(self, x: Axis, y: Axis) -> Mark:
+        """Return the mark in the units of the axes."""
+        bounds = scaled(self.x_bounds, x), scaled(self.y_bounds, y)
+        return Mark(self.x * x.factor, self.y * y.factor, *bounds, self.name)
 
 
-def cost_of(front: Shown, metric: str | None) -> Metric:
+def cost_of(front: Front | Solved, metric: str | None) -> Metric:
     """Return the metric that is asked for, or else the first cost. Raises ValueError if there is no such metric."""
     if metric is None:
         return front.costs[0] if front.costs else METRICS["latency_ms"]
@@ -97,31 +94,33 @@ def cost_of(front: Shown, metric: str | None) -> Metric:
     return METRICS[metric]
 
 
-def plot_of(front: Shown, cost: Metric, points: Sequence[Point], names: Mapping[Role, str], title: str) -> Plot:
+def plot_of(
+    front: Front | Solved, cost: Metric, points: Sequence[Point], names: Mapping[Role, str], title: str
+) -> Plot:
     """Return the plot of points, of which each role has a name. ``title`` is that of the quality."""
-    x = axis_of(cost, front.words, [point.cost for point in points])
-    y = replace(axis_of(front.quality, front.words, [point.quality for point in points]), title=title)
-    series = tuple(
-        Series(f"{name} ({len(marks)})", role, tuple(marks), shows_bars=True)
-        for role, name in names.items()
-        if (
-            marks := [
-                Mark(
-                    point.cost * x.factor,
-                    point.quality * y.factor,
-                    scaled(point.cost_bounds, x),
-                    scaled(point.quality_bounds, y),
-                    point.name,
-                )
-                for point in points
-                if point.role == role
-            ]
-        )
-    )
-    which: Literal["x"] = "x"
-    limits = tuple((which, each.value * x.factor, limit_text(each)) for each in front.limits if each.metric == cost)
+    x = axis_of(cost, front.words, [point.x for point in points])
+    y = replace(axis_of(front.quality, front.words, [point.y for point in points]), title=title)
+    series, limits = series_of(points, names, x, y, shows_bars=True), limit_lines(front.limits, cost, x, "x")
     whole = f"{y.title} and {x.title.lower()} of {front.run_folder}"
-    return Plot(Scene(whole, x, y, (*front_line(series), *series), limits=limits).drawable())
+    return Plot(Scene(whole, x, y, series, limits=limits).drawable())
+
+
+def series_of(
+    points: Sequence[Point], names: Mapping[Role, str], x: Axis, y: Axis, *, shows_bars: bool = False
+) -> tuple[Series, ...]:
+    """Return the front of winners, and the points by their roles, in the order of the ``names`` of these."""
+    marks = {role: tuple(point.mark(x, y) for point in points if point.role == role) for role in names}
+    found = [
+        Series(f"{name} ({len(marks[role])})", role, marks[role], shows_bars=shows_bars)
+        for role, name in names.items()
+        if marks[role]
+    ]
+    return (*front_line(found), *found)
+
+
+def limit_lines(limits: Sequence[Limit], metric: Metric, axis: Axis, which: Literal["x", "y"]) -> tuple[LimitLine, ...]:
+    """Return the lines of the limits on a metric, across the plot at their places on its axis."""
+    return tuple((which, each.value * axis.factor, limit_text(each)) for each in limits if each.metric == metric)
 
 
 def front_line(series: Sequence[Series]) -> tuple[Series, ...]:

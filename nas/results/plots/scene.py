@@ -11,6 +11,8 @@ from nas.values.error_words import ErrorWords
 from nas.values.metric import METRICS, Metric
 
 Bounds = tuple[float, float]
+LimitLine = tuple[Literal["x", "y"], float, str]
+"""A line across a plot: the axis, the place on it, and its words."""
 Role = Literal["front", "winner", "measured", "predicted", "stopped", "line", "random", "identity", "bar"]
 """What marks stand for; it decides their colour and their symbol."""
 MUCH_LARGER = 50.0
@@ -89,7 +91,7 @@ class Band:
 class Scene:
     """A plot. ``bars`` is True for a plot of horizontal bars, whose marks have names instead of heights.
 
-    ``limits`` are lines across the plot: the axis, the place, and its words. ``notes`` say what is not drawn.
+    ``notes`` say what is not drawn.
     """
 
     title: str
@@ -97,7 +99,7 @@ class Scene:
     y: Axis
     series: tuple[Series, ...]
     bands: tuple[Band, ...] = ()
-    limits: tuple[tuple[Literal["x", "y"], float, str], ...] = ()
+    limits: tuple[LimitLine, ...] = ()
     notes: tuple[str, ...] = ()
     bars: bool = False
 
@@ -130,11 +132,10 @@ def axis_of(metric: Metric, words: ErrorWords, values: Iterable[float], is_log: 
     ``is_log`` None chooses a logarithmic axis where values differ much.
     """
     found = [value for value in values if math.isfinite(value)]
-    is_share = words.is_share if metric.name == "error" else metric.is_share
-    title = words.error_title if metric.name == "error" else metric.title
+    title = words.title_of(metric)
     if is_log is None:
         is_log = bool(found) and min(found) > 0 and max(found) > MUCH_LARGER * min(found)
-    if is_share:
+    if words.is_share_of(metric):
         return Axis(title, "%", 100.0, is_log)
     largest = max(map(abs, found), default=1.0)
     scales = SCALES.get(metric.unit, ((1.0, metric.unit),)) if metric.source != "trained" else ((1.0, metric.unit),)
