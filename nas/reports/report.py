@@ -14,8 +14,8 @@ from nas.reports.facts import conditions_of, data_sentences, doubts_of, evaluati
 from nas.reports.page.checks import checks_of
 from nas.reports.page.document import document_of
 from nas.reports.page.next_steps import next_steps
-from nas.reports.page.trust import trust_answers
-from nas.reports.summary import funnel_steps, tiles_of, trust_sentences
+from nas.reports.page.trust import trust_answers, trust_sentences
+from nas.reports.summary import funnel_steps, tiles_of
 from nas.reports.tables import FIT_COLUMNS, winner_table
 from nas.reports.web_page import render_page, write_page
 from nas.reports.wording import failed_text, retrained_text, wording_of
@@ -86,7 +86,7 @@ def _trust(record: Run, front: Front) -> dict[str, Any]:
         *data_sentences(record.notes),
         *evaluation_sentences(record.notes),
         *prior_sentences(record.rows),
-        *trust_sentences(front, record.fits, record.rows),
+        *trust_sentences(front, record.rows),
     ]
     return {
         "answers": answers,

@@ -1,23 +1,16 @@
-"""The report in short: the tiles at its top, sentences about trust, and the funnel of candidates."""
+"""The report in short: the tiles at its top, and the funnel of candidates."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nas.prediction.trust import warning_about
 from nas.progress import duration_text
 from nas.reports.candidates import ways_of
 from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
-from nas.results.notes.precision_notes import precision_sentences
 from nas.results.run import Run, funnel_of
-from nas.storage.journal_rows import Fit
-from nas.values.comparison import is_surely_less
 from nas.values.evaluation import Evaluation
-from nas.values.held_out import reach_text
-from nas.values.metric import METRICS
 
 INTERVAL = " (95\u00a0%\u00a0interval)"
 
@@ -64,63 +57,6 @@ def _simulated_text(rows: Iterable[Evaluation]) -> str:
     """Return the time that training the candidates of a table would have taken."""
     simulated_s = sum(row.details.get("seconds", 0.0) for row in rows if row.stage == "train")
     return f"{duration_text(simulated_s)} of simulated training" if simulated_s else "none was trained"
-
-
-def trust_sentences(front: Front, fits: Sequence[Fit], rows: Sequence[Evaluation] = ()) -> list[str]:
-    """Return sentences about the accuracy of predictors, of predicted bounds, of precisions, and of exported models."""
-    words = wording_of(front.table)
-    sentences = []
-    for name, fit in {fit.metric: fit for fit in fits}.items():
-        title = METRICS[name].title.lower() if name in METRICS else name
-        width = fit.held_out.width
-        reach = reach_text(width / 2, fit.held_out.samples) if math.isfinite(width) else ""
-        bounds = f" Its 90 % bounds {reach}." if reach else ""
-        sentences.append(
-            f"On {fit.held_out.samples} {words.held_out}, the last {title} predictor was off by "
-            f"{100 * fit.held_out.mape:.1f} % on average.{bounds}"
-        )
-        warning = warning_about(METRICS[name], fit.held_out) if name in METRICS else None
-        sentences += [warning] if warning else []
-        sentences.extend(fit.verdict)
-    for name, metric in METRICS.items():
-        pairs = [
-            (w.predicted[name], w.measurements[name]) for w in front if {name} <= w.predicted.keys() & w.measurements
-        ]
-        if pairs:
-            title = metric.title.lower()
-            value = f"measured {title}" if words is MEASURED else f"{title} from the table"
-            inside = sum(guess.lower <= found.median <= guess.upper for guess, found in pairs)
-            sentences.append(
-                f"For {inside} of {len(pairs)} winners, the {value} lies within the predicted 90 % bounds."
-            )
-    sentences += precision_sentences(rows)
-    sentences += best_sentences(front)
-    parities = [winner.parity for winner in front if winner.parity is not None]
-    if parities:
-        sentences.append(
-            f"The outputs of exported and trained models differ by at most {max(parities):.2g}, relative to the "
-            "largest output."
-        )
-    return sentences
-
-
-def best_sentences(front: Front) -> list[str]:
-    """Return a sentence about winners whose quality cannot be told from the best one's, if there are any."""
-    best = front.best
-    if best is None:
-        return []
-    name = front.quality.name if best.has(front.quality.name) else "error"
-    others = [winner for winner in front if winner is not best and winner.has(name)]
-    errors = [(winner.estimate(name), best.estimate(name)) for winner in others]
-    # A surely better winner breaks a limit, or it would be the best.
-    same = sum(not is_surely_less(own, error) and not is_surely_less(error, own) for error, own in errors)
-    if not same:
-        return []
-    of_others = "that of another winner" if same == 1 else f"those of {same} other winners"
-    title, text = front.words.title, front.words.text(best.test_error)
-    if name != "error":
-        title, text = front.quality.title.lower(), front.quality.format(best.value(name))
-    return [f"The test cannot tell the best {title}, {text}, from {of_others}."]
 
 
 @dataclass(frozen=True)

@@ -85,9 +85,8 @@ class ErrorWords:
         return self.range_text(interval) if is_error else metric.format_range(interval.lower, interval.upper)
 
     def metric_json(self, metric: Metric) -> dict[str, Any]:
-        """Return any metric as pages describe it to their scripts."""
-        share, title = self.is_share_of(metric), self.title_of(metric)
-        return {"name": metric.name, "title": title, "unit": metric.unit, "share": share, "source": metric.source}
+        """Return what pages tell their scripts of any metric."""
+        return {**metric.to_json(), "title": self.title_of(metric), "share": self.is_share_of(metric)}
 
     def broken_text(self, error: float, most: float) -> str:
         """Return how an error breaks the limit ``most``: ``accuracy 91.20 % < 95 %``."""

@@ -87,6 +87,11 @@ class Metric:
             return readable(value / 1000, "J", digits=3 + more)
         return f"{value:.{4 + more}g} {self.unit}"
 
+    def to_json(self) -> dict[str, str | bool]:
+        """Return what pages tell their scripts of the metric."""
+        told: dict[str, str | bool] = {"name": self.name, "title": self.title, "unit": self.unit}
+        return {**told, "share": self.is_share, "source": self.source}
+
     def format_range(self, lower: float, upper: float) -> str:
         """Return both bounds for people, with their unit once if they share it: ``0.2088–0.2131 ms``."""
         low, high = self.format(lower), self.format(upper)

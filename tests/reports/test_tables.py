@@ -8,8 +8,8 @@ import pytest
 from report_page import Page, counts, example_page, example_text, ids
 from run_record_example import NOT_GOOD_ENOUGH, architecture_at, energy_record, example_record
 
+from nas.reports.page.trust import trust_answers
 from nas.reports.report import render_report
-from nas.reports.summary import trust_sentences
 from nas.reports.tables import winner_table
 from nas.results.records import records_of
 from nas.values.evaluation import Evaluation, Failure
@@ -57,14 +57,15 @@ def test_winners_stand_in_a_sortable_table() -> None:
 
 
 def test_the_predictors_of_each_round_are_judged() -> None:
-    """A row has every figure and the doubts; the last predictor's doubts are also among the trust sentences."""
+    """A row has every figure and the doubts; the last predictor's doubts are also among the answers about trust."""
     record = example_record()
     text = example_page().text
     for words in ("Kendall", "0.840", "Within 5 %", "50.0 %", "Width of 90 % bounds", "30.0 %", "not good enough"):
         assert words in text
     assert text.count(NOT_GOOD_ENOUGH) == 1
-    assert NOT_GOOD_ENOUGH not in trust_sentences(record.front, record.fits)
-    assert NOT_GOOD_ENOUGH in trust_sentences(record.front, record.fits[:1])
+    for fits, is_told in ((record.fits, False), (record.fits[:1], True)):
+        told = " ".join(answer.sentence for answer in trust_answers(record.front, fits, record.rows))
+        assert (NOT_GOOD_ENOUGH in told) == is_told
 
 
 def test_a_prediction_for_an_unknown_kind_of_architecture_is_marked() -> None:

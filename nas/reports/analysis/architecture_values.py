@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from nas.results.records import Record
 from nas.space.architecture import Architecture
 from nas.values.evaluation import TRAINED_AS, Evaluation
 from nas.values.metric import METRICS, TRAINED
 from nas.values.objective import Limit
+from nas.values.pareto import IntArray
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ def _known(record: Record) -> Known:
     known = {name: value for name, value in {**values, **guessed}.items() if name in METRICS and math.isfinite(value)}
     sizes = [input_size_of(found.conditions) for found in record.measurements.values()]
     return Known(record.architecture, known, frozenset(guessed), next((size for size in sizes if size), None))
+
+
+def drawn_places(count: int, most: int) -> IntArray:
+    """Return the places of ``count`` things, of more than ``most`` so many drawn at random, always the same ones."""
+    return np.sort(np.random.default_rng(0).choice(count, most, replace=False)) if count > most else np.arange(count)
 
 
 def input_size_of(conditions: Mapping[str, object]) -> int | None:

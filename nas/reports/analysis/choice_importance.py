@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.reports.analysis.architecture_values import Known
+from nas.reports.analysis.architecture_values import Known, drawn_places
 from nas.reports.analysis.choice_table import Column, choice_table
 from nas.reports.analysis.effects import MOST_OPTIONS, effects
 from nas.reports.analysis.importance import FEWEST, Importances, importance_rows, importances
@@ -54,9 +54,7 @@ def is_logarithmic(metric: Metric, values: FloatArray) -> bool:
 def _metric_of(run: Run, metric: Metric, known: Sequence[Known]) -> dict[str, Any]:
     sure = [each for each in known if is_sure(each, metric.name)]
     count = len(sure)
-    if count > MOST_ROWS:
-        drawn = np.random.default_rng(0).choice(count, MOST_ROWS, replace=False)
-        sure = [sure[place] for place in np.sort(drawn).tolist()]
+    sure = [sure[place] for place in drawn_places(count, MOST_ROWS).tolist()]
     values = np.array([each.values[metric.name] for each in sure])
     columns = choice_table([each.architecture for each in sure])
     is_log = is_logarithmic(metric, values)
@@ -65,11 +63,7 @@ def _metric_of(run: Run, metric: Metric, known: Sequence[Known]) -> dict[str, An
     told = effects(columns, scaled)
     least = 0.0 if (values >= 0).all() else -np.inf
     return {
-        "name": metric.name,
-        "title": run.words.error_title if metric.name == "error" else metric.title,
-        "unit": metric.unit,
-        "share": run.words.is_share if metric.name == "error" else metric.is_share,
-        "source": metric.source,
+        **run.words.metric_json(metric),
         "log": is_log,
         "architectures": count,
         "drawn": len(sure),
@@ -103,7 +97,7 @@ def _rounded(values: FloatArray) -> list[float]:
 
 def _sentences(run: Run, metric: Metric, ranked: Importances | None, columns: Sequence[Column]) -> list[str]:
     """Return which choices matter most for a metric, and how far that can be relied on."""
-    title = run.words.error if metric.name == "error" else metric.title.lower()
+    title = run.words.loss_of(metric)
     if not columns:
         return [f"All architectures with a value of {title} have the same choices."]
     if ranked is None:

@@ -29,9 +29,14 @@ class Column:
     codes: IntArray
 
     @property
+    def has_numbers(self) -> bool:
+        """True if all options are numbers, or all yes or no."""
+        return all(isinstance(option, int | float) for option in self.options)
+
+    @property
     def is_numeric(self) -> bool:
         """True if the order of the options has a meaning."""
-        return all(isinstance(option, int | float) and not isinstance(option, bool) for option in self.options)
+        return self.has_numbers and not any(isinstance(option, bool) for option in self.options)
 
     @property
     def active(self) -> BoolArray:
@@ -53,6 +58,11 @@ class Column:
 
 def choice_table(architectures: Sequence[Architecture]) -> list[Column]:
     """Return a column for each choice that is not settled alike in all ``architectures``."""
+    return [each for each in whole_table(architectures) if len(each.options) > 1 or not each.active.all()]
+
+
+def whole_table(architectures: Sequence[Architecture]) -> list[Column]:
+    """Return a column for each choice that any of ``architectures`` has."""
     names = list(dict.fromkeys(name for each in architectures for name in each))
     found = []
     for name in names:
@@ -60,8 +70,7 @@ def choice_table(architectures: Sequence[Architecture]) -> list[Column]:
         options = sorted({_key(value): value for value in values if value is not None}.items())
         places = {key: place for place, (key, _) in enumerate(options)}
         codes = np.array([INACTIVE if value is None else places[_key(value)] for value in values], dtype=np.int64)
-        if len(options) > 1 or (options and (codes == INACTIVE).any()):
-            found.append(Column(name, tuple(value for _, value in options), codes))
+        found.append(Column(name, tuple(value for _, value in options), codes))
     return found
 
 

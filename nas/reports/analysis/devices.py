@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.reports.analysis.architecture_values import Known
+from nas.reports.analysis.architecture_values import Known, drawn_places
 from nas.reports.analysis.growth import reference_point
 from nas.space.architecture import Architecture
 from nas.values.metric import Metric
@@ -33,6 +33,10 @@ class Side:
         found = self.known.get(architecture)
         return None if found is None or name in found.predicted else found.values.get(name)
 
+    def values(self, architectures: Sequence[Architecture], name: str) -> FloatArray:
+        """Return the values of N architectures that have one, shape (N,)."""
+        return np.array([self.known[each].values[name] for each in architectures])
+
 
 def comparison_of(first: Side, second: Side, metric: Metric, quality: Metric) -> dict[str, Any]:
     """Return how ``metric`` of the same architectures compares between two runs, as plain data.
@@ -46,21 +50,14 @@ def comparison_of(first: Side, second: Side, metric: Metric, quality: Metric) ->
         if first.value(architecture, metric.name) is not None and second.value(architecture, metric.name) is not None
     ]
     found: dict[str, Any] = {
-        "metric": {
-            "name": metric.name,
-            "title": metric.title,
-            "unit": metric.unit,
-            "share": metric.is_share,
-            "source": metric.source,
-        },
+        "metric": metric.to_json(),
         "first": first.label,
         "second": second.label,
         "common": len(common),
     }
     if len(common) < FEWEST:
         return {**found, "known": False, "sentences": [_too_few_text(first, second, metric, len(common))]}
-    ours = np.array([float(first.value(each, metric.name) or 0) for each in common])
-    theirs = np.array([float(second.value(each, metric.name) or 0) for each in common])
+    ours, theirs = first.values(common, metric.name), second.values(common, metric.name)
     ratios = _ratios(ours, theirs)
     agreement = _agreement(ours, theirs)
     moved = front_moved(first, second, metric, quality, common)
@@ -149,9 +146,7 @@ def _shared_ranks(values: FloatArray) -> tuple[IntArray, IntArray]:
 
 
 def _points(common: Sequence[Architecture], ours: FloatArray, theirs: FloatArray) -> dict[str, Any]:
-    shown = np.arange(len(common))
-    if len(shown) > MOST_POINTS:
-        shown = np.sort(np.random.default_rng(0).choice(shown, MOST_POINTS, replace=False))
+    shown = drawn_places(len(common), MOST_POINTS)
     return {
         "id": [common[place].id for place in shown.tolist()],
         "x": [float(f"{value:.6g}") for value in ours[shown]],
@@ -172,9 +167,8 @@ def front_moved(
     trained = [each for each in common if first.value(each, quality.name) is not None]
     if not trained:
         return None
-    errors = np.array([float(first.value(each, quality.name) or 0) for each in trained])
-    here = np.array([float(first.value(each, metric.name) or 0) for each in trained])
-    there = np.array([float(second.value(each, metric.name) or 0) for each in trained])
+    errors = first.values(trained, quality.name)
+    here, there = first.values(trained, metric.name), second.values(trained, metric.name)
     before, after = np.column_stack([errors, here]), np.column_stack([errors, there])
     on_first, on_second = non_dominated(before), non_dominated(after)
     reference = reference_point(after, [np.inf, np.inf])

@@ -32,12 +32,8 @@ def fronts_of(
     the test split and its measurement, with 95 % intervals.
     """
     return {
-        "cost": _json(cost, cost.title, cost.is_share),
-        "quality": _json(
-            quality,
-            runs[0].words.error_title if quality.name == "error" else quality.title,
-            runs[0].words.is_share if quality.name == "error" else quality.is_share,
-        ),
+        "cost": runs[0].words.metric_json(cost),
+        "quality": runs[0].words.metric_json(quality),
         "runs": [
             {
                 "run": label,
@@ -46,16 +42,6 @@ def fronts_of(
             }
             for run, label, of in zip(runs, labels, known, strict=True)
         ],
-    }
-
-
-def _json(metric: Metric, title: str, is_share: bool) -> dict[str, Any]:
-    return {
-        "name": metric.name,
-        "title": title,
-        "unit": metric.unit,
-        "share": is_share,
-        "source": metric.source,
     }
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from nas.reports.analysis.choice_table import choice_table
 from nas.space.architecture import Architecture
 from nas.values.pareto import BoolArray, FloatArray, IntArray, hypervolume, non_dominated
 
@@ -136,18 +136,9 @@ def balanced_weights(architectures: Sequence[Architecture]) -> FloatArray:
     The weights undo that, choice by choice, in turns (raking: Deming & Stephan, 1940). Options that the search never
     tried stay missing. Weights stay within a factor of 20 of their mean, so that no single evaluation decides.
     """
-    count = len(architectures)
-    weights = np.ones(count)
-    names = list(dict.fromkeys(name for each in architectures for name in each))
-    columns: list[tuple[IntArray, npt.NDArray[np.int64]]] = []
-    for name in names:
-        active = np.array([index for index, each in enumerate(architectures) if name in each], dtype=np.int64)
-        options: dict[object, int] = {}
-        # A bool equals a number, so that True and 1 would be one option.
-        keys = [(type(architectures[index][name]) is bool, architectures[index][name]) for index in active.tolist()]
-        codes = np.array([options.setdefault(key, len(options)) for key in keys], dtype=np.int64)
-        if len(options) > 1:
-            columns.append((active, codes))
+    weights = np.ones(len(architectures))
+    varied = [column for column in choice_table(architectures) if len(column.options) > 1]
+    columns = [(np.flatnonzero(column.active), column.codes[column.active]) for column in varied]
     for _ in range(RAKINGS if columns else 0):
         for active, codes in columns:
             masses = np.bincount(codes, weights=weights[active])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.reports.analysis.architecture_values import Known
+from nas.reports.analysis.architecture_values import Known, drawn_places
 from nas.reports.analysis.choice_importance import is_sure
 from nas.reports.analysis.power_law import FEWEST, Exponent, PowerLaw, power_law
 from nas.reports.candidates import estimated_text
@@ -68,12 +68,10 @@ def _fit(run: Run, metric: Metric, size: Size, known: Sequence[Known]) -> dict[s
     law = power_law(sizes, values)
     if law is None or law.curve is None:
         return None
-    shown = np.arange(len(found))
-    if len(shown) > MOST_POINTS:
-        shown = np.sort(np.random.default_rng(0).choice(shown, MOST_POINTS, replace=False))
+    shown = drawn_places(len(found), MOST_POINTS)
     at, middle, lower, upper = (_rounded(each) for each in law.curve)
     return {
-        "metric": _metric_json(run, metric),
+        "metric": run.words.metric_json(metric),
         "size": {"name": size.name, "title": size.title, "unit": size.unit},
         "exponent": _exponent_json(law.exponents[0]),
         "explained": round(law.explained, 4),
@@ -85,7 +83,7 @@ def _fit(run: Run, metric: Metric, size: Size, known: Sequence[Known]) -> dict[s
             "y": _rounded(values[shown]),
         },
         "curve": {"x": at, "y": middle, "low": lower, "high": upper},
-        "sentence": fit_sentence(_title(run, metric), size, law),
+        "sentence": fit_sentence(run.words.title_of(metric), size, law),
     }
 
 
@@ -97,13 +95,13 @@ def _fit_together(run: Run, metric: Metric, known: Sequence[Known]) -> dict[str,
         return None
     model, inputs = law.exponents
     return {
-        "metric": _metric_json(run, metric),
+        "metric": run.words.metric_json(metric),
         "model": _exponent_json(model),
         "input": _exponent_json(inputs),
         "explained": round(law.explained, 4),
         "samples": law.samples,
-        "sentence": f"{_title(run, metric)}: parameters to the power {_exponent_text(model)} with equal inputs, inputs "
-        f"to the power {_exponent_text(inputs)} with equal parameters.",
+        "sentence": f"{run.words.title_of(metric)}: parameters to the power {_exponent_text(model)} with equal "
+        f"inputs, inputs to the power {_exponent_text(inputs)} with equal parameters.",
     }
 
 
@@ -141,21 +139,6 @@ def _about(run: Run, metrics: Sequence[Metric], fits: Sequence[Any]) -> list[str
         "Points are measured and trained candidates that the search chose: trends are those among its candidates, not "
         "among random architectures.",
     ]
-
-
-def _title(run: Run, metric: Metric) -> str:
-    return run.words.error_title if metric.name == "error" else metric.title
-
-
-def _metric_json(run: Run, metric: Metric) -> dict[str, Any]:
-    is_share = run.words.is_share if metric.name == "error" else metric.is_share
-    return {
-        "name": metric.name,
-        "title": _title(run, metric),
-        "unit": metric.unit,
-        "share": is_share,
-        "source": metric.source,
-    }
 
 
 def _exponent_json(exponent: Exponent) -> dict[str, Any]:

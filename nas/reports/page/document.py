@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.reports.analysis.choice_table import option_text
+from nas.reports.analysis.choice_table import whole_table
 from nas.reports.candidates import BY, estimated_text
 from nas.reports.page.models import winners_json
 from nas.reports.page.packing import packed_counts, packed_floats
@@ -15,7 +15,6 @@ from nas.reports.wording import wording_of
 from nas.results.front import Front
 from nas.results.records import OUTCOMES, Record, choices_of_training
 from nas.results.run import Run
-from nas.space.architecture import Option
 from nas.values.evaluation import STAGES, Evaluation
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import limit_text
@@ -36,7 +35,7 @@ def document_of(run: Run, page_folder: Path | None = None) -> dict[str, Any]:
     metrics = _metrics(records, front)
     return {
         "run": _run_json(run, front),
-        "metrics": [_metric_json(metric, front) for metric in metrics],
+        "metrics": [{**front.words.metric_json(metric), "units": dict(metric.units)} for metric in metrics],
         "limits": [
             {"metric": limit.metric.name, "value": limit.value, "text": limit_text(limit)} for limit in front.limits
         ],
@@ -98,54 +97,20 @@ def _metrics(records: Sequence[Record], front: Front) -> list[Metric]:
     return [metric for name, metric in ordered.items() if name in names]
 
 
-def _metric_json(metric: Metric, front: Front) -> dict[str, Any]:
-    is_error = metric.name == "error"
-    title = front.words.error_title if is_error else metric.title
-    return {
-        "name": metric.name,
-        "title": title,
-        "unit": metric.unit,
-        "share": front.words.is_share if is_error else metric.is_share,
-        "source": metric.source,
-        "units": dict(metric.units),
-    }
-
-
-def _choices(records: Sequence[Record], of_training: Iterable[str]) -> list[dict[str, Any]]:
+def _choices(records: Sequence[Record], of_training: Collection[str]) -> list[dict[str, Any]]:
     """Return each choice with the options that occur, in order, and each architecture's place among them plus 1."""
-    found: dict[str, dict[tuple[str, Option], None]] = {}
-    for each in records:
-        for name, option in each.architecture.items():
-            found.setdefault(name, {})[_key(option)] = None
-    training = set(of_training)
-    choices = []
-    for name, keys in found.items():
-        options = [option for _, option in keys]
-        is_numeric = all(isinstance(option, int | float) for option in options)
-        ordered = [key for _, key in sorted((_order(*key, is_numeric), key) for key in keys)]
-        place = {key: number for number, key in enumerate(ordered, start=1)}
-        settings = [place[_key(each.architecture[name])] if name in each.architecture else 0 for each in records]
-        choices.append(
-            {
-                "name": name,
-                "options": [option_text(option) for _, option in ordered],
-                "numeric": is_numeric and not any(isinstance(option, bool) for option in options),
-                "values": [float(option) for _, option in ordered] if is_numeric else None,
-                "training": name in training,
-                "many": len(ordered) > MOST_OPTIONS,
-                "of": packed_counts(settings),
-            }
-        )
-    return choices
-
-
-def _key(option: Option) -> tuple[str, Option]:
-    """Return what tells options apart: 1, 1.0 and True are equal in Python, but not in a journal."""
-    return type(option).__name__, option
-
-
-def _order(kind: str, option: Option, is_numeric: bool) -> tuple[float, str, str]:
-    return float(option) if is_numeric else 0.0, str(option), kind
+    return [
+        {
+            "name": column.name,
+            "options": column.texts,
+            "numeric": column.is_numeric,
+            "values": [float(option) for option in column.options] if column.has_numbers else None,
+            "training": column.name in of_training,
+            "many": len(column.options) > MOST_OPTIONS,
+            "of": packed_counts((column.codes + 1).tolist()),
+        }
+        for column in whole_table([each.architecture for each in records])
+    ]
 
 
 def _columns(records: Sequence[Record], metric: Metric) -> dict[str, Any]:

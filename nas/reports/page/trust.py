@@ -1,4 +1,4 @@
-"""Can the results be trusted? Plain questions about a run, each with an answer in a word and a sentence."""
+"""Can the results be trusted? Plain questions about a run, with answers, and further sentences."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nas.prediction.trust import warning_about
-from nas.reports.summary import best_sentences
 from nas.reports.wording import wording_of
 from nas.results.front import Front
+from nas.results.notes.precision_notes import precision_sentences
 from nas.storage.journal_rows import Fit
+from nas.values.comparison import is_surely_less
 from nas.values.evaluation import Evaluation
 from nas.values.held_out import reach_text
 from nas.values.metric import METRICS
@@ -101,3 +102,39 @@ def _doubts(rows: Sequence[Evaluation]) -> Answer | None:
         return Answer(question, "Yes", "No measurement was flagged.")
     verb = "was" if doubtful == 1 else "were"
     return Answer(question, "Partly", f"{doubtful} of {len(measured)} measurements {verb} flagged, as listed below.")
+
+
+def trust_sentences(front: Front, rows: Sequence[Evaluation]) -> list[str]:
+    """Return sentences about predicted bounds of winners, about precisions, and about what the test cannot tell."""
+    sentences = []
+    for name, metric in METRICS.items():
+        pairs = [
+            (w.predicted[name], w.measurements[name]) for w in front if {name} <= w.predicted.keys() & w.measurements
+        ]
+        if pairs:
+            title = metric.title.lower()
+            value = f"measured {title}" if front.table is None else f"{title} from the table"
+            inside = sum(guess.lower <= found.median <= guess.upper for guess, found in pairs)
+            sentences.append(
+                f"For {inside} of {len(pairs)} winners, the {value} lies within the predicted 90 % bounds."
+            )
+    return [*sentences, *precision_sentences(rows), *best_sentences(front)]
+
+
+def best_sentences(front: Front) -> list[str]:
+    """Return a sentence about winners whose quality cannot be told from the best one's, if there are any."""
+    best = front.best
+    if best is None:
+        return []
+    name = front.quality.name if best.has(front.quality.name) else "error"
+    others = [winner for winner in front if winner is not best and winner.has(name)]
+    errors = [(winner.estimate(name), best.estimate(name)) for winner in others]
+    # A surely better winner breaks a limit, or it would be the best.
+    same = sum(not is_surely_less(own, error) and not is_surely_less(error, own) for error, own in errors)
+    if not same:
+        return []
+    of_others = "that of another winner" if same == 1 else f"those of {same} other winners"
+    title, text = front.words.title, front.words.text(best.test_error)
+    if name != "error":
+        title, text = front.quality.title.lower(), front.quality.format(best.value(name))
+    return [f"The test cannot tell the best {title}, {text}, from {of_others}."]
