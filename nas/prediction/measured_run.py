@@ -25,6 +25,7 @@ from nas.storage.journal import RECIPE, JournalReader, began_at
 from nas.storage.journal_rows import Began, BenchUsed
 from nas.storage.measurement_store import MeasurementStore, space_identity
 from nas.values.evaluation import Evaluation
+from nas.values.indexed_rows import IndexedRows
 from nas.values.measurement import Measurement
 from nas.values.metric import MEASURED_METRICS
 from nas.values.other_target import Source
@@ -87,7 +88,7 @@ def device_of_run(
         raise RecipeError(f"the space must have the choices that the run {folder} searched, but it has others.")
     parts, given = DeviceParts(loaded), DeviceParts(space)
     deployed = TrainingParts(loaded).names
-    measurements = _measurements_in(evaluations, parts)
+    measurements = IndexedRows((row for row in evaluations if row.stage == "measure"), parts.of).measured
     identity = space_identity(loaded, signature)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     values = _medians(folder, measurements, metrics)
@@ -129,15 +130,6 @@ def _signature_of(recipe: Recipe, began: Began) -> Signature:
         case {"image shape": [int(channels), int(height), int(width)], "classes": int(classes)}:  # before 0.8
             return image_signature((channels, height, width), classes)
     raise JournalError(f"the run must have recorded the signature of its models, but has {sorted(began.data_set)}.")
-
-
-def _measurements_in(rows: Iterable[Evaluation], parts: DeviceParts) -> dict[Architecture, dict[str, Measurement]]:
-    """The measurements of what devices see of each architecture, by metric; the last one counts."""
-    found: dict[Architecture, dict[str, Measurement]] = {}
-    for row in rows:
-        if row.stage == "measure" and not row.failed:
-            found.setdefault(parts.of(row.architecture), {}).update(row.measurements)
-    return found
 
 
 def _medians(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nas.results.records import Measured, choices_of_training
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation, PredictedValue
+from nas.values.indexed_rows import IndexedRows
 from nas.values.measurement import Measurement
 from nas.values.metric import Metric
 
@@ -58,15 +58,14 @@ def prediction_checks(rows: Sequence[Evaluation], metric: Metric) -> list[Predic
     A check holds the prediction that was made before the first measurement. An architecture that was measured before
     any predictor was fitted has none: a winner then has the prediction of its final row, and a candidate has no check.
     """
-    measured = Measured(choices_of_training(rows))
+    indexed = IndexedRows(rows)
     first: dict[Architecture, Evaluation] = {}
     winners: dict[Architecture, Evaluation] = {}
     for row in rows:
-        measured.add(row)
         if row.stage in ("measure", "winner") and not row.failed and metric.name in row.measurements:
-            first.setdefault(measured.part(row.architecture), row)
+            first.setdefault(indexed.part(row.architecture), row)
             if row.stage == "winner":
-                winners[measured.part(row.architecture)] = row
+                winners[indexed.part(row.architecture)] = row
     checks = []
     for part, earliest in first.items():
         last = winners.get(part)
@@ -74,6 +73,6 @@ def prediction_checks(rows: Sequence[Evaluation], metric: Metric) -> list[Predic
         came_before = metric.name in earliest.predicted
         predicted = (earliest if came_before else final).predicted.get(metric.name)
         if predicted is not None:
-            found = measured.of(final.architecture)[metric.name]
+            found = indexed.measurements_of(final.architecture)[metric.name]
             checks.append(PredictionCheck(final.architecture, predicted, found, is_winner, came_before))
     return checks

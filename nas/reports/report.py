@@ -23,9 +23,9 @@ from nas.results.baselines import baseline_rows
 from nas.results.failures import failure_counts
 from nas.results.front import Front
 from nas.results.notes.prior_ranks import prior_sentences
-from nas.results.records import choices_of_training
 from nas.results.run import Run, funnel_of
 from nas.results.winner import Winner, broken_text
+from nas.values.indexed_rows import choices_of_training
 from nas.values.objective import Limit, limit_text
 
 SCRIPTS = tuple(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nas.results.front import last_rows
 from nas.results.winner import Winner
 from nas.values.evaluation import OF_SPACE, Evaluation
+from nas.values.indexed_rows import last_rows
 
 
 @dataclass(frozen=True)

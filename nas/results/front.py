@@ -18,7 +18,8 @@ from nas.storage.journal_rows import BaselineTested
 from nas.storage.retraining_rows import RETRAINING
 from nas.values.comparison import Standing, standings
 from nas.values.error_words import OF_IMAGES, ErrorWords
-from nas.values.evaluation import PARENT, Evaluation, Stage
+from nas.values.evaluation import PARENT, Evaluation
+from nas.values.indexed_rows import IndexedRows
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Estimate, Interval, Measurement
 from nas.values.metric import TRAINED, Metric
@@ -197,10 +198,10 @@ def front_of(
 ) -> Front:
     """Return the front of the winners among ``rows``. The last row about an architecture that did not fail counts."""
     quality = quality_of(objectives)
-    last = last_rows(rows, "winner")
-    before = _earlier(rows)
+    indexed = IndexedRows(rows)
+    last, places = indexed.counting["winner"], indexed.places()
     winners = [
-        _winner(row, run_folder, words, before[architecture][:-1])
+        _winner(row, run_folder, words, [indexed.rows[place] for place in places[architecture]])
         for architecture, row in last.items()
         if not row.failed
     ]
@@ -214,7 +215,7 @@ def front_of(
             winner.architecture.id,
         )
     )
-    failed = {architecture for architecture, row in last_rows(rows, "retrain").items() if row.failed}
+    failed = {architecture for architecture, row in indexed.counting["retrain"].items() if row.failed}
     failed |= {architecture for architecture, row in last.items() if row.failed}
     return Front(
         objectives=tuple(objectives),
@@ -238,10 +239,12 @@ def cost_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tu
     return tuple({metric.name: metric for metric in metrics if metric.name not in shown}.values())
 
 
-def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, earlier: Sequence[Evaluation]) -> Winner:
+def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence[Evaluation]) -> Winner:
+    """Return the winner of a row, given all rows of its architecture."""
     lower, upper = row.details["test_interval"]
     parity = row.details.get("parity")
     folder = str(row.details.get("folder", ""))
+    earlier = [each for each in rows if each.stage == "winner" and not each.failed]
     return Winner(
         architecture=row.architecture,
         test_error=float(row.details["test_error"]),
@@ -260,21 +263,12 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, earlier: Seque
         exported=_exported(row.details),
         seeds=over_seeds(row.details.get("seed_errors", ()), row.details.get("failed_seeds", 0)),
         retraining=row.details.get(RETRAINING, 0),
-        earlier=tuple(map(_earlier_model, earlier)),
+        earlier=tuple(map(_earlier_model, earlier[:-1])),
         is_parent=bool(row.details.get(PARENT)),
         confusion=row.details.get("confusion"),
         layer_times=_layer_times(row.details),
         words=words,
     )
-
-
-def _earlier(rows: Iterable[Evaluation]) -> dict[Architecture, list[Evaluation]]:
-    """Return by architecture its rows as a winner that did not fail, the last one included."""
-    found: dict[Architecture, list[Evaluation]] = {}
-    for row in rows:
-        if row.stage == "winner" and not row.failed:
-            found.setdefault(row.architecture, []).append(row)
-    return found
 
 
 def _earlier_model(row: Evaluation) -> Earlier:
@@ -314,21 +308,3 @@ def _standings(winners: Sequence[Winner], names: Sequence[str]) -> dict[str, Sta
 
 def _costs(winner: Winner, names: Sequence[str]) -> tuple[float, ...]:
     return tuple(winner.value(name) if winner.has(name) else float("inf") for name in names)
-
-
-def last_rows(rows: Iterable[Evaluation], stage: Stage) -> dict[Architecture, Evaluation]:
-    """Return the last row of a stage about each architecture: it is the one that counts.
-
-    A later retraining that failed leaves a model that was there before as it is.
-    """
-    found: dict[Architecture, Evaluation] = {}
-    for row in rows:
-        if row.stage == stage and not is_overruled(row, found.get(row.architecture)):
-            found[row.architecture] = row
-    return found
-
-
-def is_overruled(row: Evaluation, before: Evaluation | None) -> bool:
-    """Return True if a failed row about a retraining leaves the row ``before`` of the same stage as it is."""
-    is_of_winners = row.stage in ("retrain", "winner")
-    return is_of_winners and row.failed and before is not None and not before.failed

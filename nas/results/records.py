@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
 from nas.values.comparison import Standing
-from nas.values.evaluation import FOR_ANY, STAGES, Evaluation, Failure, PredictedValue, Stage
+from nas.values.evaluation import STAGES, Evaluation, Failure, PredictedValue, Stage
+from nas.values.indexed_rows import IndexedRows
 from nas.values.measurement import Measurement
 from nas.values.metric import TRAINED
 from nas.values.objective import Limit
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 OUTCOMES = ("winner", "trained", "estimated", "stopped early", "no error", "failed")
 """The outcomes of architectures, best first."""
-Measurements = dict[str, Measurement]
 
 
 @final
@@ -173,61 +173,21 @@ def records_of(rows: Sequence[Evaluation], front: Front | None = None) -> list[R
     """Return the record of each architecture, in the order in which the run met them. ``front`` has its winners."""
     winners = {} if front is None else {winner.architecture: winner for winner in front}
     standings = {} if front is None else dict(zip(winners, front.standings, strict=True))
-    measured = Measured(choices_of_training(rows))
-    by_architecture: dict[Architecture, list[int]] = {}
-    for at, row in enumerate(rows):
-        measured.add(row)
-        by_architecture.setdefault(row.architecture, []).append(at)
+    indexed = IndexedRows(rows)
     return [
-        _record(rows, number, places, measured.of(architecture), winners.get(architecture), standings.get(architecture))
-        for number, (architecture, places) in enumerate(by_architecture.items(), start=1)
+        _record(indexed, number, places, winners.get(architecture), standings.get(architecture))
+        for number, (architecture, places) in enumerate(indexed.places().items(), start=1)
     ]
 
 
-def choices_of_training(rows: Iterable[Evaluation]) -> frozenset[str]:
-    """Return the names of the choices on which measurements do not depend."""
-    return frozenset(name for row in rows for name in row.details.get(FOR_ANY, ()))
-
-
-@final
-@dataclass
-class Measured:
-    """The measurements of a run by what a device sees: architectures without their choices ``of_training``."""
-
-    of_training: frozenset[str]
-    _searched: dict[Architecture, Measurements] = field(default_factory=dict)
-    _final: dict[Architecture, Measurements] = field(default_factory=dict)
-    _own: dict[Architecture, Measurements] = field(default_factory=dict)
-
-    def part(self, architecture: Architecture) -> Architecture:
-        """Return what a device sees of an architecture."""
-        return architecture.without(self.of_training) if self.of_training else architecture
-
-    def add(self, row: Evaluation) -> None:
-        """Take a row in. Failed ones, and those of stages that measure nothing, change nothing."""
-        if row.failed or not row.measurements:
-            return
-        found = dict(row.measurements)
-        if row.stage == "winner":
-            self._own[row.architecture] = found
-            self._final[self.part(row.architecture)] = found
-        else:
-            self._searched.setdefault(self.part(row.architecture), {}).update(found)
-
-    def of(self, architecture: Architecture) -> Measurements:
-        """Return the measurements of an architecture by metric; empty if nothing was measured."""
-        part = self.part(architecture)
-        return {**self._searched.get(part, {}), **self._final.get(part, {}), **self._own.get(architecture, {})}
-
-
 def _record(
-    rows: Sequence[Evaluation],
+    indexed: IndexedRows,
     number: int,
     places: Sequence[int],
-    measurements: Measurements,
     winner: Winner | None,
     standing: Standing | None,
 ) -> Record:
+    rows = indexed.rows
     trained = [at for at in places if rows[at].stage == "train"] or [at for at in places if rows[at].stage == "check"]
     at = trained[-1] if trained else places[0]
     evaluation = rows[at] if trained else None
@@ -244,7 +204,7 @@ def _record(
         values=values if evaluation is None else {**values, **evaluation.values},
         predicted={name: guess for place in places for name, guess in rows[place].predicted.items()},
         foreseen=next((rows[place].predicted for place in (at, *places) if rows[place].predicted), {}),
-        measurements=measurements,
+        measurements=indexed.measurements_of(rows[at].architecture),
         winner=winner,
         standing=standing,
     )

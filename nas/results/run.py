@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.recipe.recipe import Recipe
-from nas.results.front import Front, front_of, last_rows
+from nas.results.front import Front, front_of
 from nas.results.front_views import front_text
 from nas.results.records import Record, records_of
 from nas.results.timeline import Timeline
 from nas.storage.journal_rows import WORDS, BaselineTested, Fit
 from nas.values.error_words import ErrorWords
-from nas.values.evaluation import STAGES, Evaluation, Stage
+from nas.values.evaluation import Evaluation, Stage
+from nas.values.indexed_rows import IndexedRows
 from nas.values.objective import Limit, Objective
 
 if TYPE_CHECKING:
@@ -163,8 +164,8 @@ def funnel_of(rows: Sequence[Evaluation]) -> tuple[StageCount, ...]:
     Those that share a training, and differ in their deployment, count once.
     """
     counts = []
-    for stage in STAGES:
-        last = [row for row in last_rows(rows, stage).values() if not row.is_shared]
+    for stage, counting in IndexedRows(rows).counting.items():
+        last = [row for row in counting.values() if not row.is_shared]
         stopped = sum(not row.failed and not row.reached_full_fidelity for row in last)
         failures = Counter(row.failure.kind for row in last if row.failure is not None)
         finished = len(last) - stopped - failures.total()

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from nas.hardware.energy_model import DEFAULT_HIERARCHY, MemoryHierarchy, dram_traffic_bytes, modelled_energy_mj
 from nas.prediction.predictor import Predictor
-from nas.results.front import is_overruled
 from nas.searching.failures import RepeatedFailures
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
@@ -23,7 +22,7 @@ from nas.space.parts.training_parts import TrainingParts
 from nas.space.search_space import SearchSpace, whole_space
 from nas.space.signature import Signature
 from nas.values.evaluation import Evaluation, PredictedValue
-from nas.values.measurement import Measurement
+from nas.values.indexed_rows import IndexedRows
 from nas.values.metric import METRICS, TRAINED
 from nas.values.objective import Limit, Objective, quality_of
 from nas.values.target import Target
@@ -108,11 +107,11 @@ class Beliefs:
         self.describer = self.device_describer
         if self.parts.names:
             self.describer = Describer(space, lambda whole: self.device_describer.layers(self.parts.of(whole)))
-        self.rows: list[Evaluation] = []
-        self.measurements: ByPart[dict[str, Measurement]] = ByPart(self.parts)
-        self.trainings: dict[Architecture, Evaluation] = {}
-        self.retrainings: dict[Architecture, Evaluation] = {}
-        self.winners: dict[Architecture, Evaluation] = {}
+        self._indexed = IndexedRows(part=self.parts.of)
+        self.rows, self.measurements = self._indexed.rows, self._indexed.measured
+        self.trainings, self.retrainings, self.winners = (
+            self._indexed.counting[stage] for stage in ("train", "retrain", "winner")
+        )
         self.unfit = Unfit(self.parts)
         self._candidates: dict[Architecture, Evaluation] = {}
         self._shared: set[Architecture] = set()
@@ -120,9 +119,9 @@ class Beliefs:
         self._failures = RepeatedFailures()
         self._precision = target.precision
         self._hierarchy = hierarchy
-        self._counted: ByPart[dict[str, float]] = ByPart(self.parts)
+        self._counted: ByPart[dict[str, float]] = ByPart(self.parts.of)
         self._predictors: Mapping[str, Predictor] = {}
-        self._predicted: ByPart[dict[str, PredictedValue]] = ByPart(self.parts)
+        self._predicted: ByPart[dict[str, PredictedValue]] = ByPart(self.parts.of)
         for row in rows:
             self._index(row)
 
@@ -145,23 +144,16 @@ class Beliefs:
     def rely_on(self, predictors: Mapping[str, Predictor]) -> None:
         """Predict by these from now on: one predictor for each measured metric, by its name."""
         self._predictors = dict(predictors)
-        self._predicted = ByPart(self.parts)
+        self._predicted = ByPart(self.parts.of)
 
     def _index(self, row: Evaluation) -> None:
         """Index a row. Rows of the stage ``check`` are no candidates: they test another way of evaluating."""
-        self.rows.append(row)
+        self._indexed.add(row)
         self._failures.add(row)
         architecture = row.architecture
         if row.stage == "train":
-            self.trainings[architecture] = row
             (self._shared.add if row.is_shared else self._shared.discard)(architecture)
             self._index_candidate(row)
-        elif row.stage in ("retrain", "winner"):
-            known = self.retrainings if row.stage == "retrain" else self.winners
-            if not is_overruled(row, known.get(architecture)):
-                known[architecture] = row
-        elif row.stage == "measure" and not row.failed:
-            self.measurements.setdefault(architecture, {}).update(row.measurements)
         if row.failed and row.stage in ("measure", "train"):
             shares = self.training_parts.siblings(architecture) if row.stage == "train" and not row.is_shared else []
             for failed in (architecture, *shares):

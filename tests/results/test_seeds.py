@@ -16,11 +16,12 @@ from run_record_example import example_record
 from nas.reports.console import print_front
 from nas.reports.report import headline, remarks_of
 from nas.results.chance_marks import NEAR, WORSE, chance_mark, chance_text
-from nas.results.front import Front, front_of, last_rows
+from nas.results.front import Front, front_of
 from nas.results.seeds import over_seeds
 from nas.tasks.criteria import Regression
 from nas.values.error_words import OF_IMAGES
 from nas.values.evaluation import Evaluation, Failure
+from nas.values.indexed_rows import last_rows
 from nas.values.measurement import Interval
 from nas.values.objective import Objective
 

@@ -13,9 +13,10 @@ from nas.reports.page.models import winners_json
 from nas.reports.page.packing import packed_counts, packed_floats
 from nas.reports.wording import wording_of
 from nas.results.front import Front
-from nas.results.records import OUTCOMES, Record, choices_of_training
+from nas.results.records import OUTCOMES, Record
 from nas.results.run import Run
 from nas.values.evaluation import STAGES, Evaluation
+from nas.values.indexed_rows import choices_of_training
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import limit_text
 

@@ -14,7 +14,6 @@ from nas.prediction.predictor import MIN_SAMPLES
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import WEIGHTS
 from nas.results.bundled.unfinished import made_aside, unfinished, weights_of
-from nas.results.front import last_rows
 from nas.searching.solving.knowledge import Knowledge
 from nas.searching.solving.later_measurements import own_fingerprint
 from nas.searching.solving.request import Asked
@@ -34,6 +33,7 @@ from nas.storage.journal_rows import (
 from nas.storage.retraining_rows import RETRAINING
 from nas.storage.run_files import PARENT_WEIGHTS, SUPERNET_WEIGHTS
 from nas.values.evaluation import Evaluation
+from nas.values.indexed_rows import last_rows
 from nas.values.measurement import Measurement
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
-from nas.results.front import last_rows
 from nas.results.run import Run
 from nas.results.solved import SolvedPoint
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation, PredictedValue
+from nas.values.indexed_rows import last_rows
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS, TRAINED
 

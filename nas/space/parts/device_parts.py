@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
@@ -126,8 +126,8 @@ class _DeviceSpace:
 class ByPart(MutableMapping[Architecture, Value], Generic[Value]):
     """A mapping that holds one value for all architectures with the same part. It goes over the parts."""
 
-    def __init__(self, parts: DeviceParts) -> None:
-        self._part = parts.of
+    def __init__(self, part: Callable[[Architecture], Architecture]) -> None:
+        self._part = part
         self._values: dict[Architecture, Value] = {}
 
     def __getitem__(self, architecture: Architecture) -> Value:
