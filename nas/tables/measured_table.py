@@ -21,6 +21,7 @@ from nas.storage.measurement_store import MeasurementStore
 from nas.tables.table import CHOICE
 from nas.tables.table_file import check_name, has_header, read_cells, write_cells
 from nas.values.evaluation import Evaluation
+from nas.values.measurement import Measurement
 from nas.values.target import Target
 
 TOGETHER = 40
@@ -123,7 +124,7 @@ def check_table(path: Path, space: SearchSpace, target: Target, metrics: Sequenc
 def columns_of(space: SearchSpace, target: Target, metrics: Sequence[str]) -> list[str]:
     """Return the names of a table's columns; see ``table_cells``."""
     device = device_name(target)
-    measured = [f"{part}{metric}_{device}" for metric in metrics for part in ("", "lower_", "upper_")]
+    measured = [name for metric in metrics for name in measured_columns(metric, device)]
     others = ["idx", "id", "params", "mflops", *measured, f"flags_{device}", "failure"]
     names = [f"{CHOICE * (choice.name in others)}{choice.name}" for choice in space.choices]
     return [*others[:2], *names, *others[2:]]
@@ -175,12 +176,19 @@ def _counts(space: SearchSpace, row: Evaluation, signature: Signature) -> tuple[
 
 
 def _values(row: Evaluation, metrics: Sequence[str]) -> list[str]:
-    cells = []
-    for metric in metrics:
-        found = row.measurements.get(metric)
-        values = () if found is None else (found.median, found.interval.lower, found.interval.upper)
-        cells += [f"{value:.7g}" for value in values] or ["", "", ""]
-    return cells
+    return [cell for metric in metrics for cell in measured_cells(row.measurements.get(metric))]
+
+
+def measured_columns(metric: str, device: str) -> list[str]:
+    """Return the names of the columns of a metric: of its median and of both bounds."""
+    return [f"{part}{metric}_{device}" for part in ("", "lower_", "upper_")]
+
+
+def measured_cells(found: Measurement | None) -> list[str]:
+    """Return the cells of ``measured_columns``, which are empty without a measurement."""
+    if found is None:
+        return ["", "", ""]
+    return [f"{value:.7g}" for value in (found.median, found.interval.lower, found.interval.upper)]
 
 
 def _draw(space: SearchSpace, count: int, rng: np.random.Generator) -> list[Architecture]:

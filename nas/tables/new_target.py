@@ -96,32 +96,22 @@ def _bring_in(
         MeasurementStore(home(), fresh=asked.fresh),
         look,
     )
-    onboarded = _measure(asked, table, surroundings, describer, sources, progress)
-    for doubt in doubts_of(onboarded, f"{asked.metric}_{asked.device}"):
-        progress.say(doubt)
-    return _predict(asked, table, describer, sources, onboarded, progress)
-
-
-def _measure(
-    asked: Onboarding,
-    table: Table,
-    surroundings: Surroundings,
-    describer: Describer,
-    sources: Sequence[Source],
-    progress: Progress,
-) -> Onboarded:
+    devices = [source.target for source in sources]
     with noting_how_to_continue(asked.fresh):
-        return measure_few(
+        onboarded = measure_few(
             table,
             asked.metric,
             asked.device,
-            [source.target for source in sources],
+            devices,
             asked.samples,
             surroundings,
             describer,
             seed=asked.trust.seed,
             progress=progress,
         )
+    for doubt in doubts_of(onboarded, f"{asked.metric}_{asked.device}"):
+        progress.say(doubt)
+    return _predict(asked, table, describer, sources, onboarded, progress)
 
 
 def _predict(

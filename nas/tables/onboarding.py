@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.errors import RecipeError, TargetError
 from nas.hardware.measuring import Surroundings, measure_architectures
@@ -20,13 +19,12 @@ from nas.prediction.predictor import MIN_SAMPLES, Prediction, Predictor
 from nas.progress import Progress
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
+from nas.tables.measured_table import measured_cells, measured_columns
 from nas.tables.table import Table
 from nas.tables.table_file import read_cells, write_cells
 from nas.values.evaluation import Evaluation
 from nas.values.other_target import Source
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from nas.values.pareto import FloatArray, IntArray
 
 ATTEMPTS = 3
 """The number of batches that are chosen and measured, the later ones to replace failures."""
@@ -263,16 +261,15 @@ def write_onboarded(
     (90 %), ``predicted_limit_…`` (one-sided 95 %) and ``predicted_known_…`` (1 or 0).
     """
     header, rows = read_cells(table.path)
-    measured = [f"{part}{metric}_{device}" for part in ("", "lower_", "upper_")]
+    measured = measured_columns(metric, device)
     cells: dict[str, list[str]] = {name: [row[index] for row in rows] for index, name in enumerate(header)}
     for name in (*measured, f"flags_{device}", *(f"{part}{metric}_{device}" for part in _PREDICTED)):
         cells.setdefault(name, [""] * len(rows))
     for number, evaluation in onboarded.rows.items():
         if not evaluation.failed:
             taken = evaluation.measurements[metric]
-            readings = (taken.median, taken.interval.lower, taken.interval.upper)
-            for name, value in zip(measured, readings, strict=True):
-                cells[name][number] = f"{value:.7g}"
+            for name, cell in zip(measured, measured_cells(taken), strict=True):
+                cells[name][number] = cell
             cells[f"flags_{device}"][number] = "; ".join(taken.flags)
     for part, place in zip(_PREDICTED, range(len(_PREDICTED)), strict=True):
         name = f"{part}{metric}_{device}"
