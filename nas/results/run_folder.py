@@ -17,7 +17,6 @@ from nas.errors import JournalError, RecipeError, nearest
 from nas.progress import duration_text
 from nas.recipe.recipe import Recipe, read_recorded_recipe
 from nas.results.notes.prior_ranks import prior_note
-from nas.results.notes.retraining_notes import retraining_note
 from nas.results.run import Run
 from nas.results.search_cost import total_cost
 from nas.results.timeline import Timeline, read_timeline
@@ -159,7 +158,11 @@ def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation], t
     for trained in journal.rows(SupernetTrained):
         facts = {"epochs": trained.epochs, "seconds": trained.seconds, "loss of the largest": trained.loss}
         notes["supernet"] = {**facts, "sha256": trained.sha256}
-    retrained = retraining_note(journal.rows(RetrainingBegan), {row.number for row in journal.rows(RetrainingEnded)})
+    ended = {row.number for row in journal.rows(RetrainingEnded)}
+    retrained = {
+        f"number {row.number}": _retraining_text(row, is_over=row.number in ended)
+        for row in journal.rows(RetrainingBegan)
+    }
     notes |= {"retrained afterwards": retrained} if retrained else {}
     prior = prior_note(rows)
     notes |= {"how priors rank candidates": prior} if prior else {}
@@ -180,3 +183,17 @@ def _agreement(found: Agreement) -> Mapping[str, Any]:
         facts |= {"Spearman": found.spearman, "Kendall": found.kendall}
         facts["Spearman of multiply-accumulates alone"] = found.spearman_of_macs
     return {**facts, "verdict": found.verdict}
+
+
+def _retraining_text(row: RetrainingBegan, *, is_over: bool) -> str:
+    """Return what a retraining after the run had ended was asked for."""
+    count = len(row.architectures)
+    asked: dict[str, Any] = {key: value for key, value in row.asked.items() if value not in (None, "", [], {})}
+    training = asked.pop("training", {})
+    named = {"epochs": "epochs", "seeds": "seeds", "teacher": "teacher", "start": "start"}
+    parts = [f"{count} architecture{'s' * (count != 1)}"]
+    parts += [f"{title} {asked[key]}" for key, title in named.items() if key in asked and asked[key] != "scratch"]
+    parts += [f"{key} {value}" for key, value in training.items()]
+    if row.data:
+        parts.append(f"{row.data.get('added', 0)} further items of {row.data.get('name', 'other data')}")
+    return f"{', '.join(parts)}{'' if is_over else '; not finished, so the same request goes on with it'}"
