@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -139,12 +140,9 @@ def export_bundle(
     size = batch or int(about["batch"])
     target = target_of(wanted, precision, size, threads or before.threads)
     folder = _place(source.bundle, wanted, target, dynamic_batch, out)
-    shown = chosen_progress(progress)
-    try:
+    with closing(chosen_progress(progress)) as shown:
         made = _Export(source, wanted, target, dynamic_batch, effort or Effort(), shown)
         agreement, measured = made.write_to(folder.absolute(), samples)
-    finally:
-        shown.close()
     own = read_measured(source.bundle.folder)
     return ExportedForm(folder, form, target, agreement, measured, own, dynamic_batch)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, final
@@ -130,11 +131,8 @@ def verify_bundle(
         files.append(Check("all else", "unchecked", f"{ABOUT} must be whole for that."))
         return VerifiedBundle(Path(what), tuple(files))
     source = Source(find_bundle(what, run, Path(runs)), space, trust=trust)
-    shown = chosen_progress(progress)
-    try:
+    with closing(chosen_progress(progress)) as shown:
         return _Verifying(source, effort or Effort(), shown).run(measure)
-    finally:
-        shown.close()
 
 
 @final
