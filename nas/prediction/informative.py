@@ -12,16 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.prediction.one_thread import one_thread
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.name_parts import is_of_names
 from nas.space.parts.encoding import encode
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from nas.values.pareto import FloatArray, IntArray
 
 POOL = 1000
 """Most architectures to choose from; a choice takes 5 ms for this many, and its time grows with their square."""

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.prediction.one_thread import one_thread
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from nas.values.pareto import FloatArray, IntArray
 
 STEPS = 100
 """Most alternations. The search usually ends within ten."""

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import final
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.hardware.energy_model import DEFAULT_HIERARCHY, MemoryHierarchy, dram_traffic_bytes, modelled_energy_mj
 from nas.prediction.predictor import Predictor
@@ -25,9 +24,8 @@ from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.indexed_rows import IndexedRows
 from nas.values.metric import METRICS, TRAINED
 from nas.values.objective import Limit, Objective, quality_of
+from nas.values.pareto import FloatArray
 from nas.values.target import Target
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @final

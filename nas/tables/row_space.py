@@ -14,7 +14,8 @@ from nas.errors import RecipeError, SpaceError, did_you_mean
 from nas.space.architecture import MOST_NAMES, MOST_OPTIONS, Architecture, Choice, Option
 from nas.space.layer import Layer
 from nas.space.listing import Listing
-from nas.tables.table_file import FloatArray, numbers_in, read_cells
+from nas.tables.table_file import numbers_in, read_cells
+from nas.values.pareto import FloatArray
 
 if TYPE_CHECKING:
     import torch

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.errors import RecipeError, did_you_mean
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.search_space import HasCanonical, SearchSpace, is_active
 from nas.tables.row_space import RowSpace
 from nas.tables.table_file import numbers_in, read_cells
+from nas.values.pareto import FloatArray
 
 MOST_NAMED = 8
-FloatArray = npt.NDArray[np.float64]
 LEAST_VALUE, MOST_VALUE = 1e-12, 1e15
 """The bounds of measured values, in whatever unit they have. Beyond them a table is wrong, and sums overflow."""
 MOST_SPREAD = 1e9

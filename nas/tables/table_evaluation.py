@@ -21,13 +21,14 @@ from nas.recipe.sections import TableRecipe
 from nas.space.architecture import Architecture
 from nas.space.search_space import HasCanonical, SearchSpace
 from nas.tables.row_space import RowSpace, check_uses
-from nas.tables.table import FloatArray, Table, read_table
+from nas.tables.table import Table, read_table
 from nas.tables.table_prior import TablePrior
 from nas.tasks.task import Task
 from nas.values.error_words import OF_IMAGES
 from nas.values.evaluation import Evaluation, Failure
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
+from nas.values.pareto import FloatArray
 
 MISSING = "table"
 """The failure kind of a value that the table lacks."""

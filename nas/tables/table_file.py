@@ -12,14 +12,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.errors import RecipeError
 from nas.hardware.machine import free_memory_bytes
 from nas.storage.journal import write_aside
+from nas.values.pareto import FloatArray
 
 RULE = "a table is a CSV file, gzip or plain, with a header and a row for each architecture, but"
-FloatArray = npt.NDArray[np.float64]
 SUFFIX = ".csv.gz"
 BYTES_PER_CHARACTER = 16
 """The memory that a table takes while it is read, for each character of its text: cells are Python texts."""

@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-import numpy.typing as npt
 from scipy import linalg
 
 from nas.space.layer import Layer
-
-FloatArray = npt.NDArray[np.float64]
+from nas.values.pareto import FloatArray
 
 _VECTOR, _TILE = 16, 64
 """Channels that are computed together, and channels that share loaded data, with AVX-512; AVX2 has half as many."""

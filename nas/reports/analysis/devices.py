@@ -107,9 +107,9 @@ def _agreement(ours: FloatArray, theirs: FloatArray) -> dict[str, float]:
 
 def _ranks(values: FloatArray) -> FloatArray:
     """Return the ranks around zero; equal values share theirs, as a bootstrap draws many twice."""
-    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks: FloatArray = (last - (counts - 1) / 2)[codes]
+    from scipy.stats import rankdata  # here, because scipy is slow to import
+
+    ranks: FloatArray = rankdata(values)
     centred: FloatArray = ranks - ranks.mean()
     return centred
 
