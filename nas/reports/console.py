@@ -45,9 +45,9 @@ def print_front(front: Front, console: Console, report: Path | None = None, *, h
         shown = front[:MOST_SHOWN]
         notes = _Notes(front, len(shown))
         for with_predictions in (True, False):
-            rows = _rows(shown, notes, with_predictions)
-            if _width(rows) <= console.width:
-                _print_table(rows, shown, console)
+            columns = _columns(shown, notes, with_predictions)
+            if sum(_widths(columns)) + PADDING * (len(columns) - 1) <= console.width:
+                _print_table(columns, shown, console)
                 break
         else:
             _print_cards(shown, notes, console)
@@ -75,40 +75,30 @@ class _Notes:
         return " ".join(map(str, sorted(self._numbers[place])))
 
 
-_Cells = list[tuple[str, str]]
-"""The cells of a row: a value, and the small print below it."""
+_Column = list[tuple[str, str]]
+"""The header of a column and its cells: each a value, and the small print below it."""
 
 
-def _rows(front: Front, notes: _Notes, with_predictions: bool) -> list[_Cells]:
-    """Return the header and a row for each winner."""
-    costs = front.shown_costs
+def _columns(front: Front, notes: _Notes, with_predictions: bool) -> list[_Column]:
+    """Return the columns of the winners' table."""
+    names = [
+        f"{'●' if on_front else '○'} {each.architecture.id}"
+        for each, on_front in zip(front, front.on_front, strict=True)
+    ]
     precisions = [precision_of(winner.architecture) or "" for winner in front]
-    header = [("Winner", "precision" if any(precisions) else ""), _header(front)]
-    has_seeds = any(winner.seeds is not None for winner in front)
-    header += [("Over", "seeds")] if has_seeds else []
-    predicted = [cost for cost in front.costs if any(cost.name in winner.predicted for winner in front)]
-    predicted = predicted if with_predictions else []
-    for cost in costs:
-        header.append((_title(cost), _source(front, cost)))
-        if cost in predicted:
-            header.append((_title(cost), "predicted"))
-    header += [("Limits", "")] if front.limits else []
-    header += [("Notes", "")] if notes.texts else []
-    rows = [header]
-    for place, (winner, on_front) in enumerate(zip(front.winners, front.on_front, strict=True)):
-        row = [
-            (f"{'●' if on_front else '○'} {winner.architecture.id}", precisions[place]),
-            _narrow(winner.told(METRICS["error"])),
-        ]
-        row += [_narrow(_over_seeds(winner))] if has_seeds else []
-        for cost in costs:
-            row.append(_narrow(winner.told(cost)))
-            if cost in predicted:
-                row.append(_narrow(_predicted(winner, cost)))
-        row += [("met" if winner.meets(front.limits) else "not met", "")] if front.limits else []
-        row += [(notes.numbers(place), "")] if notes.texts else []
-        rows.append(row)
-    return rows
+    columns = [[("Winner", "precision" if any(precisions) else ""), *zip(names, precisions, strict=True)]]
+    columns.append([_header(front), *(_narrow(winner.told(METRICS["error"])) for winner in front)])
+    if any(winner.seeds is not None for winner in front):
+        columns.append([("Over", "seeds"), *(_narrow(_over_seeds(winner)) for winner in front)])
+    for cost in front.shown_costs:
+        columns.append([(_title(cost), _source(front, cost)), *(_narrow(winner.told(cost)) for winner in front)])
+        if with_predictions and any(cost.name in winner.predicted for winner in front):
+            columns.append([(_title(cost), "predicted"), *(_narrow(winner.foretold(cost)) for winner in front)])
+    if front.limits:
+        columns.append([("Limits", ""), *(("met" if each.meets(front.limits) else "not met", "") for each in front)])
+    if notes.texts:
+        columns.append([("Notes", ""), *((notes.numbers(place), "") for place in range(len(front)))])
+    return columns
 
 
 def _narrow(cell: tuple[str, str]) -> tuple[str, str]:
@@ -116,22 +106,18 @@ def _narrow(cell: tuple[str, str]) -> tuple[str, str]:
     return value, bare_range(value, bounds)
 
 
-def _widths(rows: Sequence[_Cells]) -> list[int]:
-    return [max(max(map(cell_len, cell)) for cell in column) for column in zip(*rows, strict=True)]
+def _widths(columns: Sequence[_Column]) -> list[int]:
+    return [max(max(map(cell_len, cell)) for cell in column) for column in columns]
 
 
-def _width(rows: Sequence[_Cells]) -> int:
-    return sum(_widths(rows)) + PADDING * (len(rows[0]) - 1)
-
-
-def _print_table(rows: Sequence[_Cells], front: Front, console: Console) -> None:
-    widths = _widths(rows)
+def _print_table(columns: Sequence[_Column], front: Front, console: Console) -> None:
+    widths = _widths(columns)
 
     def line(texts: Sequence[str], style: str) -> Text:
         parts = (text + " " * (width + PADDING - cell_len(text)) for text, width in zip(texts, widths, strict=True))
         return Text("".join(parts).rstrip(), style=style)
 
-    for number, row in enumerate(rows):
+    for number, row in enumerate(zip(*columns, strict=True)):
         values, small = line([value for value, _ in row], "" if number else "bold"), [text for _, text in row]
         values.highlight_regex("^●", "green")
         values.highlight_regex(r"\bmet\b", "green")
@@ -165,7 +151,7 @@ def _print_cards(front: Front, notes: _Notes, console: Console) -> None:
                 text.append(f"  {_source(front, cost)}", style="bright_black")
             lines.append((_title(cost).lower(), text))
             if cost.name in winner.predicted:
-                lines.append(("  predicted", _inline(*_predicted(winner, cost))))
+                lines.append(("  predicted", _inline(*winner.foretold(cost))))
         if precision := precision_of(winner.architecture):
             lines.append(("precision", precision))
         if front.limits:
@@ -251,13 +237,6 @@ def _over_seeds(winner: Winner) -> tuple[str, str]:
         return "–", ""
     found = winner.seeds.estimate
     return winner.words.text(found.value), f"{winner.words.range_text(found.interval)}, {len(winner.seeds.errors)}"
-
-
-def _predicted(winner: Winner, cost: Metric) -> tuple[str, str]:
-    if cost.name not in winner.predicted:
-        return "–", ""
-    predicted = winner.predicted[cost.name]
-    return cost.format(predicted.mean), cost.format_range(predicted.lower, predicted.upper)
 
 
 def _inline(value: str, bounds: str) -> Text:

@@ -72,11 +72,11 @@ def _value_cell(metric: Metric, winner: Winner) -> Cell:
 
 
 def _predicted_cell(metric: Metric, winner: Winner) -> Cell:
-    if metric.name not in winner.predicted:
+    guess = winner.predicted.get(metric.name)
+    if guess is None:
         return NOTHING
-    guess = winner.predicted[metric.name]
-    bounds = metric.format_range(guess.lower, guess.upper)
-    return Cell(metric.format(guess.mean), bounds if guess.known else f"{bounds}, {OUTSIDE}", guess.mean)
+    text, bounds = winner.foretold(metric)
+    return Cell(text, bounds if guess.known else f"{bounds}, {OUTSIDE}", guess.mean)
 
 
 def _id_cell(winner: Winner, standing: Standing) -> Cell:

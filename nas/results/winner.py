@@ -245,6 +245,13 @@ class Winner:
         bounds = self.words.bounds_text(metric, found.interval) if measured is None else measured.range_text
         return self.words.value_text(metric, found.value), bounds
 
+    def foretold(self, metric: Metric) -> tuple[str, str]:
+        """Return the prediction of a metric for people, and its 90 % bounds; a dash where nothing was predicted."""
+        guess = self.predicted.get(metric.name)
+        return (
+            ("–", "") if guess is None else (metric.format(guess.mean), metric.format_range(guess.lower, guess.upper))
+        )
+
     def upper(self, metric_name: str) -> float:
         """Return the value that limits are checked against: for a measurement, the upper bound of its interval."""
         found = self.estimate(metric_name)
