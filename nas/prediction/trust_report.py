@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-from nas.prediction.learning_curve import CURVE_SIZES, learning_curve
+import numpy as np
+
 from nas.prediction.next_measurements import SUGGESTED, Suggestion, advice, further_samples, suggestions
 from nas.prediction.predictor import MIN_SAMPLES, Given, Predictor, PredictorMethod, given_by, grounds_of
 from nas.prediction.samples import MeasuredDevice, Samples, fit_to, samples_of
@@ -19,6 +20,9 @@ from nas.values.metric import METRICS, Metric
 from nas.values.objective import Limit
 from nas.values.profiled_network import LATENCY
 
+CURVE_SIZES = 5
+SMALLEST_SHARE = 0.15
+"""Share of the samples at which the learning curve begins."""
 WORST = 8
 """Number of the worst predictions that ``TrustReport.to_json`` includes."""
 
@@ -191,6 +195,31 @@ def report_on(
         half_width=half_width,
         grounds=grounds_of(predictor),
     )
+
+
+def learning_curve(
+    predictor: Predictor,
+    samples: Samples,
+    space: Describer,
+    method: PredictorMethod,
+    seed: int,
+    advance: Callable[[], None] = lambda: None,
+) -> tuple[HeldOutError, ...]:
+    """Return held-out errors of predictors fitted to nested random parts of the samples, the smallest part first.
+
+    There are up to ``CURVE_SIZES`` sizes, each larger than the one before by the same factor. The last error is that of
+    ``predictor`` itself. ``advance`` is called once for each size.
+    """
+    total = len(samples.values)
+    smallest = max(MIN_SAMPLES, round(SMALLEST_SHARE * total))
+    sizes = sorted({round(size) for size in np.geomspace(min(smallest, total), total, CURVE_SIZES)})
+    order = np.random.default_rng((seed, 1)).permutation(total)
+    curve = []
+    for size in sizes[:-1]:
+        curve.append(fit_to(samples.take(np.sort(order[:size])), space, method, seed).held_out)
+        advance()
+    advance()
+    return (*curve, predictor.held_out)
 
 
 def _cases(predictor: Predictor, samples: Samples) -> tuple[Case, ...]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from nas.prediction.trust_report import Case, TrustReport
 from nas.reports.cells import PageTable
-from nas.reports.figures import Plot
 from nas.reports.predictor_text import bounds_text, figures_of, headline_of, next_columns, sentences_of, worst_columns
 from nas.reports.web_page import render_page, write_page
 from nas.space.architecture import choices_within
@@ -24,6 +23,16 @@ MOST_TOLD = 120
 """The most characters of choices that a point tells."""
 FARTHEST_BOUND = 4.0
 """Bounds may end outside the plot if they are farther from all points than this factor."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot for the element of this id. ``spec`` has its axes, marks and rules, as ``templates/charts.js`` says."""
+
+    id: str
+    title: str
+    caption: str
+    spec: dict[str, Any]
 
 
 @dataclass(frozen=True)

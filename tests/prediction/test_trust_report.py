@@ -16,13 +16,14 @@ from quick_predictor import fit_quick
 from tiny_space import TinySpace
 
 from nas.errors import RecipeError
-from nas.prediction.learning_curve import CURVE_SIZES, learning_curve
 from nas.prediction.predictor import given_by
 from nas.prediction.samples import MeasuredDevice, Samples, fit_to, samples_of
 from nas.prediction.trust_report import (
+    CURVE_SIZES,
     WORST,
     Case,
     TrustReport,
+    learning_curve,
     trust_reports,
 )
 from nas.progress import NullProgress

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.reports.candidates import PredictionCheck, prediction_checks
-from nas.reports.figures import padded
 from nas.reports.wording import MEASURED, Wording
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation
@@ -50,7 +49,7 @@ def _check(
         "title": f"{kind} against predicted {title}",
         "across": f"Predicted {title}{unit}",
         "up": f"{kind} {title}{unit}",
-        "range": list(padded(ends)),
+        "range": list(_padded(ends)),
         "caption": _caption(found, seen, words),
         "groups": [
             {"name": name, "role": role, "shape": shape, "points": _points(of, places)}
@@ -94,3 +93,10 @@ def _caption(found: Sequence[PredictionCheck], seen: Sequence[PredictionCheck], 
         which = "1 hollow point, a winner" if len(seen) == 1 else f"{len(seen)} hollow points, winners"
         caption += f" Not counted: {which} that the predictor had been fitted to."
     return caption
+
+
+def _padded(values: Sequence[float]) -> tuple[float, float]:
+    """Return the range of the values with a margin; a range that begins near zero begins at zero."""
+    low, high = min(values), max(values)
+    room = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
+    return (0.0 if 0 <= low < room else low - room), high + room
