@@ -16,7 +16,7 @@ from nas.formats.export import export_onnx
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
-from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.space.search_space import SearchSpace
 from nas.space.tracing import build_checked
 from nas.tasks.batches import in_order
@@ -52,7 +52,7 @@ def measured_in_turns(
     """
     bench = DeviceBench(recipe.parsed_target, settings)
     deployed: list[Deployed] = []
-    for each in bench.deploy(models, [folder / str(number) for number in range(len(models))]):
+    for each in bench.deploy(list(map(ExportedModel, models)), [folder / str(number) for number in range(len(models))]):
         if isinstance(each, CandidateError):
             raise each
         deployed.append(each)

@@ -34,7 +34,7 @@ from experiments.repeatability import export_models
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import processor_name
-from nas.hardware.runtimes.runtime import Deployed, load_runtime
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel, load_runtime
 from nas.values.measurement import Measurement
 from nas.values.paired_comparison import paired
 from nas.values.target import Target
@@ -113,7 +113,9 @@ def measured(
             target, PAIRED if is_paired else BenchSettings(), say=lambda text: print(text, file=sys.stderr)
         )
         _ = bench.profile
-        answers = bench.deploy(paths, [Path(folder) / "deployed" / path.stem for path in paths])
+        answers = bench.deploy(
+            [ExportedModel(path) for path in paths], [Path(folder) / "deployed" / path.stem for path in paths]
+        )
         models = {path.stem: each for path, each in zip(paths, answers, strict=True) if isinstance(each, Deployed)}
         loads = [("idle", 0), *((kind, count) for kind in kinds for count in counts), ("idle again", 0)]
         for number, (kind, count) in enumerate(loads):

@@ -33,7 +33,7 @@ from experiments.command_line import parser_of
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import allowed_cores, fastest_cores, processor_name
-from nas.hardware.runtimes.runtime import Deployed, load_runtime
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel, load_runtime
 from nas.hardware.runtimes.stopwatch import Presence
 from nas.hardware.runtimes.worker import Timing
 from nas.space.signature import image_inputs, image_signature
@@ -149,7 +149,9 @@ def run_session(folder: Path, target: Target, number: int, out: Path, *, is_quic
     rng = np.random.default_rng(number)
     with tempfile.TemporaryDirectory(prefix="nas-session-") as scratch:
         deployed = [
-            d for d in bench.deploy(models, [Path(scratch) / m.stem for m in models]) if isinstance(d, Deployed)
+            each
+            for each in bench.deploy(list(map(ExportedModel, models)), [Path(scratch) / m.stem for m in models])
+            if isinstance(each, Deployed)
         ]
         began = time.monotonic()
         outcomes = bench.measure(deployed, ["latency_ms"], rng)

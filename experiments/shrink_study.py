@@ -44,6 +44,7 @@ from nas.errors import CandidateError
 from nas.formats.export import export_onnx
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.runtimes.runtime import ExportedModel
 from nas.searching.shrinking import shrinking_values
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
@@ -147,10 +148,9 @@ def placed(name: str, model: Path, recipe: nas.Recipe, task: nas.Task, folder: P
     Raises:
         CandidateError: it cannot be run.
     """
-    bench = DeviceBench(
-        recipe.parsed_target, MEASURING, calibration=lambda wishes: task.prepared(task.sample(CALIBRATION).raw)
-    )
-    (deployed,) = bench.deploy([model], [folder / "deployed"])
+    bench = DeviceBench(recipe.parsed_target, MEASURING)
+    exported = ExportedModel(model, lambda: task.prepared(task.sample(CALIBRATION).raw))
+    (deployed,) = bench.deploy([exported], [folder / "deployed"])
     if isinstance(deployed, CandidateError):
         raise deployed
     tally = task.criterion.tally()

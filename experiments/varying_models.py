@@ -34,7 +34,7 @@ from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import allowed_cores, cache_bytes, fastest_cores, processor_name
 from nas.hardware.measuring_process import MeasuringProcess
-from nas.hardware.runtimes.runtime import Deployed, load_runtime
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel, load_runtime
 from nas.space.signature import image_inputs
 from nas.storage.journal import write_aside
 from nas.values.metric import METRICS
@@ -87,7 +87,7 @@ def deployed_models(bench: DeviceBench, folder: Path, target: Target) -> dict[st
     export_models(folder, model_format, target.batch)
     export_streams(folder, model_format, target.batch)
     paths = sorted(folder.glob("*.model"))
-    deployed = bench.deploy(paths, [folder / "deployed" / path.stem for path in paths])
+    deployed = bench.deploy(list(map(ExportedModel, paths)), [folder / "deployed" / path.stem for path in paths])
     return {path.stem: each for path, each in zip(paths, deployed, strict=True) if isinstance(each, Deployed)}
 
 

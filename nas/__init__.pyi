@@ -37,6 +37,7 @@ from nas.hardware.model_measuring import compare as compare, measure as measure
 from nas.hardware.runtimes.environments import Environment as Environment
 from nas.hardware.runtimes.runtime import (
     Deployed as Deployed,
+    ExportedModel as ExportedModel,
     Runtime as Runtime,
     Session as Session,
     TimedSession as TimedSession,

@@ -12,7 +12,7 @@ import numpy as np
 from nas.errors import CandidateError
 from nas.formats.onnx_session import Arrays, outputs_of
 from nas.hardware.bench import Outcome
-from nas.hardware.runtimes.runtime import Deployed, Float32Array
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
 from nas.values.measurement import Measurement
 from nas.values.target import ModelFormat, Target
 
@@ -66,17 +66,17 @@ class ActingBench:
 
     def deploy(
         self,
-        models: Sequence[Path],
+        models: Sequence[ExportedModel],
         folders: Sequence[Path],
         advance: Callable[[], None] = lambda: None,
-        wishes: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[Deployed | CandidateError]:
         for folder in folders:
             folder.mkdir(parents=True)
-        self.deployed += models
+        paths = [model.path for model in models]
+        self.deployed += paths
         if self.target.precision != "fp32":
-            models = [Path(shutil.copy(model, folder)) for model, folder in zip(models, folders, strict=True)]
-        return [self._refusal or Deployed(model, 1000) for model in models]
+            paths = [Path(shutil.copy(path, folder)) for path, folder in zip(paths, folders, strict=True)]
+        return [self._refusal or Deployed(path, 1000) for path in paths]
 
     def measure(
         self,

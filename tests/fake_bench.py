@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nas.errors import CandidateError
 from nas.formats.onnx_session import Arrays, outputs_of
 from nas.hardware.bench import Outcome
-from nas.hardware.runtimes.runtime import Deployed, Float32Array
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
 from nas.space.architecture import Architecture
 from nas.space.parts.device_parts import device_space
 from nas.space.search_space import SearchSpace, enumerate_space
@@ -76,17 +75,16 @@ class FakeBench:
 
     def deploy(
         self,
-        models: Sequence[Path],
+        models: Sequence[ExportedModel],
         folders: Sequence[Path],
         advance: Callable[[], None] = lambda: None,
-        wishes: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[Deployed | CandidateError]:
         """Return the exported files, each with its empty folder."""
         for model, folder in zip(models, folders, strict=True):
             folder.mkdir(parents=True)
-            self.deployed.append(_identity(model))
+            self.deployed.append(_identity(model.path))
             advance()
-        return [Deployed(model, weight_bytes(self._by_id[_identity(model)])) for model in models]
+        return [Deployed(model.path, weight_bytes(self._by_id[_identity(model.path)])) for model in models]
 
     def measure(
         self,

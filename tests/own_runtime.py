@@ -21,7 +21,7 @@ from nas.hardware.runtimes import neighbours
 from nas.hardware.runtimes.runtime import Float32Array, Runtime, Session
 from nas.storage.home import home
 from nas.values.layer_times import LayerTime
-from nas.values.target import ModelFormat, Target
+from nas.values.target import PRECISIONS, ModelFormat, Target
 
 REFERENCE_MS = 0.2
 SLOWNESS = "slowness.txt"
@@ -62,9 +62,7 @@ class Acting(Runtime):
     """Opens any file, and records the file and the process in ``opened.txt`` beside it."""
 
     model_format: ClassVar[ModelFormat] = "torch"  # the fastest export
-
-    def why_unavailable(self, target: Target) -> str | None:
-        return None
+    precisions = PRECISIONS
 
     def version(self) -> str:
         return "acting 1.0"

@@ -20,7 +20,7 @@ from nas.formats.export import export_onnx
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
-from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.jobs.execution import Job, Report
 from nas.jobs.ray_executor import RayExecutor
 from nas.jobs.resources import Resources
@@ -116,13 +116,13 @@ def measure(setting: SeedFolder, choices: Sequence[Chosen]) -> list[MeasuredWinn
     architectures = list(dict.fromkeys(a for winners in of_method.values() for a in winners))
     retrain(setting, architectures)
     architectures = [a for a in architectures if setting.model(a).exists()]
-    bench = DeviceBench(
-        setting.recipe.parsed_target,
-        BenchSettings(**setting.recipe.measuring.bench_settings),
-        calibration=lambda _: setting.data.prepared(setting.data.sample(256).raw),
-    )
+    bench = DeviceBench(setting.recipe.parsed_target, BenchSettings(**setting.recipe.measuring.bench_settings))
     rng = np.random.default_rng(setting.recipe.seed)
-    models = [setting.model(architecture) for architecture in architectures]
+
+    def items() -> Sequence[np.ndarray[Any, Any]]:
+        return setting.data.prepared(setting.data.sample(256).raw)
+
+    models = [ExportedModel(setting.model(architecture), items) for architecture in architectures]
     shutil.rmtree(setting.folder / "deployed", ignore_errors=True)  # from a start that was interrupted
     deployed = bench.deploy(models, [setting.folder / "deployed" / a.id for a in architectures])
     fit: list[Deployed] = []

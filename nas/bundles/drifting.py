@@ -15,7 +15,7 @@ from nas.bundles.sources import GivenSpace, Source
 from nas.bundles.verifying import deployed_model
 from nas.errors import CandidateError, JournalError, NasError, RecipeError
 from nas.hardware.bench import Bench
-from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.progress import Progress
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.bundle import Bundle
@@ -31,8 +31,6 @@ from nas.values.target import Target
 
 COUNTED = "weight_bytes"
 """Deploying counts the bytes of weights, which do not change afterwards."""
-OF_BUNDLE = "bundle"
-"""What a model asks of the items that it is calibrated on: those of this bundle, prepared as its inputs."""
 MUCH_SLOWER = 0.1
 """A machine that is slower or faster than recorded by more than this share is told."""
 
@@ -233,8 +231,7 @@ class _Drifting:
     def _measured(self, target: Target, members: Sequence[tuple[Winner, Bundle]]) -> dict[str, DriftedWinner]:
         found: dict[str, DriftedWinner] = {}
         sources = [Source(bundle, self._space, trust=self._trust) for _, bundle in members]
-        by_folder = {str(source.bundle.folder): source for source in sources}
-        bench = self._effort.open(target, lambda wishes: by_folder[wishes[OF_BUNDLE]].calibration(), self._progress)
+        bench = self._effort.open(target, self._progress)
         metrics = list(dict.fromkeys(name for winner, _ in members for name in winner.measurements if name != COUNTED))
         with temporary_folder("drift") as scratch:
             models: dict[str, Deployed] = {}
@@ -264,7 +261,7 @@ class _Drifting:
             return model
         scratch.mkdir()
         exported = source.exported(bench.model_format, target.batch, scratch)
-        (deployed,) = bench.deploy([exported], [scratch / "deployed"], wishes=[{OF_BUNDLE: str(bundle.folder)}])
+        (deployed,) = bench.deploy([ExportedModel(exported, source.calibration)], [scratch / "deployed"])
         if isinstance(deployed, CandidateError):
             raise deployed
         return deployed

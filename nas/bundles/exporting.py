@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -15,7 +15,7 @@ from nas.bundles.forms import Form, check_open_batch, form_named, target_of
 from nas.bundles.measuring import Effort
 from nas.bundles.sources import ONNX, GivenSpace, Source, same_for_any_batch
 from nas.errors import CandidateError, JournalError, RecipeError
-from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.progress import Progress
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.bundle import ABOUT, Bundle
@@ -111,7 +111,7 @@ def export_bundle(
 
     Args:
         what: a bundle's folder, or the id of a winner.
-        form: ``onnx``, ``openvino``, ``executorch``, ``litert`` or ``torch``.
+        form: the format of a runtime, such as ``onnx`` or ``openvino``; an unknown name lists all.
         precision: one that the form's runtime offers, such as ``int8``, which is calibrated on items in the bundle.
         batch: the number of inputs at once; by default that of the bundle.
         dynamic_batch: leave the batch open, which ONNX and OpenVINO can. It is measured for ``batch`` inputs.
@@ -159,7 +159,7 @@ class _Export:
         self._target = target
         self._batch = None if opens_batch else target.batch
         self._effort = effort
-        self._bench = effort.open(target, lambda wishes: source.calibration(), progress)
+        self._bench = effort.open(target, progress)
         self._progress = progress
 
     def write_to(self, folder: Path, with_samples: bool) -> tuple[Agreement, dict[str, Measurement]]:
@@ -183,15 +183,15 @@ class _Export:
         self._progress.stage(f"exporting to {self._form.name}")
         with temporary_folder("export") as scratch:
             exported = self._source.exported(self._bench.model_format, self._batch, scratch)
-            if self._target.precision == "fp32" and self._form.name in ("onnx", "torch"):  # it is deployed itself
-                exported = Path(shutil.copyfile(exported, aside / exported.name))
             if self._form.name != "onnx":  # predict.py runs it
                 shutil.copyfile(self._source.exported("onnx", self._batch, scratch), aside / ONNX)
             if self._batch is None:
                 same_for_any_batch(exported, self._source.reference)
-            (deployed,) = self._bench.deploy([exported], [aside / DEPLOYED])
-        if isinstance(deployed, CandidateError):
-            raise deployed
+            (deployed,) = self._bench.deploy([ExportedModel(exported, self._source.calibration)], [aside / DEPLOYED])
+            if isinstance(deployed, CandidateError):
+                raise deployed
+            if deployed.path == exported:  # the runtime opens the exported model itself
+                deployed = replace(deployed, path=Path(shutil.copyfile(exported, aside / exported.name)))
         if not any((aside / DEPLOYED).iterdir()):
             (aside / DEPLOYED).rmdir()
         self._progress.close()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,6 @@ from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
-from nas.tasks.deployed.inputs import Arrays
 from nas.values.target import Target
 
 ENERGY = "energy_mj"
@@ -22,7 +20,6 @@ METRICS = ("latency_ms", "peak_memory_mib", "model_bytes", "weight_bytes")
 """What is measured of every model where the target allows it; the energy too where there is a meter."""
 FIRST_ROUNDS = 5
 OpenBench = Callable[[Target], Bench]
-Calibration = Callable[[Mapping[str, Any]], Arrays]
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Effort:
     seed: int = 0
     bench: OpenBench | None = None
 
-    def open(self, target: Target, calibration: Calibration, progress: Progress) -> Bench:
+    def open(self, target: Target, progress: Progress) -> Bench:
         """Return the bench of a target.
 
         Raises:
@@ -53,7 +50,7 @@ class Effort:
             )
         rounds = min(FIRST_ROUNDS, self.max_rounds)
         settings = BenchSettings(rounds=rounds, max_rounds=self.max_rounds, precision=self.within)
-        return DeviceBench(target, settings, calibration=calibration, say=progress.say)
+        return DeviceBench(target, settings, say=progress.say)
 
     def measure(
         self, bench: Bench, models: Sequence[Deployed], progress: Progress, metrics: Sequence[str] | None = None

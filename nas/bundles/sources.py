@@ -192,7 +192,7 @@ def same_for_any_batch(path: Path, reference: Reference) -> None:
 
 def _random(bundle: Bundle) -> Arrays:
     """Return fixed pseudo-random inputs of a bundle's model."""
-    from nas.formats.onnx_file import Input, random_inputs
+    from nas.formats.model_inputs import Input, random_inputs
 
     declared = tuple(
         Input(each.name, np.dtype(each.dtype), (RANDOM_ITEMS, *each.shape), each.counts)

@@ -189,7 +189,7 @@ class _Verifying:
         target = Target.parse(self._bundle.about["target"])
         try:
             self._source.check_runtime()
-            return self._effort.open(target, lambda wishes: self._source.calibration(), self._progress)
+            return self._effort.open(target, self._progress)
         except NasError as error:
             self._add(f"{self._bundle.about['deployed']}", "unchecked", str(error))
             return None

@@ -11,7 +11,8 @@ from typing import Any, final
 import onnx
 
 from nas.errors import RecipeError
-from nas.formats.onnx_file import Input, inputs_of, shape_text
+from nas.formats.model_inputs import Input, shape_text
+from nas.formats.onnx_file import inputs_of
 
 OPTION = "--input-shape"
 _SIZES = r"[1-9][0-9]{0,6}(?:x[1-9][0-9]{0,6})*"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from nas.errors import CandidateError
 from nas.formats.onnx_session import Arrays
-from nas.hardware.runtimes.runtime import Deployed, Float32Array
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Measurement
 from nas.values.target import ModelFormat
@@ -60,15 +60,13 @@ class Bench(Protocol):
 
     def deploy(
         self,
-        models: Sequence[Path],
+        models: Sequence[ExportedModel],
         folders: Sequence[Path],
         advance: Callable[[], None] = lambda: None,
-        wishes: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[Deployed | CandidateError]:
         """Return each exported model in the runtime's form, or the runtime's error.
 
-        Each model gets a folder of ``folders``, which must not exist yet. ``wishes`` tell what each of them asks of the
-        preparation of its inputs; without them, all take the inputs as the task prepares them.
+        Each model gets a folder of ``folders``, which must not exist yet.
         """
 
     def measure(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import shutil
 import sys
 import time
@@ -19,15 +18,15 @@ import numpy as np
 from nas.errors import CandidateError, TargetError
 from nas.formats.onnx_session import Arrays
 from nas.hardware.bench import Outcome
-from nas.hardware.devices.device import Device
+from nas.hardware.devices.device import Device, why_not_measured
 from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import NoMeter
 from nas.hardware.energy_rounds import add_energies
 from nas.hardware.kept_profiles import DOUBTFUL_FOR_S, profile_of
 from nas.hardware.latency_rounds import BenchSettings, Latencies
-from nas.hardware.measuring_process import DEPLOY_TIMEOUT_S, MeasuringProcess
-from nas.hardware.runtimes.runtime import Deployed, Float32Array, ProfilingRuntime, load_runtime
+from nas.hardware.measuring_process import MeasuringProcess, converting
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array, ProfilingRuntime, load_runtime
 from nas.hardware.target_profile import TargetProfile
 from nas.storage.scratch import temporary_folder
 from nas.values.layer_times import LayerTimes
@@ -43,8 +42,6 @@ MEMORY_ROUNDS = 3
 class DeviceBench:
     """The bench of a device, by default this machine. It leases the device while it measures.
 
-    ``calibration`` returns a model's inputs for training items, an array for each input, when int8 needs them. It is
-    given what the model asks of the preparation of its inputs.
     ``meter`` are the settings of ``energy.choosing.meter_from``. ``renew`` measures the target's profile again.
 
     Raises:
@@ -57,7 +54,6 @@ class DeviceBench:
         target: Target,
         settings: BenchSettings,
         *,
-        calibration: Callable[[Mapping[str, Any]], Arrays] | None = None,
         say: Callable[[str], None] = lambda text: None,
         meter: Mapping[str, Any] = MappingProxyType({"kind": "auto"}),
         renew: bool = False,
@@ -65,7 +61,7 @@ class DeviceBench:
     ) -> None:
         runtime = load_runtime(target.runtime, target.options)
         self._device = device or LocalDevice()
-        unavailable = self._device.why_unavailable(target)
+        unavailable = why_not_measured(target, self._device)
         if unavailable is not None:
             raise TargetError(unavailable)
         self.model_format: ModelFormat = runtime.model_format
@@ -73,7 +69,6 @@ class DeviceBench:
         self.device_s = 0.0
         self._target = target
         self._settings = settings
-        self._calibration = calibration
         self._say = say
         self._renew = renew
         self._meter = {**meter, "gpu": runtime.gpu}
@@ -141,31 +136,20 @@ class DeviceBench:
 
     def deploy(
         self,
-        models: Sequence[Path],
+        models: Sequence[ExportedModel],
         folders: Sequence[Path],
         advance: Callable[[], None] = lambda: None,
-        wishes: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[Deployed | CandidateError]:
         found: list[Deployed | CandidateError] = []
-        with temporary_folder("calibration") as scratch, self._converting() as process:
-            for model, folder, wish in zip(models, folders, wishes or [{}] * len(models), strict=True):
+        with converting(self._target) as process:
+            for model, folder in zip(models, folders, strict=True):
                 folder.mkdir(parents=True)
                 try:
-                    found.append(process.deploy(model, self._items(scratch, wish), folder, DEPLOY_TIMEOUT_S))
+                    found.append(process.convert(model, folder))
                 except CandidateError as error:
                     found.append(error)
                 advance()
         return found
-
-    def _items(self, scratch: Path, wishes: Mapping[str, Any]) -> Path | None:
-        """Return the file of calibration items that were prepared by ``wishes``; None if none are needed."""
-        if self._calibration is None or self._target.precision != "int8":
-            return None
-        key = hashlib.sha256(json.dumps(dict(wishes), sort_keys=True).encode()).hexdigest()[:12]
-        items = scratch / f"items-{key}.npz"
-        if not items.exists():
-            np.savez(items, *self._calibration(wishes), allow_pickle=False)
-        return items
 
     def measure(
         self,
@@ -207,7 +191,7 @@ class DeviceBench:
             for start in range(0, len(inputs[0]), together):
                 with temporary_folder("outputs") as scratch:
                     part = [each[start : start + together] for each in inputs]
-                    parts.append(process.outputs(model.path, part, scratch, DEPLOY_TIMEOUT_S))
+                    parts.append(process.outputs(model.path, part, scratch))
             return np.concatenate(parts)
 
     def layer_times(self, models: Sequence[Deployed], advance: Callable[[], None] = lambda: None) -> list[LayerTimes]:
@@ -246,10 +230,6 @@ class DeviceBench:
 
     def _process(self) -> MeasuringProcess:
         return self._device.process(self._target, self._settings.timeout_s)
-
-    def _converting(self) -> MeasuringProcess:
-        """Return a process that brings models into the runtime's form: here, where the toolkits are."""
-        return LocalDevice().process(self._target, self._settings.timeout_s, pinned=False)
 
     @contextlib.contextmanager
     def _holding_the_device(self) -> Iterator[None]:

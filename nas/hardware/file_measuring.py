@@ -13,11 +13,12 @@ import onnx
 
 from nas.errors import CandidateError, RecipeError
 from nas.formats.input_sizes import InputSizes
-from nas.formats.onnx_file import check_fixed, inputs_of, multiply_accumulates, read_onnx, shape_text
+from nas.formats.model_inputs import check_fixed, shape_text
+from nas.formats.onnx_file import inputs_of, multiply_accumulates, read_onnx
 from nas.hardware.bench import Bench, Outcome
 from nas.hardware.machine import check_inputs_fit
 from nas.hardware.roofline import Throughput, throughput_of
-from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.progress import Progress
 from nas.storage.scratch import temporary_folder
 from nas.values.target import Target
@@ -86,7 +87,7 @@ def measure_files(
     if bench.model_format != "onnx":
         raise RecipeError(
             f"ONNX files need a runtime that takes them, but {target.runtime} takes torch programs; "
-            "choose onnxruntime-cpu or openvino-cpu, or measure a search space with --space."
+            "choose onnxruntime-cpu, or measure a search space with --space."
         )
     found: dict[int, MeasuredFile] = {}
     with temporary_folder("files") as folder:
@@ -129,7 +130,7 @@ def _measure(
     found: dict[int, MeasuredFile] = {}
     progress.stage("deploying models", len(sound))
     folders = [folder / str(index) for index in sound]
-    answers = bench.deploy([each.path for each in sound.values()], folders, progress.advance)
+    answers = bench.deploy([ExportedModel(each.path) for each in sound.values()], folders, progress.advance)
     deployed: dict[int, Deployed] = {}
     for index, answer in zip(sound, answers, strict=True):
         if isinstance(answer, CandidateError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
@@ -12,9 +14,10 @@ import torch
 
 from nas.errors import CandidateError, TargetError
 from nas.formats.export import export_model
+from nas.formats.onnx_session import Arrays
 from nas.hardware.bench import Bench, Outcome, ProfilingBench
 from nas.hardware.machine import check_inputs_fit
-from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.progress import Progress
 from nas.space.architecture import Architecture
 from nas.space.first_look import FirstLook
@@ -27,6 +30,7 @@ from nas.space.torch_settings import torch_threads
 from nas.space.tracing import build_checked, trace_layers
 from nas.storage.measurement_store import MeasurementStore, layers_identity, space_identity
 from nas.storage.scratch import temporary_folder
+from nas.tasks.data_source import DataSource
 from nas.values.evaluation import FOR_ANY, Evaluation, Failure
 from nas.values.profiled_network import LATENCY, profile_of
 
@@ -67,7 +71,8 @@ class Surroundings:
     """A measurer that builds and exports each architecture of ``space`` and measures it on ``bench``.
 
     ``signature`` is that of the data; an architecture may have inputs of its own. ``store`` holds measurements of
-    earlier runs. ``look`` is taken at each architecture before it is built.
+    earlier runs. ``look`` is taken at each architecture before it is built. ``source`` gives the data on which int8
+    finds its ranges; without it, these are random.
 
     Raises:
         RecipeError: the images of one batch do not fit into memory.
@@ -79,6 +84,7 @@ class Surroundings:
     batch: int
     store: MeasurementStore | None = None
     look: FirstLook | None = None
+    source: DataSource | None = None
 
     def __post_init__(self) -> None:
         check_inputs_fit(self.batch * self.signature.item_bytes, self.signature.wanted(self.batch))
@@ -201,10 +207,8 @@ def _measure(
     bench = surroundings.bench
     progress.stage("deploying models", len(exported))
     folders = [folder / architecture.id for architecture in exported]
-    parts = DeviceParts(surroundings.space)
-    wishes = [wishes_of(surroundings.space, parts.completed(architecture)) for architecture in exported]
-    models = list(exported.values())
-    answers = dict(zip(exported, bench.deploy(models, folders, progress.advance, wishes), strict=True))
+    models = _with_calibration(surroundings, exported)
+    answers = dict(zip(exported, bench.deploy(models, folders, progress.advance), strict=True))
     found: dict[Architecture, Outcome] = {a: d for a, d in answers.items() if isinstance(d, CandidateError)}
     deployed: dict[Architecture, Deployed] = {a: d for a, d in answers.items() if isinstance(d, Deployed)}
     progress.stage(
@@ -214,6 +218,20 @@ def _measure(
     if _profiles(bench, metrics):
         outcomes |= _profiled(bench, deployed, layers, outcomes, progress)
     return found | outcomes
+
+
+def _with_calibration(surroundings: Surroundings, exported: Mapping[Architecture, Path]) -> list[ExportedModel]:
+    """Return exported models with the items to calibrate on. Those that want the same inputs share them."""
+    source, parts = surroundings.source, DeviceParts(surroundings.space)
+    if source is None:
+        return [ExportedModel(path) for path in exported.values()]
+    items: dict[str, Callable[[], Arrays]] = {}
+    models = []
+    for architecture, path in exported.items():
+        wishes = wishes_of(surroundings.space, parts.completed(architecture))
+        key = json.dumps(wishes, sort_keys=True)
+        models.append(ExportedModel(path, items.setdefault(key, partial(source.calibration_items, wishes))))
+    return models
 
 
 def _profiles(bench: Bench, metrics: Sequence[str]) -> TypeGuard[ProfilingBench]:

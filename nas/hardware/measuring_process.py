@@ -8,7 +8,7 @@ import platform
 import queue
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
@@ -19,9 +19,10 @@ from nas.errors import CandidateError, TargetError
 from nas.formats.onnx_session import Arrays
 from nas.hardware.runtimes.environments import interpreter_of, worker_command, worker_environment
 from nas.hardware.runtimes.neighbours import waiting_s
-from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array, load_runtime
 from nas.line_process import LineProcess
 from nas.space.plug_ins import plug_in_path
+from nas.storage.scratch import temporary_folder
 from nas.values.layer_times import LayerTime
 from nas.values.target import Target
 
@@ -36,8 +37,8 @@ START_LIMIT_S = 120.0
 class MeasuringProcess:
     """A process that measures on one target. After it had to be ended, the next request starts it again.
 
-    ``conditions`` are shared by all of its measurements. One that only answers, and times nothing, is not ``pinned`` to
-    the fastest cores: several of them may run at once, each beside a training.
+    ``conditions`` are shared by all of its measurements. One that only converts or answers, and times nothing, is not
+    ``pinned`` to the fastest cores: several of them may run at once, each beside a training.
 
     Raises:
         TargetError: the target cannot be measured here; on making it or on entering the context.
@@ -54,6 +55,8 @@ class MeasuringProcess:
         self._timeout_s = timeout_s
         self._pinned = pinned
         self._process: LineProcess | None = None
+        self._held = contextlib.ExitStack()
+        self._items: dict[Callable[[], Arrays], Path] = {}
         self.conditions: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -64,6 +67,8 @@ class MeasuringProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+        self._items.clear()
+        self._held.close()
 
     def ask(self, op: str, *, timeout_s: float | None = None, **request: Any) -> dict[str, Any]:
         """Send one request and return its reply. ``timeout_s`` replaces the process's own time limit.
@@ -90,19 +95,28 @@ class MeasuringProcess:
         """Answer for another precision from now on. The runtime, its options and its threads must be the same."""
         self._target = target
 
-    def deploy(self, model: Path, calibration: Path | None, folder: Path, timeout_s: float) -> Deployed:
-        """Bring an exported model into the runtime's form in the empty ``folder``. Raises as ``ask`` does."""
-        reply = self.ask(
-            "deploy",
-            timeout_s=timeout_s,
-            model=model,
-            calibration=calibration,
-            folder=folder,
-        )
+    def convert(self, model: ExportedModel, folder: Path, timeout_s: float = DEPLOY_TIMEOUT_S) -> Deployed:
+        """Bring an exported model into the runtime's form in the empty ``folder``. Raises as ``ask`` does.
+
+        Only a process of this machine can, where the toolkits are.
+        """
+        items = self._items_of(model)
+        reply = self.ask("convert", timeout_s=timeout_s, model=model.path, calibration=items, folder=folder)
         beside = tuple(Path(path) for path in reply["beside"])
         return Deployed(Path(reply["path"]), reply["weight_bytes"], reply["details"], beside)
 
-    def outputs(self, model: Path, inputs: Arrays, folder: Path, timeout_s: float) -> Float32Array:
+    def _items_of(self, model: ExportedModel) -> Path | None:
+        """Return the file of a model's items to calibrate on, which models may share; None if it needs none."""
+        items = model.calibration
+        if items is None or self._target.precision != "int8":
+            return None
+        if items not in self._items:
+            path = self._held.enter_context(temporary_folder("calibration")) / "items.npz"
+            np.savez(path, *items(), allow_pickle=False)
+            self._items[items] = path
+        return self._items[items]
+
+    def outputs(self, model: Path, inputs: Arrays, folder: Path, timeout_s: float = DEPLOY_TIMEOUT_S) -> Float32Array:
         """Return the outputs for an array for each input. Their first axis is that of the items.
 
         Raises as ``ask`` does. ``folder`` takes the files that carry inputs and outputs.
@@ -168,6 +182,15 @@ class MeasuringProcess:
         if self._process is not None:
             self._process.end()
         self._process = None
+
+
+def converting(target: Target) -> MeasuringProcess:
+    """Return a process of this machine, where the toolkits are, that converts models for a target.
+
+    Raises:
+        TargetError: as ``MeasuringProcess`` does.
+    """
+    return MeasuringProcess(target, DEPLOY_TIMEOUT_S, pinned=False)
 
 
 def _ending(code: int) -> str:

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from nas.errors import CandidateError, TargetError
-from nas.hardware.devices.device import Device
-from nas.hardware.devices.local_device import LocalDevice
+from nas.hardware.devices.device import Device, why_not_measured
 from nas.hardware.disturbances import ROUND_REPEATS, is_disturbed
-from nas.hardware.measuring_process import DEPLOY_TIMEOUT_S, MeasuringProcess
+from nas.hardware.measuring_process import MeasuringProcess, converting
 from nas.hardware.runtimes.neighbours import BUSY_SHARE
-from nas.hardware.runtimes.runtime import Deployed, load_runtime
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel, load_runtime
 from nas.hardware.target_profile import LAYERS, TargetProfile, fingerprint_of
 from nas.space.signature import TensorType, image_inputs
 from nas.values.measurement import THREAD, WALL
@@ -72,14 +71,14 @@ def find_profile(
     inputs = image_inputs(REFERENCE_SHAPE)
     larger: dict[str, Deployed] = {}
     try:
-        with LocalDevice().process(target, TIMEOUT_S) as process, device.process(target, TIMEOUT_S) as there:
-            small = beside = _deploy(process, target, reference_model(), inputs, folder / "reference")
+        with converting(target) as process, device.process(target, TIMEOUT_S) as there:
+            small = beside = _converted(process, target, reference_model(), inputs, folder / "reference")
             with contextlib.suppress(CandidateError):  # then the small one alone corrects latencies
                 found = {
-                    name: _deploy(process, target, larger_reference_model(layers), inputs, folder / name)
+                    name: _converted(process, target, larger_reference_model(layers), inputs, folder / name)
                     for name, layers in LAYERS.items()
                 }
-                other = _deploy(process, target, larger_reference_model(BESIDE), inputs, folder / "beside")
+                other = _converted(process, target, larger_reference_model(BESIDE), inputs, folder / "beside")
                 for model in (*found.values(), other):
                     _time(there, model, 0.0)  # some runtimes refuse a model only when they open it
                 larger, beside = found, other
@@ -192,7 +191,7 @@ def _peaks(target: Target, device: Device, folder: Path, settings: ProfileSettin
     caches = device.facts.cache_bytes
     stream_bytes = min(max(2 * max(caches.values(), default=0), MIN_STREAM_BYTES), settings.max_stream_bytes)
     whole = replace(target, precision="fp32")  # memory bandwidth does not depend on precision
-    streaming = whole if load_runtime(target.runtime, target.options).why_unavailable(whole) is None else target
+    streaming = whole if why_not_measured(whole, device) is None else target
     probes = [(target, probe) for probe in multiplying_probes()]
     probes += [(streaming, streaming_probe(stream_bytes)), (streaming, cached_probe(caches.get("L2", L2_BYTES) // 2))]
     rates = [0.0] * len(probes)
@@ -200,11 +199,11 @@ def _peaks(target: Target, device: Device, folder: Path, settings: ProfileSettin
         for one in dict.fromkeys(probed for probed, _ in probes):
             numbers = [number for number, (probed, _) in enumerate(probes) if probed == one]
             deployed = []
-            with LocalDevice().process(one, TIMEOUT_S) as process:
+            with converting(one) as process:
                 for number in numbers:
                     probe = probes[number][1]
                     deployed.append(
-                        _deploy(process, one, probe.module, image_inputs(probe.input_shape), folder / str(number))
+                        _converted(process, one, probe.module, image_inputs(probe.input_shape), folder / str(number))
                     )
             with device.process(one, TIMEOUT_S) as process:
                 for number, model in zip(numbers, deployed, strict=True):
@@ -221,7 +220,7 @@ def _peaks(target: Target, device: Device, folder: Path, settings: ProfileSettin
     }
 
 
-def _deploy(
+def _converted(
     process: MeasuringProcess, target: Target, module: Any, inputs: Sequence[TensorType], folder: Path
 ) -> Deployed:
     from nas.formats.export import export_model
@@ -230,7 +229,7 @@ def _deploy(
     (folder / "deployed").mkdir()
     exported = folder / "exported"
     export_model(module, inputs, 1, exported, load_runtime(target.runtime, target.options).model_format)
-    return process.deploy(exported, None, folder / "deployed", DEPLOY_TIMEOUT_S)
+    return process.convert(ExportedModel(exported), folder / "deployed")
 
 
 def _time(

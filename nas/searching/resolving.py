@@ -214,7 +214,7 @@ def _resolve_models(
     written = recipe
     source = source_of(recipe, task)
     alone = {recipe.parsed_target.precision: instruments.bench} if instruments.bench is not None else {}
-    benches = benches_of(recipe, alone or instruments.benches, source, progress, instruments.device)
+    benches = benches_of(recipe, alone or instruments.benches, progress, instruments.device)
     loaded = source.load(progress)
     signature = loaded.signature
     if recipe.space.name == AUTO:
@@ -238,7 +238,9 @@ def _resolve_models(
     check_metrics(recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     batch = recipe.parsed_target.batch
-    measurers = {name: Surroundings(made, each, signature, batch, store, look) for name, each in benches.items()}
+    measurers = {
+        name: Surroundings(made, each, signature, batch, store, look, source) for name, each in benches.items()
+    }
     measurer = InOwnPrecision(measurers) if recipe.precisions else next(iter(measurers.values()))
     made, look = with_precision_choice(recipe, made, look)
     models = TrainedModels(loaded, source.pinned(), benches, teacher_of(recipe, signature, made))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -13,8 +13,11 @@ from typing import Any, Protocol
 
 from nas.errors import DataError
 from nas.progress import NullProgress, Progress
+from nas.tasks.deployed.inputs import Arrays
 from nas.tasks.loading import IMAGES, Loading, load_task
 from nas.tasks.task import Task
+
+CALIBRATION_ITEMS = 256
 
 
 class Arrival(Protocol):
@@ -59,6 +62,14 @@ class DataSource:
             _LOADED.clear()  # the data of one task are enough for the memory
             _LOADED[self] = found
         return _LOADED[self]
+
+    def calibration_items(self, wishes: Mapping[str, Any]) -> Arrays:
+        """Return the inputs of training items on which an int8 model finds its ranges, an array for each input.
+
+        They are prepared as an architecture ``wishes``. Raises as ``load`` and ``Task.prepared_for`` do.
+        """
+        task = self.load().prepared_for(wishes)
+        return task.prepared(task.sample(CALIBRATION_ITEMS).raw)
 
     def pinned(self) -> DataSource:
         """Return the source of the same data, which refuses them in other processes once they have changed."""

@@ -6,10 +6,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
 import torch
 from safetensors.torch import load
 
@@ -17,7 +17,7 @@ from nas.errors import CandidateError
 from nas.formats.export import export_model
 from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.measuring_process import DEPLOY_TIMEOUT_S, MeasuringProcess
-from nas.hardware.runtimes.runtime import load_runtime
+from nas.hardware.runtimes.runtime import ExportedModel, load_runtime
 from nas.jobs.execution import Report, Work
 from nas.space.architecture import Architecture
 from nas.space.parts.own_inputs import wishes_of
@@ -36,8 +36,6 @@ from nas.values.target import Target
 WEIGHTS = "weights"
 BY_PRECISION = "by_precision"
 """The key of a last report that holds by precision the metrics, or under ``failure`` the kind and the reason."""
-CALIBRATION_ITEMS = 256
-"""Training items on which an int8 model finds its ranges."""
 
 
 @final
@@ -84,40 +82,35 @@ class InPrecisions:
         """Return the metrics in each precision, or the kind and the reason of a failure."""
         if not precisions:
             return {}
-        task = self.source.load().prepared_for(wishes_of(self.space, part))
+        wishes = wishes_of(self.space, part)
+        task = self.source.load().prepared_for(wishes)
         first = self.targets[precisions[0]]
         with temporary_folder("precisions") as folder:
-            exported = folder / "model"
+            exported = ExportedModel(folder / "model", partial(self.source.calibration_items, wishes))
             try:
                 with torch_with(self.threads, seed):
                     module = build_checked(self.space, part, task.signature)
                     load_weights(module, load(weights))
                     form = load_runtime(first.runtime, first.options).model_format
-                    export_model(module.eval(), task.signature.inputs, first.batch, exported, form)
+                    export_model(module.eval(), task.signature.inputs, first.batch, exported.path, form)
             except CandidateError as error:
                 return {precision: _failed(error) for precision in precisions}
-            items = folder / "items.npz" if "int8" in precisions else None  # no other one has ranges to find
-            if items is not None:
-                np.savez(items, *task.prepared(task.sample(CALIBRATION_ITEMS).raw), allow_pickle=False)
             with LocalDevice().process(first, self.timeout_s, pinned=False) as process:
                 found = {}
                 for precision in precisions:
                     process.turn_to(self.targets[precision])
-                    place = folder / precision
                     try:
-                        found[precision] = self._metrics(
-                            process, exported, items if precision == "int8" else None, place, task
-                        )
+                        found[precision] = self._metrics(process, exported, folder / precision, task)
                     except CandidateError as error:
                         found[precision] = _failed(error)
                 return found
 
     def _metrics(
-        self, process: MeasuringProcess, exported: Path, items: Path | None, folder: Path, task: Task
+        self, process: MeasuringProcess, exported: ExportedModel, folder: Path, task: Task
     ) -> dict[str, float]:
         """Deploy a model in the target's precision, and return its metrics on the validation items."""
         (folder / "deployed").mkdir(parents=True)
-        model = process.deploy(exported, items, folder / "deployed", self.timeout_s).path
+        model = process.convert(exported, folder / "deployed", self.timeout_s).path
 
         def outputs(raw: Any) -> torch.Tensor:
             return torch.from_numpy(process.outputs(model, task.prepared(raw), folder, self.timeout_s))

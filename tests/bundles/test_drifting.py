@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from acting_bench import ActingBench
 from damaged_journals import rows_of_a_run, write_run
 
 import nas
-from nas.bundles.measuring import Calibration
 from nas.bundles.sources import Source
 from nas.errors import CandidateError, JournalError, RecipeError
-from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.results.bundle import ABOUT, Bundle
 from nas.results.bundled.samples import read_samples, write_samples
 from nas.values.target import Target
@@ -82,21 +80,18 @@ def test_each_winner_is_calibrated_on_its_own_items(run: Path, monkeypatch: pyte
     found: list[float] = []
 
     class Calibrating(ActingBench):
-        def __init__(self, target: Target, settings: object, *, calibration: Calibration, say: object) -> None:
+        def __init__(self, target: Target, settings: object, *, say: object) -> None:
             super().__init__()
             self.target = target
-            self._calibration = calibration
 
         def deploy(
             self,
-            models: Sequence[Path],
+            models: Sequence[ExportedModel],
             folders: Sequence[Path],
             advance: Callable[[], None] = lambda: None,
-            wishes: Sequence[Mapping[str, Any]] | None = None,
         ) -> list[Deployed | CandidateError]:
-            (items,) = self._calibration((wishes or [{}])[0])
-            found.append(float(items.mean()))
-            return super().deploy(models, folders, advance, wishes)
+            found.extend(float(items.mean()) for model in models if model.calibration for items in model.calibration())
+            return super().deploy(models, folders, advance)
 
     monkeypatch.setattr("nas.bundles.measuring.DeviceBench", Calibrating)
     bundles = [winner.bundle for winner in nas.load_run(run).front]

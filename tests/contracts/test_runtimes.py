@@ -6,6 +6,8 @@ import contextlib
 import functools
 import json
 import math
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +23,8 @@ from nas.formats.export import export_model
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.measuring_process import MeasuringProcess
-from nas.hardware.runtimes.runtime import Deployed, Float32Array, ProfilingRuntime, load_runtime
+from nas.hardware.runtimes import environments
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array, ProfilingRuntime, load_runtime
 from nas.space.plug_ins import plug_in_names
 from nas.space.search_space import architecture_from
 from nas.space.signature import Signature, TensorType, image_inputs
@@ -34,6 +37,14 @@ RUNTIMES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
 INPUT_SHAPE = (1, 8, 8)
 BATCH = 2
 TIMEOUT_S = 240.0
+TOOLKITS = {
+    *("torch", "torchvision", "torchao", "timm", "ray", "optuna", "pandas", "scipy", "sklearn", "pydantic"),
+    *("onnxruntime.quantization", "onnxscript", "nncf", "litert_torch", "ai_edge_quantizer"),
+}
+"""Packages that train, search and convert, which a device need not have."""
+WITH_TORCH = ("torch", "executorch")
+"""Runtimes that are torch, or whose models take its tensors."""
+NAS = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -73,11 +84,19 @@ def target_of(name: str, precision: str) -> Target:
     return target
 
 
+def sent(deployed: Deployed, device: Path) -> Path:
+    """Copy a model's files to another folder, as to a device, and return its path there."""
+    for file in deployed.files:
+        there = device / file.relative_to(deployed.path.parent)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, there)
+    return device / deployed.path.name
+
+
 @pytest.fixture(name="deploy", scope="module")
 def deployer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Deployment]]:
     """Deploys a model once for each runtime and precision."""
     folder = tmp_path_factory.mktemp("runtimes")
-    np.savez(folder / "calibration.npz", images_of(32))
     known: dict[Target, Deployment] = {}
 
     def deploy(name: str, precision: str) -> Deployment:
@@ -89,10 +108,9 @@ def deployer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
                 export_model(module(), image_inputs(INPUT_SHAPE), BATCH, exported, model_format)
             own = folder / name / precision
             own.mkdir(parents=True)
+            model = ExportedModel(exported, lambda: [images_of(32)])
             process = processes.enter_context(MeasuringProcess(target, TIMEOUT_S))
-            known[target] = Deployment(
-                target, process, exported, own, process.deploy(exported, folder / "calibration.npz", own, TIMEOUT_S)
-            )
+            known[target] = Deployment(target, process, exported, own, process.convert(model, own, TIMEOUT_S))
         return known[target]
 
     with contextlib.ExitStack() as processes:
@@ -145,7 +163,7 @@ class TestEvery:
         details = dict(deployed.details)
         assert json.loads(json.dumps(details, allow_nan=False)) == details
         assert {file.name for file in deployment.exported.parent.iterdir()} <= {
-            *("calibration.npz", "model.onnx", "model.torch"),
+            *("model.onnx", "model.torch"),
             *NAMES,
         }
 
@@ -165,6 +183,32 @@ class TestEvery:
             assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
         else:
             assert float(np.corrcoef(found.ravel(), expected.ravel())[0, 1]) > 0.95
+
+    @pytest.mark.parametrize("precision", PRECISIONS)
+    def test_opens_where_no_toolkit_is(
+        self,
+        name: str,
+        deploy: Callable[[str, str], Deployment],
+        precision: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A device gets the converted files alone. It has no package for training and converting, and no compiler."""
+        deployment = deploy(name, precision)
+        images = images_of(3)
+        expected = deployment.process.outputs(deployment.deployed.path, [images], tmp_path, TIMEOUT_S)
+        there = sent(deployment.deployed, tmp_path / "device")
+        hidden = sorted(TOOLKITS - ({"torch"} if name.startswith(WITH_TORCH) else set()))
+        refuse = f"import sys; sys.modules.update(dict.fromkeys({hidden!r}))\n"  # None there makes an import fail
+        monkeypatch.setattr(environments, "START", refuse + environments.START)
+        monkeypatch.setenv("CXX", "no-such-compiler")
+        with MeasuringProcess(deployment.target, TIMEOUT_S) as process:
+            assert process.ask("time", model=there, reference=None, seconds=0.01, min_samples=1)["samples"]
+            np.testing.assert_array_equal(process.outputs(there, [images], tmp_path, TIMEOUT_S), expected)
+            if isinstance(load_runtime(name), ProfilingRuntime):
+                assert process.layer_times(there)
+        with MeasuringProcess(deployment.target, TIMEOUT_S) as process:
+            assert process.ask("memory", model=there)["samples"][0] > 0
 
     def test_says_how_much_memory_a_model_takes(self, name: str, deploy: Callable[[str, str], Deployment]) -> None:
         """A finite number of MiB, in a process of its own."""
@@ -196,7 +240,7 @@ class TestEvery:
         deployment = deploy(name, "fp32")
 
         def run(process: MeasuringProcess) -> None:
-            deployed = process.deploy(deployment.exported, None, tmp_path, TIMEOUT_S)
+            deployed = process.convert(ExportedModel(deployment.exported), tmp_path, TIMEOUT_S)
             process.ask("time", model=str(deployed.path), reference=None, seconds=0.01, min_samples=1)
 
         with (
@@ -217,11 +261,27 @@ class TestEvery:
         process = deploy(name, "fp32").process
         refused = rf"^{name} refused the model: \w+: \S"
         with pytest.raises(CandidateError, match=refused) as deploying:
-            process.deploy(path, None, tmp_path / "deployed", TIMEOUT_S)
+            process.convert(ExportedModel(path), tmp_path / "deployed", TIMEOUT_S)
         with pytest.raises(CandidateError, match=refused) as running:
             process.ask("time", model=str(path), reference=None, seconds=0.01, min_samples=1)
         assert deploying.value.kind == running.value.kind == "measure"
         assert process.ask("conditions")["runtime"]
+
+
+def test_the_runtime_in_the_documentation_converts_and_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An int8 model of it gets the items that it was given."""
+    text = (NAS / "docs" / "plug-ins.md").read_text(encoding="utf-8")
+    code = re.search(r"^import nas\n+class Inlined.*?(?=^```)", text, re.DOTALL | re.MULTILINE)
+    assert code is not None
+    (tmp_path / "inlined.py").write_text(code[0], encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    exported, target = tmp_path / "model.onnx", Target("inlined:Inlined", "int8", batch=BATCH)
+    export_model(module(), image_inputs(INPUT_SHAPE), BATCH, exported, "onnx")
+    bench, model = DeviceBench(target, BenchSettings()), ExportedModel(exported, lambda: [images_of(6)])
+    (deployed,) = bench.deploy([model], [tmp_path / "converted"])
+    assert isinstance(deployed, Deployed)
+    assert deployed.details == {"calibrated_on": "6 training items"}
+    assert bench.outputs(deployed, [images_of(3)]).shape == (3, 10)
 
 
 class Numbered(nn.Module):
@@ -238,14 +298,12 @@ class Numbered(nn.Module):
 
 
 SEVERAL = Signature((TensorType("numbers", (5,)), TensorType("categories", (2,), "int64", (3, 1000))), (2,))
-ONE_INPUT = ("executorch", "litert")
-"""Runtimes whose converters take one input of floats."""
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-@pytest.mark.parametrize("name", [each for each in RUNTIMES if not str(each.values[0]).startswith(ONE_INPUT)])
+@pytest.mark.parametrize("name", RUNTIMES)
 def test_several_inputs_are_measured_within_their_counts(name: str, precision: str, tmp_path: Path) -> None:
-    """Whole numbers are valid indices, in calibrating, in timing and in giving outputs."""
+    """Whole numbers are valid indices, in calibrating, in timing and in giving outputs. Or converting refuses them."""
     target, runtime = target_of(name, precision), load_runtime(name)
     torch.manual_seed(0)
     network, exported = Numbered().eval(), tmp_path / f"model.{runtime.model_format}"
@@ -253,12 +311,18 @@ def test_several_inputs_are_measured_within_their_counts(name: str, precision: s
     rng = np.random.default_rng(0)
     numbers = rng.standard_normal((8, 5)).astype(np.float32)
     categories = np.stack([rng.integers(0, 3, 8), rng.integers(0, 1000, 8)], axis=1)
-    np.savez(tmp_path / "items.npz", numbers, categories)
     with torch.inference_mode():
         expected = network(torch.from_numpy(numbers), torch.from_numpy(categories)).numpy()
     with MeasuringProcess(target, TIMEOUT_S) as process:
         (tmp_path / "deployed").mkdir()
-        deployed = process.deploy(exported, tmp_path / "items.npz", tmp_path / "deployed", TIMEOUT_S)
+        try:
+            deployed = process.convert(
+                ExportedModel(exported, lambda: [numbers, categories]), tmp_path / "deployed", TIMEOUT_S
+            )
+        except CandidateError as error:
+            if "must have one input of floats here, but its inputs are" not in error.reason:
+                raise
+            return
         reply = process.ask("time", model=str(deployed.path), reference=None, seconds=0.02, min_samples=4)
         found = process.outputs(deployed.path, [numbers, categories], tmp_path, TIMEOUT_S)
     assert reply["conditions"]["input_shape"] == [[BATCH, 5], [BATCH, 2]]

@@ -17,12 +17,12 @@ from tiny_space import TinySpace
 from torch import nn
 
 from nas.formats.export import export_onnx
+from nas.formats.model_inputs import random_inputs
 from nas.formats.onnx_file import (
     executed_precisions,
     external_files,
     inputs_of,
     multiply_accumulates,
-    random_inputs,
     read_onnx,
     weight_bytes,
 )

@@ -16,7 +16,7 @@ from nas.formats.torch_program import write_torch_program
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.executorch_runtime import ExecuTorchXnnpack
 from nas.hardware.runtimes.litert_runtime import LiteRtCpu
-from nas.hardware.runtimes.runtime import Deployed, Float32Array
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
 from nas.space.signature import image_inputs
 from nas.values.target import Target
 
@@ -118,7 +118,7 @@ def tried_out(
     with MeasuringProcess(target, LIMIT_S) as process:
         model = written(module, BATCH, folder / "model.pt2")
         (folder / "deployed").mkdir()
-        deployed = process.deploy(model, None, folder / "deployed", LIMIT_S)
+        deployed = process.convert(ExportedModel(model), folder / "deployed", LIMIT_S)
         found = process.outputs(deployed.path, [images], folder, LIMIT_S)
         yield Tried(target, process, deployed, found, outputs_of(module, images))
 
@@ -191,7 +191,7 @@ class TestRun:
         """Another batch size is refused when deploying, before minutes are spent."""
         model = written(small_module(), BATCH + 1, tmp_path / "model.pt2")
         with pytest.raises(CandidateError, match=f"batch size {BATCH} "):
-            tried.process.deploy(model, None, tmp_path, LIMIT_S)
+            tried.process.convert(ExportedModel(model), tmp_path, LIMIT_S)
 
     @pytest.mark.parametrize("content", [b"", b"garbage" * 1000], ids=["empty", "garbage"])
     def test_refuses_what_is_no_model(self, tried: Tried, tmp_path: Path, content: bytes) -> None:
@@ -207,14 +207,13 @@ class TestRun:
         """Calibration on images of an unusual range gives better outputs for them than random inputs."""
         installed(name)
         module, wide = small_module(), 20 * images
-        np.savez(tmp_path / "wide.npz", np.repeat(wide, 4, axis=0))
         errors = {}
         with MeasuringProcess(Target(name, "int8", batch=1), LIMIT_S) as process:
             model = written(module, 1, tmp_path / "model.pt2")
-            for name, calibration in (("random", None), ("own", tmp_path / "wide.npz")):
+            for name, calibration in (("random", None), ("own", lambda: [np.repeat(wide, 4, axis=0)])):
                 folder = tmp_path / name
                 folder.mkdir()
-                deployed = process.deploy(model, calibration, folder, LIMIT_S)
+                deployed = process.convert(ExportedModel(model, calibration), folder, LIMIT_S)
                 found = process.outputs(deployed.path, [wide], folder, LIMIT_S)
                 errors[name] = np.abs(found - outputs_of(module, wide)).max()
                 expected = "random inputs" if calibration is None else "12 training items"
@@ -225,7 +224,9 @@ class TestRun:
         """The contents count the products that ExecuTorch's own kernels run in fp32."""
         installed("executorch-xnnpack")
         with MeasuringProcess(Target("executorch-xnnpack", "int8"), LIMIT_S) as process:
-            deployed = process.deploy(written(MixedProducts(), 1, tmp_path / "model.pt2"), None, tmp_path, LIMIT_S)
+            deployed = process.convert(
+                ExportedModel(written(MixedProducts(), 1, tmp_path / "model.pt2")), tmp_path, LIMIT_S
+            )
         assert deployed.details["products"] == {"fp32": 1, "int8": 1}
         assert deployed.details["portable_products"] == 1
         assert deployed.details["portable_kernels"]["aten::mm"] == 1
@@ -234,7 +235,9 @@ class TestRun:
         """ExecuTorch's pool has the target's threads, even on a machine with fewer cores."""
         installed("executorch-xnnpack")
         with MeasuringProcess(Target("executorch-xnnpack", threads=3), LIMIT_S) as process:
-            deployed = process.deploy(written(small_module(), 1, tmp_path / "model.pt2"), None, tmp_path, LIMIT_S)
+            deployed = process.convert(
+                ExportedModel(written(small_module(), 1, tmp_path / "model.pt2")), tmp_path, LIMIT_S
+            )
             reply = process.ask("memory", model=str(deployed.path))
         assert reply["conditions"]["threads_in_pool"] == 3
 
@@ -242,7 +245,9 @@ class TestRun:
         """The contents count the products that LiteRT runs in fp32."""
         installed("litert-cpu")
         with MeasuringProcess(Target("litert-cpu", "int8"), LIMIT_S) as process:
-            deployed = process.deploy(written(MixedDepths(), 1, tmp_path / "model.pt2"), None, tmp_path, LIMIT_S)
+            deployed = process.convert(
+                ExportedModel(written(MixedDepths(), 1, tmp_path / "model.pt2")), tmp_path, LIMIT_S
+            )
             reply = process.ask("memory", model=str(deployed.path))
         assert deployed.details["products"] == {"fp32": 1, "int8": 1}
         assert "1 of 2 products" in reply["conditions"]["executed_precision"]
@@ -257,4 +262,4 @@ class TestRun:
         nn.init.zeros_(module[1].weight)
         model = written(module, BATCH, tmp_path / "model.pt2")
         with pytest.raises(CandidateError, match=r"all zero, but 1\.weight"):
-            tried.process.deploy(model, None, tmp_path, LIMIT_S)
+            tried.process.convert(ExportedModel(model), tmp_path, LIMIT_S)

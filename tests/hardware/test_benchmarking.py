@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +22,7 @@ from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import fastest_cores
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.neighbours import BUSY_SHARE
-from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.hardware.target_profile import TargetProfile
 from nas.space.signature import image_inputs
 from nas.values.measurement import THREAD
@@ -63,7 +61,9 @@ class TestOnnxRuntime:
     ) -> None:
         """The bigger model is worse in every metric, and the intervals of the latencies do not overlap."""
         bench = DeviceBench(ONNX, replace(QUICK, rounds=5, max_rounds=5))
-        deployed = bench.deploy([exported["small"], exported["big"]], [tmp_path / "small", tmp_path / "big"])
+        deployed = bench.deploy(
+            [ExportedModel(exported[name]) for name in ("small", "big")], [tmp_path / "small", tmp_path / "big"]
+        )
         assert all(isinstance(model, Deployed) for model in deployed)
         small, big = bench.measure(deployed, EVERYTHING, np.random.default_rng(0))
         assert isinstance(small, dict)
@@ -126,7 +126,9 @@ class TestOnnxRuntime:
         steps: list[None] = []
         folders = [tmp_path / "a" / "1", tmp_path / "a" / "2"]
         bench = DeviceBench(Target("onnxruntime-cpu", "int8-dynamic"), QUICK)
-        bad, good = bench.deploy([garbage, exported["small"]], folders, lambda: steps.append(None))
+        bad, good = bench.deploy(
+            [ExportedModel(garbage), ExportedModel(exported["small"])], folders, lambda: steps.append(None)
+        )
         kind, reason = failure_of(bad)
         assert kind == "measure"
         assert "a model must be an ONNX file, but garbage.onnx is not" in reason
@@ -135,24 +137,25 @@ class TestOnnxRuntime:
         assert good.file_bytes == good.path.stat().st_size
         assert len(steps) == 2
         with pytest.raises(FileExistsError):
-            bench.deploy([exported["small"]], folders[1:])
+            bench.deploy([ExportedModel(exported["small"])], folders[1:])
 
     def test_calibration_reaches_the_runtime_where_it_is_needed(
         self, exported: dict[str, Path], tmp_path: Path
     ) -> None:
-        """Only int8 loads the calibration images, and the details record their number."""
+        """Only int8 loads the calibration images, once for models that share them, and details record their number."""
         asked: list[str] = []
 
-        def images(wishes: Mapping[str, Any]) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+        def images() -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
             asked.append("images")
             return [np.random.default_rng(0).standard_normal((12, 3, 32, 32)).astype(np.float32)]
 
         for precision, expected in (("fp32", []), ("int8", ["images"])):
-            bench = DeviceBench(Target("onnxruntime-cpu", precision), QUICK, calibration=images)
-            (deployed,) = bench.deploy([exported["small"]], [tmp_path / precision])
-            assert isinstance(deployed, Deployed)
+            bench = DeviceBench(Target("onnxruntime-cpu", precision), QUICK)
+            folders = [tmp_path / f"{precision}-{number}" for number in range(2)]
+            found = bench.deploy([ExportedModel(exported["small"], images)] * 2, folders)
             assert asked == expected
-        assert deployed.details == {"calibrated_on": "12 training items"}
+        assert all(isinstance(deployed, Deployed) for deployed in found)
+        assert [deployed.details for deployed in found] == [{"calibrated_on": "12 training items"}] * 2  # type: ignore[union-attr]
 
     @pytest.mark.parametrize("together", [3, 1000])
     def test_outputs_are_those_of_the_deployed_model(
@@ -164,7 +167,7 @@ class TestOnnxRuntime:
         found = []
         for name, batch in (("small", 1), ("batch", 8)):
             bench = DeviceBench(Target("onnxruntime-cpu", batch=batch), QUICK)
-            (deployed,) = bench.deploy([exported[name]], [tmp_path / name])
+            (deployed,) = bench.deploy([ExportedModel(exported[name])], [tmp_path / name])
             assert isinstance(deployed, Deployed)
             found.append(bench.outputs(deployed, [images]))
         from nas.formats.onnx_session import outputs_of

@@ -10,10 +10,16 @@ import sys
 import threading
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from onnx_models import linear
 
 from nas.errors import TargetError
+from nas.hardware.devices.device import why_not_measured
+from nas.hardware.devices.local_device import LocalDevice
+from nas.hardware.measuring_process import converting
 from nas.hardware.runtimes.environments import (
     MARKER,
     Environment,
@@ -25,7 +31,7 @@ from nas.hardware.runtimes.environments import (
     worker_environment,
 )
 from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
-from nas.hardware.runtimes.runtime import load_runtime
+from nas.hardware.runtimes.runtime import ExportedModel
 from nas.space.plug_ins import plug_in_path
 from nas.storage.file_lock import take
 from nas.storage.home import home
@@ -112,7 +118,7 @@ class TestInterpreter:
     def test_other_platforms_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """On another platform the reason suggests no installation, because it would fail."""
         monkeypatch.setattr("platform.machine", lambda: "abacus")
-        reason = why_missing(Environment("pebbles", ()), Target("pebble-cpu"), [("Linux", "x86_64")])
+        reason = why_missing(Environment("pebbles", (), frozenset({("Linux", "x86_64")})), Target("pebble-cpu"))
         assert reason is not None
         assert "Linux x86_64" in reason
         assert "abacus" in reason
@@ -243,26 +249,42 @@ class TestWorkerCommand:
         assert reply["ok"], reply
         assert reply["runtime"] == "acting 1.0"
 
+    @pytest.mark.parametrize("precision", ["fp32", "int8"])
     @pytest.mark.parametrize("runtime", ["onnxruntime-cpu", "openvino-cpu"])
-    def test_loads_no_library_of_training(self, runtime: str) -> None:
-        """A device that only measures needs neither torch nor Ray, and starts quickly."""
-        if load_runtime(runtime).why_unavailable(Target(runtime)) is not None:
+    def test_loads_no_library_of_training(self, runtime: str, precision: str, tmp_path: Path) -> None:
+        """A device that opens and measures converted models needs neither torch nor Ray, and starts quickly."""
+        target = Target(runtime, precision)
+        if why_not_measured(target, LocalDevice()) is not None:
             pytest.skip("it is not installed here")
+        exported, folder = tmp_path / "model.onnx", tmp_path / "converted"
+        exported.write_bytes(linear(np.ones((4, 2), np.float32)).SerializeToString())
+        folder.mkdir()
+        with converting(target) as process:
+            model = str(process.convert(ExportedModel(exported), folder).path)
         python, *rest = worker_command(Path(sys.executable))
-        implementation = plug_in_path("nas.runtimes", runtime, "runtime")
-        request = {"op": "conditions", "target": runtime, "implementation": implementation}
+        named = {"target": str(target), "implementation": plug_in_path("nas.runtimes", runtime, "runtime")}
+        np.savez(tmp_path / "inputs.npz", np.ones((1, 4), np.float32))
+        inputs, outputs = (str(tmp_path / name) for name in ("inputs.npz", "outputs.npy"))
+        requests: list[dict[str, Any]] = [
+            {"op": "conditions"},
+            {"op": "memory", "model": model},
+            {"op": "time", "model": model, "reference": model, "seconds": 0.01, "min_samples": 1},
+            {"op": "outputs", "model": model, "inputs": inputs, "outputs": outputs},
+            {"op": "layers", "model": model},
+        ]
         done = subprocess.run(
             [python, "-X", "importtime", *rest],
-            input=json.dumps(request) + "\n",
+            input="".join(json.dumps({**request, **named}) + "\n" for request in requests),
             capture_output=True,
             text=True,
             check=True,
             env=worker_environment(),
         )
-        assert json.loads(done.stdout)["ok"]
+        replies = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [reply["ok"] for reply in replies] == [True] * len(requests), replies
         loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
         assert "numpy" in loaded
-        assert loaded & {"torch", "ray", "optuna", "pandas", "scipy", "sklearn", "timm"} == set()
+        assert loaded & {"torch", "ray", "optuna", "pandas", "scipy", "sklearn", "timm", "nncf"} == set()
 
 
 @pytest.mark.parametrize("what", ["a file", "a link to nothing", "a marker that is a folder", "no Python", "a text"])

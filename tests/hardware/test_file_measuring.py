@@ -21,7 +21,7 @@ from nas.formats.export import export_onnx
 from nas.formats.input_sizes import InputSizes
 from nas.formats.onnx_file import inputs_of, read_onnx
 from nas.hardware.file_measuring import MeasuredFile, measure_files
-from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.progress import NullProgress
 from nas.space.search_space import enumerate_space
 from nas.space.signature import image_inputs, image_signature
@@ -126,8 +126,8 @@ def test_sizes_that_a_file_leaves_open_are_given(tmp_path: Path) -> None:
     given: list[tuple[int | None, ...]] = []
 
     class Noting(FakeBench):
-        def deploy(self, models: Sequence[Path], *rest: Any) -> list[Deployed | CandidateError]:
-            given.extend(each.shape for model in models for each in inputs_of(read_onnx(model), 1))
+        def deploy(self, models: Sequence[ExportedModel], *rest: Any) -> list[Deployed | CandidateError]:
+            given.extend(each.shape for model in models for each in inputs_of(read_onnx(model.path), 1))
             return super().deploy(models, *rest)
 
     (without,) = measure_files([path], TARGET, Noting(SPACE), ["latency_ms"], 0, NullProgress())

@@ -24,7 +24,7 @@ from nas.hardware.bench import Outcome
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.measuring import KEPT, Surroundings, measure_architectures
-from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.hardware.target_profile import TargetProfile
 from nas.prediction.layers.segments import segments_of
 from nas.progress import NullProgress
@@ -70,10 +70,10 @@ class Doubting(FakeBench):
 class Refusing(FakeBench):
     """Refuses to deploy wide networks, and fails to run narrow ones."""
 
-    def deploy(self, models: Sequence[Path], *rest: Any, **more: Any) -> list[Deployed | CandidateError]:
-        deployed = super().deploy(models, *rest, **more)
+    def deploy(self, models: Sequence[ExportedModel], *rest: Any) -> list[Deployed | CandidateError]:
+        deployed = super().deploy(models, *rest)
         return [
-            CandidateError("measure", "too wide for this one") if self._by_id[model.stem]["width"] == 16 else found
+            CandidateError("measure", "too wide for this one") if self._by_id[model.path.stem]["width"] == 16 else found
             for model, found in zip(models, deployed, strict=True)
         ]
 

@@ -20,7 +20,7 @@ from own_runtime import opened
 from nas.errors import CandidateError, TargetError
 from nas.hardware.machine import fastest_cores
 from nas.hardware.measuring_process import MeasuringProcess
-from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.hardware.runtimes.worker import BLOCKS, MAX_BLOCK_SAMPLES
 from nas.values.target import Target
 
@@ -111,14 +111,13 @@ class TestAnswers:
         assert reply["samples"][0] == 100_000  # type: ignore[index]
         assert time.monotonic() - began < 60
 
-    def test_deploys_with_calibration_and_gives_outputs(self, tmp_path: Path, acting: Target) -> None:
+    def test_converts_and_gives_outputs(self, tmp_path: Path, acting: Target) -> None:
         """A last incomplete batch is padded, and the padding's outputs are removed."""
         path = Path(model(tmp_path, "be quick"))
         images = np.random.default_rng(0).standard_normal((5, 2, 3, 3)).astype(np.float32)
-        np.savez(tmp_path / "images.npz", images)
         (tmp_path / "deployed").mkdir()
         with MeasuringProcess(Target(acting.runtime, batch=4), TIMEOUT_S) as process:
-            deployed = process.deploy(path, tmp_path / "images.npz", tmp_path / "deployed", TIMEOUT_S)
+            deployed = process.convert(ExportedModel(path, lambda: [images]), tmp_path / "deployed", TIMEOUT_S)
             assert deployed == Deployed(path, weight_bytes=len("be quick"))
             found = process.outputs(deployed.path, [images], tmp_path, TIMEOUT_S)
         np.testing.assert_allclose(found, np.stack([images.mean((1, 2, 3)), images.max((1, 2, 3))], 1), rtol=1e-6)
@@ -128,7 +127,7 @@ class TestAnswers:
         np.savez(tmp_path / "images.npz", np.array([{}], dtype=object))
         path = Path(model(tmp_path, "be quick"))
         with MeasuringProcess(acting, TIMEOUT_S) as process, pytest.raises(CandidateError, match=r"allow_pickle=False"):
-            process.deploy(path, tmp_path / "images.npz", tmp_path, TIMEOUT_S)
+            process.ask("outputs", model=path, inputs=tmp_path / "images.npz", outputs=tmp_path / "outputs.npy")
 
     def test_what_a_runtime_prints_does_not_come_between(self, acting: Target, tmp_path: Path) -> None:
         """Output of Python and of C code does not disturb the replies."""

@@ -19,7 +19,7 @@ from torch import nn
 from nas.formats.export import export_onnx
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
-from nas.hardware.runtimes.runtime import Deployed, Float32Array
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
 from nas.space.signature import image_inputs
 from nas.values.target import Target
 
@@ -71,7 +71,8 @@ def exported_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def deploy(exported: Path, precision: str, folder: Path, images: Float32Array | None = None) -> tuple[Deployed, Target]:
     folder.mkdir()
     target = Target("onnxruntime-cpu", precision, batch=2)
-    return RUNTIME.deploy(exported, target, None if images is None else [images], folder), target
+    model = ExportedModel(exported, None if images is None else lambda: [images])
+    return RUNTIME.convert(model, target, folder), target
 
 
 def correlation(first: Float32Array, second: Float32Array) -> float:
@@ -83,7 +84,8 @@ def test_precisions_that_it_lacks_are_refused(precision: str) -> None:
     """The reason names the precision and the target, and suggests one that works."""
     target = Target("onnxruntime-cpu", precision)
     assert RUNTIME.why_unavailable(target) == (
-        f"onnxruntime-cpu runs fp32, int8, int8-dynamic, but {target} asks for {precision}; write onnxruntime-cpu:fp32."
+        f"onnxruntime-cpu runs fp32, int8, int8-dynamic, but {target} asks for {precision}; "
+        "write onnxruntime-cpu:fp32, or choose another runtime of nas target list."
     )
     for known in (FP32, INT8, DYNAMIC):
         assert RUNTIME.why_unavailable(known) is None
@@ -194,7 +196,7 @@ def test_takes_models_of_several_inputs_and_symbolic_batches(tmp_path: Path) -> 
 def test_external_data_are_part_of_the_size(tmp_path: Path) -> None:
     """The size of an fp32 file includes its external data."""
     path = with_external_data(tmp_path / "model", "weights.bin")
-    deployed = RUNTIME.deploy(path, FP32, None, tmp_path / "deployed")
+    deployed = RUNTIME.convert(ExportedModel(path), FP32, tmp_path / "deployed")
     assert deployed.file_bytes == path.stat().st_size + 32 * 4
     assert deployed.weight_bytes == 32 * 4
 
@@ -214,7 +216,7 @@ def test_external_data_is_not_followed_outside(exported: Path, tmp_path: Path) -
     (tmp_path / "deployed").mkdir()
     for target in (FP32, INT8, DYNAMIC):
         with pytest.raises(ValueError, match=r"external data of model\.onnx must lie in its own folder"):
-            RUNTIME.deploy(path, target, None, tmp_path / "deployed")
+            RUNTIME.convert(ExportedModel(path), target, tmp_path / "deployed")
         with pytest.raises(Exception, match="weights"):
             RUNTIME.open(path, target)
     assert list((tmp_path / "deployed").iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from nas.formats.onnx_file import read_onnx, weight_bytes
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.runtimes import openvino_runtime
 from nas.hardware.runtimes.openvino_runtime import OpenVinoCpu, OpenVinoSession
+from nas.hardware.runtimes.runtime import ExportedModel
 
 
 @pytest.fixture(name="runtime")
@@ -67,7 +69,7 @@ def kernels_of_products(session: OpenVinoSession) -> list[str]:
 class TestFp32:
     def test_gives_the_same_outputs(self, runtime: OpenVinoCpu, exported: Path, tmp_path: Path) -> None:
         """Outputs equal ONNX Runtime's, except for the order of sums."""
-        deployed = runtime.deploy(exported, target_of(), None, tmp_path)
+        deployed = runtime.convert(ExportedModel(exported), target_of(), tmp_path)
         images = images_of(8)
         found = all_outputs(runtime.open(deployed.path, target_of()), images)
         expected = outputs_of(exported, [images])
@@ -75,13 +77,13 @@ class TestFp32:
 
     def test_runs_fp32(self, runtime: OpenVinoCpu, exported: Path, tmp_path: Path) -> None:
         """fp32 is run even on a processor where OpenVINO would choose bf16."""
-        session = runtime.open(runtime.deploy(exported, target_of(), None, tmp_path).path, target_of())
+        session = runtime.open(runtime.convert(ExportedModel(exported), target_of(), tmp_path).path, target_of())
         assert session.conditions()["executed_precision"] == "fp32"
         assert all(kernel.endswith("f32") for kernel in kernels_of_products(session))
 
     def test_keeps_weights_as_they_are(self, runtime: OpenVinoCpu, exported: Path, tmp_path: Path) -> None:
         """The file keeps fp32 weights, and they are most of its data."""
-        deployed = runtime.deploy(exported, target_of(), None, tmp_path)
+        deployed = runtime.convert(ExportedModel(exported), target_of(), tmp_path)
         assert 0.95 < deployed.weight_bytes / weight_bytes(read_onnx(exported)) < 1.05
         assert {file.name for file in deployed.path.iterdir()} == {"model.xml", "model.bin"}
         assert deployed.file_bytes > deployed.weight_bytes
@@ -91,7 +93,7 @@ class TestBf16:
     def test_runs_bf16(self, exported: Path, tmp_path: Path) -> None:
         """bf16 is run, and outputs are close to fp32's but not equal."""
         runtime = available("bf16")
-        deployed = runtime.deploy(exported, target_of("bf16"), None, tmp_path)
+        deployed = runtime.convert(ExportedModel(exported), target_of("bf16"), tmp_path)
         session = runtime.open(deployed.path, target_of("bf16"))
         assert session.conditions()["executed_precision"] == "bf16"
         assert all(kernel.endswith("bf16") for kernel in kernels_of_products(session))
@@ -113,7 +115,7 @@ class TestBf16:
         self, runtime: OpenVinoCpu, monkeypatch: pytest.MonkeyPatch, small: Path, tmp_path: Path
     ) -> None:
         """Where OpenVINO does not list bf16, opening is refused instead of running fp32."""
-        deployed = runtime.deploy(small, target_of("bf16"), None, tmp_path)
+        deployed = runtime.convert(ExportedModel(small), target_of("bf16"), tmp_path)
 
         class Fp32Only:
             def get_property(self, device: str, name: str) -> list[str]:
@@ -129,7 +131,7 @@ class TestInt8:
         """Most products run in int8, weights take less than half the bytes, and outputs correlate with fp32's."""
         runtime = available("int8")
         images = images_of(32)
-        deployed = runtime.deploy(exported, target_of("int8"), [images], tmp_path)
+        deployed = runtime.convert(ExportedModel(exported, lambda: [images]), target_of("int8"), tmp_path)
         session = runtime.open(deployed.path, target_of("int8"))
         assert session.conditions()["executed_precision"].startswith("int8")
         kernels = kernels_of_products(session)
@@ -145,9 +147,8 @@ class TestInt8:
     def test_says_what_it_was_calibrated_on(self, small: Path, tmp_path: Path, count: int | None, said: str) -> None:
         """Any number of images works: fewer than a batch, or none."""
         runtime = available("int8")
-        images = None if count is None else images_of(count)
-        given = None if images is None else [images]
-        details = runtime.deploy(small, target_of("int8"), given, tmp_path).details
+        items = None if count is None else lambda: [images_of(count)]
+        details = runtime.convert(ExportedModel(small, items), target_of("int8"), tmp_path).details
         assert details["calibrated_on"] == said
         assert "nncf" in details["quantised_by"]
 
@@ -160,17 +161,18 @@ class TestInt8:
         for scale in (1.0, 1e-3):
             folder = tmp_path / str(scale)
             folder.mkdir()
-            deployed = runtime.deploy(small, target_of("int8"), [images * np.float32(scale)], folder)
+            model = ExportedModel(small, partial(list, [images * np.float32(scale)]))
+            deployed = runtime.convert(model, target_of("int8"), folder)
             found = all_outputs(runtime.open(deployed.path, target_of("int8")), images)
             errors.append(np.abs(found - expected).max())
         assert errors[1] > 5 * errors[0]
 
     def test_prints_nothing(self, small: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         """Neither progress bars nor advice are printed."""
-        available("int8").deploy(small, target_of("int8"), [images_of(4)], tmp_path)
+        available("int8").convert(ExportedModel(small, lambda: [images_of(4)]), target_of("int8"), tmp_path)
         assert capfd.readouterr() == ("", "")
 
     def test_takes_several_inputs(self, tmp_path: Path) -> None:
         """A model with two inputs is calibrated on random ones for both."""
-        deployed = available("int8").deploy(two_inputs(tmp_path), target_of("int8"), None, tmp_path)
+        deployed = available("int8").convert(ExportedModel(two_inputs(tmp_path)), target_of("int8"), tmp_path)
         assert deployed.details["calibrated_on"] == "random inputs"

@@ -25,7 +25,7 @@ from openvino_models import (
 )
 
 from nas.hardware.runtimes.openvino_runtime import OpenVinoCpu
-from nas.hardware.runtimes.runtime import random_images
+from nas.hardware.runtimes.runtime import ExportedModel, Float32Array
 
 
 @pytest.fixture(name="runtime")
@@ -39,14 +39,19 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(convolutions(), tmp_path_factory.mktemp("model"))
 
 
+def timed_images() -> Float32Array:
+    """The inputs with which a session of ``small_model`` is timed."""
+    return np.random.default_rng(0).standard_normal((BATCH, *SHAPE)).astype(np.float32)
+
+
 class TestSession:
     def test_inputs_stay_in_place(self, runtime: OpenVinoCpu, small: Path, tmp_path: Path) -> None:
         """Outputs for other images do not change the timed inputs."""
-        session = runtime.open(runtime.deploy(small, target_of(), None, tmp_path).path, target_of())
+        session = runtime.open(runtime.convert(ExportedModel(small), target_of(), tmp_path).path, target_of())
         session.outputs([images_of(BATCH)])
         session.run()
         timed = np.array(session._request.get_output_tensor().data)
-        np.testing.assert_allclose(timed, session.outputs([random_images((BATCH, *SHAPE))]), rtol=1e-5)
+        np.testing.assert_allclose(timed, session.outputs([timed_images()]), rtol=1e-5)
         assert np.abs(timed - session.outputs([images_of(BATCH)])).max() > 1e-3
 
     def test_outputs_are_kept(self, runtime: OpenVinoCpu, small: Path) -> None:
@@ -54,7 +59,7 @@ class TestSession:
         session = runtime.open(small, target_of())
         first = session.outputs([images_of(BATCH)])
         before = first.copy()
-        session.outputs([random_images((BATCH, *SHAPE))])
+        session.outputs([timed_images()])
         np.testing.assert_array_equal(first, before)
 
     def test_tells_the_threads_that_there_are(self, runtime: OpenVinoCpu, small: Path) -> None:
@@ -83,7 +88,7 @@ class TestSession:
     def test_takes_several_inputs(self, runtime: OpenVinoCpu, tmp_path: Path) -> None:
         """Inputs may have any type, and integers are valid indices."""
         target = target_of()
-        session = runtime.open(runtime.deploy(two_inputs(tmp_path), target, None, tmp_path).path, target)
+        session = runtime.open(runtime.convert(ExportedModel(two_inputs(tmp_path)), target, tmp_path).path, target)
         session.run()
         assert session.conditions()["input_shape"] == [[BATCH, 4], [BATCH, 3]]
 
@@ -94,7 +99,7 @@ class TestShapes:
         """A symbolic batch becomes the target's before compiling."""
         target = target_of(batch=batch)
         path = dense(tmp_path, ["batch", 4])
-        for opened in (path, runtime.deploy(path, target, None, tmp_path).path):
+        for opened in (path, runtime.convert(ExportedModel(path), target, tmp_path).path):
             session = runtime.open(opened, target)
             session.run()
             assert session.conditions()["input_shape"] == [batch, 4]
@@ -103,15 +108,15 @@ class TestShapes:
     def test_refuses_another_batch(self, runtime: OpenVinoCpu, small: Path, tmp_path: Path) -> None:
         """Another batch size is refused when deploying and when opening."""
         with pytest.raises(ValueError, match="batch size 5 "):
-            runtime.deploy(small, target_of(batch=5), None, tmp_path)
-        deployed = runtime.deploy(small, target_of(), None, tmp_path)
+            runtime.convert(ExportedModel(small), target_of(batch=5), tmp_path)
+        deployed = runtime.convert(ExportedModel(small), target_of(), tmp_path)
         with pytest.raises(ValueError, match="batch size 5 "):
             runtime.open(deployed.path, target_of(batch=5))
 
     def test_refuses_other_sizes_that_are_not_fixed(self, runtime: OpenVinoCpu, tmp_path: Path) -> None:
         """The error says what to do about a size that is not fixed."""
         with pytest.raises(ValueError, match="export the model with fixed sizes"):
-            runtime.deploy(dense(tmp_path, [BATCH, "width"]), target_of(), None, tmp_path)
+            runtime.convert(ExportedModel(dense(tmp_path, [BATCH, "width"])), target_of(), tmp_path)
 
 
 class TestRefusals:
@@ -122,7 +127,7 @@ class TestRefusals:
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(ValueError, match="must be an ONNX file"):
-            runtime.deploy(path, target_of(), None, tmp_path)
+            runtime.convert(ExportedModel(path), target_of(), tmp_path)
 
     def test_refuses_a_broken_ir(self, runtime: OpenVinoCpu, tmp_path: Path) -> None:
         """A broken IR raises an exception with a message."""
@@ -142,7 +147,7 @@ class TestRefusals:
         model.graph.initializer[0].ClearField("raw_data")
         path.write_bytes(model.SerializeToString())
         with pytest.raises(ValueError, match="must lie in its own folder"):
-            runtime.deploy(path, target_of(), None, tmp_path)
+            runtime.convert(ExportedModel(path), target_of(), tmp_path)
 
     @pytest.mark.parametrize("precision", ["fp16", "int8-dynamic"])
     def test_names_the_precisions_that_it_has(self, precision: str) -> None:
@@ -156,9 +161,10 @@ class TestRefusals:
     def test_names_the_package_that_is_missing(
         self, monkeypatch: pytest.MonkeyPatch, precision: str, package: str
     ) -> None:
-        """The reason names the missing package and how to install it."""
+        """The reason names the missing package and how to install it. Opening an int8 model needs no NNCF."""
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else object())
-        reason = OpenVinoCpu().why_unavailable(target_of(precision))
+        reason = OpenVinoCpu().why_not_converted(target_of(precision))
+        assert OpenVinoCpu().why_unavailable(target_of(precision)) == (reason if package == "openvino" else None)
         assert reason is not None
         assert "pip install --editable '.[openvino]'." in reason
         assert str(target_of(precision)) in reason
@@ -174,11 +180,12 @@ def refuse(*arguments):
     raise OSError("no network")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
 from nas.hardware.runtimes import openvino_runtime
+from nas.hardware.runtimes.runtime import ExportedModel
 from nas.values.target import Target
 assert "openvino" not in sys.modules
 runtime, target = openvino_runtime.OpenVinoCpu(), Target("openvino-cpu", sys.argv[2], batch=2)
 runtime.version()
-deployed = runtime.deploy(Path(sys.argv[1]), target, None, Path.cwd())
+deployed = runtime.convert(ExportedModel(Path(sys.argv[1])), target, Path.cwd())
 runtime.open(deployed.path, target).run()
 import concurrent.futures.thread
 concurrent.futures.thread._python_exit()  # waits for background senders to end

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from torch_models import outputs_of
 
-from nas.hardware.runtimes.runtime import Float32Array, TimedSession
+from nas.hardware.runtimes.runtime import ExportedModel, Float32Array, TimedSession
 from nas.hardware.runtimes.torch_devices import Cuda
 from nas.hardware.runtimes.torch_programs import Opened
 from nas.hardware.runtimes.torch_runtime import TorchCpu, TorchCuda
@@ -99,7 +99,7 @@ class TestOnADeviceOfItsOwn:
     ) -> None:
         """A file deployed in a half precision runs in it."""
         target = Target("torch-cuda", precision, batch=2)
-        deployed = TorchCuda().deploy(small_program[1], target, None, tmp_path)
+        deployed = TorchCuda().convert(ExportedModel(small_program[1]), target, tmp_path)
         session = TorchCuda().open(deployed.path, target)
         session.run()
         assert session.conditions()["executed_precision"] == precision

@@ -14,7 +14,7 @@ import torch
 from torch_models import BF16_TOLERANCE, SHAPE, difference, outputs_of
 
 from nas.formats.torch_program import write_torch_program
-from nas.hardware.runtimes.runtime import Float32Array
+from nas.hardware.runtimes.runtime import ExportedModel, Float32Array
 from nas.hardware.runtimes.torch_programs import is_product
 from nas.hardware.runtimes.torch_runtime import TorchCpu
 from nas.space.signature import image_inputs
@@ -29,7 +29,7 @@ class TestEager:
         """Outputs are equal to the last bit, and the exported file itself is run."""
         module, path = network
         target = Target("torch-cpu", batch=2)
-        deployed = TorchCpu().deploy(path, target, None, tmp_path)
+        deployed = TorchCpu().convert(ExportedModel(path), target, tmp_path)
         assert deployed.path == path
         assert list(tmp_path.iterdir()) == []
         session = TorchCpu().open(deployed.path, target)
@@ -42,13 +42,13 @@ class TestEager:
         """Outputs are float32, all products run in bf16, and the weights take half the bytes."""
         module, path = network
         target = Target("torch-cpu", "bf16", batch=2)
-        deployed = TorchCpu().deploy(path, target, None, tmp_path)
+        deployed = TorchCpu().convert(ExportedModel(path), target, tmp_path)
         session = TorchCpu().open(deployed.path, target)
         outputs = session.outputs([images])
         assert outputs.dtype == np.float32
         assert 0 < difference(outputs, outputs_of(module, images)) < BF16_TOLERANCE
         assert session.conditions()["executed_precision"] == "bf16"
-        whole = TorchCpu().deploy(path, Target("torch-cpu", batch=2), None, tmp_path)
+        whole = TorchCpu().convert(ExportedModel(path), Target("torch-cpu", batch=2), tmp_path)
         assert deployed.weight_bytes == pytest.approx(whole.weight_bytes / 2, rel=0.01)
         assert deployed.file_bytes < 0.75 * whole.file_bytes
 
@@ -56,7 +56,7 @@ class TestEager:
         """Converting the program and converting the module give the same outputs."""
         module, path = small_program
         target = Target("torch-cpu", "bf16", batch=2)
-        deployed = TorchCpu().deploy(path, target, None, tmp_path)
+        deployed = TorchCpu().convert(ExportedModel(path), target, tmp_path)
         with torch.inference_mode():
             expected = copy.deepcopy(module).to(torch.bfloat16)(torch.tensor(images).bfloat16()).float().numpy()
         assert np.array_equal(TorchCpu().open(deployed.path, target).outputs([images]), expected)
@@ -96,7 +96,7 @@ class TestEager:
 
     def test_runs_on_no_file_of_another_precision(self, small_program: Any) -> None:
         """A file that was not deployed for bf16 is refused, because it would be measured in fp32."""
-        with pytest.raises(ValueError, match=r"deploy\(\).*fp32"):
+        with pytest.raises(ValueError, match=r"convert\(\).*fp32"):
             TorchCpu().open(small_program[1], Target("torch-cpu", "bf16", batch=2))
 
     def test_converts_types_that_the_module_names(self, images: Float32Array, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ class TestEager:
         write_torch_program(module, image_inputs(SHAPE), 2, path)
         target = Target("torch-cpu", "bf16", batch=2)
         (tmp_path / "deployed").mkdir()
-        session = TorchCpu().open(TorchCpu().deploy(path, target, None, tmp_path / "deployed").path, target)
+        session = TorchCpu().open(TorchCpu().convert(ExportedModel(path), target, tmp_path / "deployed").path, target)
         assert session.conditions()["executed_precision"] == "bf16"
         assert difference(session.outputs([images]), outputs_of(module, images)) < BF16_TOLERANCE
 

@@ -19,8 +19,7 @@ from torch_models import BF16_TOLERANCE, SHAPE, difference, outputs_of
 
 from nas.formats.export import export_onnx
 from nas.formats.torch_program import write_torch_program
-from nas.hardware.runtimes import torch_runtime
-from nas.hardware.runtimes.runtime import Float32Array, Runtime, TimedSession
+from nas.hardware.runtimes.runtime import ExportedModel, Float32Array, Runtime, TimedSession
 from nas.hardware.runtimes.torch_compiling import why_no_compiler
 from nas.hardware.runtimes.torch_runtime import TorchCpu, TorchCpuCompiled, TorchCuda, TorchCudaCompiled
 from nas.space.search_space import architecture_from
@@ -30,7 +29,12 @@ from nas.values.target import Target
 pytest_plugins = ("torch_fixtures",)
 pytestmark = pytest.mark.usefixtures("same_torch")
 
-EVERY = [TorchCpu, TorchCpuCompiled, TorchCuda, TorchCudaCompiled]
+EVERY: dict[Any, str] = {
+    TorchCpu: "torch-cpu",
+    TorchCpuCompiled: "torch-cpu-compiled",
+    TorchCuda: "torch-cuda",
+    TorchCudaCompiled: "torch-cuda-compiled",
+}
 NO_COMPILER = why_no_compiler(Target("torch-cpu-compiled"))
 
 
@@ -38,22 +42,22 @@ class TestRefusing:
     @pytest.mark.parametrize("runtime", EVERY)
     @pytest.mark.parametrize("precision", ["int8", "int8-dynamic"])
     def test_int8(self, runtime: Any, precision: str) -> None:
-        """The reason names the runtimes that run int8."""
-        target = Target(runtime.name, precision)
+        """The reason names what lists the runtimes that run int8."""
+        target = Target(EVERY[runtime], precision)
         reason = runtime().why_unavailable(target)
         assert str(target) in reason
-        assert "onnxruntime-cpu" in reason
+        assert "nas target list" in reason
 
     @pytest.mark.parametrize("runtime", [TorchCpu, TorchCpuCompiled])
     def test_fp16_on_a_processor(self, runtime: Any) -> None:
         """fp16 is refused on processors, because only GPUs are fast in it."""
-        assert "fp16" in runtime().why_unavailable(Target(runtime.name, "fp16"))
+        assert "fp16" in runtime().why_unavailable(Target(EVERY[runtime], "fp16"))
 
     @pytest.mark.parametrize("runtime", EVERY)
     def test_another_batch_size(self, runtime: Any, small_program: Any, tmp_path: Path) -> None:
         """A wrong batch size is refused before anything is compiled."""
         with pytest.raises(ValueError, match="batch size 3"):
-            runtime().deploy(small_program[1], Target(runtime.name, batch=3), None, tmp_path)
+            runtime().convert(ExportedModel(small_program[1]), Target(EVERY[runtime], batch=3), tmp_path)
         assert list(tmp_path.iterdir()) == []
 
     def test_another_batch_size_when_opening(self, small_program: Any) -> None:
@@ -68,9 +72,9 @@ class TestRefusing:
         path = tmp_path / "model.pt2"
         if content is not None:
             path.write_bytes(content)
-        for act in (runtime().open, lambda path, target: runtime().deploy(path, target, None, tmp_path)):
+        for act in (runtime().open, lambda path, target: runtime().convert(ExportedModel(path), target, tmp_path)):
             with pytest.raises((ValueError, OSError), match=r"model\.pt2"):
-                act(path, Target(runtime.name))
+                act(path, Target(EVERY[runtime]))
 
     @pytest.mark.parametrize("name", ["model.onnx", "model.bin"])
     def test_onnx_files(self, name: str, tmp_path: Path) -> None:
@@ -83,7 +87,7 @@ class TestRefusing:
             path,
         )
         with pytest.raises(ValueError, match="ONNX file; measure it with onnxruntime-cpu"):
-            TorchCpu().deploy(path, Target("torch-cpu"), None, tmp_path)
+            TorchCpu().convert(ExportedModel(path), Target("torch-cpu"), tmp_path)
 
     def test_images_of_another_shape(self, small_program: Any, images: Float32Array) -> None:
         """Images of another shape are neither broadcast nor read past their end."""
@@ -115,28 +119,26 @@ class TestAvailability:
 
     @pytest.mark.parametrize("runtime", [TorchCpuCompiled, TorchCudaCompiled])
     def test_needs_a_compiler(self, runtime: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The reason names the missing compiler and how to install one."""
-        monkeypatch.setattr(torch_runtime, "why_no_cuda", lambda target: None)
+        """The reason names the missing compiler and how to install one. Opening a package needs none."""
         monkeypatch.setenv("CXX", "no-such-compiler")
-        reason = runtime().why_unavailable(Target(runtime.name))
+        reason = runtime().why_not_converted(Target(EVERY[runtime]))
         assert "no-such-compiler is not found" in reason
         assert "apt install g++" in reason
 
     def test_needs_triton_for_a_gpu_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Triton compiles no kernels for processors."""
-        monkeypatch.setattr(torch_runtime, "why_no_cuda", lambda target: None)
         monkeypatch.setenv("CXX", sys.executable)
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-        reason = TorchCudaCompiled().why_unavailable(Target("torch-cuda-compiled"))
+        reason = TorchCudaCompiled().why_not_converted(Target("torch-cuda-compiled"))
         assert reason is not None
         assert "pip install triton" in reason
-        assert TorchCpuCompiled().why_unavailable(Target("torch-cpu-compiled")) is None
+        assert TorchCpuCompiled().why_not_converted(Target("torch-cpu-compiled")) is None
 
     @pytest.mark.parametrize("runtime", [TorchCuda, TorchCudaCompiled])
     def test_needs_a_torch_with_cuda(self, runtime: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """The reason shows torch's version, because the build without CUDA is often installed by mistake."""
         monkeypatch.setattr(torch.version, "cuda", None)
-        reason = runtime().why_unavailable(Target(runtime.name))
+        reason = runtime().why_unavailable(Target(EVERY[runtime]))
         assert f"torch {torch.__version__} has none" in reason
 
     @pytest.mark.parametrize("before", [None, "0"])
@@ -171,7 +173,7 @@ class TestCompiled:
         module, path = small_program
         target = Target("torch-cpu-compiled", precision, batch=2)
         left_before = set(Path(tempfile.gettempdir()).glob("nas-compile-*"))
-        deployed = TorchCpuCompiled().deploy(path, target, None, tmp_path)
+        deployed = TorchCpuCompiled().convert(ExportedModel(path), target, tmp_path)
         assert set(Path(tempfile.gettempdir()).glob("nas-compile-*")) <= left_before
         assert list(tmp_path.iterdir()) == [deployed.path]
         session = TorchCpuCompiled().open(deployed.path, target)
@@ -208,8 +210,8 @@ def test_a_gpu_gives_nearly_the_module_s_outputs(
 ) -> None:
     """A GPU's outputs are close, without TF32, and its inferences are timed by its own events."""
     module, path = network
-    target = Target(runtime.name, precision, batch=2)  # type: ignore[attr-defined]
-    session = runtime().open(runtime().deploy(path, target, None, tmp_path).path, target)
+    target = Target(EVERY[runtime], precision, batch=2)
+    session = runtime().open(runtime().convert(ExportedModel(path), target, tmp_path).path, target)
     assert difference(session.outputs([images]), outputs_of(module, images)) < tolerance
     assert isinstance(session, TimedSession)
     session.run()

@@ -17,6 +17,7 @@ from torch import nn
 
 import nas
 from nas.errors import CandidateError, RecipeError, SpaceError, TargetError
+from nas.hardware.runtimes.runtime import ExportedModel
 from nas.results.bundle import Bundle
 from nas.results.front import Front
 from nas.results.run import funnel_of
@@ -53,8 +54,8 @@ class InPrecision(FakeBench):
         self._factor = factor
         self._refused = refused
 
-    def deploy(self, models: Sequence[Path], folders: Sequence[Path], *rest: Any, **more: Any) -> list[Any]:
-        found = super().deploy(models, folders, *rest, **more)
+    def deploy(self, models: Sequence[ExportedModel], folders: Sequence[Path], *rest: Any) -> list[Any]:
+        found = super().deploy(models, folders, *rest)
         widths = [self._by_id[identity]["width"] for identity in self.deployed[-len(models) :]]
         refusal = CandidateError("measure", "this runtime does not take it")
         return [refusal if width in self._refused else each for width, each in zip(widths, found, strict=True)]

@@ -15,6 +15,7 @@ from torch.utils.data import TensorDataset
 
 from nas.errors import CandidateError, TargetError
 from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.runtimes.runtime import ExportedModel
 from nas.tasks.data_sets import DataSetTask
 from nas.training.deployed_errors import InPrecisions
 from nas.values.target import Target
@@ -29,8 +30,8 @@ class Answering:
     def __init__(self, answer: float) -> None:
         self._answer = answer
 
-    def deploy(self, model: Path, *rest: Any) -> SimpleNamespace:
-        return SimpleNamespace(path=model)
+    def convert(self, model: ExportedModel, *rest: Any) -> SimpleNamespace:
+        return SimpleNamespace(path=model.path)
 
     def outputs(self, model: Path, inputs: Sequence[npt.NDArray[Any]], *rest: Any) -> npt.NDArray[np.float32]:
         return np.full((len(inputs[0]), 1), self._answer, dtype=np.float32)
@@ -39,7 +40,7 @@ class Answering:
 def metrics(answer: float, folder: Path, *wanted: str) -> dict[str, float]:
     task = DataSetTask(VALUES, VALUES, VALUES)
     work = InPrecisions(lambda job: iter(()), None, None, {}, wanted=("error", *wanted))  # type: ignore[arg-type]
-    return work._metrics(Answering(answer), Path("model"), Path("items"), folder, task)  # type: ignore[arg-type]
+    return work._metrics(Answering(answer), ExportedModel(Path("model")), folder, task)  # type: ignore[arg-type]
 
 
 def test_metrics_are_those_of_the_answers(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.runtimes.runtime import load_runtime
 from nas.values.target import Target
 
 
@@ -57,3 +58,12 @@ class Device(Protocol):
         Raises:
             TargetError: the target's runtime is not installed there.
         """
+
+
+def why_not_measured(target: Target, device: Device) -> str | None:
+    """Return why models cannot run on a device, or cannot be converted for it here, or None if both can be.
+
+    Raises:
+        RecipeError: the target's runtime is unknown.
+    """
+    return device.why_unavailable(target) or load_runtime(target.runtime, target.options).why_not_converted(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nas.errors import RecipeError
 from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import NoMeter
 from nas.hardware.runtimes.runtime import load_runtime
@@ -24,8 +25,12 @@ def meters_here() -> list[tuple[str, str]]:
 
 
 def _precisions_of(name: str) -> str:
-    runtime = load_runtime(name)
-    reasons = {target: runtime.why_unavailable(target) for target in (Target(name, each) for each in PRECISIONS)}
+    try:
+        runtime = load_runtime(name)
+    except RecipeError as error:  # of another package, which hides no other
+        return _not_here(str(error))
+    targets = [Target(name, each) for each in PRECISIONS]
+    reasons = {each: runtime.why_unavailable(each) or runtime.why_not_converted(each) for each in targets}
     available = [target.precision for target, reason in reasons.items() if reason is None]
     if available:
         return ", ".join(available)

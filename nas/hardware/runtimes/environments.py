@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import venv
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -42,10 +42,15 @@ runpy.run_module("nas.hardware.runtimes.worker", run_name="__main__", alter_sys=
 
 @dataclass(frozen=True)
 class Environment:
-    """Packages that clash with ours and so live in a virtual environment of their own, called ``name``."""
+    """Packages that clash with ours and so live in a virtual environment of their own, called ``name``.
+
+    ``platforms`` lists where the packages exist, as pairs of an operating system and a processor type in the words of
+    Python's ``platform``. None means everywhere.
+    """
 
     name: str
     requirements: tuple[str, ...]
+    platforms: frozenset[tuple[str, str]] | None = None
 
 
 def folder_of(environment: Environment) -> Path:
@@ -83,17 +88,11 @@ def worker_environment() -> dict[str, str]:
     return found
 
 
-def why_missing(
-    environment: Environment, target: Target, platforms: Collection[tuple[str, str]] | None = None
-) -> str | None:
-    """Return why ``target`` lacks its ``environment`` and what to do about it, or None when it is installed.
-
-    ``platforms`` lists where its packages exist, as pairs of an operating system and a processor type in the words of
-    Python's ``platform``. None means everywhere.
-    """
+def why_missing(environment: Environment, target: Target) -> str | None:
+    """Return why ``target`` lacks its ``environment`` and what to do about it, or None when it is installed."""
     here = platform.system(), platform.machine()
-    if platforms is not None and here not in platforms:
-        known = ", ".join(sorted(" ".join(pair) for pair in platforms))
+    if environment.platforms is not None and here not in environment.platforms:
+        known = ", ".join(sorted(" ".join(pair) for pair in environment.platforms))
         return (
             f"{target.runtime} has packages for {known} only, but {target} was requested on {' '.join(here)}; "
             "choose another runtime."

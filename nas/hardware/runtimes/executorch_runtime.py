@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
+from nas.formats.model_inputs import Input, random_inputs
 from nas.formats.onnx_session import Arrays
 from nas.formats.torch_program import program_input_shape, read_torch_program
-from nas.hardware.runtimes.environments import Environment, why_missing
+from nas.hardware.runtimes.environments import Environment
 from nas.hardware.runtimes.runtime import (
     Deployed,
+    ExportedModel,
     Float32Array,
     Runtime,
-    calibration_text,
+    calibration_of,
     check_batch,
     most_common,
-    only,
-    random_images,
 )
 from nas.storage.scratch import temporary_folder
 from nas.values.target import ModelFormat, Target
@@ -34,10 +34,6 @@ from nas.values.target import ModelFormat, Target
 if TYPE_CHECKING:
     import torch
 
-PRECISIONS = ("fp32", "int8")
-RANDOM_CALIBRATION = 32
-PLATFORMS = frozenset({("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"), ("Windows", "AMD64")})
-"""Platforms with wheels of ExecuTorch 1.5."""
 METHOD = "forward"
 DELEGATED_PRODUCTS = frozenset(
     {
@@ -62,21 +58,15 @@ PRECISION_OF = {"xnn_datatype_fp32": "fp32", "xnn_datatype_pfp32": "fp32", "xnn_
 class ExecuTorchXnnpack(Runtime):
     """Lowers torch programs to .pte files, with as much as possible delegated to XNNPACK, and runs them."""
 
+    precisions = ("fp32", "int8")
     model_format: ClassVar[ModelFormat] = "torch"
+    form = "executorch"
     environment: ClassVar[Environment | None] = Environment(
         "executorch",
         # executorch does not require torch, but cannot lower a program without it
         ("executorch==1.5.*", "torch==2.13.*", "numpy>=2.0,<3"),
+        platforms=frozenset({("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"), ("Windows", "AMD64")}),
     )
-
-    def why_unavailable(self, target: Target) -> str | None:
-        if target.precision not in PRECISIONS:
-            return (
-                f"executorch-xnnpack runs {', '.join(PRECISIONS)}, but {target} asks for {target.precision}; "
-                "write executorch-xnnpack:fp32."
-            )
-        assert self.environment is not None
-        return why_missing(self.environment, target, PLATFORMS)
 
     def version(self) -> str:
         from importlib.metadata import version
@@ -87,7 +77,7 @@ class ExecuTorchXnnpack(Runtime):
         assert ExecuTorch.get().backend_registry.is_available("XnnpackBackend")
         return f"executorch {version('executorch')}"
 
-    def deploy(self, model: Path, target: Target, calibration: Arrays | None, folder: Path) -> Deployed:
+    def convert(self, model: ExportedModel, target: Target, folder: Path) -> Deployed:
         """Return a .pte file. For int8, PT2E quantises weights to s8 per channel and activations to s8, static ranges.
 
         ``details`` list the kernels that run the model, as ``conditions`` do.
@@ -96,12 +86,11 @@ class ExecuTorchXnnpack(Runtime):
         from executorch.backends.xnnpack.utils.configs import get_xnnpack_edge_compile_config
         from executorch.exir import to_edge_transform_and_lower
 
-        program = read_torch_program(model)
+        program = read_torch_program(model.path)
         check_batch(program_input_shape(program), target)
         details: dict[str, Any] = {}
         if target.precision == "int8":
-            program = _quantise(program, only(calibration))
-            details["calibrated_on"] = calibration_text(calibration)
+            program, details = _quantise(program, model)
         lowered = to_edge_transform_and_lower(
             program, partitioner=[XnnpackPartitioner()], compile_config=get_xnnpack_edge_compile_config()
         )
@@ -143,7 +132,8 @@ class ExecuTorchSession:
             raise ValueError(f"a model must have one input, but {path.name} has {meta.num_inputs()}.")
         self._shape = tuple(meta.input_tensor_meta(0).sizes())
         check_batch(self._shape, target)
-        self._inputs = (torch.from_numpy(random_images(self._shape)),)
+        (images,) = random_inputs((_images(self._shape),)).values()
+        self._inputs = (torch.from_numpy(images),)
 
     def run(self) -> None:
         # inputs are set each time, because the memory plan may put other tensors in their place
@@ -297,8 +287,14 @@ def _flatbuffer(binary: bytes, folder: str, schema: str) -> dict[str, Any]:
     return contents
 
 
-def _quantise(program: torch.export.ExportedProgram, images: Float32Array | None) -> torch.export.ExportedProgram:
-    """Return the quantised program. Ranges are calibrated on images, in batches of the program's size."""
+def _images(shape: tuple[int, ...]) -> Input:
+    return Input("images", np.dtype(np.float32), shape)
+
+
+def _quantise(
+    program: torch.export.ExportedProgram, model: ExportedModel
+) -> tuple[torch.export.ExportedProgram, dict[str, Any]]:
+    """Return the quantised program, and a description of how its ranges were found, in batches of its size."""
     import torch
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
@@ -307,12 +303,10 @@ def _quantise(program: torch.export.ExportedProgram, images: Float32Array | None
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     shape = program_input_shape(program)
-    given = random_images((RANDOM_CALIBRATION, *shape[1:])) if images is None else images
-    count = max(shape[0], len(given) // shape[0] * shape[0])
-    whole = torch.from_numpy(np.resize(given, (count, *shape[1:])))
+    batches, details = calibration_of(model, [_images(shape)], shape[0])
     quantiser = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     prepared = prepare_pt2e(program.module(), quantiser)
     with torch.no_grad():
-        for start in range(0, count, shape[0]):
-            prepared(whole[start : start + shape[0]])
-    return torch.export.export(convert_pt2e(prepared), (torch.zeros(shape),))
+        for (images,) in batches:
+            prepared(torch.from_numpy(images))
+    return torch.export.export(convert_pt2e(prepared), (torch.zeros(shape),)), details

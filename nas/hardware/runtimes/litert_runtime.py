@@ -11,28 +11,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
+from nas.formats.model_inputs import Input, random_inputs
 from nas.formats.onnx_session import Arrays
 from nas.formats.torch_program import program_input_shape, read_torch_program
-from nas.hardware.runtimes.environments import Environment, why_missing
+from nas.hardware.runtimes.environments import Environment
 from nas.hardware.runtimes.runtime import (
     Deployed,
+    ExportedModel,
     Float32Array,
     Runtime,
-    calibration_text,
+    calibration_of,
     check_batch,
     most_common,
-    only,
-    random_images,
 )
 from nas.values.target import ModelFormat, Target
 
 if TYPE_CHECKING:
     import torch
 
-PRECISIONS = ("fp32", "int8")
-RANDOM_CALIBRATION = 32
-PLATFORMS = frozenset({("Linux", "x86_64"), ("Darwin", "arm64")})
-"""Platforms with wheels of litert-converter 0.5, which converts programs to LiteRT's form."""
 PRODUCTS = ("CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
 PRECISION_OF = {"FLOAT32": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "INT8": "int8", "UINT8": "int8"}
 FILE_MARK = b"TFL3"
@@ -46,7 +42,9 @@ WEIGHT_AT = {"batch_norm": 1, "linear": 1, "mul": 1, "layer_norm": 2, "group_nor
 class LiteRtCpu(Runtime):
     """Converts torch programs to .tflite files and compiles them for the CPU."""
 
+    precisions = ("fp32", "int8")
     model_format: ClassVar[ModelFormat] = "torch"
+    form = "litert"
     environment: ClassVar[Environment | None] = Environment(
         "litert",
         (
@@ -56,16 +54,8 @@ class LiteRtCpu(Runtime):
             "torch==2.13.*",
             "numpy>=2.0,<3",
         ),
+        platforms=frozenset({("Linux", "x86_64"), ("Darwin", "arm64")}),  # those of litert-converter 0.5
     )
-
-    def why_unavailable(self, target: Target) -> str | None:
-        if target.precision not in PRECISIONS:
-            return (
-                f"litert-cpu runs {', '.join(PRECISIONS)}, but {target} asks for {target.precision}; "
-                "write litert-cpu:fp32."
-            )
-        assert self.environment is not None
-        return why_missing(self.environment, target, PLATFORMS)
 
     def version(self) -> str:
         from importlib.metadata import version
@@ -74,7 +64,7 @@ class LiteRtCpu(Runtime):
         _environment()
         return f"litert {version('ai-edge-litert')}"
 
-    def deploy(self, model: Path, target: Target, calibration: Arrays | None, folder: Path) -> Deployed:
+    def convert(self, model: ExportedModel, target: Target, folder: Path) -> Deployed:
         """Return a .tflite file. For int8 it has s8 weights per channel and s8 activations with static ranges.
 
         Inputs and outputs stay fp32, as in other runtimes, so quantising them is part of an inference.
@@ -85,7 +75,7 @@ class LiteRtCpu(Runtime):
         import litert_torch
         import torch
 
-        program = read_torch_program(model)
+        program = read_torch_program(model.path)
         shape = program_input_shape(program)
         check_batch(shape, target)
         _check_weights(program)
@@ -93,8 +83,7 @@ class LiteRtCpu(Runtime):
         litert_torch.convert(program.module(), (torch.zeros(shape),)).export(str(path))
         details: dict[str, Any] = {}
         if target.precision == "int8":
-            _quantise(path, shape, only(calibration))
-            details["calibrated_on"] = calibration_text(calibration)
+            details = _quantise(path, shape, model)
         contents = read_contents(path)
         return Deployed(path, contents.weight_bytes, details | {"products": dict(contents.products)})
 
@@ -126,7 +115,8 @@ class LiteRtSession:
         self._output_shape = _only_shape(self._model.get_output_tensor_details(signature), "output")
         check_batch(self._shape, target)
         self._inputs, self._outputs = self._model.create_input_buffers(0), self._model.create_output_buffers(0)
-        self._inputs[0].write(random_images(self._shape))
+        (images,) = random_inputs((_images(self._shape),)).values()
+        self._inputs[0].write(images)
 
     def run(self) -> None:
         self._model.run_by_index(0, self._inputs, self._outputs)
@@ -254,22 +244,28 @@ def _only_shape(details: Mapping[str, Mapping[str, Any]], noun: str) -> tuple[in
     return tuple(int(size) for size in only["shape"])
 
 
-def _quantise(path: Path, shape: tuple[int, ...], images: Float32Array | None) -> None:
-    """Replace the fp32 model at ``path`` by its int8 form. Ranges are calibrated in batches of the model's size."""
+def _images(shape: tuple[int, ...]) -> Input:
+    return Input("images", np.dtype(np.float32), shape)
+
+
+def _quantise(path: Path, shape: tuple[int, ...], model: ExportedModel) -> dict[str, Any]:
+    """Replace the fp32 model at ``path`` by its int8 form, and return a description of how ranges were found.
+
+    Ranges are calibrated in batches of the model's size.
+    """
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
     from ai_edge_quantizer.qtyping import TFLOperationName
     from ai_edge_quantizer.quantizer import Quantizer
     from ai_edge_quantizer.recipe import static_wi8_ai8
 
-    given = random_images((RANDOM_CALIBRATION, *shape[1:])) if images is None else images
-    count = max(shape[0], len(given) // shape[0] * shape[0])
-    whole = np.resize(given, (count, *shape[1:]))
+    batches, details = calibration_of(model, [_images(shape)], shape[0])
     quantiser = Quantizer(str(path), static_wi8_ai8())
     for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
         quantiser.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
     ((signature, ends),) = Interpreter(str(path)).get_signature_list().items()
     (name,) = ends["inputs"]
-    batches = [{name: whole[start : start + shape[0]]} for start in range(0, count, shape[0])]
-    quantised = quantiser.quantize(quantiser.calibrate({signature: batches}))
+    items = [{name: images} for (images,) in batches]
+    quantised = quantiser.quantize(quantiser.calibrate({signature: items}))
     quantised.export_model(str(path), overwrite=True)
+    return details

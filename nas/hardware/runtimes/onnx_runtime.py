@@ -6,18 +6,17 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
 import numpy.typing as npt
 import onnx
 
+from nas.formats.model_inputs import random_inputs
 from nas.formats.onnx_file import (
     executed_precisions,
     external_files,
     inputs_of,
-    random_inputs,
     read_graph,
     read_onnx,
     weight_bytes,
@@ -27,12 +26,13 @@ from nas.hardware.machine import products_of_bytes_overflow
 from nas.hardware.runtimes.profiles import onnxruntime_times, run_to_profile
 from nas.hardware.runtimes.runtime import (
     Deployed,
+    ExportedModel,
     Float32Array,
     Runtime,
-    calibration_text,
+    calibration_of,
     check_batch,
-    in_batches,
     most_common,
+    told_shape,
     without_logged_warnings,
 )
 from nas.storage.scratch import temporary_folder
@@ -40,44 +40,37 @@ from nas.values.layer_times import LayerTime
 from nas.values.measurement import OPERATORS
 from nas.values.target import Target
 
-PRECISIONS = ("fp32", "int8", "int8-dynamic")
-RANDOM_CALIBRATION = 32
-
 
 @final
 class OnnxRuntimeCpu(Runtime):
     """Opens ONNX files with the CPU execution provider."""
 
-    def why_unavailable(self, target: Target) -> str | None:
-        if target.precision not in PRECISIONS:
-            return (
-                f"onnxruntime-cpu runs {', '.join(PRECISIONS)}, but {target} asks for {target.precision}; "
-                "write onnxruntime-cpu:fp32."
-            )
-        return None
+    precisions = ("fp32", "int8", "int8-dynamic")
+    form = "onnx"
+    opens_batch = True
 
     def version(self) -> str:
         return f"onnxruntime {load_onnxruntime().__version__}"
 
-    def deploy(self, model: Path, target: Target, calibration: Arrays | None, folder: Path) -> Deployed:
+    def convert(self, model: ExportedModel, target: Target, folder: Path) -> Deployed:
         """Return the file itself for fp32, or a quantised file.
 
         int8 becomes QDQ with u8 activations and s8 weights per channel, for which the CPU provider has fast kernels.
         int8-dynamic becomes operators with dynamic ranges and s8 weights per channel.
         """
         load_onnxruntime()  # before its quantiser imports it with usage statistics on
-        exported = read_onnx(model)
+        exported = read_onnx(model.path)
         if target.precision == "fp32":
-            return Deployed(model, weight_bytes(exported), beside=tuple(sorted(external_files(exported, model))))
+            external = external_files(exported, model.path)
+            return Deployed(model.path, weight_bytes(exported), beside=tuple(sorted(external)))
         path = folder / "model.onnx"
         with without_logged_warnings(), temporary_folder("quantise") as scratch:
             prepared = scratch / "prepared.onnx"
             from onnxruntime.quantization.shape_inference import quant_pre_process
 
-            quant_pre_process(model, prepared, skip_symbolic_shape=True)
+            quant_pre_process(model.path, prepared, skip_symbolic_shape=True)
             if target.precision == "int8":
-                _quantise_static(prepared, path, calibration)
-                details = {"calibrated_on": calibration_text(calibration)}
+                details = _quantise_static(prepared, path, model)
             else:
                 details = _quantise_dynamic(prepared, path)
         quantised = read_onnx(path)
@@ -119,7 +112,7 @@ class OnnxSession:
         self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         self._inputs = inputs_of(read_onnx(model), target.batch)
         for declared in self._inputs:
-            check_batch(tuple(size or 0 for size in declared.shape), target)
+            check_batch(declared.shape, target)
         self._feed = random_inputs(self._inputs)
 
     def run(self) -> None:
@@ -135,10 +128,9 @@ class OnnxSession:
         return result
 
     def conditions(self) -> Mapping[str, Any]:
-        shapes = [list(values.shape) for values in self._feed.values()]
         return {
             **_executed(self._model, self._options.intra_op_num_threads),
-            "input_shape": shapes[0] if len(shapes) == 1 else shapes,
+            "input_shape": told_shape(values.shape for values in self._feed.values()),
         }
 
 
@@ -163,31 +155,29 @@ def _executed(model: Path, threads: int) -> Mapping[str, Any]:
         }
 
 
-def _quantise_static(model: Path, path: Path, items: Arrays | None) -> None:
+def _quantise_static(prepared: Path, path: Path, model: ExportedModel) -> dict[str, Any]:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    inputs = inputs_of(read_onnx(model), 1)
-    batch = inputs[0].shape[0] or 1
-    if items is None:
-        several = [replace(each, shape=(RANDOM_CALIBRATION, *each.shape[1:])) for each in inputs]
-        items = list(random_inputs(tuple(several)).values())
+    inputs = inputs_of(read_onnx(prepared), 1)
+    batches, details = calibration_of(model, inputs, inputs[0].shape[0] or 1)
     quantize_static(
-        model,
+        prepared,
         path,
-        _Calibration([each.name for each in inputs], items, batch),
+        _Calibration([each.name for each in inputs], batches),
         quant_format=QuantFormat.QDQ,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         per_channel=True,
         reduce_range=products_of_bytes_overflow(),
     )
+    return details
 
 
-def _quantise_dynamic(model: Path, path: Path) -> dict[str, Any]:
+def _quantise_dynamic(prepared: Path, path: Path) -> dict[str, Any]:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(
-        model, path, weight_type=QuantType.QInt8, per_channel=True, reduce_range=products_of_bytes_overflow()
+        prepared, path, weight_type=QuantType.QInt8, per_channel=True, reduce_range=products_of_bytes_overflow()
     )
     return {}
 
@@ -195,8 +185,8 @@ def _quantise_dynamic(model: Path, path: Path) -> dict[str, Any]:
 class _Calibration:
     """Gives items in batches to ONNX Runtime's quantiser."""
 
-    def __init__(self, names: Sequence[str], items: Arrays, batch: int) -> None:
-        self._batches = iter([dict(zip(names, each, strict=True)) for each in in_batches(items, batch)])
+    def __init__(self, names: Sequence[str], batches: Sequence[Arrays]) -> None:
+        self._batches = iter([dict(zip(names, each, strict=True)) for each in batches])
 
     def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
         return next(self._batches, None)

@@ -12,31 +12,30 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from nas.formats.onnx_file import Input, counts_in, inputs_of, leaves_batch_open, random_inputs, read_onnx
+from nas.formats.model_inputs import Input, random_inputs
+from nas.formats.onnx_file import counts_in, inputs_of, leaves_batch_open, read_onnx
 from nas.formats.onnx_session import Arrays
 from nas.hardware.runtimes.profiles import run_to_profile, typical
 from nas.hardware.runtimes.runtime import (
     Deployed,
+    ExportedModel,
     Float32Array,
     Runtime,
-    calibration_text,
+    calibration_of,
     check_batch,
-    in_batches,
     most_common,
+    told_shape,
     without_logged_warnings,
 )
 from nas.values.layer_times import LayerTime
 from nas.values.measurement import OPERATORS
 from nas.values.target import Target
 
-PRECISIONS = ("fp32", "bf16", "int8")
-RANDOM_CALIBRATION = 32
 COUNTS_INFO = "nas_counts"
 """The key of a model's information under which the counts of its whole numbers lie."""
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})
@@ -49,18 +48,14 @@ MULTIPLYING = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "Scal
 class OpenVinoCpu(Runtime):
     """Converts ONNX files to OpenVINO's IR, two files in a folder, and compiles it for the CPU."""
 
+    precisions = ("fp32", "bf16", "int8")
+    form = "openvino"
+    opens_batch = True
+
     def why_unavailable(self, target: Target) -> str | None:
-        if target.precision not in PRECISIONS:
-            return (
-                f"openvino-cpu runs {', '.join(PRECISIONS)}, but {target} asks for {target.precision}; "
-                "write openvino-cpu:fp32."
-            )
-        for package in ("openvino", "nncf") if target.precision == "int8" else ("openvino",):
-            if importlib.util.find_spec(package) is None:
-                return (
-                    f"{target} needs the package {package}, but it is not installed; install the extra openvino of "
-                    "nas: pip install --editable '.[openvino]'."
-                )
+        reason = super().why_unavailable(target) or _why_missing("openvino", target)
+        if reason is not None:
+            return reason
         flags = _processor_flags()
         if target.precision == "bf16" and flags and not flags & BF16_FLAGS:
             return (
@@ -69,20 +64,24 @@ class OpenVinoCpu(Runtime):
             )
         return None
 
+    def why_not_converted(self, target: Target) -> str | None:
+        reason = _why_missing("openvino", target)
+        return reason or (_why_missing("nncf", target) if target.precision == "int8" else None)
+
     def version(self) -> str:
         return f"openvino {_core().get_versions('CPU')['CPU'].build_number}"
 
-    def deploy(self, model: Path, target: Target, calibration: Arrays | None, folder: Path) -> Deployed:
+    def convert(self, model: ExportedModel, target: Target, folder: Path) -> Deployed:
         """Return the IR: with unchanged weights for fp32 and bf16, or with s8 weights per channel for int8.
 
         For bf16, compiling rounds the weights. A batch that the exported model leaves open stays open in the IR, and
         ``open`` fixes it.
         """
         details: dict[str, Any] = {}
-        converted = _read_exported(model, target)
+        converted = _read_exported(model.path, target)
         if target.precision == "int8":
-            converted, details = _quantise(converted, target, calibration)
-        if leaves_batch_open(read_onnx(model)):
+            converted, details = _quantise(converted, target, model)
+        if leaves_batch_open(read_onnx(model.path)):
             converted.reshape({port.any_name: [-1, *list(port.shape)[1:]] for port in converted.inputs})
         # weights would be stored as fp16 by default
         _load_openvino().save_model(converted, folder / "model.xml", compress_to_fp16=False)
@@ -159,10 +158,9 @@ class OpenVinoSession:
         return result
 
     def conditions(self) -> Mapping[str, Any]:
-        shapes = [list(values.shape) for values in self._feed.values()]
         return {
             **self._executed,
-            "input_shape": shapes[0] if len(shapes) == 1 else shapes,
+            "input_shape": told_shape(values.shape for values in self._feed.values()),
             "fuses_subgraphs": self._fuses_subgraphs,
             # OpenVINO uses at most as many threads as there are cores
             "threads": int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
@@ -265,30 +263,26 @@ def _read_exported(path: Path, target: Target) -> Any:
 
 def _check_batches(inputs: tuple[Input, ...], target: Target) -> None:
     for declared in inputs:
-        check_batch(tuple(size or 0 for size in declared.shape), target)
+        check_batch(declared.shape, target)
 
 
-def _quantise(model: Any, target: Target, items: Arrays | None) -> tuple[Any, dict[str, Any]]:
+def _quantise(converted: Any, target: Target, model: ExportedModel) -> tuple[Any, dict[str, Any]]:
     """Return the model with static ranges of activations, and a description of how they were found."""
     nncf = _load_nncf()
-    inputs = _inputs_of(model)
-    given = items
-    if given is None:
-        several = [replace(each, shape=(RANDOM_CALIBRATION, *each.shape[1:])) for each in inputs]
-        given = list(random_inputs(tuple(several)).values())
+    inputs = _inputs_of(converted)
     names = [each.name for each in inputs]
-    batches = [dict(zip(names, each, strict=True)) for each in in_batches(given, target.batch)]
-    attention = _has_attention(model)
+    batches, details = calibration_of(model, inputs, target.batch)
+    attention = _has_attention(converted)
     # hides progress bars, and a warning of torch's builds for CUDA that they find no GPU
     with contextlib.redirect_stdout(io.StringIO()), without_logged_warnings():
         quantised = nncf.quantize(
-            model,
-            nncf.Dataset(batches),
+            converted,
+            nncf.Dataset([dict(zip(names, each, strict=True)) for each in batches]),
             target_device=nncf.TargetDevice.CPU,
             subset_size=len(batches),
             model_type=nncf.ModelType.TRANSFORMER if attention else None,
         )
-    details = {"calibrated_on": calibration_text(items), "quantised_by": f"nncf {nncf.__version__}"}
+    details["quantised_by"] = f"nncf {nncf.__version__}"
     return quantised, {**details, "model_type": "transformer"} if attention else details
 
 
@@ -302,6 +296,16 @@ def _has_attention(model: Any) -> bool:
             if any(user.get_type_name() == "MatMul" for user in users):
                 return True
     return False
+
+
+def _why_missing(package: str, target: Target) -> str | None:
+    """Return how to install a package that ``target`` needs, or None if it is installed."""
+    if importlib.util.find_spec(package) is not None:
+        return None
+    return (
+        f"{target} needs the package {package}, but it is not installed; install the extra openvino of "
+        "nas: pip install --editable '.[openvino]'."
+    )
 
 
 def _processor_flags() -> frozenset[str]:

@@ -1,12 +1,16 @@
-"""The protocol of a runtime, which deploys, opens and runs models on a target, and functions that runtimes share."""
+"""The protocol of a runtime, which converts models here and opens them on a device, and functions that runtimes share.
+
+A device may have neither torch nor the toolkits that convert models. So ``open``, and all that a module of a runtime
+imports at its top, needs the runtime alone; ``convert`` imports its toolkits itself.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -14,19 +18,35 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import RecipeError, raised_text
+from nas.formats.model_inputs import Input, random_inputs
 from nas.formats.onnx_session import Arrays
-from nas.hardware.runtimes.environments import Environment
+from nas.hardware.runtimes.environments import Environment, why_missing
 from nas.space.own_code import own_code
 from nas.space.plug_ins import check_options, load_plug_in
 from nas.values.layer_times import LayerTime
 from nas.values.target import ModelFormat, Target
 
 Float32Array = npt.NDArray[np.float32]
+RANDOM_CALIBRATION = 32
+"""A model without items of its own is calibrated on so many random ones."""
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A model as it was exported, and the items on which an int8 form of it finds its ranges.
+
+    ``calibration`` returns the model's inputs for training items, prepared as this model takes them: an array for each
+    input. It is called for int8 alone. Models with the same function share its items. Without one, random inputs take
+    their place.
+    """
+
+    path: Path
+    calibration: Callable[[], Arrays] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A model in the form that a runtime loads: quantised, compiled, or unchanged from the export.
+    """A model in the form that a runtime opens: quantised, compiled, or unchanged from the export.
 
     ``path`` is a file, or a folder whose files all belong to the model. ``weight_bytes`` is the size of its weights.
     ``details`` describe how it was made, as plain JSON data, such as the images it was calibrated on. ``beside`` are
@@ -39,11 +59,16 @@ class Deployed:
     beside: tuple[Path, ...] = ()
 
     @property
-    def file_bytes(self) -> int:
-        """Bytes of the file and the files beside it, or of all files in the folder."""
+    def files(self) -> tuple[Path, ...]:
+        """All that a device needs: the file and the files beside it, or all files in the folder."""
         if self.path.is_dir():
-            return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
-        return sum(file.stat().st_size for file in (self.path, *self.beside))
+            return tuple(sorted(file for file in self.path.rglob("*") if file.is_file()))
+        return (self.path, *self.beside)
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of all ``files``."""
+        return sum(file.stat().st_size for file in self.files)
 
 
 class Session(Protocol):
@@ -72,37 +97,58 @@ class TimedSession(Protocol):
 
 
 class Runtime(Protocol):
-    """Deploys and opens models for a target. Its class is called without arguments.
+    """Converts models for a target where its toolkits are, and opens them where they run, which may be elsewhere.
 
-    ``version``, ``deploy`` and ``open`` are called in the measuring process, the rest in the process that searches.
-    A runtime of your own inherits from this class. By default it takes exported ONNX files unchanged and runs in this
-    Python.
+    Its class is called without arguments. A runtime of your own inherits from this class. By default it runs exported
+    ONNX files unchanged in fp32, in this Python.
     """
 
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     model_format: ClassVar[ModelFormat] = "onnx"
+    form: ClassVar[str] = ""
+    """The format of a winner's copy for this runtime, as ``nas bundle export`` names it; empty if it makes none."""
+    opens_batch: ClassVar[bool] = False
+    """True if a converted model may leave the size of its batch open."""
     environment: ClassVar[Environment | None] = None
+    """The Python of its own in which it converts and opens models on this machine, or None for ours."""
     gpu: ClassVar[int | None] = None
     """The GPU that the runtime runs on and whose energy is metered, or None for the processor."""
 
     def why_unavailable(self, target: Target) -> str | None:
-        """Return why ``target`` cannot be measured here and what to do about it, or None when it can.
+        """Return why ``target`` cannot run on this machine and what to do about it, or None when it can.
 
-        This is called in the process that searches, so it must not load the runtime.
+        This is called in the process that searches, so it must not load the runtime. By default the precision must be
+        one of ``precisions``, and the environment be installed.
         """
+        if target.precision not in self.precisions:
+            return (
+                f"{target.runtime} runs {', '.join(self.precisions)}, but {target} asks for {target.precision}; "
+                f"write {target.runtime}:fp32, or choose another runtime of nas target list."
+            )
+        return None if self.environment is None else why_missing(self.environment, target)
+
+    def why_not_converted(self, target: Target) -> str | None:
+        """Return why models cannot be converted for ``target`` on this machine, or None when they can, as by default.
+
+        It is called as ``why_unavailable`` is, and names toolkits that only ``convert`` needs.
+        """
+        return None
+
+    def convert(self, model: ExportedModel, target: Target, folder: Path) -> Deployed:
+        """Bring a model into the form that ``open`` takes. New files go into the empty ``folder``.
+
+        A process of the machine that searches calls this. Any exception means that the runtime refuses the model.
+        """
+        return Deployed(model.path, weight_bytes=model.path.stat().st_size)
 
     def version(self) -> str:
-        """Return the runtime's name and version."""
-
-    def deploy(self, model: Path, target: Target, calibration: Arrays | None, folder: Path) -> Deployed:
-        """Bring an exported model into the form that ``open`` takes. New files go into the empty ``folder``.
-
-        ``calibration`` holds the model's inputs for training items, an array for each input, or None. Any exception
-        means that the runtime refuses the model.
-        """
-        return Deployed(model, weight_bytes=model.stat().st_size)
+        """Return the runtime's name and version. The process that measures calls this, on the device."""
 
     def open(self, path: Path, target: Target) -> Session:
-        """Open the path that ``deploy`` returned. Any exception means that the runtime refuses the model."""
+        """Open the path that ``convert`` returned. Any exception means that the runtime refuses the model.
+
+        The process that measures calls this, on the device, where no toolkit of ``convert`` need be.
+        """
 
 
 @runtime_checkable
@@ -110,7 +156,7 @@ class ProfilingRuntime(Protocol):
     """A runtime that can also tell the latency by layer. This is optional: winners of others have none."""
 
     def layer_times(self, path: Path, target: Target) -> Sequence[LayerTime]:
-        """Return the operators that run in an inference of a deployed model, in their order, with their times.
+        """Return the operators that run in an inference of a converted model, in their order, with their times.
 
         It is called in the measuring process, once for each winner, and should take about a second. Any exception is
         recorded as the reason why the times are not known.
@@ -121,10 +167,16 @@ def load_runtime(name: str, options: Iterable[tuple[str, str]] = ()) -> Runtime:
     """Return the runtime registered as ``name``, or found at ``module:Name``, made with a target's ``options``.
 
     Raises:
-        RecipeError: no such runtime, no class of a runtime, or an option that it does not take or refuses.
+        RecipeError: no such runtime, no class of a runtime, one for an earlier version of this protocol, or an option
+            that it does not take or refuses.
     """
     maker: Any = load_plug_in("nas.runtimes", name, "runtime")
-    methods = ("why_unavailable", "version", "deploy", "open")
+    if callable(getattr(maker, "deploy", None)) and getattr(maker, "convert", None) in (None, Runtime.convert):
+        raise RecipeError(
+            f"a runtime must have convert(model, target, folder), but {name!r} has deploy(model, target, calibration, "
+            'folder), which nas called until version 0.8; docs/plug-ins.md shows under "A runtime" what to change.'
+        )
+    methods = ("why_unavailable", "version", "convert", "open")
     missing = [method for method in methods if not callable(getattr(maker, method, None))]
     if not inspect.isclass(maker) or missing:
         raise RecipeError(
@@ -142,39 +194,37 @@ def load_runtime(name: str, options: Iterable[tuple[str, str]] = ()) -> Runtime:
     return runtime
 
 
-def random_images(shape: tuple[int, ...]) -> Float32Array:
-    """Return the fixed inputs for measuring latency: standard normal values, always the same."""
-    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-
-
-def check_batch(shape: tuple[int, ...], target: Target) -> None:
+def check_batch(shape: Sequence[int | None], target: Target) -> None:
     """Check that a model's input begins with the target's batch size. Raises ValueError otherwise."""
     if not shape or shape[0] != target.batch:
         raise ValueError(f"the model's input must have the batch size {target.batch} of {target}, but has {shape}.")
 
 
-def calibration_text(calibration: Arrays | None) -> str:
-    """Describe the items that an int8 model's static ranges were calibrated on."""
-    return "random inputs" if calibration is None else f"{len(calibration[0])} training items"
+def told_shape(shapes: Iterable[Sequence[int]]) -> list[Any]:
+    """Return the ``input_shape`` of a session's conditions: that of the only input, or a list of all."""
+    found = [list(shape) for shape in shapes]
+    return found[0] if len(found) == 1 else found
 
 
-def in_batches(items: Arrays, batch: int) -> list[list[npt.NDArray[Any]]]:
-    """Return items in full batches, an array for each input. A last incomplete batch is left out.
+def calibration_of(
+    model: ExportedModel, inputs: Sequence[Input], batch: int
+) -> tuple[list[list[npt.NDArray[Any]]], dict[str, Any]]:
+    """Return the items on which an int8 model's static ranges are set, in batches, and a description for its details.
 
-    Fewer items than one batch are repeated.
+    A batch is an array for each of ``inputs``. Fewer items than one batch are repeated, and a last incomplete batch is
+    left out.
     """
+    if model.calibration is None:
+        several = tuple(replace(each, shape=(RANDOM_CALIBRATION, *each.shape[1:])) for each in inputs)
+        items: Arrays = list(random_inputs(several).values())
+        described = "random inputs"
+    else:
+        items = model.calibration()
+        described = f"{len(items[0])} training items"
     count = max(batch, len(items[0]) // batch * batch)
     whole = [np.resize(each, (count, *each.shape[1:])) for each in items]
-    return [[each[start : start + batch] for each in whole] for start in range(0, count, batch)]
-
-
-def only(calibration: Arrays | None) -> npt.NDArray[Any] | None:
-    """Return the array of a model's only input. Raises ValueError if there are several."""
-    if calibration is None:
-        return None
-    if len(calibration) != 1:
-        raise ValueError(f"this runtime calibrates models with one input, but this one has {len(calibration)}.")
-    return calibration[0]
+    batches = [[each[start : start + batch] for each in whole] for start in range(0, count, batch)]
+    return batches, {"calibrated_on": described}
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ def compile_program(program: torch.export.ExportedProgram, target: Target, devic
 
 
 def open_package(path: Path, target: Target, device: Device) -> Opened:
-    """Load a package. It holds machine code, so only packages that ``deploy`` made here are opened.
+    """Load a package. It holds machine code, so only packages that ``convert`` made here are opened.
 
     Raises:
         ValueError: the file is no package, or it was compiled for another target.
@@ -113,7 +113,7 @@ def open_package(path: Path, target: Target, device: Device) -> Opened:
     made_for = (facts.device, facts.precision, facts.threads)
     if made_for != (device.name, target.precision, target.threads):
         raise ValueError(
-            f"{target} runs what deploy() compiled for it, but {path.name} was compiled for {facts.device}, "
+            f"{target} runs what convert() compiled for it, but {path.name} was compiled for {facts.device}, "
             f"{facts.precision} and threads={facts.threads}."
         )
     with _quiet_compiler():
@@ -134,7 +134,7 @@ def _package_facts(path: Path) -> _Compiled:
             facts = json.loads(package.read(f"{root}/{FACTS}"))
     except (zipfile.BadZipFile, LookupError) as error:
         raise ValueError(
-            f"a compiled runtime opens what its deploy() made, but {path.name} is no compiled package: {error}."
+            f"a compiled runtime opens what its convert() made, but {path.name} is no compiled package: {error}."
         ) from error
     inputs = tuple((tuple(shape), dtype) for shape, dtype in facts["inputs"])
     return _Compiled(**{**facts, "inputs": inputs})

@@ -53,8 +53,7 @@ def read_program(path: Path) -> torch.export.ExportedProgram:
         start = file.read(1)
     if path.suffix == ".onnx" or start == b"\x08":  # the first field of every ONNX file
         raise ValueError(
-            f"torch runtimes run torch programs, but {path.name} is an ONNX file; measure it with onnxruntime-cpu "
-            "or openvino-cpu."
+            f"torch runtimes run torch programs, but {path.name} is an ONNX file; measure it with onnxruntime-cpu."
         )
     program = read_torch_program(path)
     if not program.call_spec.out_spec.is_leaf():
@@ -127,7 +126,7 @@ def open_program(path: Path, target: Target, device: Device) -> Opened:
     program = read_program(path)
     inputs, precision = described_inputs(program), program_precision(program)
     if precision != target.precision:
-        raise ValueError(f"{target} runs what deploy() made for it, but {path.name} runs in {precision}.")
+        raise ValueError(f"{target} runs what convert() made for it, but {path.name} runs in {precision}.")
     if device.name != "cpu":
         program = move_to_device_pass(program, device.name)
     forward = program.module(check_guards=False).forward

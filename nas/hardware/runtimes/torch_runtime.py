@@ -7,9 +7,8 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar, final
 
-from nas.formats.onnx_session import Arrays
 from nas.formats.torch_program import program_inputs, program_weight_bytes, save_torch_program
-from nas.hardware.runtimes.runtime import Deployed, Runtime, check_batch
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Runtime, check_batch
 from nas.hardware.runtimes.torch_compiling import compile_program, open_package, why_no_compiler
 from nas.hardware.runtimes.torch_devices import Cpu, Cuda, Device, use_threads, why_no_cuda
 from nas.hardware.runtimes.torch_programs import in_precision, open_program, read_program
@@ -21,17 +20,10 @@ class _TorchRuntime(Runtime):
     """The parts that all four torch runtimes share."""
 
     model_format = "torch"
-    name: ClassVar[str]
-    precisions: ClassVar[tuple[str, ...]]
     compiles: ClassVar[bool]
 
-    def why_unavailable(self, target: Target) -> str | None:
-        if target.precision not in self.precisions:
-            return (
-                f"{self.name} runs {', '.join(self.precisions)}, but {target} asks for {target.precision}; "
-                f"write {self.name}:fp32, or use onnxruntime-cpu or openvino-cpu for int8."
-            )
-        return self._why_no_device(target) or (why_no_compiler(target) if self.compiles else None)
+    def why_not_converted(self, target: Target) -> str | None:
+        return why_no_compiler(target) if self.compiles else None
 
     def version(self) -> str:
         """Return torch's version. Loads what opening a model needs, so that the model's memory excludes it."""
@@ -44,12 +36,9 @@ class _TorchRuntime(Runtime):
             import torch._inductor.package
         return f"torch {torch.__version__}"
 
-    def deploy(self, model: Path, target: Target, calibration: Arrays | None, folder: Path) -> Deployed:
-        """Return the program itself for fp32, a converted one for bf16 and fp16, or a package if compiled.
-
-        ``calibration`` is not used: it is for int8, which torch does not run here.
-        """
-        program = in_precision(read_program(model), target.precision)
+    def convert(self, model: ExportedModel, target: Target, folder: Path) -> Deployed:
+        """Return the program itself for fp32, a converted one for bf16 and fp16, or a package if compiled."""
+        program = in_precision(read_program(model.path), target.precision)
         for each in program_inputs(program):
             check_batch(tuple(each.shape), target)
         size, path = program_weight_bytes(program), folder / "model.pt2"
@@ -60,7 +49,7 @@ class _TorchRuntime(Runtime):
             seconds = round(time.perf_counter() - began, 1)
             return Deployed(path, size, {"compiler": "AOTInductor, weights frozen", "compile_seconds": seconds})
         if target.precision == "fp32":
-            return Deployed(model, size)
+            return Deployed(model.path, size)
         save_torch_program(program, path)
         return Deployed(path, size, {"converted": f"weights and inputs to {target.precision}"})
 
@@ -75,10 +64,6 @@ class _TorchRuntime(Runtime):
     def _device(self) -> Device:
         """Return the device that the runtime runs on."""
 
-    @abstractmethod
-    def _why_no_device(self, target: Target) -> str | None:
-        """Return why this machine lacks the device and what to do about it, or None when it has one."""
-
 
 class _OnCpu(_TorchRuntime):
     precisions = ("fp32", "bf16")
@@ -86,13 +71,13 @@ class _OnCpu(_TorchRuntime):
     def _device(self) -> Device:
         return Cpu()
 
-    def _why_no_device(self, target: Target) -> str | None:
-        return None
-
 
 class _OnCuda(_TorchRuntime):
     precisions = ("fp32", "fp16", "bf16")
     gpu = 0
+
+    def why_unavailable(self, target: Target) -> str | None:
+        return super().why_unavailable(target) or why_no_cuda(target)
 
     def version(self) -> str:
         """Return the versions of torch and CUDA and the name of the GPU, which a target's fingerprint also needs."""
@@ -104,15 +89,12 @@ class _OnCuda(_TorchRuntime):
     def _device(self) -> Device:
         return Cuda.current()
 
-    def _why_no_device(self, target: Target) -> str | None:
-        return why_no_cuda(target)
-
 
 @final
 class TorchCpu(_OnCpu):
     """Runs torch programs on the CPU, operation by operation."""
 
-    name = "torch-cpu"
+    form = "torch"
     compiles = False
 
 
@@ -120,7 +102,6 @@ class TorchCpu(_OnCpu):
 class TorchCpuCompiled(_OnCpu):
     """Compiles torch programs ahead of time with AOTInductor, for the target's number of threads."""
 
-    name = "torch-cpu-compiled"
     compiles = True
 
 
@@ -128,7 +109,6 @@ class TorchCpuCompiled(_OnCpu):
 class TorchCuda(_OnCuda):
     """Runs torch programs on the first CUDA GPU, operation by operation."""
 
-    name = "torch-cuda"
     compiles = False
 
 
@@ -136,5 +116,4 @@ class TorchCuda(_OnCuda):
 class TorchCudaCompiled(_OnCuda):
     """Compiles torch programs ahead of time with AOTInductor for the first CUDA GPU."""
 
-    name = "torch-cuda-compiled"
     compiles = True

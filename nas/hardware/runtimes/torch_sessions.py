@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from nas.formats.onnx_file import Input, random_inputs
+from nas.formats.model_inputs import Input, random_inputs
 from nas.formats.onnx_session import Arrays
-from nas.hardware.runtimes.runtime import Float32Array, check_batch, most_common
+from nas.hardware.runtimes.runtime import Float32Array, check_batch, most_common, told_shape
 from nas.hardware.runtimes.torch_devices import Device
 from nas.hardware.runtimes.torch_programs import Opened
 from nas.values.target import Target
@@ -63,10 +63,9 @@ class TorchSession:
         """Return the executed precision, torch's settings and the state of the device."""
         import torch
 
-        shapes = [list(shape) for shape, _ in self.opened.inputs]
         return {
             "executed_precision": most_common(self.opened.products),
-            "input_shape": shapes[0] if len(shapes) == 1 else shapes,
+            "input_shape": told_shape(shape for shape, _ in self.opened.inputs),
             "intra_op_threads": torch.get_num_threads(),
             "inter_op_threads": torch.get_num_interop_threads(),
             "fp32_matmul_precision": torch.get_float32_matmul_precision(),

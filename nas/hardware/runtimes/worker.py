@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -27,7 +28,7 @@ from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import Meter, energy_mj, measure_idle_w, measure_window
 from nas.hardware.machine import allowed_cores, clock_mhz, fastest_cores, governor, processor_name
 from nas.hardware.runtimes.neighbours import between, moment
-from nas.hardware.runtimes.runtime import ProfilingRuntime, Runtime, Session, load_runtime
+from nas.hardware.runtimes.runtime import ExportedModel, ProfilingRuntime, Runtime, Session, load_runtime
 from nas.hardware.runtimes.stopwatch import (
     WARM_MS,
     Presence,
@@ -202,19 +203,19 @@ class Server:
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the reply to one request.
 
-        Its ``op`` is conditions, deploy, time, memory, energy, outputs or layers.
+        Its ``op`` is conditions, convert, time, memory, energy, outputs or layers.
         """
         target = Target.parse(request["target"])
         runtime = self._load(request["implementation"], target)
         match request["op"]:
             case "conditions":
                 return conditions(runtime, target, pins=request.get("pinned", True))
-            case "deploy":
-                items = None if request["calibration"] is None else _arrays_in(request["calibration"])
-                deployed = runtime.deploy(Path(request["model"]), target, items, Path(request["folder"]))
-                details = dict(deployed.details)
-                told = {"path": str(deployed.path), "weight_bytes": deployed.weight_bytes, "details": details}
-                return {**told, "beside": [str(path) for path in deployed.beside]}
+            case "convert":
+                items = request["calibration"]
+                model = ExportedModel(Path(request["model"]), None if items is None else partial(_arrays_in, items))
+                made = runtime.convert(model, target, Path(request["folder"]))
+                told = {"path": str(made.path), "weight_bytes": made.weight_bytes, "details": dict(made.details)}
+                return {**told, "beside": [str(path) for path in made.beside]}
             case "time":
                 timing = Timing(runtime.open(Path(request["model"]), target), target.threads)
                 reference = self._open_reference(request.get("reference"), target)

@@ -8,21 +8,15 @@ from dataclasses import replace
 from nas.errors import TargetError
 from nas.hardware.bench import Bench
 from nas.hardware.benchmarking import DeviceBench
-from nas.hardware.devices.device import Device
+from nas.hardware.devices.device import Device, why_not_measured
 from nas.hardware.latency_rounds import BenchSettings
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.searching.beliefs import measured_metrics
-from nas.tasks.data_source import DataSource
-from nas.tasks.deployed.inputs import Arrays
-from nas.tasks.task import Task
-from nas.training.deployed_errors import CALIBRATION_ITEMS
 from nas.values.target import Target
 
 
-def benches_of(
-    recipe: Recipe, given: Mapping[str, Bench], source: DataSource, progress: Progress, device: Device
-) -> dict[str, Bench]:
+def benches_of(recipe: Recipe, given: Mapping[str, Bench], progress: Progress, device: Device) -> dict[str, Bench]:
     """Return the bench of each precision by its name; one of the target's own where precision is no choice.
 
     Those of ``given`` need not be opened.
@@ -33,8 +27,8 @@ def benches_of(
     target = recipe.parsed_target
     targets = recipe.targets or {target.precision: target}
     for each in recipe.targets.values():
-        reason = None if given else device.why_unavailable(each)
-        if reason is not None and device.why_unavailable(replace(each, precision="fp32")) is not None:
+        reason = None if given else why_not_measured(each, device)
+        if reason is not None and why_not_measured(replace(each, precision="fp32"), device) is not None:
             raise TargetError(reason)
         if reason is not None:
             raise TargetError(
@@ -42,8 +36,7 @@ def benches_of(
                 f"{replace(target, precision='fp32')} here. Leave it out. The runtime says: {reason}"
             )
     benches = {
-        name: given.get(name) or device_bench(recipe, source, progress, each, device=device)
-        for name, each in targets.items()
+        name: given.get(name) or device_bench(recipe, progress, each, device=device) for name, each in targets.items()
     }
     for bench in benches.values():
         bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
@@ -52,25 +45,19 @@ def benches_of(
 
 def device_bench(
     recipe: Recipe,
-    source: DataSource,
     progress: Progress,
     target: Target | None = None,
     settings: BenchSettings | None = None,
     device: Device | None = None,
 ) -> DeviceBench:
-    """Return the bench of the recipe's target, or another. ``source`` gives items on which int8 finds its ranges.
+    """Return the bench of the recipe's target, or another.
 
     ``settings`` take the place of the recipe's. Without a ``device`` it is that of this machine.
     """
     return DeviceBench(
         target or recipe.parsed_target,
         settings or BenchSettings(**recipe.measuring.bench_settings),
-        calibration=lambda wishes: _calibration(source.load().prepared_for(wishes)),
         meter=recipe.energy.meter_settings,
         say=progress.say,
         device=device,
     )
-
-
-def _calibration(task: Task) -> Arrays:
-    return task.prepared(task.sample(CALIBRATION_ITEMS).raw)

@@ -37,6 +37,7 @@ from nas.storage.measurement_store import MeasurementStore
 from nas.tables.interruption import noting_how_to_continue
 from nas.tables.measured_table import TOGETHER, check_compared, check_table, measure_in_parts
 from nas.tables.named_architectures import OF_A_RUN, named_in
+from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
 from nas.values.evaluation import Evaluation
 
@@ -169,12 +170,12 @@ def measure_named(
         if request.is_compared:
             check_compared(len(architectures))
         wholes = [_of_space(again, each) for each in architectures]
-        benches = _benches(asked, request, task=task_of(data), instruments=instruments, progress=progress)
+        benches = _benches(asked, request, instruments=instruments, progress=progress)
         for bench in benches.values():
             bench.check(metrics)
         table = _table(asked, request, again, benches, metrics, instruments.device)
         with noting_how_to_continue(request.fresh):
-            rows = _rows(asked, request, again, benches, wholes, metrics, table, progress)
+            rows = _rows(asked, request, again, benches, wholes, metrics, table, task_of(data), progress)
     return NamedRows(tuple(rows), asked.recipe.measured_on, table)
 
 
@@ -216,21 +217,15 @@ def _of_space(again: SpaceAgain, architecture: Architecture) -> Architecture:
         raise RecipeError(f"the space must have the choices of {architecture.id}, but: {error}") from error
 
 
-def _benches(
-    asked: Asked, request: NamedRequest, *, task: Task | None, instruments: Instruments, progress: Progress
-) -> dict[str, Bench]:
+def _benches(asked: Asked, request: NamedRequest, *, instruments: Instruments, progress: Progress) -> dict[str, Bench]:
     """Return the bench of each precision by its name; one of the target's own where precision is no choice."""
     recipe = asked.recipe
     targets = recipe.targets or {recipe.parsed_target.precision: recipe.parsed_target}
     given = {name: instruments.benches.get(name, instruments.bench) for name in targets}
     if all(bench is not None for bench in given.values()):
         return {name: bench for name, bench in given.items() if bench is not None}
-    source = source_of(recipe, task)
     settings = request.settings
-    return {
-        name: device_bench(recipe, source, progress, each, settings, instruments.device)
-        for name, each in targets.items()
-    }
+    return {name: device_bench(recipe, progress, each, settings, instruments.device) for name, each in targets.items()}
 
 
 def _table(
@@ -266,20 +261,23 @@ def _rows(
     architectures: Sequence[Architecture],
     metrics: Sequence[str],
     table: Path | None,
+    task: Task | None,
     progress: Progress,
 ) -> list[Evaluation]:
-    recipe = asked.recipe
+    recipe, source = asked.recipe, source_of(asked.recipe, task)
     parts = DeviceParts(again.plain)
     if table is not None:
         (bench,) = benches.values()
-        surroundings = _surroundings(recipe, request, again, bench, parts.space)
+        surroundings = _surroundings(recipe, request, again, bench, parts.space, source)
         rows = measure_in_parts(
             surroundings, list(dict.fromkeys(map(parts.of, architectures))), recipe.parsed_target, metrics, table,
             seed=request.seed, progress=progress,
         )  # fmt: skip
         by_part = {row.architecture: row for row in rows}
         return [replace(by_part[parts.of(each)], architecture=each) for each in architectures]
-    measurers = {name: _surroundings(recipe, request, again, bench, again.plain) for name, bench in benches.items()}
+    measurers = {
+        name: _surroundings(recipe, request, again, bench, again.plain, source) for name, bench in benches.items()
+    }
     measurer: Measurer = InOwnPrecision(measurers) if recipe.precisions else next(iter(measurers.values()))
     rows = []
     for start in range(0, len(architectures), TOGETHER):
@@ -294,8 +292,8 @@ def _rows(
 
 
 def _surroundings(
-    recipe: Recipe, request: NamedRequest, again: SpaceAgain, bench: Bench, space: SearchSpace
+    recipe: Recipe, request: NamedRequest, again: SpaceAgain, bench: Bench, space: SearchSpace, source: DataSource
 ) -> Surroundings:
     store = MeasurementStore(home(), fresh=request.fresh or request.is_compared or not recipe.measuring.reuse)
     look = again.look
-    return Surroundings(space, bench, again.signature, recipe.parsed_target.batch, store, look)
+    return Surroundings(space, bench, again.signature, recipe.parsed_target.batch, store, look, source)

@@ -84,7 +84,7 @@ def measured_and_predicted(
         if benches and not is_new:
             knowledge.fingerprint = fingerprint_of(benches)
             check_same_device(run, recipe, knowledge.fingerprint, instruments.device)
-        measurer = measurer_of(asked, again, benches, fresh=fresh)
+        measurer = measurer_of(asked, again, benches, task, fresh=fresh)
         check_table_is_the_same(asked, measurer)
         own = Knowledge(run, on_its_target=True)
         reuse = recipe.measuring.reuse and not fresh

@@ -121,7 +121,7 @@ def solving_benches(asked: Asked, task: Task | None, instruments: Instruments, p
             "data=… again."
         )
     alone = {precisions[0]: instruments.bench} if instruments.bench is not None else {}
-    return benches_of(recipe, alone or instruments.benches, source_of(recipe, task), progress, instruments.device)
+    return benches_of(recipe, alone or instruments.benches, progress, instruments.device)
 
 
 def fingerprint_of(benches: Mapping[str, Bench]) -> str | None:
@@ -150,7 +150,9 @@ def check_same_device(run: Run, recipe: Recipe, fingerprint: str | None, device:
         )
 
 
-def measurer_of(asked: Asked, again: SpaceAgain, benches: Mapping[str, Bench], *, fresh: bool) -> Measurer:
+def measurer_of(
+    asked: Asked, again: SpaceAgain, benches: Mapping[str, Bench], task: Task | None, *, fresh: bool
+) -> Measurer:
     """Return what measures architectures of the run's space: the benches, or the table where there are none.
 
     Raises:
@@ -162,9 +164,9 @@ def measurer_of(asked: Asked, again: SpaceAgain, benches: Mapping[str, Bench], *
         table.check(asked.metrics)
         return table
     store = MeasurementStore(home(), fresh=fresh or not recipe.measuring.reuse)
-    batch = recipe.parsed_target.batch
+    batch, source = recipe.parsed_target.batch, source_of(recipe, task)
     measurers = {
-        name: Surroundings(again.plain, bench, again.signature, batch, store, again.look)
+        name: Surroundings(again.plain, bench, again.signature, batch, store, again.look, source)
         for name, bench in benches.items()
     }
     return InOwnPrecision(measurers) if recipe.precisions else next(iter(measurers.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import final
 
@@ -15,7 +16,7 @@ import torch
 from nas.errors import CandidateError, NasError, raised_text
 from nas.formats.onnx_file import with_counts
 from nas.formats.onnx_session import Arrays, Float32Array, outputs_of
-from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.searching.state import RunState
 from nas.searching.winners.bundles import TESTED_TOGETHER, recordable
 from nas.searching.winners.final_measurements import ENERGY, FINAL_METRICS
@@ -89,7 +90,8 @@ class Baselines:
             raise CandidateError("measure", f"{self._state.recipe.target} takes no ONNX files")
         folder = path.with_suffix("")
         shutil.rmtree(folder, ignore_errors=True)
-        (deployed,) = bench.deploy([path], [folder])
+        items = partial(self._state.resolved.source.calibration_items, {})
+        (deployed,) = bench.deploy([ExportedModel(path, items)], [folder])
         if isinstance(deployed, CandidateError):
             raise deployed
         if not any(folder.iterdir()):  # the exported file itself is deployed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -15,7 +16,7 @@ from nas.errors import CandidateError
 from nas.formats.export import export_model, export_onnx, parity
 from nas.formats.onnx_session import Float32Array, outputs_of
 from nas.hardware.bench import Outcome
-from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.results.bundle import MADE_FOR
 from nas.results.bundled.samples import Samples, samples_of, write_samples
 from nas.results.bundled.unfinished import begin, settle, unfinished
@@ -105,8 +106,9 @@ class BundleMaker:
         """Return a winner's exported model, deployed into ``folder`` in the precision of ``like``."""
         bench = self._state.resolved.bench_of(like)
         exported = self._unfinished(winner) / (ONNX if bench.model_format == "onnx" else TORCH)
-        wishes = wishes_of(self._state.resolved.space, winner)
-        (deployed,) = bench.deploy([exported], [folder], wishes=[wishes])
+        resolved = self._state.resolved
+        items = partial(resolved.source.calibration_items, wishes_of(resolved.space, winner))
+        (deployed,) = bench.deploy([ExportedModel(exported, items)], [folder])
         return deployed
 
     def winner(
