@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from nas.errors import RecipeError, did_you_mean
+from nas.hardware.runtimes.runtime import load_runtime
+from nas.space.plug_ins import plug_in_names
 from nas.values.target import Target
 
 
@@ -14,20 +17,18 @@ class Form:
 
     name: str
     runtime: str
-    file: str
     opens_batch: bool = False
 
 
-FORMS = {
-    form.name: form
-    for form in (
-        Form("onnx", "onnxruntime-cpu", "an ONNX file", opens_batch=True),
-        Form("openvino", "openvino-cpu", "OpenVINO's IR, an .xml and a .bin file", opens_batch=True),
-        Form("executorch", "executorch-xnnpack", "a .pte file"),
-        Form("litert", "litert-cpu", "a .tflite file"),
-        Form("torch", "torch-cpu", "a program of torch.export, a .pt2 file"),
-    )
-}
+def forms() -> dict[str, Form]:
+    """Return the forms of all registered runtimes, by name."""
+    found: dict[str, Form] = {}
+    for name in plug_in_names("nas.runtimes"):
+        with contextlib.suppress(RecipeError):  # another package's runtime, of which nas target list tells the reason
+            runtime = load_runtime(name)
+            if runtime.form:
+                found[runtime.form] = Form(runtime.form, name, runtime.opens_batch)
+    return found
 
 
 def form_named(name: str) -> Form:
@@ -36,9 +37,10 @@ def form_named(name: str) -> Form:
     Raises:
         RecipeError: there is none; the nearest known one is given.
     """
-    if name not in FORMS:
-        raise RecipeError(f"a format is one of {', '.join(FORMS)}, but got {name!r}. {did_you_mean(name, FORMS)}")
-    return FORMS[name]
+    known = forms()
+    if name not in known:
+        raise RecipeError(f"a format is one of {', '.join(known)}, but got {name!r}. {did_you_mean(name, known)}")
+    return known[name]
 
 
 def target_of(form: Form, precision: str, batch: int, threads: int) -> Target:
@@ -53,7 +55,7 @@ def target_of(form: Form, precision: str, batch: int, threads: int) -> Target:
 def check_open_batch(form: Form) -> None:
     """Check that a form can leave the batch open. Raises RecipeError."""
     if not form.opens_batch:
-        names = " and ".join(each.name for each in FORMS.values() if each.opens_batch)
+        names = " and ".join(each.name for each in forms().values() if each.opens_batch)
         raise RecipeError(
             f"a batch of any size is for the formats {names}, but got {form.name}, whose programs have fixed sizes. "
             "Export it once for each size that you need, with --batch."

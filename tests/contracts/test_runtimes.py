@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import json
@@ -25,7 +26,8 @@ from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes import environments
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array, ProfilingRuntime, load_runtime
-from nas.space.plug_ins import plug_in_names
+from nas.recipe.recipe import Recipe
+from nas.space.plug_ins import plug_in_names, plug_in_path
 from nas.space.search_space import architecture_from
 from nas.space.signature import Signature, TensorType, image_inputs
 from nas.values.target import PRECISIONS, Target
@@ -209,6 +211,16 @@ class TestEvery:
                 assert process.layer_times(there)
         with MeasuringProcess(deployment.target, TIMEOUT_S) as process:
             assert process.ask("memory", model=there)["samples"][0] > 0
+
+    def test_is_named_by_its_own_module_alone(self, name: str) -> None:
+        """A new runtime needs its module, its entry point, its test and its line in the docs, and nothing else."""
+        if name == Recipe.model_fields["target"].default:
+            pytest.skip("it is the default")
+        own = plug_in_path("nas.runtimes", name, "runtime").partition(":")[0].replace(".", "/")
+        for path in (NAS / "nas").rglob("*.py"):
+            if path != NAS / f"{own}.py":
+                tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                assert name not in {node.value for node in tree if isinstance(node, ast.Constant)}, path
 
     def test_says_how_much_memory_a_model_takes(self, name: str, deploy: Callable[[str, str], Deployment]) -> None:
         """A finite number of MiB, in a process of its own."""

@@ -16,7 +16,7 @@ WinnerOrBundle = Annotated[
 ]
 BundleFormat = Annotated[
     str,
-    typer.Option("--format", metavar="NAME", help="The form: onnx, openvino, executorch, litert or torch."),
+    typer.Option("--format", metavar="NAME", help="The form, such as onnx or openvino; the page on targets lists all."),
 ]
 FormPrecision = Annotated[
     str,
