@@ -9,8 +9,7 @@ import numpy as np
 
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.hardware.bench import Bench, Outcome
-from nas.hardware.benchmarking import DeviceBench
-from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.bench_request import BenchRequest
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
 from nas.values.target import Target
@@ -18,7 +17,6 @@ from nas.values.target import Target
 ENERGY = "energy_mj"
 METRICS = ("latency_ms", "peak_memory_mib", "model_bytes", "weight_bytes")
 """What is measured of every model where the target allows it; the energy too where there is a meter."""
-FIRST_ROUNDS = 5
 OpenBench = Callable[[Target], Bench]
 
 
@@ -48,9 +46,7 @@ class Effort:
                 f"models are measured in at least 2 sessions, to within a share of at least 0, but got "
                 f"max_rounds={self.max_rounds} and within={self.within}."
             )
-        rounds = min(FIRST_ROUNDS, self.max_rounds)
-        settings = BenchSettings(rounds=rounds, max_rounds=self.max_rounds, precision=self.within)
-        return DeviceBench(target, settings, say=progress.say)
+        return BenchRequest(target, self.within, self.max_rounds).open(progress.say)
 
     def measure(
         self, bench: Bench, models: Sequence[Deployed], progress: Progress, metrics: Sequence[str] | None = None

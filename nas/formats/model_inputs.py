@@ -20,6 +20,11 @@ class Input:
     counts: tuple[int, ...] = ()
 
 
+def image_input(shape: tuple[int, ...]) -> Input:
+    """Return the only input of a model of floating-point images, whose ``shape`` includes the batch."""
+    return Input("images", np.dtype(np.float32), shape)
+
+
 def random_inputs(inputs: tuple[Input, ...]) -> dict[str, npt.NDArray[Any]]:
     """Return fixed pseudo-random inputs: standard normal values, or whole numbers below their counts.
 

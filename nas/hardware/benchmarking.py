@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, final
@@ -28,13 +29,10 @@ from nas.hardware.latency_rounds import BenchSettings, Latencies
 from nas.hardware.measuring_process import MeasuringProcess, converting
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array, ProfilingRuntime, load_runtime
 from nas.hardware.target_profile import TargetProfile
-from nas.storage.scratch import temporary_folder
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Measurement
 from nas.values.target import ModelFormat, Target
 
-OUTPUTS_TOGETHER = 1000
-"""The largest number of items in one request for outputs, because each request has a time limit."""
 MEMORY_ROUNDS = 3
 
 
@@ -172,7 +170,7 @@ class DeviceBench:
             if "energy_mj" in metrics:
                 timeout_s = self._settings.timeout_s
                 outcomes = add_energies(outcomes, models, self._device, self._target, self._meter, timeout_s, rng)
-        for name, read in (("model_bytes", _file_bytes), ("weight_bytes", _weight_bytes)):
+        for name, read in (("model_bytes", attrgetter("file_bytes")), ("weight_bytes", attrgetter("weight_bytes"))):
             if name in metrics:
                 # Only models that run have a size: the path of a failed one may not exist.
                 outcomes = [
@@ -184,15 +182,8 @@ class DeviceBench:
         return outcomes
 
     def outputs(self, model: Deployed, inputs: Arrays) -> Float32Array:
-        batch = self._target.batch
-        together = max(1, OUTPUTS_TOGETHER // batch) * batch
         with self._process() as process:
-            parts = []
-            for start in range(0, len(inputs[0]), together):
-                with temporary_folder("outputs") as scratch:
-                    part = [each[start : start + together] for each in inputs]
-                    parts.append(process.outputs(model.path, part, scratch))
-            return np.concatenate(parts)
+            return process.outputs(model.path, inputs)
 
     def layer_times(self, models: Sequence[Deployed], advance: Callable[[], None] = lambda: None) -> list[LayerTimes]:
         """Return how an inference of each model divides among its operators, or why this is not known."""
@@ -239,14 +230,6 @@ class DeviceBench:
                 yield
             finally:
                 self.device_s += time.monotonic() - began
-
-
-def _file_bytes(model: Deployed) -> int:
-    return model.file_bytes
-
-
-def _weight_bytes(model: Deployed) -> int:
-    return model.weight_bytes
 
 
 def _with(known: Outcome, measure_one: Callable[[Deployed], Measurement], model: Deployed) -> Outcome:

@@ -36,8 +36,16 @@ def products_of_bytes_overflow(info: Path = Path("/proc/cpuinfo")) -> bool:
     """
     if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
         return False
-    flags = info.read_text() if info.is_file() else ""
-    return "vnni" not in flags
+    return not any("vnni" in flag for flag in processor_flags(info))
+
+
+def processor_flags(info: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return the processor's flags as Linux lists them, or nothing where unknown."""
+    for line in info.read_text().splitlines() if info.is_file() else ():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
 
 
 def allowed_cores() -> list[int]:

@@ -29,6 +29,8 @@ from nas.values.target import Target
 LONGEST_WAIT = 20.0
 """A process may wait for a core for so many times its limit."""
 DEPLOY_TIMEOUT_S = 900.0
+OUTPUTS_TOGETHER = 1000
+"""The largest number of items in one request for outputs, because each request has a time limit."""
 START_LIMIT_S = 120.0
 """The time limit for a measuring process to load its runtime."""
 
@@ -116,16 +118,22 @@ class MeasuringProcess:
             self._items[items] = path
         return self._items[items]
 
-    def outputs(self, model: Path, inputs: Arrays, folder: Path, timeout_s: float = DEPLOY_TIMEOUT_S) -> Float32Array:
+    def outputs(
+        self, model: Path, inputs: Arrays, timeout_s: float = DEPLOY_TIMEOUT_S, most: int | None = None
+    ) -> Float32Array:
         """Return the outputs for an array for each input. Their first axis is that of the items.
 
-        Raises as ``ask`` does. ``folder`` takes the files that carry inputs and outputs.
+        A request has about ``most`` items, by default ``OUTPUTS_TOGETHER``. Raises as ``ask`` does.
         """
-        given, found = folder / "inputs.npz", folder / "outputs.npy"
-        np.savez(given, *inputs, allow_pickle=False)
-        self.ask("outputs", timeout_s=timeout_s, model=model, inputs=given, outputs=found)
-        result: Float32Array = np.load(found, allow_pickle=False)
-        return result
+        together = max(1, (most or OUTPUTS_TOGETHER) // self._target.batch) * self._target.batch
+        parts: list[Float32Array] = []
+        for start in range(0, len(inputs[0]), together):
+            with temporary_folder("outputs") as folder:
+                given, found = folder / "inputs.npz", folder / "outputs.npy"
+                np.savez(given, *(each[start : start + together] for each in inputs), allow_pickle=False)
+                self.ask("outputs", timeout_s=timeout_s, model=model, inputs=given, outputs=found)
+                parts.append(np.load(found, allow_pickle=False))
+        return np.concatenate(parts)
 
     def layer_times(self, model: Path) -> list[LayerTime]:
         """Return the operators of an inference with their times, in their order. Raises as ``ask`` does."""

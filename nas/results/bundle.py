@@ -138,10 +138,9 @@ class Bundle:
         return answers_of(self._outputs(prepared), self.answers)
 
     def _outputs(self, inputs: Arrays) -> npt.NDArray[np.float32]:
-        from nas.hardware.benchmarking import OUTPUTS_TOGETHER
         from nas.hardware.devices.local_device import LocalDevice
+        from nas.hardware.measuring_process import OUTPUTS_TOGETHER
         from nas.hardware.runtimes.runtime import load_runtime
-        from nas.storage.scratch import temporary_folder
 
         target, model = Target.parse(self.about["target"]), self.folder / self.about["deployed"]
         if not model.resolve().is_relative_to(self.folder.resolve()) or not model.exists():
@@ -150,16 +149,8 @@ class Bundle:
         unavailable = load_runtime(target.runtime, target.options).why_unavailable(target)
         if unavailable is not None:
             raise TargetError(unavailable)
-        count = len(inputs[0])
-        missing = -count % target.batch
-        padded = [np.concatenate([each, np.zeros((missing, *each.shape[1:]), dtype=each.dtype)]) for each in inputs]
-        together = max(1, self.signature.together(OUTPUTS_TOGETHER) // target.batch) * target.batch
-        with temporary_folder("outputs") as scratch, LocalDevice().process(target, TIMEOUT_S, pinned=False) as run:
-            parts = [
-                run.outputs(model, [each[start : start + together] for each in padded], scratch, TIMEOUT_S)
-                for start in range(0, count + missing, together)
-            ]
-        return np.concatenate(parts)[:count]
+        with LocalDevice().process(target, TIMEOUT_S, pinned=False) as process:
+            return process.outputs(model, inputs, TIMEOUT_S, self.signature.together(OUTPUTS_TOGETHER))
 
 
 def _made(name: str, options: dict[str, Any], signature: Signature, choices: Mapping[str, Any]) -> SearchSpace:

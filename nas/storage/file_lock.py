@@ -116,8 +116,11 @@ def _descriptor_for_all(path: Path, flags: int) -> int:
 
 
 @contextlib.contextmanager
-def waiting_for(path: Path, *, for_all: bool = False, tell: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock at ``path``, as soon as it is free. ``tell`` is called once if that takes ``TOLD_AFTER_S``."""
+def waiting_for(path: Path, *, for_all: bool = False, tell: Callable[[], None] = lambda: None) -> Iterator[IO[str]]:
+    """Hold the lock at ``path``, as soon as it is free, and yield its stream.
+
+    ``tell`` is called once if that takes ``TOLD_AFTER_S``.
+    """
     began, is_told = time.monotonic(), False
     while True:
         try:
@@ -129,4 +132,4 @@ def waiting_for(path: Path, *, for_all: bool = False, tell: Callable[[], None] =
                 is_told = True
             time.sleep(RETRY_S)
     with stream:
-        yield
+        yield stream

@@ -113,7 +113,7 @@ class InPrecisions:
         model = process.convert(exported, folder / "deployed", self.timeout_s).path
 
         def outputs(raw: Any) -> torch.Tensor:
-            return torch.from_numpy(process.outputs(model, task.prepared(raw), folder, self.timeout_s))
+            return torch.from_numpy(process.outputs(model, task.prepared(raw), self.timeout_s))
 
         found = metrics_of(outputs, task.validation, task, torch.device("cpu"), self.robustness)
         if not is_result(found["error"]):

@@ -80,7 +80,7 @@ def test_each_winner_is_calibrated_on_its_own_items(run: Path, monkeypatch: pyte
     found: list[float] = []
 
     class Calibrating(ActingBench):
-        def __init__(self, target: Target, settings: object, *, say: object) -> None:
+        def __init__(self, target: Target, settings: object, **more: object) -> None:
             super().__init__()
             self.target = target
 
@@ -93,7 +93,7 @@ def test_each_winner_is_calibrated_on_its_own_items(run: Path, monkeypatch: pyte
             found.extend(float(items.mean()) for model in models if model.calibration for items in model.calibration())
             return super().deploy(models, folders, advance)
 
-    monkeypatch.setattr("nas.bundles.measuring.DeviceBench", Calibrating)
+    monkeypatch.setattr("nas.hardware.bench_request.DeviceBench", Calibrating)
     bundles = [winner.bundle for winner in nas.load_run(run).front]
     means = []
     for number, bundle in enumerate(bundles):

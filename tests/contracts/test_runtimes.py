@@ -178,7 +178,7 @@ class TestEvery:
         with torch.inference_mode():
             expected = module()(torch.from_numpy(images)).numpy()
         deployment = deploy(name, precision)
-        found = deployment.process.outputs(deployment.deployed.path, [images], tmp_path, TIMEOUT_S)
+        found = deployment.process.outputs(deployment.deployed.path, [images])
         assert found.dtype == np.float32
         assert found.shape == expected.shape
         if precision == "fp32":
@@ -198,7 +198,7 @@ class TestEvery:
         """A device gets the converted files alone. It has no package for training and converting, and no compiler."""
         deployment = deploy(name, precision)
         images = images_of(3)
-        expected = deployment.process.outputs(deployment.deployed.path, [images], tmp_path, TIMEOUT_S)
+        expected = deployment.process.outputs(deployment.deployed.path, [images])
         there = sent(deployment.deployed, tmp_path / "device")
         hidden = sorted(TOOLKITS - ({"torch"} if name.startswith(WITH_TORCH) else set()))
         refuse = f"import sys; sys.modules.update(dict.fromkeys({hidden!r}))\n"  # None there makes an import fail
@@ -206,7 +206,7 @@ class TestEvery:
         monkeypatch.setenv("CXX", "no-such-compiler")
         with MeasuringProcess(deployment.target, TIMEOUT_S) as process:
             assert process.ask("time", model=there, reference=None, seconds=0.01, min_samples=1)["samples"]
-            np.testing.assert_array_equal(process.outputs(there, [images], tmp_path, TIMEOUT_S), expected)
+            np.testing.assert_array_equal(process.outputs(there, [images]), expected)
             if isinstance(load_runtime(name), ProfilingRuntime):
                 assert process.layer_times(there)
         with MeasuringProcess(deployment.target, TIMEOUT_S) as process:
@@ -336,6 +336,6 @@ def test_several_inputs_are_measured_within_their_counts(name: str, precision: s
                 raise
             return
         reply = process.ask("time", model=str(deployed.path), reference=None, seconds=0.02, min_samples=4)
-        found = process.outputs(deployed.path, [numbers, categories], tmp_path, TIMEOUT_S)
+        found = process.outputs(deployed.path, [numbers, categories])
     assert reply["conditions"]["input_shape"] == [[BATCH, 5], [BATCH, 2]]
     assert np.abs(found - expected).max() < (1e-3 if precision == "fp32" else 0.3) * np.abs(expected).max()

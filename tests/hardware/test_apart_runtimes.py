@@ -119,7 +119,7 @@ def tried_out(
         model = written(module, BATCH, folder / "model.pt2")
         (folder / "deployed").mkdir()
         deployed = process.convert(ExportedModel(model), folder / "deployed", LIMIT_S)
-        found = process.outputs(deployed.path, [images], folder, LIMIT_S)
+        found = process.outputs(deployed.path, [images])
         yield Tried(target, process, deployed, found, outputs_of(module, images))
 
 
@@ -214,7 +214,7 @@ class TestRun:
                 folder = tmp_path / name
                 folder.mkdir()
                 deployed = process.convert(ExportedModel(model, calibration), folder, LIMIT_S)
-                found = process.outputs(deployed.path, [wide], folder, LIMIT_S)
+                found = process.outputs(deployed.path, [wide])
                 errors[name] = np.abs(found - outputs_of(module, wide)).max()
                 expected = "random inputs" if calibration is None else "12 training items"
                 assert deployed.details["calibrated_on"] == expected

@@ -162,7 +162,7 @@ class TestOnnxRuntime:
         self, together: int, exported: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Outputs are right for any number of images, any batch size and any number of images per request."""
-        monkeypatch.setattr("nas.hardware.benchmarking.OUTPUTS_TOGETHER", together)
+        monkeypatch.setattr("nas.hardware.measuring_process.OUTPUTS_TOGETHER", together)
         images = np.random.default_rng(0).standard_normal((11, 3, 32, 32)).astype(np.float32)
         found = []
         for name, batch in (("small", 1), ("batch", 8)):

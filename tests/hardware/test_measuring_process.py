@@ -119,7 +119,7 @@ class TestAnswers:
         with MeasuringProcess(Target(acting.runtime, batch=4), TIMEOUT_S) as process:
             deployed = process.convert(ExportedModel(path, lambda: [images]), tmp_path / "deployed", TIMEOUT_S)
             assert deployed == Deployed(path, weight_bytes=len("be quick"))
-            found = process.outputs(deployed.path, [images], tmp_path, TIMEOUT_S)
+            found = process.outputs(deployed.path, [images])
         np.testing.assert_allclose(found, np.stack([images.mean((1, 2, 3)), images.max((1, 2, 3))], 1), rtol=1e-6)
 
     def test_images_that_are_pickled_are_refused(self, tmp_path: Path, acting: Target) -> None:

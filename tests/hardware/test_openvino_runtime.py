@@ -106,7 +106,7 @@ class TestBf16:
         self, runtime: OpenVinoCpu, monkeypatch: pytest.MonkeyPatch, flags: set[str], runs: bool
     ) -> None:
         """A processor that would emulate bf16 is refused; if its flags are unknown, OpenVINO decides."""
-        monkeypatch.setattr(openvino_runtime, "_processor_flags", lambda: frozenset(flags))
+        monkeypatch.setattr(openvino_runtime, "processor_flags", lambda: frozenset(flags))
         reason = runtime.why_unavailable(target_of("bf16"))
         assert (reason is None) == runs
         assert reason is None or str(target_of("bf16")) in reason

@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import venv
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from nas.errors import TargetError
-from nas.storage.file_lock import RETRY_S, HeldElsewhereError, take
+from nas.storage.file_lock import waiting_for
 from nas.storage.home import home
 from nas.storage.scratch import for_children
 from nas.values.target import Target
@@ -117,7 +116,8 @@ def install(environment: Environment, say: Callable[[str], None]) -> Path:
     folder = folder_of(environment)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _turn(folder.parent / f".{environment.name}.lock", say) as lock:
+        lock_path = folder.parent / f".{environment.name}.lock"
+        with waiting_for(lock_path, tell=lambda: say("waiting for another installation to end")) as lock:
             return _installed(environment) or _install(environment, folder, lock, say)
     except OSError as error:
         raise TargetError(
@@ -180,19 +180,6 @@ def _installed(environment: Environment) -> Path | None:
 
 def _interpreter_in(folder: Path) -> Path:
     return folder / "Scripts" / "python.exe" if os.name == "nt" else folder / "bin" / "python"
-
-
-def _turn(path: Path, say: Callable[[str], None]) -> IO[str]:
-    """Wait for the lock at ``path`` and return it. Closing it releases it."""
-    waiting = False
-    while True:
-        try:
-            return take(path)
-        except HeldElsewhereError:
-            if not waiting:
-                say("waiting for another installation to end")
-            waiting = True
-            time.sleep(RETRY_S)
 
 
 def _pip(interpreter: Path, arguments: list[str], lock: IO[str], say: Callable[[str], None]) -> list[str]:

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
-import numpy as np
-
-from nas.formats.model_inputs import Input, random_inputs
+from nas.formats.model_inputs import image_input, random_inputs
 from nas.formats.onnx_session import Arrays
 from nas.formats.torch_program import program_input_shape, read_torch_program
 from nas.hardware.runtimes.environments import Environment
@@ -132,7 +130,7 @@ class ExecuTorchSession:
             raise ValueError(f"a model must have one input, but {path.name} has {meta.num_inputs()}.")
         self._shape = tuple(meta.input_tensor_meta(0).sizes())
         check_batch(self._shape, target)
-        (images,) = random_inputs((_images(self._shape),)).values()
+        (images,) = random_inputs((image_input(self._shape),)).values()
         self._inputs = (torch.from_numpy(images),)
 
     def run(self) -> None:
@@ -287,10 +285,6 @@ def _flatbuffer(binary: bytes, folder: str, schema: str) -> dict[str, Any]:
     return contents
 
 
-def _images(shape: tuple[int, ...]) -> Input:
-    return Input("images", np.dtype(np.float32), shape)
-
-
 def _quantise(
     program: torch.export.ExportedProgram, model: ExportedModel
 ) -> tuple[torch.export.ExportedProgram, dict[str, Any]]:
@@ -303,7 +297,7 @@ def _quantise(
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     shape = program_input_shape(program)
-    batches, details = calibration_of(model, [_images(shape)], shape[0])
+    batches, details = calibration_of(model, [image_input(shape)], shape[0])
     quantiser = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     prepared = prepare_pt2e(program.module(), quantiser)
     with torch.no_grad():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
-from nas.formats.model_inputs import Input, random_inputs
+from nas.formats.model_inputs import image_input, random_inputs
 from nas.formats.onnx_session import Arrays
 from nas.formats.torch_program import program_input_shape, read_torch_program
 from nas.hardware.runtimes.environments import Environment
@@ -115,7 +115,7 @@ class LiteRtSession:
         self._output_shape = _only_shape(self._model.get_output_tensor_details(signature), "output")
         check_batch(self._shape, target)
         self._inputs, self._outputs = self._model.create_input_buffers(0), self._model.create_output_buffers(0)
-        (images,) = random_inputs((_images(self._shape),)).values()
+        (images,) = random_inputs((image_input(self._shape),)).values()
         self._inputs[0].write(images)
 
     def run(self) -> None:
@@ -244,10 +244,6 @@ def _only_shape(details: Mapping[str, Mapping[str, Any]], noun: str) -> tuple[in
     return tuple(int(size) for size in only["shape"])
 
 
-def _images(shape: tuple[int, ...]) -> Input:
-    return Input("images", np.dtype(np.float32), shape)
-
-
 def _quantise(path: Path, shape: tuple[int, ...], model: ExportedModel) -> dict[str, Any]:
     """Replace the fp32 model at ``path`` by its int8 form, and return a description of how ranges were found.
 
@@ -259,7 +255,7 @@ def _quantise(path: Path, shape: tuple[int, ...], model: ExportedModel) -> dict[
     from ai_edge_quantizer.quantizer import Quantizer
     from ai_edge_quantizer.recipe import static_wi8_ai8
 
-    batches, details = calibration_of(model, [_images(shape)], shape[0])
+    batches, details = calibration_of(model, [image_input(shape)], shape[0])
     quantiser = Quantizer(str(path), static_wi8_ai8())
     for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
         quantiser.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)

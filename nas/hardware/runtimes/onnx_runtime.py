@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, final
 
-import numpy.typing as npt
 import onnx
 
 from nas.formats.model_inputs import random_inputs
@@ -160,10 +160,12 @@ def _quantise_static(prepared: Path, path: Path, model: ExportedModel) -> dict[s
 
     inputs = inputs_of(read_onnx(prepared), 1)
     batches, details = calibration_of(model, inputs, inputs[0].shape[0] or 1)
+    names = [each.name for each in inputs]
+    feeds = (dict(zip(names, each, strict=True)) for each in batches)
     quantize_static(
         prepared,
         path,
-        _Calibration([each.name for each in inputs], batches),
+        SimpleNamespace(get_next=lambda: next(feeds, None)),
         quant_format=QuantFormat.QDQ,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
@@ -180,13 +182,3 @@ def _quantise_dynamic(prepared: Path, path: Path) -> dict[str, Any]:
         prepared, path, weight_type=QuantType.QInt8, per_channel=True, reduce_range=products_of_bytes_overflow()
     )
     return {}
-
-
-class _Calibration:
-    """Gives items in batches to ONNX Runtime's quantiser."""
-
-    def __init__(self, names: Sequence[str], batches: Sequence[Arrays]) -> None:
-        self._batches = iter([dict(zip(names, each, strict=True)) for each in batches])
-
-    def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
-        return next(self._batches, None)

@@ -20,6 +20,7 @@ import numpy as np
 from nas.formats.model_inputs import Input, random_inputs
 from nas.formats.onnx_file import counts_in, inputs_of, leaves_batch_open, read_onnx
 from nas.formats.onnx_session import Arrays
+from nas.hardware.machine import processor_flags
 from nas.hardware.runtimes.profiles import run_to_profile, typical
 from nas.hardware.runtimes.runtime import (
     Deployed,
@@ -56,7 +57,7 @@ class OpenVinoCpu(Runtime):
         reason = super().why_unavailable(target) or _why_missing("openvino", target)
         if reason is not None:
             return reason
-        flags = _processor_flags()
+        flags = processor_flags()
         if target.precision == "bf16" and flags and not flags & BF16_FLAGS:
             return (
                 f"bf16 needs a processor with instructions for it ({', '.join(sorted(BF16_FLAGS))}), but {target} "
@@ -306,18 +307,6 @@ def _why_missing(package: str, target: Target) -> str | None:
         f"{target} needs the package {package}, but it is not installed; install the extra openvino of "
         "nas: pip install --editable '.[openvino]'."
     )
-
-
-def _processor_flags() -> frozenset[str]:
-    """Return the processor's flags as Linux lists them, or nothing where unknown."""
-    information = Path("/proc/cpuinfo")
-    if not information.is_file():
-        return frozenset()
-    for line in information.read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in ("flags", "Features"):
-            return frozenset(value.split())
-    return frozenset()
 
 
 @functools.cache
