@@ -73,9 +73,10 @@ def onnx_profile() -> TargetProfile:
 
 @pytest.fixture
 def small_spaces_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands about tables take these two spaces for some of the project: a process for each takes seconds."""
+    """Commands take these two spaces for some of the project: a process for each takes seconds."""
     here = ("tiny_space:TinySpace", "table_space:Chain")
-    monkeypatch.setattr("nas.space.first_look.is_own", lambda group, name: name not in here and is_own(group, name))
+    for module in ("nas.space.first_look", "nas.searching.resolving"):
+        monkeypatch.setattr(f"{module}.is_own", lambda group, name: name not in here and is_own(group, name))
 
 
 @pytest.fixture(name="digits", scope="session")
