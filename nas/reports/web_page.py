@@ -40,14 +40,6 @@ def render_page(
     of templates, beside those of all pages. All text is escaped. The page's content security policy names its scripts
     and its style by their hashes, so that a browser runs no others and fetches nothing.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("nas.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["unbroken"] = _unbroken
     texts = [file_text(name) for name in (*DRAWING, *scripts)]
     style = "\n".join(file_text(name) for name in ("report.css", *styles))
     policy = "; ".join(
@@ -60,13 +52,31 @@ def render_page(
             "form-action 'none'",
         )
     )
-    return environment.get_template(template).render(
-        **values,
-        policy=Markup(policy),  # noqa: S704 of hashes alone
-        document=inert_json(document),
-        style=Markup(style),  # noqa: S704 ours
-        scripts=[Markup(text) for text in texts],  # noqa: S704 ours
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **values,
+            policy=Markup(policy),  # noqa: S704 of hashes alone
+            document=inert_json(document),
+            style=Markup(style),  # noqa: S704 ours
+            scripts=[Markup(text) for text in texts],  # noqa: S704 ours
+        )
     )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """Return what compiles the templates, once each: that takes longer than to fill them in."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("nas.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["unbroken"] = _unbroken
+    return environment
 
 
 @cache
