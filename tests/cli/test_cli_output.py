@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from commands import SHORT, UNMEASURED, environment, rows_of, run_nas
+from in_process import printed
 
 from nas.recipe.recipe import Recipe, read_recipe
 from nas.storage.journal import Journal
@@ -66,7 +67,11 @@ def test_flags_and_a_recipe_file_give_the_same_recipe(
     assert read_recipe(tmp_path / "recipe.toml").differences(read_recipe(finished[0] / "recipe.toml")) == {}
 
 
-def test_show_prints_a_run_again(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_show_prints_a_run_again(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A run is shown as a table without escape codes, or as the same JSON that the search printed."""
     run, done = finished
     shown = run_nas("show", run)
@@ -74,7 +79,7 @@ def test_show_prints_a_run_again(finished: tuple[Path, subprocess.CompletedProce
     assert json.loads(done.stdout)["winners"][0]["id"] in shown.stdout
     assert "accuracy" in shown.stdout
     assert "\x1b" not in shown.stdout
-    assert json.loads(run_nas("show", run, "--json").stdout) == json.loads(done.stdout)
+    assert json.loads(printed(capsys, monkeypatch, "show", run, "--json")) == json.loads(done.stdout)
 
 
 def test_show_can_be_redirected_to_an_ascii_file(
@@ -101,58 +106,67 @@ def test_show_to_a_closed_pipe_ends_quietly(
     assert done.stderr == ""
 
 
-def test_report_is_written_again(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_report_is_written_again(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The report is made from the journal alone, at the same path, which is printed."""
     run, _ = finished
     before = (run / "report.html").read_bytes()
     (run / "report.html").unlink()
-    done = run_nas("report", run)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{run / 'report.html'}\n"
+    assert printed(capsys, monkeypatch, "report", run) == f"{run / 'report.html'}\n"
     assert len((run / "report.html").read_bytes()) == len(before)
 
 
 def test_resuming_a_finished_run_by_command_changes_nothing(
     finished: tuple[Path, subprocess.CompletedProcess[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same result is printed again, and no row is added. Keys of the execution hold for this time only."""
     run, done = finished
     rows, recipe = rows_of(run), (run / "recipe.toml").read_bytes()
-    again = run_nas("search", "--resume", run, *INLINE, "--set", "execution.workers=1", "--json")
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout) == json.loads(done.stdout)
+    resume = ("search", "--resume", run, *INLINE, "--set", "execution.workers=1", "--json")
+    assert json.loads(printed(capsys, monkeypatch, *resume)) == json.loads(done.stdout)
     assert rows_of(run) == rows
     assert (run / "recipe.toml").read_bytes() == recipe
 
 
-def test_a_dry_run_prints_the_recipe_alone(tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_recipe_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The printed recipe is a valid one, and keys without a value are in it as comments."""
-    done = run_nas("search", *SPACE, "--time", "90s", "--runs", tmp_path / "runs", "--dry-run")
-    assert done.returncode == 0, done.stderr
-    (tmp_path / "recipe.toml").write_text(done.stdout)
+    dry_run = ("search", *SPACE, "--time", "90s", "--runs", tmp_path / "runs", "--dry-run")
+    recipe = printed(capsys, monkeypatch, *dry_run)
+    (tmp_path / "recipe.toml").write_text(recipe)
     assert read_recipe(tmp_path / "recipe.toml") == Recipe(space="fault_spaces:Faulty", search_time_s=90)
-    assert "\n# image_size =\n" in done.stdout
+    assert "\n# image_size =\n" in recipe
     assert not (tmp_path / "runs").exists()
 
 
-def test_show_lists_runs(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_show_lists_runs(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each run has one line, also a run that is not finished and has no report."""
+
+    def shown(*arguments: str | Path) -> str:
+        return printed(capsys, monkeypatch, "show", *arguments)
+
     run, _ = finished
     with_another = shutil.copytree(run.parent, run.parent.parent / "listed")
     other = with_another / "stopped"
     Journal.start(other, (run / "recipe.toml").read_text(), clock=time.time).close()
-    shown = run_nas("show", "--runs", with_another)
-    assert shown.returncode == 0, shown.stderr
-    first, second = shown.stdout.splitlines()
+    first, second = shown("--runs", with_another).splitlines()
     assert first.startswith(f"{with_another / 'run'}: 1 winner ")
     assert second == f"{other}: Nothing has been recorded yet on onnxruntime-cpu:fp32:batch=1:threads=1. Not finished."
-    assert len(json.loads(run_nas("show", "--runs", with_another, "--json").stdout)) == 2
-    alone = run_nas("show", other).stdout
-    assert (
-        alone == f"No winners.\nNot finished. Unless it is still running, continue with: nas search --resume {other}\n"
+    assert len(json.loads(shown("--runs", with_another, "--json"))) == 2
+    assert shown(other) == (
+        f"No winners.\nNot finished. Unless it is still running, continue with: nas search --resume {other}\n"
     )
-    nothing = run_nas("show", "--runs", run.parent / "none").stdout
-    assert nothing == f"There are no runs in {run.parent / 'none'}.\n"
+    assert shown("--runs", run.parent / "none") == f"There are no runs in {run.parent / 'none'}.\n"
 
 
 def test_a_terminal_gets_colours(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
