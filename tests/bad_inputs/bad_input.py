@@ -20,7 +20,6 @@ class BadInput:
         says: words that the error must contain; among them the rule, the value, or what to do.
         prepare: puts the files there that the command finds.
         status: the exit status: 2 if the request is refused, 1 if a run stopped, 0 for what only deserves a warning.
-        apart: runs in a process of its own, for what would end or disturb the tests' process.
         variables: environment variables.
         most_lines: the most lines that the error may have.
     """
@@ -29,6 +28,5 @@ class BadInput:
     says: tuple[str, ...]
     prepare: Callable[[Path], object] = nothing
     status: int = 2
-    apart: bool = False
     variables: dict[str, str] = field(default_factory=dict)
     most_lines: int = 3

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from bad_inputs.bad_input import BadInput
-from commands import path_with_the_tests, run_nas
 
 from nas.cli.main import main
 
@@ -36,7 +35,7 @@ def test_a_bad_input_is_answered_by_a_sentence(
     for variable, value in case.variables.items():
         monkeypatch.setenv(variable, value)
     arguments = [argument.replace("{here}", str(here)) for argument in case.arguments]
-    status, output, error = _apart(arguments, here) if case.apart else _within(arguments, capfd, monkeypatch)
+    status, output, error = _run(arguments, capfd, monkeypatch)
     assert status == case.status, output + error
     assert "Traceback" not in output + error
     for words in case.says:
@@ -46,7 +45,7 @@ def test_a_bad_input_is_answered_by_a_sentence(
         assert len(error.splitlines()) <= case.most_lines, error
 
 
-def _within(
+def _run(
     arguments: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[object, str, str]:
     """Return status, output and error of the command in this process. What it imports is forgotten again."""
@@ -61,12 +60,6 @@ def _within(
             del sys.modules[module]
     output = capfd.readouterr()
     return end.value.code or 0, output.out, output.err
-
-
-def _apart(arguments: list[str], here: Path) -> tuple[object, str, str]:
-    """Return the same of the command in a process of its own."""
-    done = run_nas(*arguments, cwd=here, PYTHONPATH=path_with_the_tests())
-    return done.returncode, done.stdout, done.stderr
 
 
 def test_there_are_many_kinds_of_them() -> None:
