@@ -11,10 +11,10 @@ import numpy as np
 import own_runtime
 import pytest
 from quick_profile import QUICK_PROFILE
+from spaces_here import take_for_the_project_s
 
 from nas.hardware.kept_profiles import profile_of
 from nas.hardware.target_profile import TargetProfile
-from nas.space.plug_ins import is_own
 from nas.storage.home import home
 from nas.storage.measurement_store import STORE
 from nas.tasks.images.images import Images
@@ -73,10 +73,8 @@ def onnx_profile() -> TargetProfile:
 
 @pytest.fixture
 def small_spaces_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands take these two spaces for some of the project: a process for each takes seconds."""
-    here = ("tiny_space:TinySpace", "table_space:Chain")
-    for module in ("nas.space.first_look", "nas.searching.resolving"):
-        monkeypatch.setattr(f"{module}.is_own", lambda group, name: name not in here and is_own(group, name))
+    """Commands take two small spaces for some of the project: a process for each takes seconds."""
+    take_for_the_project_s(monkeypatch)
 
 
 @pytest.fixture(name="digits", scope="session")

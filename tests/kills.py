@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from commands import TESTS, RunningCommand, rows_of
 
 DRIVER, WORKER = "driver", "worker"
@@ -27,7 +28,7 @@ Command = Callable[..., RunningCommand]
 class ForkedCommand(RunningCommand):
     """``nas`` in a process that is forked from one with all imports done, so that the command begins at once.
 
-    Fifty starts of an interpreter take minutes, and most kills would hit a start.
+    Many starts of an interpreter take minutes, and most kills would hit a start. No further process looks at the space.
     """
 
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
@@ -39,7 +40,10 @@ class ForkedCommand(RunningCommand):
                 "nas.reports.progress_display",
                 "nas.searching.run",
                 "predictors.samplers.surrogate_sampler",
+                "pandas",
                 "scipy.stats",
+                "sklearn.linear_model",
+                "sklearn.tree",
             ]
         )
         self._output = folder / f"output-{time.monotonic_ns()}"
@@ -86,8 +90,11 @@ def _run_command(output: Path, arguments: list[str]) -> None:
     sys.argv = ["nas", *arguments]
     sys.path.insert(0, str(TESTS))
 
+    from spaces_here import take_for_the_project_s
+
     from nas.cli.main import main
 
+    take_for_the_project_s(pytest.MonkeyPatch())
     main()
 
 
