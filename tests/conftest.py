@@ -61,7 +61,9 @@ def acting_runtime() -> Iterator[Target]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(own_runtime.__file__).parent), prepend=os.pathsep)
         target = Target("own_runtime:Acting")
-        profile_of(target, settings=QUICK_PROFILE)
+        with pytest.MonkeyPatch.context() as exporting:
+            exporting.setattr("nas.formats.export.export_model", own_runtime.write_unread)
+            profile_of(target, settings=QUICK_PROFILE)
         yield target
 
 

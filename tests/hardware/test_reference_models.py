@@ -1,0 +1,36 @@
+"""Reference models and probes: their work, and that they are always the same."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from nas.hardware.reference_models import REFERENCE_SHAPE, multiplying_probes, reference_model, streaming_probe
+from nas.space.signature import image_signature
+from nas.space.tracing import trace_layers
+
+
+def test_works_of_models_are_what_tracing_counts() -> None:
+    """The work that peaks are computed from equals the traced multiply-accumulates."""
+    for probe in multiplying_probes():
+        shape = probe.input_shape
+        flat = nn.Sequential(probe.module, nn.Flatten())
+        traced = sum(layer.macs for layer in trace_layers(flat, image_signature(shape, math.prod(shape))))
+        assert probe.work == traced
+    stream = streaming_probe(2**26)
+    rows, height, width = stream.input_shape
+    assert stream.work == 2 * 4 * rows * height * width == 2**27
+    macs = sum(layer.macs for layer in trace_layers(reference_model(), image_signature(REFERENCE_SHAPE, 10)))
+    assert 14e6 < macs < 20e6
+
+
+def test_the_reference_model_is_always_the_same() -> None:
+    """The reference model has the same weights for any random state, and leaves that state unchanged."""
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    first, second = reference_model().state_dict(), reference_model().state_dict()
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(first[name], second[name]) for name in first)
