@@ -86,11 +86,9 @@ class OtherNamesDirective(_Written):
 
 def command_named(path: str) -> tuple[Any, Any]:
     """The click command that ``path`` names, such as ``nas target list``, and its context."""
-    import typer.main
-
     from nas.cli.main import app
 
-    command: Any = typer.main.get_command(app)
+    command: Any = app
     context = command.make_context("nas", [], resilient_parsing=True)
     for word in path.split()[1:]:
         command = command.commands[word]

@@ -35,7 +35,6 @@ def list_names() -> None:
 
 def _sections() -> Iterator[tuple[str, Mapping[str, str]]]:
     from nas.cli.plug_in_summaries import known_data, plug_in_summaries
-    from nas.recipe.recipe import Recipe
     from nas.values.metric import METRICS
 
     for task, names in known_data().items():
@@ -52,19 +51,19 @@ def _sections() -> Iterator[tuple[str, Mapping[str, str]]]:
             for metric in METRICS.values()
         },
     )
-    yield "other keys with a fixed set of names, for --set KEY=NAME", dict(_named_values(Recipe))
+    yield "other keys with a fixed set of names, for --set KEY=NAME", dict(_named_values())
 
 
-def _named_values(section: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+def _named_values() -> Iterator[tuple[str, str]]:
     """The dotted keys of a recipe that accept a fixed set of names, each with these names and its description."""
     from nas.cli.plug_in_summaries import first_sentence
+    from nas.recipe.problems import key_fields
+    from nas.recipe.recipe import Recipe
 
-    for key, field in section.model_fields.items():
+    for key, field in key_fields(Recipe):
         names = _names_in(field.annotation)
         if names:
-            yield f"{prefix}{key}", f"{', '.join(names)}. {first_sentence(field.description or '')}"
-        elif hasattr(field.annotation, "model_fields"):
-            yield from _named_values(field.annotation, f"{prefix}{key}.")
+            yield key, f"{', '.join(names)}. {first_sentence(field.description or '')}"
 
 
 def _names_in(annotation: Any) -> list[str]:

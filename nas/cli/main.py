@@ -9,29 +9,16 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from importlib import import_module
 from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from nas.cli.bundle.export import export as export_in_form
-from nas.cli.bundle.verify import verify
-from nas.cli.list_names import list_names
-from nas.cli.measure import measure
-from nas.cli.plug_in_summaries import first_sentence
-from nas.cli.predictor.onboard import onboard
-from nas.cli.predictor.report import report as report_on_predictor
-from nas.cli.runs.drift import drift
-from nas.cli.runs.export import export
-from nas.cli.runs.plot import plot
-from nas.cli.runs.report import report
-from nas.cli.runs.retrain import retrain
-from nas.cli.runs.serve import serve
-from nas.cli.runs.show import show
-from nas.cli.runs.solve import solve
-from nas.cli.search import search, shrink
-from nas.cli.target import target_commands
+from nas.cli.plug_in_summaries import first_sentence, summary_of
 from nas.errors import LimitError, NasError, RepeatedFailureError
 from nas.signals import Stopped, check, heed, stopping
 
@@ -44,11 +31,23 @@ class InterruptedByUserError(Exception):
 
 
 class _Commands(TyperGroup):
+    """A group of commands that are imported when they are called."""
+
+    places: Mapping[str, str | _Commands]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands in their own order."""
+        return list(self.places)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """List the commands with their whole first sentences. Typer would cut them to one line."""
-        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        """List the commands with their whole first sentences. Typer would import them, and cut these to one line."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, first_sentence(command.help or "")) for name, command in commands if command])
+            formatter.write_dl(
+                [
+                    (name, summary_of(place) if isinstance(place, str) else first_sentence(place.help or ""))
+                    for name, place in self.places.items()
+                ]
+            )
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -61,59 +60,107 @@ class _Commands(TyperGroup):
             raise InterruptedByUserError from error
 
 
-app = typer.Typer(
-    name="nas",
-    cls=_Commands,
-    help="Search for neural networks that are accurate and fast on this machine.\n\n"
-    "Every winner is trained, exported and measured here. Begin with: nas search --data digits",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-predictor_commands = typer.Typer(
-    help="Check predictors, and extend tables to new targets.", no_args_is_help=True, rich_markup_mode=None
-)
-bundle_commands = typer.Typer(
-    help="Export winners in other forms, and check bundles.", no_args_is_help=True, rich_markup_mode=None
-)
+class _Imported(Mapping[str, Any]):
+    """Commands by their names. One at ``module:function`` is imported when it is looked up."""
 
-app.command()(search)
-app.command()(shrink)
-app.command()(show)
-app.command()(report)
-app.command()(serve)
-app.command()(plot)
-app.command()(export)
-app.command()(solve)
-app.command()(retrain)
-app.command()(drift)
-app.command("list")(list_names)
-app.command()(measure)
-app.add_typer(target_commands, name="target", cls=_Commands)
-app.add_typer(predictor_commands, name="predictor", cls=_Commands)
-app.add_typer(bundle_commands, name="bundle", cls=_Commands)
-bundle_commands.command("export")(export_in_form)
-bundle_commands.command()(verify)
-predictor_commands.command("report")(report_on_predictor)
-predictor_commands.command()(onboard)
+    def __init__(self, places: Mapping[str, str | _Commands]) -> None:
+        self.places = places
+
+    def __getitem__(self, name: str) -> Any:
+        place = self.places[name]
+        return _imported(name, place) if isinstance(place, str) else place
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+@cache
+def _imported(name: str, place: str) -> Any:
+    """Return the command that Typer makes of the function at ``module:function``."""
+    module, _, function = place.partition(":")
+    maker = typer.Typer(add_completion=False, rich_markup_mode=None)
+    maker.command(name)(getattr(import_module(module), function))
+    return typer.main.get_command(maker)
+
+
+def _group(help_text: str, places: Mapping[str, str | _Commands], options: Callable[..., None]) -> _Commands:
+    """Return the group of the commands at ``places``, with the options that ``options`` takes."""
+    maker = typer.Typer(
+        cls=_Commands,
+        help=help_text,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        add_completion=False,
+        rich_markup_mode=None,
+    )
+    maker.callback()(options)
+    group = typer.main.get_group(maker)
+    assert isinstance(group, _Commands)
+    group.places = places
+    group.commands = _Imported(places)  # type: ignore[assignment]  # it is only read
+    return group
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
         from importlib.metadata import version
 
         typer.echo(f"nas {version('nas')}")
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None: ...
+
+
+def _no_options() -> None: ...
+
+
+COMMANDS: Mapping[str, str | _Commands] = {
+    "search": "nas.cli.search:search",
+    "shrink": "nas.cli.search:shrink",
+    "show": "nas.cli.runs.show:show",
+    "report": "nas.cli.runs.report:report",
+    "serve": "nas.cli.runs.serve:serve",
+    "plot": "nas.cli.runs.plot:plot",
+    "export": "nas.cli.runs.export:export",
+    "solve": "nas.cli.runs.solve:solve",
+    "retrain": "nas.cli.runs.retrain:retrain",
+    "drift": "nas.cli.runs.drift:drift",
+    "list": "nas.cli.list_names:list_names",
+    "measure": "nas.cli.measure:measure",
+    "target": _group(
+        "List, describe and install what models can be measured on.",
+        {
+            "list": "nas.cli.target:list_targets",
+            "show": "nas.cli.target:show_target",
+            "install": "nas.cli.target:install_target",
+        },
+        _no_options,
+    ),
+    "predictor": _group(
+        "Check predictors, and extend tables to new targets.",
+        {"report": "nas.cli.predictor.report:report", "onboard": "nas.cli.predictor.onboard:onboard"},
+        _no_options,
+    ),
+    "bundle": _group(
+        "Export winners in other forms, and check bundles.",
+        {"export": "nas.cli.bundle.export:export", "verify": "nas.cli.bundle.verify:verify"},
+        _no_options,
+    ),
+}
+app = _group(
+    "Search for neural networks that are accurate and fast on this machine.\n\n"
+    "Every winner is trained, exported and measured here. Begin with: nas search --data digits",
+    COMMANDS,
+    _options,
+)
 
 
 def main() -> None:
@@ -128,7 +175,7 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        status = app(standalone_mode=False)
+        status = app.main(standalone_mode=False)
         sys.stdout.flush()
     except typer.Exit as end:
         sys.exit(end.exit_code)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nas.cli.recipe_options import key_option
+
 Models = Annotated[
     list[Path] | None,
     typer.Argument(
@@ -14,14 +16,7 @@ Models = Annotated[
         help="ONNX files, or folders of winners. Use --space to measure a space, and --run for a run's architectures.",
     ),
 ]
-Target = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TARGET",
-        help="What to measure on, such as onnxruntime-cpu:int8. nas target list shows all runtimes. "
-        "[default: onnxruntime-cpu, or the run's own]",
-    ),
-]
+Target = Annotated[str | None, key_option("target", default="onnxruntime-cpu, or the run's own")]
 Metrics = Annotated[
     list[str] | None,
     typer.Option(
@@ -77,12 +72,7 @@ InputShape = Annotated[
 ]
 MaxRounds = Annotated[
     int | None,
-    typer.Option(
-        min=2,
-        metavar="N",
-        help="Measure a model in at most this many sessions, however wide its interval. [default: 15, or 30 with "
-        "--compare]",
-    ),
+    key_option("measuring.max_rounds", "--max-rounds", "N", default="15, or 30 with --compare"),
 ]
 Compare = Annotated[
     bool | None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nas.cli.recipe_options import key_option
 from nas.errors import RecipeError
 
 # Shared by several commands
@@ -14,14 +15,11 @@ from nas.errors import RecipeError
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on standard output, and progress on standard error.")
 ]
-MOST_SEED = 2**32 - 1
-Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, metavar="N", help="The seed of everything random.")]
+Seed = Annotated[int, key_option("seed")]
 Runs = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder that holds the run folders.")]
+Executor = Annotated[str | None, key_option("execution.executor")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, finished or not.")]
-Limits = Annotated[
-    list[str] | None,
-    typer.Option("--limit", metavar="LIMIT", help="An upper bound such as 'latency_ms<=3ms'. Repeat for several."),
-]
+Limits = Annotated[list[str] | None, key_option("limits")]
 TableSpace = Annotated[
     str | None,
     typer.Option("--space", metavar="NAME", help="The search space of the table. nas list shows all spaces."),
@@ -37,18 +35,8 @@ SpaceOptions = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="KEY=VALUE", help="An option of the space. Repeat for several."),
 ]
-Within = Annotated[
-    float,
-    typer.Option(
-        min=0.0,
-        metavar="SHARE",
-        help="Measure until half of the 95 % confidence interval is at most this share of the median latency.",
-    ),
-]
-MaxRounds = Annotated[
-    int,
-    typer.Option(min=2, metavar="N", help="Measure a model in at most this many sessions, however wide its interval."),
-]
+Within = Annotated[float, key_option("measuring.precision", "--within", "SHARE")]
+MaxRounds = Annotated[int, key_option("measuring.max_rounds", "--max-rounds", "N")]
 MeterCommand = Annotated[
     str | None,
     typer.Option(metavar="COMMAND", help="A program that prints the joules used so far. energy_mj is read from it."),
@@ -79,95 +67,6 @@ Weights = Annotated[
 Recipe = Annotated[
     Path | None, typer.Argument(metavar="RECIPE", help="A recipe, which is a TOML file. Options override its keys.")
 ]
-Data = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="A data set, or folder:PATH for images of your own. nas list shows all."),
-]
-TaskName = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="The kind of task, or my_module:MyTask for your own class. nas list shows all. [default: images]",
-    ),
-]
-Space = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="A search space, or my_module:MySpace for your own class. nas list shows all."),
-]
-SearchTarget = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TARGET",
-        help="What to measure on, such as onnxruntime-cpu or onnxruntime-cpu:int8:threads=2. "
-        "nas target list shows all runtimes.",
-    ),
-]
-Precisions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--precision",
-        metavar="NAME",
-        help="A precision to choose from, such as fp32, int8 or int8-dynamic. Repeat for each, with fp32 among them. "
-        "One training gives a candidate for each.",
-    ),
-]
-Objectives = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--objective",
-        metavar="METRIC",
-        help="A metric to minimise. Repeat for up to four. They replace the recipe's. nas list shows all metrics.",
-    ),
-]
-SearchLimits = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--limit",
-        metavar="LIMIT",
-        help="An upper bound such as 'latency_ms<=2ms'. Repeat for several. They replace the recipe's.",
-    ),
-]
-Trials = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="The number of candidates to train. [default: 40, or no limit if --time is given]"),
-]
-Time = Annotated[
-    str | None, typer.Option(metavar="TIME", help="A time such as 15min, after which no further candidate is trained.")
-]
-Sampler = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The sampler that proposes candidates. nas list shows all.")
-]
-Evaluate = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="How to find the error of a candidate. nas list shows all ways."),
-]
-Train = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="A training function of your own, my_module:train, in the place of the trainer of nas."
-    ),
-]
-SearchSeed = Annotated[int | None, typer.Option(metavar="N", help="The seed of everything random.")]
-Executor = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="ray trains in parallel worker processes, inline trains in this process."),
-]
-RayAddress = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS", help="The Ray cluster that this machine has joined: auto, or an address such as host:6379."
-    ),
-]
-Name = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The name of the run's folder. By default a new name is made.")
-]
-Track = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME",
-        help="Let tensorboard or mlflow follow the run, with its place after a colon if you like. Repeat for both.",
-    ),
-]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -196,28 +95,10 @@ RunFolderOrNone = Annotated[
 
 # nas solve
 
-SolvedLimits = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--limit",
-        metavar="LIMIT",
-        help="An upper bound such as 'latency_ms<=2ms'. Repeat for several. They replace the run's. "
-        "[default: the run's]",
-    ),
-]
-SolvedObjectives = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--objective", metavar="METRIC", help="A metric to minimise. Repeat for several. [default: the run's]"
-    ),
-]
+SolvedLimits = Annotated[list[str] | None, key_option("limits", default="the run's")]
+SolvedObjectives = Annotated[list[str] | None, key_option("objectives", default="the run's")]
 SolvedTarget = Annotated[
-    str | None,
-    typer.Option(
-        "--target",
-        metavar="TARGET",
-        help="Another target, such as onnxruntime-cpu:int8, or another device of the run's table. [default: the run's]",
-    ),
+    str | None, key_option("target", note="For a run on a table, another device of it.", default="the run's")
 ]
 Measure = Annotated[
     int | None,
@@ -267,12 +148,7 @@ Device = Annotated[
     ),
 ]
 ReportedPredictor = Annotated[
-    str | None,
-    typer.Option(
-        "--predictor",
-        metavar="NAME",
-        help="The predictor to report on. nas list shows all. [default: the run's, or stacked for a table]",
-    ),
+    str | None, key_option("predictor.name", "--predictor", "NAME", default="the run's, or stacked for a table")
 ]
 ReportSources = Annotated[
     str | None,
@@ -297,12 +173,7 @@ ReportPage = Annotated[
         help="The HTML page to write. [default: predictor_report.html in the run's folder, or here for a table]",
     ),
 ]
-ReportSeed = Annotated[
-    int | None,
-    typer.Option(
-        "--seed", min=0, max=MOST_SEED, metavar="N", help="The seed of everything random. [default: the run's, or 0]"
-    ),
-]
+ReportSeed = Annotated[int | None, key_option("seed", default="the run's, or 0")]
 Trust = Annotated[
     bool,
     typer.Option("--trust", help="Run code that the run names as module:Name. Do so only for runs of your own."),

@@ -14,11 +14,11 @@ from pathlib import Path
 def plug_in_summaries(group: str) -> dict[str, str]:
     """Return the registered names of an entry-point group, sorted, each with its summary; "" if it has none."""
     paths = {entry.name: entry.value for entry in entry_points(group=group)}
-    return {name: _summary(paths[name]) for name in sorted(paths)}
+    return {name: summary_of(paths[name]) for name in sorted(paths)}
 
 
-def _summary(path: str) -> str:
-    """The first sentence of the docstring of what stands at ``module:Name``."""
+def summary_of(path: str) -> str:
+    """Return the first sentence of the docstring of what stands at ``module:Name``."""
     module, _, name = path.partition(":")
     try:
         spec = importlib.util.find_spec(module)

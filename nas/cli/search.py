@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import json_alone, show_front
+from nas.cli.recipe_options import takes_keys
 from nas.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -22,25 +22,10 @@ NO_WINNERS = 1
 """The exit status of a search that ended without any winner."""
 
 
+@takes_keys()
 def search(
     recipe: options.Recipe = None,
-    data: options.Data = None,
-    task: options.TaskName = None,
-    space: options.Space = None,
-    target: options.SearchTarget = None,
-    precision: options.Precisions = None,
-    objective: options.Objectives = None,
-    limit: options.SearchLimits = None,
-    trials: options.Trials = None,
-    time: options.Time = None,
-    sampler: options.Sampler = None,
-    evaluate: options.Evaluate = None,
-    train: options.Train = None,
-    seed: options.SearchSeed = None,
-    executor: options.Executor = None,
-    ray_address: options.RayAddress = None,
-    name: options.Name = None,
-    track: options.Track = None,
+    changes: Sequence[str] = (),
     fresh_measurements: options.FreshMeasurements = False,
     set_: options.Set = None,
     runs: options.Runs = RUNS,
@@ -53,27 +38,7 @@ def search(
     Winners are retrained, exported and measured on the target. The run's folder holds their models and report.html.
     The exit status is 1 if there are no winners.
     """
-    flags = {
-        "data.name": data,
-        "data.task": task,
-        "space": space,
-        "target": target,
-        "precisions": precision,
-        "objectives": objective,
-        "limits": limit,
-        "trials": trials,
-        "search_time_s": time,
-        "sampler": sampler,
-        "evaluate": evaluate,
-        "training.function": train,
-        "seed": seed,
-        "execution.executor": executor,
-        "execution.ray_address": ray_address,
-        "execution.track": track,
-        "name": name,
-        "measuring.reuse": False if fresh_measurements else None,
-    }
-    overrides = [*_overrides(flags), *(set_ or [])]
+    overrides = [*changes, *(["measuring.reuse=false"] if fresh_measurements else []), *(set_ or [])]
     if resume is not None:
         extra = [*([str(recipe)] if recipe else []), *(["--dry-run"] if dry_run else [])]
         front: Front | None = _resume(resume, runs, overrides, extra, as_json)
@@ -83,21 +48,11 @@ def search(
         _show(front, as_json)
 
 
+@takes_keys("space.name", "sampler.name", "evaluate", "training.function", "execution.ray_address")
 def shrink(
     parent: options.Parent,
     weights: options.Weights = None,
-    data: options.Data = None,
-    task: options.TaskName = None,
-    target: options.SearchTarget = None,
-    precision: options.Precisions = None,
-    objective: options.Objectives = None,
-    limit: options.SearchLimits = None,
-    trials: options.Trials = None,
-    time: options.Time = None,
-    seed: options.SearchSeed = None,
-    executor: options.Executor = None,
-    name: options.Name = None,
-    track: options.Track = None,
+    changes: Sequence[str] = (),
     set_: options.Set = None,
     runs: options.Runs = RUNS,
     dry_run: options.DryRun = False,
@@ -108,24 +63,10 @@ def shrink(
     Candidates keep a share of the model's channels and blocks, with its weights, and learn from it for a short time.
     nas search --resume goes on with a run that was stopped. The exit status is 1 if there are no winners.
     """
-    flags = {
-        "data.name": data,
-        "data.task": task,
-        "target": target,
-        "precisions": precision,
-        "objectives": objective,
-        "limits": limit,
-        "trials": trials,
-        "search_time_s": time,
-        "seed": seed,
-        "execution.executor": executor,
-        "execution.track": track,
-        "name": name,
-    }
     from nas.recipe.toml_text import apply_overrides
     from nas.searching.shrinking import shrinking_values
 
-    values = apply_overrides({}, [*_overrides(flags), *(set_ or [])], _note)
+    values = apply_overrides({}, [*changes, *(set_ or [])], _note)
     front = _begin(shrinking_values(values, parent, weights), runs, dry_run, as_json)
     if front is not None:
         _show(front, as_json)
@@ -135,11 +76,6 @@ def _show(front: Front, as_json: bool) -> None:
     show_front(front, as_json)
     if not front.winners:
         raise typer.Exit(NO_WINNERS)
-
-
-def _overrides(flags: Mapping[str, Any]) -> list[str]:
-    """Return the given flags as ``key=value``, the form of ``--set``."""
-    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in flags.items() if value is not None]
 
 
 def _start(recipe: Path | None, overrides: Sequence[str], runs: Path, dry_run: bool, as_json: bool) -> Front | None:

@@ -10,12 +10,7 @@ from nas.cli import options
 from nas.cli.output import print_json
 from nas.errors import RecipeError
 
-target_commands = typer.Typer(
-    help="List, describe and install what models can be measured on.", no_args_is_help=True, rich_markup_mode=None
-)
 
-
-@target_commands.command("list")
 def list_targets() -> None:
     """List the runtimes, with the precisions that work here.
 
@@ -31,7 +26,6 @@ def list_targets() -> None:
     typer.echo("A runtime of your own is written my_module:MyRuntime.")
 
 
-@target_commands.command("show")
 def show_target(target: options.TargetName, renew: options.Renew = False, as_json: options.AsJson = False) -> None:
     """Show a target's hardware, versions and speeds.
 
@@ -56,7 +50,6 @@ def show_target(target: options.TargetName, renew: options.Renew = False, as_jso
     print_profile(profile, Console(file=sys.stdout))
 
 
-@target_commands.command("install")
 def install_target(runtime: options.RuntimeName) -> None:
     """Install a runtime that needs packages of its own.
 

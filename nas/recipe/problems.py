@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from nas.errors import RecipeError, did_you_mean, nearest
 from nas.recipe.toml_text import toml_literal
@@ -59,7 +60,7 @@ def _nearest_key(location: Sequence[str | int], recipe: type[BaseModel]) -> str:
     A key that stands where it belongs to another section is common: ``--set epochs=4`` for ``training.epochs``.
     """
     *outer, last = (str(part) for part in location)
-    keys = _dotted_keys(recipe)
+    keys = [key for key, _ in key_fields(recipe)]
     same = [key for key in keys if key.rpartition(".")[2] == last]
     if 0 < len(same) <= MOST_SAME:
         return f"Did you mean {' or '.join(map(repr, same))}?"
@@ -72,13 +73,13 @@ def _nearest_key(location: Sequence[str | int], recipe: type[BaseModel]) -> str:
     return did_you_mean(last, siblings)
 
 
-def _dotted_keys(model: Any, prefix: str = "") -> list[str]:
-    """Return all keys of a section, those of its own sections in dotted form."""
-    found: list[str] = []
+def key_fields(model: Any, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield all keys of a section with their fields, those of its own sections in dotted form."""
     for key, field in model.model_fields.items():
-        inner = hasattr(field.annotation, "model_fields")
-        found += _dotted_keys(field.annotation, f"{prefix}{key}.") if inner else [f"{prefix}{key}"]
-    return found
+        if hasattr(field.annotation, "model_fields"):
+            yield from key_fields(field.annotation, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", field
 
 
 def short(value: Any) -> str:

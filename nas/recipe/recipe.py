@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,6 +18,7 @@ from nas.recipe.sections import (
     EnergyRecipe,
     ExecutionRecipe,
     MeasuringRecipe,
+    OwnOption,
     PredictorRecipe,
     SamplerRecipe,
     Score,
@@ -59,33 +60,33 @@ class Recipe(Section):
         recipe = nas.Recipe(data="digits", limits=["latency_ms <= 1ms"], trials=12, training={"epochs": 4})
     """
 
-    name: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$")
+    name: Annotated[str, OwnOption("--name")] = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$")
     """The name of the run's folder. Without one, each run gets a new folder."""
-    seed: int = Field(default=0, ge=0, le=MOST_SEED)
-    """The seed of everything random. The same recipe and seed give the same rows."""
+    seed: Annotated[int, OwnOption("--seed", "N")] = Field(default=0, ge=0, le=MOST_SEED)
+    """The seed of everything random. The same seed gives the same results."""
     data: DataRecipe = DataRecipe()
     """The data set: a name, or a table of keys."""
     space: SpaceRecipe = SpaceRecipe()
     """The search space: a name, or a table with its options."""
-    target: str = "onnxruntime-cpu"
-    """Where models are measured: ``runtime[:precision][:batch=N][:threads=N]``."""
-    precisions: tuple[str, ...] = ()
-    """Precisions to choose from, fp32 among them. One training gives a candidate for each. Default: the target's."""
-    objectives: tuple[str, ...] = ("error", "latency_ms")
-    """One to four metrics, all minimised."""
-    limits: tuple[str, ...] = ()
-    """What must hold, such as ``latency_ms <= 250us``; at most one limit for each metric."""
-    trials: int = Field(default=40, ge=1)
+    target: Annotated[str, OwnOption("--target", "TARGET")] = "onnxruntime-cpu"
+    """What to measure on, such as ``onnxruntime-cpu:int8:threads=2``. ``nas target list`` shows all runtimes."""
+    precisions: Annotated[tuple[str, ...], OwnOption("--precision")] = ()
+    """Precisions to choose from, such as int8 or int8-dynamic, with fp32. One training gives a candidate for each."""
+    objectives: Annotated[tuple[str, ...], OwnOption("--objective", "METRIC")] = ("error", "latency_ms")
+    """One to four metrics to minimise. ``nas list`` shows all."""
+    limits: Annotated[tuple[str, ...], OwnOption("--limit", "LIMIT")] = ()
+    """Upper bounds such as ``latency_ms<=2ms``, at most one for each metric."""
+    trials: Annotated[int, OwnOption("--trials", "N")] = Field(default=40, ge=1)
     """The number of candidates to train. With ``search_time_s`` alone, the time ends the search."""
     rounds: int = Field(default=DEFAULT_ROUNDS, ge=1)
     """Rounds of training, each followed by measuring. With fewer than 15 trials the default is one for five."""
-    search_time_s: float | None = Field(default=None, gt=0)
-    """No candidate begins after this time, in seconds or written like ``15min``."""
+    search_time_s: Annotated[float | None, OwnOption("--time", "TIME")] = Field(default=None, gt=0)
+    """The time, such as ``15min``, after which no further candidate is trained."""
     sampler: SamplerRecipe = SamplerRecipe()
     """The sampler that proposes candidates: a name, or a table with its options."""
     prior: Literal["none", Score] = "none"
     """A zero-cost score from which the sampler expects errors, on ``zero_cost.batch`` items."""
-    evaluate: Literal["train", "supernet", "zero-cost", "table"] = "train"
+    evaluate: Annotated[Literal["train", "supernet", "zero-cost", "table"], OwnOption("--evaluate")] = "train"
     """How a candidate gets its error: by training, shared weights, a zero-cost score, or a table."""
     predictor: PredictorRecipe = PredictorRecipe()
     """The predictor of measured metrics: a name, or a table with its options."""
@@ -316,10 +317,7 @@ class Recipe(Section):
 
         Limits that differ only in their spelling, such as 2ms and 2000us, do not differ.
         """
-        here, there = (
-            flat_literals(self.model_dump(exclude_none=True)),
-            flat_literals(other.model_dump(exclude_none=True)),
-        )
+        here, there = (flat_literals(each.model_dump(exclude_none=True)) for each in (self, other))
         return {
             key: (here.get(key, "not set"), there.get(key, "not set"))
             for key in {**there, **here}

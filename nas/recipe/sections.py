@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal, Self, get_args
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -25,6 +26,16 @@ AROUND_A_ROUND_S = 2.0
 """What a request to the measuring process takes beside the sampling, at most: opening the model and warming it up."""
 Score = Literal["snip", "synflow", "naswot", "macs"]
 """The zero-cost scores: functions of ``nas.training.zero_cost``, and ``macs``, the multiply-accumulates alone."""
+
+
+@dataclass(frozen=True)
+class OwnOption:
+    """The option of ``nas search`` that sets a key, beside ``--set``; a field has it in ``Annotated``."""
+
+    flag: str
+    """Its name, such as ``--data``."""
+    metavar: str = "NAME"
+    """What the help calls its value."""
 
 
 class Section(BaseModel):
@@ -83,15 +94,15 @@ class PlugIn(Section):
 class SpaceRecipe(PlugIn):
     """The search space."""
 
-    name: str = AUTO
-    """The name of a search space, or ``module:Class``; ``auto`` is what suits the task. ``nas list`` shows all."""
+    name: Annotated[str, OwnOption("--space")] = AUTO
+    """A search space, or ``my_module:MySpace`` for your own class; ``auto`` suits the task. ``nas list`` shows all."""
 
 
 class SamplerRecipe(PlugIn):
     """The sampler, which proposes what to train next."""
 
-    name: str = "gp"
-    """The name of a sampler, or ``module:Name``. ``nas list`` shows the installed ones."""
+    name: Annotated[str, OwnOption("--sampler")] = "gp"
+    """The sampler that proposes candidates, or ``my_module:MySampler`` for your own. ``nas list`` shows all."""
 
 
 class PredictorRecipe(PlugIn):
@@ -104,10 +115,10 @@ class PredictorRecipe(PlugIn):
 class DataRecipe(PlugIn):
     """The data, and what is learned from them. Further keys are options of the task."""
 
-    name: str = "digits"
-    """The name of data, ``folder:PATH`` for a folder with one folder of images for each class, or a table's path."""
-    task: str = "images"
-    """The kind of task, or ``module:Class`` for one of your own. ``nas list`` shows the installed ones."""
+    name: Annotated[str, OwnOption("--data")] = "digits"
+    """A data set, ``folder:PATH`` for images of your own, one folder a class, or a table. ``nas list`` shows all."""
+    task: Annotated[str, OwnOption("--task")] = "images"
+    """The kind of task, or ``my_module:MyTask`` for your own class. ``nas list`` shows all."""
     root: str | None = None
     """The folder in which known data sets lie, or are downloaded to."""
     image_size: int | None = Field(default=None, ge=4)
@@ -147,9 +158,9 @@ class MeasuringRecipe(Section):
     rounds: int = Field(default=5, ge=2)
     """The fewest sessions in which a model is measured, each in a fresh process."""
     max_rounds: int = Field(default=15, ge=2, le=1000)
-    """The most sessions in which a model is measured."""
+    """The most sessions in which a model is measured, however wide its interval."""
     precision: float = Field(default=0.01, gt=0)
-    """Measuring stops when half of the 95 % interval of the median is within this share of it."""
+    """Measure until half of the 95 % confidence interval is at most this share of the median latency."""
     seconds_per_round: float = Field(default=0.06, gt=0)
     """How long a model runs in one session, in seconds."""
     timeout_s: float = Field(default=60.0, gt=0)
@@ -225,8 +236,8 @@ class ZeroCostRecipe(Section):
 class ExecutionRecipe(Section):
     """Where trainings run. These keys change no result, so a resumed run may change them."""
 
-    executor: Literal["ray", "inline"] = "ray"
-    """Ray, or one after the other in this process."""
+    executor: Annotated[Literal["ray", "inline"], OwnOption("--executor")] = "ray"
+    """``ray`` trains in parallel worker processes, ``inline`` one after the other in this process."""
     workers: int = Field(default=0, ge=0)
     """Trainings side by side; 0 is one for each core, or for each GPU, as far as memory allows."""
     threads_per_worker: int = Field(default=1, ge=1)
@@ -235,9 +246,9 @@ class ExecutionRecipe(Section):
     """GPUs of each training: a share of one, or a whole number. By default they share this machine's GPUs."""
     first_look_limit_s: float = Field(default=60.0, gt=0, le=86_400)
     """The time limit for the code of a space of your own to import, and to build an architecture once, in seconds."""
-    ray_address: str | None = None
-    """A Ray cluster of which this machine is a node: ``auto``, or the head's ``host:port``."""
-    track: tuple[str, ...] = ()
+    ray_address: Annotated[str | None, OwnOption("--ray-address", "ADDRESS")] = None
+    """The Ray cluster that this machine has joined: ``auto``, or the head's address such as ``host:6379``."""
+    track: Annotated[tuple[str, ...], OwnOption("--track")] = ()
     """Trackers that follow the run: ``tensorboard`` and ``mlflow``, each with its place after a colon if you like."""
 
     @model_validator(mode="after")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from nas.errors import did_you_mean
-from nas.recipe.sections import Section
+from nas.recipe.sections import OwnOption, Section
 from nas.space.architecture import Choice
 
 SEARCHABLE = frozenset(
@@ -87,8 +87,8 @@ class TrainingRecipe(Section):
     """Where candidates are trained; ``auto`` takes a GPU if there is one."""
     time_limit_s: float = Field(default=1800.0, gt=0)
     """The time limit of one training, in seconds."""
-    function: str | None = None
-    """A training function of your own, ``module:name``, in the place of the trainer of this project."""
+    function: Annotated[str | None, OwnOption("--train")] = None
+    """A training function of your own, ``my_module:train``, in the place of the trainer of this project."""
 
     @field_validator("search", mode="before")
     @classmethod
@@ -133,7 +133,7 @@ class RetrainingRecipe(Section):
     start: Literal["scratch", "supernet"] = "scratch"
     """Retrain from scratch, or from the weights that candidates shared."""
     teacher: str | None = Field(default=None, min_length=1)
-    """A model to learn from as well: ``best``, the best winner; a bundle's folder; or ``module:function``."""
+    """A model to learn from as well: ``best``, the best winner; a bundle's folder; or ``my_module:function``."""
     training: dict[str, bool | int | float | str] = {}  # noqa: RUF012 (pydantic copies it)
     """Keys of ``[training]`` that winners are trained by in the place of the recipe's, such as ``ema``."""
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nas.cli.recipe_options import key_option
+
 WinnerOrBundle = Annotated[
     Path,
     typer.Argument(
@@ -55,7 +57,4 @@ TrustBundle = Annotated[
 MeasureAgain = Annotated[
     bool, typer.Option("--measure/--no-measure", help="Measure the deployed model again, which takes a while.")
 ]
-DriftTarget = Annotated[
-    str | None,
-    typer.Option("--target", metavar="TARGET", help="Another target, such as openvino-cpu. [default: the run's]"),
-]
+DriftTarget = Annotated[str | None, key_option("target", default="the run's")]

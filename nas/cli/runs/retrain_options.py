@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from nas.cli.recipe_options import key_option
+
 Top = Annotated[
     int | None,
     typer.Option(
@@ -30,24 +32,19 @@ MoreData = Annotated[
     ),
 ]
 RetrainedEpochs = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Epochs of each training. [default: the run's retraining.epochs]")
+    int | None, key_option("retraining.epochs", "--epochs", "N", default="the run's retraining.epochs")
 ]
 RetrainedSeeds = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        max=100,
-        metavar="N",
-        help="Trainings of each network, by different seeds. [default: the run's retraining.seeds]",
-    ),
+    int | None, key_option("retraining.seeds", "--seeds", "N", default="the run's retraining.seeds")
 ]
 RetrainedTeacher = Annotated[
     str | None,
-    typer.Option(
+    key_option(
+        "retraining.teacher",
         "--teacher",
-        metavar="NAME",
-        help="A model to learn from: best, the best winner; the folder of a bundle; my_module:function; or none. "
-        "[default: the run's retraining.teacher]",
+        "NAME",
+        note="With none, there is no teacher.",
+        default="the run's retraining.teacher",
     ),
 ]
 RetrainedStart = Annotated[
