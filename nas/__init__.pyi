@@ -66,7 +66,14 @@ from nas.recipe.toml_text import apply_overrides as apply_overrides
 from nas.recipe.training_sections import EarlyStoppingRecipe as EarlyStoppingRecipe
 from nas.reports.drawing.drawing import draw as draw
 from nas.results.bundle import Bundle as Bundle
-from nas.results.exports.exporting import Exported as Exported
+from nas.results.exports.export import (
+    Export as Export,
+    Exported as Exported,
+    FileExport as FileExport,
+    TrackedExport as TrackedExport,
+    Tracker as Tracker,
+)
+from nas.results.exports.tracked import RunFacts as RunFacts
 from nas.results.front import Front as Front
 from nas.results.run import Run as Run
 from nas.results.run_folder import load_run as load_run

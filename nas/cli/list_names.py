@@ -11,6 +11,7 @@ PLUG_INS = {
     "search spaces, for --space": ("nas.search_spaces", {"my_module:MySpace": "A class of your own."}),
     "targets, for --target": ("nas.runtimes", {"my_module:MyRuntime": "A class of your own."}),
     "predictors, for --set predictor=NAME": ("nas.predictors", {"my_module:fit": "A function of your own."}),
+    "exports, for nas export --format": ("nas.exports", {"my_module:MyExport": "A class of your own."}),
     "samplers, for --sampler": ("nas.samplers", {"my_module:MySampler": "A class or a function of your own."}),
 }
 

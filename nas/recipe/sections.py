@@ -249,7 +249,7 @@ class ExecutionRecipe(Section):
     ray_address: Annotated[str | None, OwnOption("--ray-address", "ADDRESS")] = None
     """The Ray cluster that this machine has joined: ``auto``, or the head's address such as ``host:6379``."""
     track: Annotated[tuple[str, ...], OwnOption("--track")] = ()
-    """Trackers that follow the run: ``tensorboard`` and ``mlflow``, each with its place after a colon if you like."""
+    """Exports that follow the run, such as ``tensorboard`` or ``mlflow``, each with its place after a colon or not."""
 
     @model_validator(mode="after")
     def _address_of_what_is_used(self) -> ExecutionRecipe:

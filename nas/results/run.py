@@ -23,7 +23,7 @@ from nas.values.objective import Limit, Objective
 if TYPE_CHECKING:
     import pandas
 
-    from nas.results.exports.exporting import Exported
+    from nas.results.exports.export import Exported
 
 MOST_DAMAGES = 5
 """A report lists no more of them."""
@@ -115,10 +115,9 @@ class Run:
         return pandas.DataFrame(rows, columns=[column.name for column in columns])
 
     def export(self, form: str, out: Path | str | None = None) -> Exported:
-        """Write the run as ``csv``, ``parquet``, ``json``, ``optuna``, ``mlflow`` or ``tensorboard``.
+        """Write the run in a form such as ``csv`` or ``optuna``, which ``nas list`` shows, or by ``module:Name``.
 
-        ``out`` is the file; for ``tensorboard`` a folder, for ``mlflow`` a SQLite file or a URI. By default it lies in
-        the run's folder.
+        ``out`` is a file; for some forms a folder or a URI. By default it lies in the run's folder.
 
         Raises:
             RecipeError: an unknown form, a place that cannot be written, or a package that is not installed.

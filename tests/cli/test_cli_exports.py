@@ -75,7 +75,7 @@ def test_show_draws_the_front_above_the_winners(run: Path, capsys: Capture, monk
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("export", "RUN", "--format", "excel"), "a form is one of csv, parquet, json"),
+        (("export", "RUN", "--format", "excel"), "unknown export 'excel'"),
         (("export", "RUN"), "Missing option '--format'"),
         (("export", "nowhere", "--format", "csv"), "nowhere must be the folder of a run, but it does not exist"),
         (

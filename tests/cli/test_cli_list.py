@@ -13,7 +13,7 @@ from nas.space.plug_ins import plug_in_names
 from nas.tasks.images.well_known import DATA_SETS
 from nas.values.metric import METRICS
 
-GROUPS = ("nas.search_spaces", "nas.predictors", "nas.samplers", "nas.runtimes")
+GROUPS = ("nas.search_spaces", "nas.predictors", "nas.samplers", "nas.runtimes", "nas.exports")
 
 
 def test_list_prints_every_name(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

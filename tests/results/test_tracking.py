@@ -16,11 +16,10 @@ from exported_runs import awkward_runs, whole
 from tensorboardX.proto.event_pb2 import Event
 
 from nas.errors import RecipeError
-from nas.results.exports import tracking
 from nas.results.exports.exporting import export
-from nas.results.exports.mlflow_runs import safe
+from nas.results.exports.mlflow_runs import URI_VARIABLE, safe, uri_of
 from nas.results.exports.tracked import RunFacts
-from nas.results.exports.tracking import TrackerPlace, Trackers, check_trackers, uri_of
+from nas.results.exports.tracking import TrackerPlace, Trackers, check_trackers
 from nas.values.evaluation import Evaluation
 
 
@@ -173,13 +172,20 @@ def test_a_missing_package_names_the_extra(
 def test_a_tracker_is_a_name_with_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert TrackerPlace.parse("tensorboard:logs/a") == TrackerPlace("tensorboard", "logs/a")
     assert TrackerPlace.parse("mlflow:http://localhost:5000") == TrackerPlace("mlflow", "http://localhost:5000")
-    for text, words in {"wandb": "a tracker is mlflow or tensorboard", "mlflow: ": "follows the colon"}.items():
+    for text, words in {
+        "wandb": "unknown export 'wandb'",
+        "mlflow: ": "follows the colon",
+        "csv": "a tracker is an export that can follow a run",
+        "made_exports:Nothing:here": "has no 'Nothing'",
+        "made_exports:NO_EXPORT": "an export must be a class derived from nas.Export",
+    }.items():
         with pytest.raises(RecipeError, match=words):
             TrackerPlace.parse(text)
-    monkeypatch.delenv(tracking.URI_VARIABLE, raising=False)
+    assert TrackerPlace.parse("made_exports:RowList:logs/a") == TrackerPlace("made_exports:RowList", "logs/a")
+    monkeypatch.delenv(URI_VARIABLE, raising=False)
     assert uri_of(None, tmp_path) == f"sqlite:///{tmp_path / 'mlflow.db'}"
     assert uri_of("http://localhost:5000", tmp_path) == "http://localhost:5000"
-    monkeypatch.setenv(tracking.URI_VARIABLE, "http://localhost:5001")
+    monkeypatch.setenv(URI_VARIABLE, "http://localhost:5001")
     assert uri_of(None, tmp_path) == "http://localhost:5001"
 
 

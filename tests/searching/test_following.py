@@ -9,8 +9,7 @@ from commands import evaluations_of
 from quick_runs import Diary, Stopping, resume, search
 
 from nas.errors import RecipeError
-from nas.results.exports.tensorboard_events import TensorBoardTracker
-from nas.results.exports.tracking import EVENTS_FOLDER
+from nas.results.exports.tensorboard_events import EVENTS_FOLDER, TensorBoardTracker
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 FOLLOWED = {"execution": {"executor": "inline", "track": ["tensorboard"]}}
@@ -44,6 +43,6 @@ def test_a_tracker_that_fails_ends_no_search(tmp_path: Path, monkeypatch: pytest
 
 
 def test_an_unknown_tracker_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="a tracker is mlflow or tensorboard, but got 'wandb'"):
+    with pytest.raises(RecipeError, match="unknown export 'wandb'"):
         search(tmp_path, execution={"executor": "inline", "track": ["wandb"]})
     assert not (tmp_path / "run").exists()

@@ -17,13 +17,13 @@ STANDARD_OUTPUT = "-"
 def export(run: options.RunFolder, form: run_options.Form, out: run_options.ExportPlace = None) -> None:
     """Write a run as a table, or in the form of another tool, and print where it lies.
 
-    csv, parquet and json have one row an architecture. optuna is a storage file with all objectives, constraints and
-    attributes. mlflow and tensorboard need an extra, which a message names. The run may still be going on.
+    nas list says what each form is. Some need an extra, which a message names. The run may still be going on.
     """
-    from nas.results.exports.exporting import check_form, content_of, export as write
+    from nas.results.exports.export import load_export
+    from nas.results.exports.exporting import content_of, export as write
     from nas.results.run_folder import check_run_folder, read_run
 
-    check_form(form)
+    load_export(form)
     check_run_folder(run, RUNS)
     found = read_run(run)
     if out == STANDARD_OUTPUT:

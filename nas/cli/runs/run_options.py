@@ -9,15 +9,19 @@ import typer
 
 Form = Annotated[
     str,
-    typer.Option("--format", metavar="FORM", help="csv, parquet, json, optuna, mlflow or tensorboard."),
+    typer.Option(
+        "--format",
+        metavar="FORM",
+        help="The form, such as csv, or my_module:MyExport for your own class. nas list shows all.",
+    ),
 ]
 ExportPlace = Annotated[
     str | None,
     typer.Option(
         "--out",
         metavar="FILE",
-        help="The file to write; for tensorboard a folder, for mlflow a SQLite file or the URI of a server. "
-        "- is standard output, for csv and json. [default: in the run's folder]",
+        help="The file to write; for some forms a folder, or the URI of a server. "
+        "- is standard output, for a table. [default: in the run's folder]",
     ),
 ]
 PlotKind = Annotated[

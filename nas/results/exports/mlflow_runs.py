@@ -8,13 +8,24 @@ import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import final
+from pathlib import Path
+from typing import TYPE_CHECKING, final
 
+from nas.errors import RecipeError
+from nas.results.exports.export import Exported, TrackedExport
 from nas.results.exports.extras import extra
+from nas.results.exports.files import check_place
 from nas.results.exports.tracked import RunFacts, values_in
 from nas.storage.retraining_rows import RETRAINING
 from nas.values.evaluation import Evaluation
 
+if TYPE_CHECKING:
+    from nas.results.run import Run
+
+DEFAULT_NAME = "mlflow.db"
+SQLITE = "sqlite:///"
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+"""The environment variable of MLflow itself that names a tracking server or store."""
 EXPERIMENT = "nas"
 EXPERIMENT_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
 """The environment variable of MLflow itself that names the experiment."""
@@ -25,6 +36,42 @@ MOST_PARAMS, MOST_METRICS, MOST_VALUE, MOST_NAME = 100, 1000, 6000, 250
 """MLflow's own limits: parameters and metrics in one request, and characters of a value and of a name."""
 VALIDATION = "validation_"
 TOLD = ("measure", "train", "check", "winner")
+
+
+@final
+class Mlflow(TrackedExport):
+    """Runs of MLflow in a SQLite file or on a server: one for the search, and one for each architecture."""
+
+    def check(self) -> None:
+        extra("mlflow")
+
+    def follow(self, run_folder: Path, place: str | None) -> MlflowTracker:
+        """Return the tracker of a run. ``place`` is a SQLite file or the URI of a store or a server."""
+        return MlflowTracker(uri_of(place, run_folder))
+
+    def write(self, run: Run, place: str | None) -> Exported:
+        """Add a run to MLflow. Raises RecipeError where the store or the server refuses it."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        uri = uri_of(place, run.run_folder)
+        if uri.startswith(SQLITE):
+            check_place(run, Path(uri.removeprefix(SQLITE)))
+        refusals: tuple[type[Exception], ...] = (extra("mlflow.exceptions").MlflowException, SQLAlchemyError)
+        try:
+            self.add_all(run, uri)
+        except refusals as error:
+            why = " ".join(str(error).split())[:300]
+            raise RecipeError(f"MLflow must take the run at {uri}, but it says: {why}") from error
+        return Exported(uri, f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else None)
+
+
+def uri_of(place: str | None, run_folder: Path) -> str:
+    """Return MLflow's URI of a place: itself, or that of a SQLite file; by default MLflow's own variable decides."""
+    if place is None:
+        place = os.environ.get(URI_VARIABLE) or str(run_folder / DEFAULT_NAME)
+    if "://" in place or place.startswith("databricks"):
+        return place
+    return f"{SQLITE}{Path(place).absolute().as_posix()}"
 
 
 @final

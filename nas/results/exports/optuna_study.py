@@ -11,7 +11,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
 
 import optuna
 from optuna.distributions import CategoricalDistribution
@@ -21,6 +22,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.errors import RecipeError
+from nas.results.exports.export import Export, Exported
+from nas.results.exports.files import check_place, write_out
 from nas.results.exports.tidy import CHOICE, row_of
 from nas.results.records import Record
 from nas.space.architecture import Option
@@ -30,6 +33,7 @@ from nas.values.metric import METRICS
 if TYPE_CHECKING:
     from nas.results.run import Run
 
+DEFAULT_NAME = "optuna.db"
 SQLITE = (".db", ".sqlite", ".sqlite3")
 JOURNALS = (".log", ".journal")
 FOR_DASHBOARD = "constraints"
@@ -41,6 +45,23 @@ WINNERS = ", winners"
 """What is added to a run's name for the study of its winners."""
 UNKNOWN_EXCESS = 1.0
 """The excess over a limit on a metric of which nothing is known: such a trial is not feasible. JSON has no infinity."""
+
+
+@final
+class OptunaStorage(Export):
+    """A storage file of Optuna, with all objectives, constraints and attributes."""
+
+    def write(self, run: Run, place: str | None) -> Exported:
+        """Write the storage file whole or not at all. Its ending says which kind of storage it is."""
+        path = Path(place) if place is not None else run.run_folder / DEFAULT_NAME
+        check_place(run, path)
+        content, studies = storage_bytes(run, path.suffix)
+        write_out(path, content)
+        left = studies[0].left_out
+        what = "architecture lacks" if left == 1 else "architectures lack"
+        note = f"{left} {what} the value of an objective, mostly because only their costs were measured."
+        storage = f"sqlite:///{path.as_posix()}" if path.suffix.lower() in SQLITE else str(path)
+        return Exported(str(path), f"optuna-dashboard {storage}", (note,) if left else ())
 
 
 @dataclass(frozen=True)

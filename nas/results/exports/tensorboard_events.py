@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from nas.errors import RecipeError
+from nas.results.exports.export import Exported, TrackedExport
 from nas.results.exports.extras import extra
+from nas.results.exports.files import check_folder
 from nas.results.exports.tracked import RunFacts, values_in
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation
 
+if TYPE_CHECKING:
+    from nas.results.run import Run
+
+EVENTS_FOLDER = "tensorboard"
+"""The folder of events in a run's folder unless another place is named."""
 SEARCH, ARCHITECTURES = "search", "architectures"
 MARKER = ".nas-run"
 """A file in a folder of events which says that they were made from a run, and can be made again."""
+
+
+@final
+class TensorBoard(TrackedExport):
+    """A folder of TensorBoard events, with curves over the search and a session for each architecture."""
+
+    def check(self) -> None:
+        extra("tensorboardX")
+
+    def follow(self, run_folder: Path, place: str | None) -> TensorBoardTracker:
+        """Return the tracker of a run, which writes into the folder ``place``."""
+        return TensorBoardTracker(Path(place) if place is not None else run_folder / EVENTS_FOLDER)
+
+    def write(self, run: Run, place: str | None) -> Exported:
+        """Write events aside, and put them in place of earlier ones once they are whole."""
+        folder = Path(place) if place is not None else run.run_folder / EVENTS_FOLDER
+        check_folder(run, folder)
+        if folder.exists() and not folder.is_dir():
+            raise RecipeError(f"events go into a folder, but {folder} is a file.")
+        aside = folder / f".{run.name}.{os.getpid()}"
+        try:
+            self.add_all(run, str(aside))
+            clear(folder / run.name)
+            os.replace(aside / run.name, folder / run.name)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return Exported(str(folder), f"tensorboard --logdir {folder}")
 
 
 @final

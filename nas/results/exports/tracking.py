@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, final
+from typing import final
 
-from nas.errors import RecipeError, did_you_mean
+from nas.errors import RecipeError
+from nas.results.exports.export import GROUP, TrackedExport, Tracker, load_export
 from nas.results.exports.tracked import RunFacts
 from nas.signals import check
+from nas.space.plug_ins import plug_in_names
 from nas.values.evaluation import Evaluation
-
-TRACKERS = ("mlflow", "tensorboard")
-MLFLOW_FILE, EVENTS_FOLDER = "mlflow.db", "tensorboard"
-"""Where trackers write in a run's folder unless another place is named."""
-URI_VARIABLE = "MLFLOW_TRACKING_URI"
-"""The environment variable of MLflow itself that names a tracking server or store."""
-
-
-class Tracker(Protocol):
-    """Follows one run in another tool."""
-
-    def begin(self, facts: RunFacts) -> None:
-        """Begin a run, or go on with the one that has the same facts."""
-
-    def add(self, rows: Sequence[Evaluation]) -> None:
-        """Add rows, oldest first. Rows that an earlier process added are recognised."""
-
-    def end(self, status: str) -> None:
-        """End the run: ``FINISHED``, ``KILLED`` or ``FAILED``."""
 
 
 @dataclass(frozen=True)
 class TrackerPlace:
-    """A tracker by its name, and its place: a folder for TensorBoard, a URI or a file for MLflow; None for its own."""
+    """An export that follows a run, by its name, and its place, such as a folder or a URI; None for its own."""
 
     name: str
     place: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> TrackerPlace:
-        """Return the tracker in a text such as ``tensorboard``, ``tensorboard:logs`` or ``mlflow:http://host:5000``.
+        """Return the tracker in a text such as ``tensorboard``, ``mlflow:http://host:5000`` or ``module:Name:place``.
 
         Raises:
-            RecipeError: no such tracker, or an empty place.
+            RecipeError: no such export, one that cannot follow a run, or an empty place.
         """
         name, colon, place = text.strip().partition(":")
-        if name not in TRACKERS:
-            raise RecipeError(f"a tracker is {' or '.join(TRACKERS)}, but got {name!r}. {did_you_mean(name, TRACKERS)}")
+        known = plug_in_names(GROUP)
+        if colon and name not in known and not place.startswith(("/", " ")):
+            attribute, colon, place = place.partition(":")
+            name = f"{name}:{attribute}"
         if colon and not place.strip():
             raise RecipeError(f"a tracker's place follows the colon, as in tensorboard:logs, but got {text!r}.")
+        _tracked(name)
         return cls(name, place.strip() or None)
 
     def open(self, run_folder: Path) -> Tracker:
@@ -61,34 +46,23 @@ class TrackerPlace:
         Raises:
             RecipeError: the package that it needs is not installed; the message names the extra.
         """
-        if self.name == "mlflow":
-            from nas.results.exports.mlflow_runs import MlflowTracker
-
-            return MlflowTracker(uri_of(self.place, run_folder))
-        from nas.results.exports.tensorboard_events import TensorBoardTracker
-
-        return TensorBoardTracker(Path(self.place) if self.place else run_folder / EVENTS_FOLDER)
-
-    def check(self) -> None:
-        """Check that the package is installed. Raises RecipeError, which names the extra to install."""
-        from nas.results.exports.extras import extra
-
-        extra("mlflow" if self.name == "mlflow" else "tensorboardX")
+        return _tracked(self.name).follow(run_folder, self.place)
 
 
-def uri_of(place: str | None, run_folder: Path) -> str:
-    """Return MLflow's URI of a place: itself, or that of a SQLite file; by default MLflow's own variable decides."""
-    if place is None:
-        place = os.environ.get(URI_VARIABLE) or str(run_folder / MLFLOW_FILE)
-    if "://" in place or place.startswith("databricks"):
-        return place
-    return f"sqlite:///{Path(place).absolute().as_posix()}"
+def _tracked(name: str) -> TrackedExport:
+    found = load_export(name)
+    if not isinstance(found, TrackedExport):
+        raise RecipeError(
+            f"a tracker is an export that can follow a run, such as tensorboard, but got {name!r}, which is written "
+            f"from a whole run. Leave it out, and use nas export --format {name} later."
+        )
+    return found
 
 
 def check_trackers(places: Sequence[str]) -> None:
     """Check before a run that all trackers are known and installed. Raises RecipeError."""
     for place in map(TrackerPlace.parse, places):
-        place.check()
+        _tracked(place.name).check()
 
 
 @final
