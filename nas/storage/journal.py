@@ -191,7 +191,7 @@ class JournalReader:
     def __enter__(self) -> Self:
         # The count of rows first: rows that are appended meanwhile are more than it says, never fewer.
         noted = rows_noted(self._path.parent)
-        self._contents = read_contents(self._path, noted)
+        self._contents = _read(self._path, noted)
         return self
 
     def __exit__(
@@ -267,6 +267,20 @@ def _check_free(folder: Path, recipe_text: str) -> None:
     )
 
 
+def _read(path: Path, noted: int | None) -> Contents:
+    """Return what a journal holds. Raises JournalError as ``read_contents``, and for one of before version 0.5.0."""
+    contents = read_contents(path, noted)
+    notes = (each.body for each in contents.rows if contents.format == 0 and each.kind == "note")
+    found = next(filter(None, (re.search(rb'"versions": {.*?"nas": "(0\.[0-4]\.\d+)"', note) for note in notes)), None)
+    if found is not None:
+        version = found[1].decode()
+        raise JournalError(
+            f"{path} was written by version {version} of nas, and this version reads runs of 0.5.0 and later. Search "
+            f"again, or read it by that version: pip install nas=={version}."
+        )
+    return contents
+
+
 def _check_whole(folder: Path, noted: int | None) -> None:
     """Check that a run's journal is there, has all of its rows, and that each is as it was written.
 
@@ -284,7 +298,7 @@ def _check_whole(folder: Path, noted: int | None) -> None:
         raise JournalError(
             f"a run goes on from its journal{counted}, but {what}. Bring it back from a copy, or start a new run."
         )
-    contents = read_contents(path, noted)
+    contents = _read(path, noted)
     if contents.format < WITH_CHECKSUMS:  # only their shape tells if rows are sound
         contents.damages += [unfit for each in contents.rows if (unfit := _why_unfit(each, contents.format))]
     if contents.damages:

@@ -40,7 +40,8 @@ _SCHEMA = (
     """
     CREATE TABLE IF NOT EXISTS measurements (
         number INTEGER PRIMARY KEY, at REAL NOT NULL, fingerprint TEXT NOT NULL, space TEXT NOT NULL,
-        architecture TEXT NOT NULL, metric TEXT NOT NULL, body TEXT NOT NULL, choices TEXT, checksum INTEGER
+        architecture TEXT NOT NULL, metric TEXT NOT NULL, body TEXT NOT NULL, choices TEXT NOT NULL,
+        checksum INTEGER
     )
     """,
     "CREATE INDEX IF NOT EXISTS places ON measurements (fingerprint, space, architecture)",
@@ -57,7 +58,7 @@ class _Kept:
     architecture: str
     metric: str
     body: str
-    choices: str | None
+    choices: str
     checksum: int | None = None
 
     @property
@@ -82,7 +83,7 @@ class _Kept:
     def settled(self) -> Architecture | None:
         """The architecture with its choices; None where they do not give the id that the row has."""
         try:
-            found = Architecture(json.loads(self.choices or "null"))
+            found = Architecture(json.loads(self.choices))
         except (ValueError, TypeError):
             return None
         return found if found.id == self.architecture else None
@@ -113,8 +114,7 @@ class MeasurementStore:
     def sources(self, space: str, metric: str, *, without: Collection[str]) -> list[Source]:
         """Return the measurements of ``metric`` in a space on each target, but those with a fingerprint in ``without``.
 
-        ``space`` is its ``space_identity``. Targets with fewer than ``LEAST_OF_A_SOURCE`` architectures are left out,
-        and so are rows of version 0.2, which do not say of which choices they are.
+        ``space`` is its ``space_identity``. Targets with fewer than ``LEAST_OF_A_SOURCE`` architectures are left out.
 
         Raises:
             TargetError: the file is no store of this program.
@@ -142,7 +142,7 @@ class MeasurementStore:
         if self._fresh or not self._path.is_file():
             return []
         target = f"{fingerprint}-"
-        where = "substr(fingerprint, 1, ?) = ? AND metric IN (?, ?) AND choices IS NOT NULL AND body LIKE ? AND at < ?"
+        where = "substr(fingerprint, 1, ?) = ? AND metric IN (?, ?) AND body LIKE ? AND at < ?"
         values = len(target), target, metric, PROFILED + metric, f'%"{PROFILE}"%', before
         found: dict[tuple[str, str], ProfiledNetwork] = {}
         for row in self._rows(where, *values, newest=2 * MOST_PROFILED):
@@ -161,7 +161,7 @@ class MeasurementStore:
             return
         # Keys are a space's identity, and that of an architecture's layers after a dash.
         start = f"{space}-"
-        where = "substr(space, 1, ?) = ? AND metric = ? AND choices IS NOT NULL"
+        where = "substr(space, 1, ?) = ? AND metric = ?"
         for row in self._rows(where, len(start), start, metric):
             architecture, measurement = row.settled, row.measurement
             if architecture is not None and measurement is not None:
@@ -194,9 +194,8 @@ class MeasurementStore:
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in _SCHEMA:
                     connection.execute(statement)
-                for name, kind in (("choices", "TEXT"), ("checksum", "INTEGER")):  # older versions lack them
-                    if name not in _columns(connection):
-                        connection.execute(f"ALTER TABLE measurements ADD COLUMN {name} {kind}")
+                if "checksum" not in self._columns(connection):  # stores before version 0.7 lack it
+                    connection.execute("ALTER TABLE measurements ADD COLUMN checksum INTEGER")
                 connection.executemany(
                     "INSERT INTO measurements (at, fingerprint, space, architecture, metric, body, choices, checksum)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -210,16 +209,28 @@ class MeasurementStore:
         """Return the rows that meet a condition, oldest first; or so many of the newest, these first."""
         try:
             with closing(sqlite3.connect(self._path, timeout=LOCKED_S)) as connection:
-                # Another process may have just created the file, and older versions lack some columns.
-                there = _columns(connection)
-                if "choices" in where and "choices" not in there:
-                    return []
+                # Another process may have just created the file, and stores before version 0.7 lack checksums.
+                there = self._columns(connection)
                 names = [name if name in there else "NULL" for name in _Kept.__dataclass_fields__]
                 query = f"SELECT {', '.join(names)} FROM measurements WHERE {where} ORDER BY number"  # noqa: S608
                 query += "" if newest is None else f" DESC LIMIT {newest}"
                 return [_Kept(*row) for row in connection.execute(query, values)] if there else []
         except UNREADABLE as error:
             raise TargetError(self._unusable(error)) from error
+
+    def _columns(self, connection: sqlite3.Connection) -> set[str]:
+        """Return the names of the table's columns; none if there is no table.
+
+        Raises:
+            TargetError: the store was begun by a version that did not keep choices.
+        """
+        names = {row[1] for row in connection.execute("PRAGMA table_info(measurements)")}
+        if "fingerprint" in names and "choices" not in names:
+            raise TargetError(
+                f"measurements are kept in {self._path}, but a version before 0.5.0 wrote it, and its rows do not say "
+                "of which choices they are. Move that file away, or set NAS_HOME to another folder."
+            )
+        return names
 
     def _unusable(self, error: Exception) -> str:
         if is_locked(error):
@@ -231,11 +242,6 @@ class MeasurementStore:
             f"measurements are kept in {self._path}, but SQLite says: {error}. Move that file away, free some space, "
             "or set NAS_HOME to another folder."
         )
-
-
-def _columns(connection: sqlite3.Connection) -> set[str]:
-    """Return the names of the table's columns; none if there is no table."""
-    return {row[1] for row in connection.execute("PRAGMA table_info(measurements)")}
 
 
 def space_identity(space: SearchSpace, signature: Signature) -> str:

@@ -117,7 +117,7 @@ class _Evaluation(_Shape):
     architecture: Choices
     round: Count
     values: dict[str, Value]
-    predicted: dict[str, Annotated[list[float | bool], Field(min_length=3, max_length=5)]]
+    predicted: dict[str, Annotated[list[float | bool], Field(min_length=4, max_length=5)]]
     measurements: dict[str, _Measurement]
     details: _Details
     failure: _Failure | None
@@ -138,13 +138,13 @@ class _Fit(_Shape):
     round: Count
     metric: Text
     samples: Count
-    mape: float | None = None
-    spearman: float | None = None
-    kendall: float | None = None
-    within_5_percent: float | None = None
-    within_10_percent: float | None = None
-    coverage: float | None = None
-    width: float | None = None
+    mape: float | None
+    spearman: float | None
+    kendall: float | None
+    within_5_percent: float | None
+    within_10_percent: float | None
+    coverage: float | None
+    width: float | None
     verdict: list[str] = []
     grounds: list[str] = []
     widened: Annotated[float, Field(ge=1)] = 1.0

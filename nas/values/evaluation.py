@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
@@ -156,13 +156,8 @@ class Evaluation:
             architecture=Architecture(data["architecture"]),
             round=data["round"],
             values=data["values"],
-            predicted={name: _predicted_from(bounds) for name, bounds in data["predicted"].items()},
+            predicted={name: PredictedValue(*bounds) for name, bounds in data["predicted"].items()},
             measurements={name: Measurement.from_json(m) for name, m in data["measurements"].items()},
             details=data["details"],
             failure=None if data["failure"] is None else Failure(**data["failure"]),
         )
-
-
-def _predicted_from(bounds: Sequence[Any]) -> PredictedValue:
-    """Return the prediction in a row. Before version 0.3 the upper bound was the one-sided bound too."""
-    return PredictedValue(*(bounds if len(bounds) > 3 else (*bounds, bounds[2])))

@@ -35,9 +35,9 @@ class HeldOutError:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> HeldOutError:
-        """Return the figures that ``to_json`` wrote; missing ones, as version 0.2 left them out, become NaN."""
+        """Return the figures that ``to_json`` wrote; those that JSON could not hold become NaN."""
         names = [name for name in cls.__dataclass_fields__ if name != "samples"]
-        figures = {name: math.nan if body.get(name) is None else float(body[name]) for name in names}
+        figures = {name: math.nan if body[name] is None else float(body[name]) for name in names}
         return cls(samples=int(body["samples"]), **figures)
 
 

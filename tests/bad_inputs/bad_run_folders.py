@@ -52,6 +52,13 @@ def file(name: str, content: bytes) -> Prepared:
     return lambda run: (run / name).write_bytes(content)
 
 
+def of_version_0_4_0(run: Path) -> None:
+    """Turn a run into one whose circumstances were noted as before version 0.6.0, by version 0.4.0."""
+    as_format_1(run)
+    sql("PRAGMA user_version = 0")(run)
+    sql("UPDATE rows SET kind = 'note', body = replace(body, '0.7.0', '0.4.0') WHERE kind = 'began'")(run)
+
+
 def gone(name: str) -> Prepared:
     return lambda run: (run / name).unlink()
 
@@ -161,6 +168,10 @@ BAD_INPUTS = {
     ),
     "a pipe as a journal": refused(SHOW, "has no journal.db", pipe_as(JOURNAL)),
     "a journal of a newer version": refused(SHOW, "Upgrade with", sql("PRAGMA user_version = 9")),
+    "a run of version 0.4.0": refused(
+        SHOW, "was written by version 0.4.0 of nas, and this version reads", of_version_0_4_0
+    ),
+    "resuming a run of version 0.4.0": refused(RESUME, "pip install nas==0.4.0", of_version_0_4_0),
     "no recipe anywhere": BadInput(SHOW, ("a recipe is a TOML file, but",), run_with(recipe_lost_twice, old=True)),
     "a predictor of damaged rows": BadInput(
         ("predictor", "report", "run"), ("row 8 is not what was written",), run_with(value("error", 0.01))

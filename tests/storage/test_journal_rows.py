@@ -143,13 +143,13 @@ class TestClasses:
         assert all(math.isnan(value) for value in (fit.held_out.spearman, fit.held_out.kendall, fit.held_out.width))
         assert fit.held_out.mape == HELD_OUT.mape
 
-    def test_read_fits_of_version_0_2(self) -> None:
-        """Figures that version 0.2 did not write are NaN."""
-        old = {"round": 0, "metric": "latency_ms", "samples": 9, "mape": 0.1, "spearman": None}
-        (fit,) = parse(Fit, "fit", {**old, "within_10_percent": 0.7, "coverage": 0.9})
+    def test_read_fits_of_version_0_5_0(self) -> None:
+        """Figures that JSON cannot hold are NaN, and later fields have their defaults."""
+        figures = dict.fromkeys(("spearman", "kendall", "within_5_percent", "coverage", "width"))
+        old = {"round": 0, "metric": "latency_ms", "samples": 9, "mape": 0.1, "within_10_percent": 0.7, **figures}
+        (fit,) = parse(Fit, "fit", old)
         assert (fit.samples, fit.held_out.mape, fit.held_out.within_10_percent, fit.verdict) == (9, 0.1, 0.7, ())
-        for name in ("spearman", "kendall", "within_5_percent", "width"):
-            assert math.isnan(getattr(fit.held_out, name))
+        assert all(math.isnan(getattr(fit.held_out, name)) for name in figures)
 
 
 MACHINE = {"processor": "x86", "system": "Linux"}

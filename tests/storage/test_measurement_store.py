@@ -51,13 +51,6 @@ for number in range(20):
     store.add(f"{sys.argv[2]}-{number}", "space", Architecture({"width": 4}), found)
 """
 """Makes ten stores, as others do, with two rows in each."""
-OLD_COLUMNS = "at, fingerprint, space, architecture, metric, body"
-OLD_TABLE = """
-    CREATE TABLE measurements (
-        number INTEGER PRIMARY KEY, at REAL NOT NULL, fingerprint TEXT NOT NULL, space TEXT NOT NULL,
-        architecture TEXT NOT NULL, metric TEXT NOT NULL, body TEXT NOT NULL
-    )
-"""
 
 
 def latency(milliseconds: float, *flags: str) -> dict[str, Measurement]:
@@ -239,25 +232,20 @@ class TestSources:
         with pytest.raises(TargetError, match="file is not a database"):
             store.sources("space", "latency_ms", without={"print"})
 
-    def test_a_store_of_version_0_2_goes_on(self, tmp_path: Path) -> None:
-        """Its rows are found but are no source, because they lack the choices; new rows beside them are."""
-        with closing(sqlite3.connect(tmp_path / STORE)) as connection, connection:
-            connection.execute(OLD_TABLE)
-            for number in range(1, 100):
-                body = json.dumps(on("torch-cuda", number)["latency_ms"].to_json())
-                values = (0.0, "gpu", f"space-{number}", width(number).id, "latency_ms", body)
-                connection.execute(f"INSERT INTO measurements ({OLD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
+    def test_a_store_of_before_version_0_5_0_is_refused(self, tmp_path: Path) -> None:
+        """Its rows lack the choices. It stays as it was, and one sentence says what to do."""
         store = MeasurementStore(tmp_path)
-        assert store.find("gpu", "space-3", width(3)) == on("torch-cuda", 3)
-        assert store.sources("space", "latency_ms", without={"print"}) == []
-        for number in range(1, LEAST_OF_A_SOURCE + 1):
-            store.add("cpu", f"space-{number}", width(number), on("torch-cpu", number))
-        assert store.find("gpu", "space-3", width(3)) == on("torch-cuda", 3)
-        assert [source.target for source in store.sources("space", "latency_ms", without={"print"})] == ["torch-cpu"]
-        with closing(sqlite3.connect(tmp_path / STORE)) as connection, connection:  # version 0.2 writes into it again
-            values = (0.0, "old", "space-1", width(1).id, "latency_ms", json.dumps(on("x", 1)["latency_ms"].to_json()))
-            connection.execute(f"INSERT INTO measurements ({OLD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
-        assert store.find("old", "space-1", width(1)) == on("x", 1)
+        store.add("gpu", "space-1", width(1), on("torch-cuda", 1))
+        statement(tmp_path, "ALTER TABLE measurements DROP COLUMN choices")
+        before = (tmp_path / STORE).read_bytes()
+        for work in (
+            lambda: store.find("gpu", "space-1", width(1)),
+            lambda: store.sources("space", "latency_ms", without={"print"}),
+            lambda: store.add("gpu", "space-2", width(2), on("torch-cuda", 2)),
+        ):
+            with pytest.raises(TargetError, match=r"a version before 0\.5\.0 wrote it, .* Move that file away"):
+                work()
+        assert (tmp_path / STORE).read_bytes() == before
 
 
 class Wider(TinySpace):
