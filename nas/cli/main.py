@@ -86,7 +86,9 @@ def _imported(name: str, place: str) -> Any:
     return typer.main.get_command(maker)
 
 
-def _group(help_text: str, places: Mapping[str, str | _Commands], options: Callable[..., None]) -> _Commands:
+def _group(
+    help_text: str, places: Mapping[str, str | _Commands], options: Callable[..., None] | None = None
+) -> _Commands:
     """Return the group of the commands at ``places``, with the options that ``options`` takes."""
     maker = typer.Typer(
         cls=_Commands,
@@ -96,7 +98,8 @@ def _group(help_text: str, places: Mapping[str, str | _Commands], options: Calla
         add_completion=False,
         rich_markup_mode=None,
     )
-    maker.callback()(options)
+    if options is not None:
+        maker.callback()(options)
     group = typer.main.get_group(maker)
     assert isinstance(group, _Commands)
     group.places = places
@@ -119,9 +122,6 @@ def _options(
 ) -> None: ...
 
 
-def _no_options() -> None: ...
-
-
 COMMANDS: Mapping[str, str | _Commands] = {
     "search": "nas.cli.search:search",
     "shrink": "nas.cli.search:shrink",
@@ -142,17 +142,14 @@ COMMANDS: Mapping[str, str | _Commands] = {
             "show": "nas.cli.target:show_target",
             "install": "nas.cli.target:install_target",
         },
-        _no_options,
     ),
     "predictor": _group(
         "Check predictors, and extend tables to new targets.",
         {"report": "nas.cli.predictor.report:report", "onboard": "nas.cli.predictor.onboard:onboard"},
-        _no_options,
     ),
     "bundle": _group(
         "Export winners in other forms, and check bundles.",
         {"export": "nas.cli.bundle.export:export", "verify": "nas.cli.bundle.verify:verify"},
-        _no_options,
     ),
 }
 app = _group(
