@@ -241,6 +241,10 @@ class Beliefs:
             self._counted[architecture] = counts_of(layers, precision, self._hierarchy) if layers else {}
         return dict(self._counted[architecture])
 
+    def is_measured(self, architecture: Architecture) -> bool:
+        """Return True if each of the measured metrics was measured."""
+        return set(self.measured_metrics) <= self.measurements.get(architecture, {}).keys()
+
     def predicted(self, architecture: Architecture) -> dict[str, PredictedValue]:
         """Return the predictions of the measured metrics, by name; empty before the first fit."""
         if architecture not in self._predicted:

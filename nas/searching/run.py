@@ -21,7 +21,6 @@ from nas.results.exports.tracked import RunFacts
 from nas.results.exports.tracking import Trackers, check_trackers
 from nas.results.front import REPORT_NAME, Front
 from nas.results.run_folder import check_run_folder, load_run, resume_command
-from nas.results.search_cost import SearchCost, search_counter
 from nas.searching.evaluating.evaluators import evaluator_of
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.first_measurements import FirstMeasurements
@@ -36,7 +35,7 @@ from nas.searching.resolving import (
     resolve,
 )
 from nas.searching.round import measure_front, measure_round, train_round
-from nas.searching.state import RunState
+from nas.searching.state import RunState, cost_of
 from nas.searching.user_inputs.circumstances import check_recipe, check_same, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
 from nas.searching.user_inputs.training_defaults import with_training_defaults
@@ -206,8 +205,7 @@ def _run(
     for warning in data_warnings(resolved):
         progress.say(warning)
     _begin(recipe, resolved, journal, folder)
-    counter, why_none = search_counter(recipe.energy.meter_settings)
-    cost = SearchCost(counter, why_none, stopwatch, lambda: resolved.measurer.device_s)
+    cost = cost_of(recipe, resolved, stopwatch)
     state = RunState(recipe, resolved, journal, progress, stopwatch, cost)
     try:
         with told_how_to_go_on(folder, _resuming(folder, recipe)), cost, _followed(state, folder):

@@ -88,7 +88,7 @@ def test_networks_that_were_profiled_on_the_other_target_tell_what_layers_cost(
         given.append((len(arguments[2]), len(arguments[-1])))
         return fitted_predictors(*arguments)
 
-    monkeypatch.setattr("nas.searching.solving.predicting.fitted_predictors", spied)
+    monkeypatch.setattr("nas.searching.fitting.fitted_predictors", spied)
     solve(run, bench=OtherBench(), target=OTHER, fresh=fresh)
     assert len(given) >= 2
     assert [networks for _, networks in given] == [0 if fresh else count - measured for measured, _ in given]

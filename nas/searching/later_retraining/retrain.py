@@ -19,14 +19,13 @@ from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.reports.report import write_report
 from nas.results.front import REPORT_NAME, Front
 from nas.results.run_folder import check_run_folder, load_run, resume_command
-from nas.results.search_cost import SearchCost, search_counter
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.fitting import Fitting
 from nas.searching.later_retraining.further_data import MoreData, further_task
 from nas.searching.later_retraining.request import Asked, architectures_of, session_of
 from nas.searching.resolving import Instruments, resolve
 from nas.searching.run import advised, circumstances, given_objects, told_how_to_go_on
-from nas.searching.state import RunState
+from nas.searching.state import RunState, cost_of
 from nas.searching.user_inputs.circumstances import check_recipe, check_same, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of
 from nas.searching.user_inputs.teachers import BEST
@@ -127,8 +126,7 @@ def _retrained(
         resolved = resolve(changed, given.space, given.task, instruments, progress, given.train)
         with contextlib.closing(resolved.look):
             check_same(journal.rows(Began)[0], circumstances(recipe, resolved), folder)
-            counter, why_none = search_counter(recipe.energy.meter_settings)
-            cost = SearchCost(counter, why_none, instruments.stopwatch, lambda: resolved.measurer.device_s)
+            cost = cost_of(recipe, resolved, instruments.stopwatch)
             state = RunState(changed, resolved, journal, progress, instruments.stopwatch, cost)
             with told_how_to_go_on(folder, advice), cost:
                 session, plan = _prepared(state, folder, asked, given.more_data)

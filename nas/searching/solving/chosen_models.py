@@ -16,22 +16,20 @@ from nas.hardware.bench import Bench
 from nas.hardware.bench_request import measured_metric
 from nas.hardware.devices.device import Device
 from nas.hardware.latency_rounds import BenchSettings
-from nas.hardware.measuring import Measurer, Surroundings
+from nas.hardware.measuring import Surroundings
 from nas.progress import Progress
-from nas.recipe.recipe import Recipe
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.run import Run
 from nas.results.run_folder import check_run_folder, read_run
 from nas.searching.precisions.benches import device_bench
-from nas.searching.precisions.measuring import InOwnPrecision
-from nas.searching.resolving import Instruments, source_of
+from nas.searching.resolving import Instruments, measurer_of, source_of
 from nas.searching.solving.request import Asked, asked_of
 from nas.searching.solving.space_and_bench import SpaceAgain, fingerprint_of, is_same_device, space_again
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, task_of
 from nas.signals import stopping
 from nas.space.architecture import Architecture
 from nas.space.parts.device_parts import DeviceParts
-from nas.space.search_space import SearchSpace, architecture_from
+from nas.space.search_space import architecture_from
 from nas.storage.home import home
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.interruption import noting_how_to_continue
@@ -269,18 +267,19 @@ def _rows(
     progress: Progress,
 ) -> list[Evaluation]:
     recipe = asked.recipe
+    store = MeasurementStore(home(), fresh=request.fresh or request.is_compared or not recipe.measuring.reuse)
     parts = DeviceParts(again.plain)
     if table is not None:
         (bench,) = benches.values()
-        surroundings = _surroundings(recipe, request, again, bench, parts.space)
+        batch = recipe.parsed_target.batch
+        surroundings = Surroundings(parts.space, bench, again.signature, batch, store, again.plain_look)
         rows = measure_in_parts(
             surroundings, list(dict.fromkeys(map(parts.of, architectures))), recipe.parsed_target, metrics, table,
             seed=request.seed, progress=progress,
         )  # fmt: skip
         by_part = {row.architecture: row for row in rows}
         return [replace(by_part[parts.of(each)], architecture=each) for each in architectures]
-    measurers = {name: _surroundings(recipe, request, again, bench, again.plain) for name, bench in benches.items()}
-    measurer: Measurer = InOwnPrecision(measurers) if recipe.precisions else next(iter(measurers.values()))
+    measurer = measurer_of(recipe, again.plain, again.plain_look, again.signature, benches, store)
     rows = []
     for start in range(0, len(architectures), TOGETHER):
         rows += measurer.rows(
@@ -291,11 +290,3 @@ def _rows(
             progress=progress,
         )
     return rows
-
-
-def _surroundings(
-    recipe: Recipe, request: NamedRequest, again: SpaceAgain, bench: Bench, space: SearchSpace
-) -> Surroundings:
-    store = MeasurementStore(home(), fresh=request.fresh or request.is_compared or not recipe.measuring.reuse)
-    look = again.look
-    return Surroundings(space, bench, again.signature, recipe.parsed_target.batch, store, look)

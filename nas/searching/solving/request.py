@@ -10,7 +10,7 @@ from nas.errors import RecipeError, did_you_mean
 from nas.recipe.recipe import Recipe
 from nas.results.run import Run
 from nas.results.solved import SolvedPoint
-from nas.searching.solving.knowledge import Knowledge
+from nas.searching.solving.seeded import Seeded
 from nas.values.metric import METRICS
 from nas.values.objective import Limit, Objective, trained_metrics
 from nas.values.target import Target
@@ -45,17 +45,17 @@ class Asked:
         asked = [*(each.metric for each in self.objectives), *(each.metric for each in self.limits)]
         return tuple(dict.fromkeys(metric.name for metric in asked if metric.source == "measured"))
 
-    def lacking(self, knowledge: Knowledge) -> list[str]:
+    def lacking(self, known: Seeded) -> list[str]:
         """Return the measured metrics of which the search itself knew nothing on the target."""
-        return [name for name in self.metrics if name not in knowledge.searched]
+        return [name for name in self.metrics if name not in known.searched]
 
-    def budget(self, knowledge: Knowledge) -> int:
+    def budget(self, known: Seeded) -> int:
         """Return how many architectures may be measured, those of earlier times included."""
-        return self.measure if self.measure is not None else DEFAULT_MEASURED if self.lacking(knowledge) else 0
+        return self.measure if self.measure is not None else DEFAULT_MEASURED if self.lacking(known) else 0
 
-    def measures(self, knowledge: Knowledge) -> bool:
+    def measures(self, known: Seeded) -> bool:
         """Return True if something has to be measured or predicted beyond what is known."""
-        return bool(self.metrics) and (self.budget(knowledge) > 0 or bool(self.lacking(knowledge)))
+        return bool(self.metrics) and (self.budget(known) > 0 or bool(self.lacking(known)))
 
     @property
     def models(self) -> bool:
