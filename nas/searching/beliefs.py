@@ -213,7 +213,7 @@ class Beliefs:
         """True if every architecture of the space was measured or has failed: then nothing is left to predict."""
         if self.whole is None or not self.measured_metrics:
             return False
-        return all(each in self.measurements or each in self.unfit for each in self.whole)
+        return all(self.is_measured(each) or each in self.unfit for each in self.whole)
 
     @property
     def untrained(self) -> int | None:

@@ -94,7 +94,7 @@ def test_those_that_could_be_on_the_front_are_those_that_a_comparison_with_all_f
     beliefs = beliefs_about({a: float(rng.choice((0.1, 0.2, 0.3))) for a in ALL}, {BEST: (2e-3, 2e-3)})
     means = rng.choice(np.linspace(1e-3, 4e-3, 7), len(ALL))
     beliefs.rely_on({"latency_ms": fit_fake(beliefs.describer, ALL, means, target="", seed=0)})
-    found = changing_the_front(beliefs)
+    found = changing_the_front(beliefs, beliefs.candidates)
     losses = np.array([beliefs.losses(beliefs.values(row.architecture)) for row in beliefs.candidates])
     expected = []
     for index, row in enumerate(beliefs.candidates):

@@ -19,20 +19,22 @@ from nas.results.run import Run
 from nas.results.solved import SolvedPoint
 from nas.searching.fitting import Fitting, held_out_text
 from nas.searching.resolving import Instruments
-from nas.searching.solving.choosing import first_choice, next_choice
+from nas.searching.selection import worth_measuring
+from nas.searching.solving.choosing import first_choice
 from nas.searching.solving.later_measurements import later_folder, later_journal, later_rows, own_fingerprint
 from nas.searching.solving.request import Asked
 from nas.searching.solving.seeded import Seeded, seeded
 from nas.searching.solving.space_and_bench import (
+    solving_benches,
     check_same_device,
     fingerprint_of,
     is_same_device,
     resolved_again,
-    solving_benches,
     space_again,
 )
 from nas.searching.state import RunState, beliefs_of, cost_of
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, task_of
+from nas.space.architecture import Architecture
 from nas.space.parts.encoding import encode
 from nas.tables.interruption import noting_how_to_continue
 from nas.values.other_target import Source
@@ -85,8 +87,7 @@ def measured_and_predicted(
             return known.believed(beliefs_of(recipe, resolved, known.seed), is_counted=recounts)
         cost = cost_of(recipe, resolved, instruments.stopwatch)
         with noting_how_to_continue(fresh), later_journal(folder, recipe.to_toml(), instruments.clock) as journal, cost:
-            seed = [row for row in known.seed if row.stage in ("measure", "check", "train")]
-            state = RunState(recipe, resolved, journal, progress, instruments.stopwatch, cost, seed)
+            state = RunState(recipe, resolved, journal, progress, instruments.stopwatch, cost, known.seed_of_search)
             return _Measuring(asked, known, state, is_counted=recounts).run()
 
 
@@ -126,7 +127,7 @@ class _Measuring:
 
     def run(self) -> Seeded:
         """Measure a few that represent the front, predict all, and measure what would most change the front."""
-        asked, metrics = self._asked, self._asked.metrics
+        metrics = self._asked.metrics
         for _ in range(ATTEMPTS):
             known = self._now()
             missing = MIN_SAMPLES - known.parts(point for point in known.points if point.is_measured(metrics))
@@ -136,8 +137,7 @@ class _Measuring:
         known = self._predicted()
         batch = max(1, -(-self._left(known) // BATCHES))
         while left := self._left(known):
-            points = [point for point in known.points if all(point.has(name) for name in metrics)]
-            chosen = next_choice(points, asked.objectives, asked.limits, metrics, min(batch, left))
+            chosen = self._next(known, min(batch, left))
             if not chosen or not self._measure(chosen):
                 break
             known = self._predicted()
@@ -155,12 +155,12 @@ class _Measuring:
         measured = {known.part(point.architecture) for point in known.points if point.is_measured(self._asked.metrics)}
         return max(0, self._budget - len(known.measured_later & {*measured, *known.failed}))
 
-    def _first(self, known: Seeded, count: int) -> list[SolvedPoint]:
+    def _first(self, known: Seeded, count: int) -> list[Architecture]:
         """Return candidates to measure before anything can be predicted."""
         asked, space = self._asked, self._state.resolved.space
         own = seeded(asked.run, is_new=False).points
         likely = {point.architecture: _likely_cost(point, asked.metrics) for point in own}
-        return first_choice(
+        chosen = first_choice(
             [point for point in known.points if point.architecture in likely and not point.is_measured(asked.metrics)],
             asked.objectives,
             asked.limits,
@@ -169,11 +169,24 @@ class _Measuring:
             count,
             np.random.default_rng((asked.recipe.seed, 11, len(known.measured_later))),
         )
+        return [point.architecture for point in chosen]
 
-    def _measure(self, points: Sequence[SolvedPoint]) -> bool:
+    def _next(self, known: Seeded, count: int) -> list[Architecture]:
+        """Return candidates whose measurement would most change the front; if none can meet the limits, the nearest."""
+        beliefs, limits = self._state.beliefs, self._asked.limits
+        known_limits = [limit for limit in limits if limit.metric.source == "trained"]
+        fitting = {point.architecture for point in known.points if not point.broken(known_limits)}
+        rows = [row for row in beliefs.candidates if row.architecture in fitting]
+        chosen = worth_measuring(beliefs, rows, (), count)
+        if chosen or any(point.meets(limits, surely=False) for point in known.points):
+            return chosen
+        unmeasured = [point for point in known.points if not point.is_measured(self._asked.metrics)]
+        return [point.architecture for point in sorted(unmeasured, key=lambda each: each.excess(limits))[:count]]
+
+    def _measure(self, architectures: Sequence[Architecture]) -> bool:
         """Measure candidates together. Return False if one after the other fails, so that no more should be tried."""
         try:
-            self._state.measure([point.architecture for point in points], 0)
+            self._state.measure(architectures, 0)
         except RepeatedFailureError:  # what could be measured is still of use; failures are told with it
             return False
         return True

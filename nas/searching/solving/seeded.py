@@ -50,6 +50,13 @@ class Seeded:
         """All rows that count on the target, oldest first."""
         return (*self.seed, *self.later)
 
+    @property
+    def seed_of_search(self) -> list[Evaluation]:
+        """The seed without retrainings; the final measurements of winners are the last ones of their networks."""
+        winners = (row for row in self.seed if row.stage == "winner" and not row.failed)
+        final = (Evaluation("measure", row.architecture, measurements=row.measurements) for row in winners)
+        return [*(row for row in self.seed if row.stage in ("measure", "check", "train")), *final]
+
     @cached_property
     def records(self) -> list[Record]:
         """What is known of each architecture on the target."""
