@@ -84,15 +84,10 @@ class Instruments:
     clock: Clock = field(default=time.time)
     stopwatch: Clock = field(default=time.monotonic)
 
-    def benches_of(self, recipe: Recipe, source: DataSource, progress: Progress) -> dict[str, Bench]:
-        """Return the bench of each precision by its name; one of the target's own where precision is no choice.
-
-        Raises:
-            TargetError: the device cannot measure in one of the precisions, or by a metric that is asked for.
-        """
+    def given_benches(self, recipe: Recipe) -> Mapping[str, Bench]:
+        """The benches that take the place of the device's, by precision."""
         first = next(iter(recipe.targets), recipe.parsed_target.precision)
-        given = {first: self.bench} if self.bench is not None else self.benches
-        return benches_of(recipe, given, source, progress, self.device)
+        return {first: self.bench} if self.bench is not None else self.benches
 
 
 @dataclass(frozen=True)
@@ -223,7 +218,7 @@ def _resolve_models(
     check_gpus(recipe)
     written = recipe
     source = source_of(recipe, task)
-    benches = instruments.benches_of(recipe, source, progress)
+    benches = benches_of(recipe, instruments.given_benches(recipe), source, progress, instruments.device)
     loaded = source.load(progress)
     signature = loaded.signature
     if recipe.space.name == AUTO:

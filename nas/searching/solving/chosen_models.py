@@ -21,10 +21,9 @@ from nas.progress import Progress
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.run import Run
 from nas.results.run_folder import check_run_folder, read_run
-from nas.searching.precisions.benches import device_bench
-from nas.searching.resolving import Instruments, measurer_of, source_of
+from nas.searching.resolving import Instruments, measurer_of
 from nas.searching.solving.request import Asked, asked_of
-from nas.searching.solving.space_and_bench import SpaceAgain, fingerprint_of, is_same_device, space_again
+from nas.searching.solving.space_and_bench import SpaceAgain, benches_again, fingerprint_of, is_same_device, space_again
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, task_of
 from nas.signals import stopping
 from nas.space.architecture import Architecture
@@ -35,7 +34,6 @@ from nas.storage.measurement_store import MeasurementStore
 from nas.tables.interruption import noting_how_to_continue
 from nas.tables.measured_table import TOGETHER, check_compared, check_table, measure_in_parts
 from nas.tables.named_architectures import OF_A_RUN, named_in
-from nas.tasks.task import Task
 from nas.values.evaluation import Evaluation
 
 ID = re.compile("[0-9a-f]{4,12}")
@@ -167,9 +165,7 @@ def measure_named(
         if request.is_compared:
             check_compared(len(architectures))
         wholes = [_of_space(again, each) for each in architectures]
-        benches = _benches(asked, request, task=task_of(data), instruments=instruments, progress=progress)
-        for bench in benches.values():
-            bench.check(metrics)
+        benches = benches_again(asked, task_of(data), instruments, progress, metrics=metrics, settings=request.settings)
         table = _table(asked, request, again, benches, metrics, instruments.device)
         with noting_how_to_continue(request.fresh):
             rows = _rows(asked, request, again, benches, wholes, metrics, table, progress)
@@ -212,23 +208,6 @@ def _of_space(again: SpaceAgain, architecture: Architecture) -> Architecture:
         return architecture_from(again.space, DeviceParts(again.space).completed(architecture))
     except (ValueError, TypeError) as error:
         raise RecipeError(f"the space must have the choices of {architecture.id}, but: {error}") from error
-
-
-def _benches(
-    asked: Asked, request: NamedRequest, *, task: Task | None, instruments: Instruments, progress: Progress
-) -> dict[str, Bench]:
-    """Return the bench of each precision by its name; one of the target's own where precision is no choice."""
-    recipe = asked.recipe
-    targets = recipe.targets or {recipe.parsed_target.precision: recipe.parsed_target}
-    given = {name: instruments.benches.get(name, instruments.bench) for name in targets}
-    if all(bench is not None for bench in given.values()):
-        return {name: bench for name, bench in given.items() if bench is not None}
-    source = source_of(recipe, task)
-    settings = request.settings
-    return {
-        name: device_bench(recipe, source, progress, each, settings, instruments.device)
-        for name, each in targets.items()
-    }
 
 
 def _table(

@@ -25,7 +25,7 @@ from nas.searching.solving.later_measurements import later_folder, later_journal
 from nas.searching.solving.request import Asked
 from nas.searching.solving.seeded import Seeded, seeded
 from nas.searching.solving.space_and_bench import (
-    solving_benches,
+    benches_again,
     check_same_device,
     fingerprint_of,
     is_same_device,
@@ -67,7 +67,7 @@ def measured_and_predicted(
     task = task_of(data)
     benches: dict[str, Bench] = {}
     if asked.target is not None and not asked.is_of_table:
-        benches = solving_benches(asked, task, instruments, progress)
+        benches = benches_again(asked, task, instruments, progress)
     is_new = _is_new(asked, benches, device)
     fingerprint = fingerprint_of(benches) if benches else None
     folder = later_folder(run.run_folder, recipe.measured_on, fingerprint if is_new else own_fingerprint(run))
@@ -78,7 +78,7 @@ def measured_and_predicted(
     _check_budget(asked, known)
     with space_again(asked, space, trust, progress) as again:
         if not benches and not asked.is_of_table:
-            benches = solving_benches(asked, task, instruments, progress)
+            benches = benches_again(asked, task, instruments, progress)
         if benches and not is_new:
             known = replace(known, fingerprint=fingerprint_of(benches))
             check_same_device(run, recipe, known.fingerprint, device)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from nas.errors import JournalError, RecipeError
 from nas.hardware.bench import Bench, target_part
 from nas.hardware.devices.device import Device
+from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.measuring import Measurer
 from nas.prediction.measured_run import check_trusted, code_in, signature_of_run
 from nas.progress import Progress
@@ -17,6 +18,7 @@ from nas.recipe.recipe import Recipe
 from nas.results.bundle import GIVEN
 from nas.results.run import Run
 from nas.searching.backend import NothingTrained
+from nas.searching.precisions.benches import benches_of
 from nas.searching.precisions.choosing import with_precision_choice
 from nas.searching.precisions.measuring import fingerprint_of_all
 from nas.searching.resolving import Instruments, Resolved, look_apart_of, made_space, measurer_of, source_of
@@ -90,8 +92,18 @@ def _check_same_choices(run: Run, space: SearchSpace) -> None:
         )
 
 
-def solving_benches(asked: Asked, task: Task | None, instruments: Instruments, progress: Progress) -> dict[str, Bench]:
+def benches_again(
+    asked: Asked,
+    task: Task | None,
+    instruments: Instruments,
+    progress: Progress,
+    *,
+    metrics: Sequence[str] | None = None,
+    settings: BenchSettings | None = None,
+) -> dict[str, Bench]:
     """Return the bench of each precision of the target that is asked for: one, unless the run chose the precision.
+
+    They measure ``metrics``, by default those that are asked for, with the run's ``settings`` unless others are given.
 
     Raises:
         RecipeError: an unknown runtime, or an int8 target whose training items are not there.
@@ -104,7 +116,8 @@ def solving_benches(asked: Asked, task: Task | None, instruments: Instruments, p
             "an int8 model finds its ranges on training items, and the run was given its data as an object: pass "
             "data=… again."
         )
-    return instruments.benches_of(recipe, source_of(recipe, task), progress)
+    given, device, source = instruments.given_benches(recipe), instruments.device, source_of(recipe, task)
+    return benches_of(recipe, given, source, progress, device, metrics=metrics, settings=settings)
 
 
 def fingerprint_of(benches: Mapping[str, Bench]) -> str | None:
