@@ -25,7 +25,7 @@ from nas.space.signature import Signature
 from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS, TRAINED
-from nas.values.objective import Limit, Objective, quality_of
+from nas.values.objective import Limit, Objective, measured_metrics, quality_of
 from nas.values.target import Target
 
 FloatArray = npt.NDArray[np.float64]
@@ -358,12 +358,6 @@ class Beliefs:
     def hoped_excesses(self, architecture: Architecture) -> dict[str, float]:
         """Return the excesses over all limits, as if training would meet those that need it."""
         return self.excesses({**dict.fromkeys(TRAINED, 0.0), **self.values(architecture)})
-
-
-def measured_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tuple[str, ...]:
-    """Return the names of the measured metrics among objectives and limits, each once."""
-    names = [objective.metric.name for objective in objectives] + [limit.metric.name for limit in limits]
-    return tuple(name for name in dict.fromkeys(names) if METRICS[name].source == "measured")
 
 
 def counts_of(layers: Sequence[Layer], precision: str, hierarchy: MemoryHierarchy) -> dict[str, float]:

@@ -22,7 +22,6 @@ from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.recipe.sections import AUTO
 from nas.searching.backend import Backend, TrainedModels
-from nas.searching.beliefs import measured_metrics
 from nas.searching.precisions.benches import benches_of
 from nas.searching.precisions.choosing import with_precision_choice
 from nas.searching.precisions.measuring import InOwnPrecision
@@ -58,6 +57,7 @@ from nas.tasks.task import Task
 from nas.training.own.function import TrainingFunction
 from nas.training.settings import retraining_settings, training_settings
 from nas.training.supernet import check_supernet
+from nas.values.objective import measured_metrics
 from nas.values.target import Target
 
 Clock = Callable[[], float]

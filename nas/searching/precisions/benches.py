@@ -12,11 +12,11 @@ from nas.hardware.devices.device import Device
 from nas.hardware.latency_rounds import BenchSettings
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
-from nas.searching.beliefs import measured_metrics
 from nas.tasks.data_source import DataSource
 from nas.tasks.deployed.inputs import Arrays
 from nas.tasks.task import Task
 from nas.training.deployed_errors import CALIBRATION_ITEMS
+from nas.values.objective import measured_metrics
 from nas.values.target import Target
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -123,11 +123,8 @@ def measure_run(
     if isinstance(names, str):
         raise RecipeError(f"names are a list of ids, such as [{names!r}], but got the text alone.")
     request = NamedRequest(names, metrics, target, fresh=fresh, trust=trust)
-    shown = chosen_progress(progress)
-    try:
+    with contextlib.closing(chosen_progress(progress)) as shown:
         found = measure_named(read_run(folder), request, shown, space=space, data=data, instruments=instruments)
-    finally:
-        shown.close()
     return list(found.rows)
 
 
@@ -229,7 +226,7 @@ def _table(
     if asked.recipe.precisions or not is_same_device(asked.run, asked.recipe, fingerprint_of(benches), device):
         return None
     table = asked.run.run_folder / f"{OF_A_RUN}{'-'.join(metrics)}.csv.gz"
-    with suppress(RecipeError):  # a table of other columns is left alone
+    with contextlib.suppress(RecipeError):  # a table of other columns is left alone
         check_table(table, space, target, metrics)
         return table
     return None

@@ -47,13 +47,13 @@ ATTEMPTS = 3
 
 def measured_and_predicted(
     asked: Asked,
-    *,
     space: GivenSpace | str | None,
     data: GivenData | None,
-    trust: bool,
-    fresh: bool,
     progress: Progress,
-    instruments: Instruments | None,
+    instruments: Instruments | None = None,
+    *,
+    trust: bool = False,
+    fresh: bool = False,
 ) -> Seeded:
     """Measure a few candidates on the target that is asked for, and return what is then known of all.
 

@@ -12,7 +12,7 @@ from nas.results.run import Run
 from nas.results.solved import SolvedPoint
 from nas.searching.solving.seeded import Seeded
 from nas.values.metric import METRICS
-from nas.values.objective import Limit, Objective, trained_metrics
+from nas.values.objective import Limit, Objective, measured_metrics, modelled_metrics, trained_metrics
 from nas.values.target import Target
 
 DEFAULT_MEASURED = 10
@@ -42,8 +42,7 @@ class Asked:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The measured metrics among objectives and limits, each once."""
-        asked = [*(each.metric for each in self.objectives), *(each.metric for each in self.limits)]
-        return tuple(dict.fromkeys(metric.name for metric in asked if metric.source == "measured"))
+        return measured_metrics(self.objectives, self.limits)
 
     def lacking(self, known: Seeded) -> list[str]:
         """Return the measured metrics of which the search itself knew nothing on the target."""
@@ -60,8 +59,7 @@ class Asked:
     @property
     def models(self) -> bool:
         """True if a modelled metric, which depends on the target's precision, is minimised or limited."""
-        asked = [*(each.metric for each in self.objectives), *(each.metric for each in self.limits)]
-        return any(metric.source == "modelled" for metric in asked)
+        return bool(modelled_metrics(self.objectives, self.limits))
 
     @property
     def is_of_table(self) -> bool:

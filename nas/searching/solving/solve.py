@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -80,35 +81,16 @@ def solve(
     if as_run is not None:
         check_new(Path(as_run))
     if target is not None or asked.measures(known):
-        known = _measured(asked, space, data, trust, fresh, progress, instruments)
+        from nas.searching.solving.measuring import measured_and_predicted  # it loads torch, which takes seconds
+
+        with contextlib.closing(chosen_progress(progress)) as shown:
+            known = measured_and_predicted(asked, space, data, shown, instruments, trust=trust, fresh=fresh)
     solved = _solved(asked, known)
     if as_run is not None:
         clock, device = (time.time, LocalDevice()) if instruments is None else (instruments.clock, instruments.device)
         write_as_run(asked, known, Path(as_run), clock, device)
         solved = replace(solved, notes=(*solved.notes, went_on(Path(as_run), asked)))
     return solved
-
-
-def _measured(
-    asked: Asked,
-    space: GivenSpace | str | None,
-    data: GivenData | None,
-    trust: bool,
-    fresh: bool,
-    progress: ProgressChoice,
-    instruments: Instruments | None,
-) -> Seeded:
-    """Return what is known once a few candidates are measured."""
-    # What measures loads torch, which takes seconds.
-    from nas.searching.solving.measuring import measured_and_predicted
-
-    shown = chosen_progress(progress)
-    try:
-        return measured_and_predicted(
-            asked, space=space, data=data, trust=trust, fresh=fresh, progress=shown, instruments=instruments
-        )
-    finally:
-        shown.close()
 
 
 def _own(asked: Asked) -> Seeded:
