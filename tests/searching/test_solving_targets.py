@@ -17,7 +17,9 @@ from quick_runs import EXPORT, write_any_model
 import nas
 from nas.errors import JournalError, RecipeError, TargetError
 from nas.searching.fitting import fitted_predictors
-from nas.storage.journal import JOURNAL
+from nas.storage.journal import JOURNAL, RECIPE, Journal, read_rows
+from nas.storage.journal_rows import BenchUsed
+from nas.values.evaluation import Evaluation
 
 OLD_RUNS = Path(__file__).parents[1] / "old_runs"
 
@@ -73,6 +75,21 @@ def test_another_target_is_measured_a_little(run: Path) -> None:
     assert again.measured == again.deployed == []
     assert [point.to_json() for point in repeated] == [point.to_json() for point in solved]
     assert any(note.startswith("No model yet: ") and "--as-run" in note for note in solved.notes)
+
+
+def test_measurements_of_earlier_versions_are_read(run: Path) -> None:
+    """They were rows of the bench and of measurements alone, without those of fits."""
+    solved = solve(run, bench=OtherBench(), target=OTHER)
+    (folder,) = (run / "solved").iterdir()
+    rows = [*read_rows(folder, BenchUsed), *read_rows(folder, Evaluation)]
+    text = (folder / RECIPE).read_text(encoding="utf-8")
+    shutil.rmtree(folder)
+    with Journal.start(folder, text, clock=FakeClock()) as journal:
+        journal.append(*rows)
+    bench = OtherBench()
+    repeated = solve(run, bench=bench, target=OTHER)
+    assert bench.measured == []
+    assert [point.to_json() for point in repeated.candidates] == [point.to_json() for point in solved.candidates]
 
 
 @pytest.mark.parametrize("fresh", [False, True])

@@ -147,7 +147,7 @@ class _Measuring:
 
     def _now(self) -> Seeded:
         """Return what is known, with everything measured so far."""
-        later = self._state.beliefs.rows[self._before - len(self._known.later) :]
+        later = self._state.beliefs.rows[len(self._known.seed_of_search) :]
         return replace(self._known, later=tuple(later)).believed(self._state.beliefs, is_counted=self._is_counted)
 
     def _left(self, known: Seeded) -> int:
