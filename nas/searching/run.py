@@ -20,7 +20,7 @@ from nas.results.bundle import GIVEN
 from nas.results.exports.tracked import RunFacts
 from nas.results.exports.tracking import Trackers, check_trackers
 from nas.results.front import REPORT_NAME, Front
-from nas.results.run_folder import check_run_folder, load_run, resume_command
+from nas.results.run_folder import check_run_folder, given_objects, load_run, resume_text
 from nas.searching.evaluating.evaluators import evaluator_of
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.first_measurements import FirstMeasurements
@@ -321,15 +321,8 @@ def advised(folder: Path, advice: str, kinds: tuple[type[BaseException], ...]) -
 def _resuming(folder: Path, recipe: Recipe) -> str:
     """Return the advice on how to resume a run."""
     objects = given_objects(recipe)
-    call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in objects)])
-    with_objects = f"nas.resume({call}), with the {' and '.join(objects)} that it began with"
-    return f"Go on with: {with_objects if objects else resume_command(folder)}"
-
-
-def given_objects(recipe: Recipe) -> list[str]:
-    """Return what a run was given as objects: its space, its data and its training function are known by no name."""
-    named = (("space", recipe.space.name), ("data", recipe.data.name), ("train", recipe.training.function))
-    return [what for what, name in named if name == GIVEN]
+    told = f", with the {' and '.join(objects)} that it began with" if objects else ""
+    return f"Go on with: {resume_text(folder, recipe)}{told}"
 
 
 def _begin(recipe: Recipe, resolved: Resolved, journal: Journal, folder: Path) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,18 +10,18 @@ from typing import Any
 
 from nas.errors import JournalError, RecipeError
 from nas.jobs.choosing import executor_of
-from nas.progress import Progress
+from nas.progress import Progress, command_text
 from nas.recipe.recipe import Recipe, read_recorded_recipe
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.reports.report import write_report
 from nas.results.front import REPORT_NAME, Front
-from nas.results.run_folder import check_run_folder, load_run, resume_command
+from nas.results.run_folder import check_run_folder, given_objects, load_run, resume_command
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.fitting import Fitting
 from nas.searching.later_retraining.further_data import MoreData, further_task
 from nas.searching.later_retraining.request import Asked, architectures_of, session_of
 from nas.searching.resolving import Instruments, resolve
-from nas.searching.run import advised, circumstances, given_objects, told_how_to_go_on
+from nas.searching.run import advised, circumstances, told_how_to_go_on
 from nas.searching.state import RunState, cost_of
 from nas.searching.user_inputs.circumstances import check_recipe, check_same, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of
@@ -236,7 +233,7 @@ def _advice(folder: Path, recipe: Recipe, asked: Asked, *, is_named: bool) -> st
     if given_objects(recipe) or not is_named:
         return "To go on, call nas.retrain with the same arguments again."
     words = ["nas", "retrain", str(folder), *asked.words()]
-    return f"Go on with: {subprocess.list2cmdline(words) if sys.platform == 'win32' else shlex.join(words)}"
+    return f"Go on with: {command_text(words)}"
 
 
 @contextlib.contextmanager

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.reports.candidates import ways_of
-from nas.results.bundle import GIVEN
 from nas.results.notes.front_notes import listed
-from nas.results.run_folder import resume_command
+from nas.results.run_folder import resume_text
 from nas.results.solved import SolvedPoint
 from nas.searching.solving.request import Asked
 from nas.searching.solving.seeded import Seeded
@@ -95,8 +94,4 @@ def _about_models(asked: Asked, front: Sequence[SolvedPoint], *, is_new: bool) -
 
 def went_on(folder: Path, asked: Asked) -> str:
     """Return the sentence that says how to make models of a run that was written."""
-    named = (("space", asked.recipe.space.name), ("data", asked.recipe.data.name))
-    given = [what for what, name in named if name == GIVEN]
-    call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in given)])
-    command = f"nas.resume({call})" if given else resume_command(folder)
-    return f"Written as a run. To retrain, export, measure and test its winners: {command}"
+    return f"Written as a run. To retrain, export, measure and test its winners: {resume_text(folder, asked.recipe)}"
