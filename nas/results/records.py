@@ -146,11 +146,11 @@ class Record:
             return "predicted"
         return "known" if self.value(name) is not None else None
 
-    def judged(self, limit: Limit, by: Literal["limit", "mean", "lower"] = "limit") -> float | None:
+    def judged(self, limit: Limit, by: Literal["limit", "mean"] = "limit") -> float | None:
         """Return the value that a limit is checked against; None where nothing is known.
 
         It is the upper bound of a measurement, the one-sided bound of a prediction, a winner's score on the test, or
-        else a trained, counted or modelled value. ``by`` names another value of a prediction.
+        else a trained, counted or modelled value. With ``by="mean"`` it is the mean of a prediction.
         """
         name = limit.metric.name
         if name in self.measurements:

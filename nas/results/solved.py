@@ -125,18 +125,17 @@ class SolvedPoint:
         """Return True if each of these metrics was measured or looked up."""
         return all(name in self.measurements for name in names)
 
-    def judged(self, limit: Limit, *, surely: bool = False, hopefully: bool = False) -> float | None:
+    def judged(self, limit: Limit, *, surely: bool = False) -> float | None:
         """Return the value that is compared with a limit, or None if none is known.
 
-        It is the upper end of a measured interval; the mean of a prediction, or with ``surely`` its one-sided bound,
-        or with ``hopefully`` its lower bound. Of trained metrics it is the test score where the run retrained the
-        model, for winners train longer.
+        It is the upper end of a measured interval; the mean of a prediction, or with ``surely`` its one-sided bound.
+        Of trained metrics it is the test score where the run retrained the model, for winners train longer.
         """
-        return self.record.judged(limit, "limit" if surely else "lower" if hopefully else "mean")
+        return self.record.judged(limit, "limit" if surely else "mean")
 
-    def broken(self, limits: Iterable[Limit], *, surely: bool = False, hopefully: bool = False) -> list[Limit]:
+    def broken(self, limits: Iterable[Limit], *, surely: bool = False) -> list[Limit]:
         """Return the limits that do not hold by ``judged``. A limit on an unknown metric is among them."""
-        judged = ((limit, self.judged(limit, surely=surely, hopefully=hopefully)) for limit in limits)
+        judged = ((limit, self.judged(limit, surely=surely)) for limit in limits)
         return [limit for limit, value in judged if value is None or not limit.holds(value)]
 
     def meets(self, limits: Iterable[Limit], *, surely: bool = True) -> bool:

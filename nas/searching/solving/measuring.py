@@ -122,7 +122,7 @@ class _Measuring:
         self._is_counted = is_counted
         self._budget = asked.budget(known)
         self._before = len(state.beliefs.rows)
-        sources = own_sources(asked.run, asked.metrics) if known.is_new else {}
+        sources = _own_sources(asked.run, asked.metrics) if known.is_new else {}
         self._fitting = Fitting(state, sources=sources, before=math.inf, say=lambda sentence: None)
 
     def run(self) -> Seeded:
@@ -174,10 +174,10 @@ class _Measuring:
     def _next(self, known: Seeded, count: int) -> list[Architecture]:
         """Return candidates whose measurement would most change the front; if none can meet the limits, the nearest."""
         beliefs, limits = self._state.beliefs, self._asked.limits
-        known_limits = [limit for limit in limits if limit.metric.source == "trained"]
-        fitting = {point.architecture for point in known.points if not point.broken(known_limits)}
-        rows = [row for row in beliefs.candidates if row.architecture in fitting]
-        chosen = worth_measuring(beliefs, rows, (), count)
+        trained = [limit for limit in limits if limit.metric.source == "trained"]
+        fitting = {point.architecture for point in known.points if not point.broken(trained)}
+        built = (row for row in beliefs.candidates if beliefs.describer.can_be_built(row.architecture))
+        chosen = worth_measuring(beliefs, [row for row in built if row.architecture in fitting], (), count)
         if chosen or any(point.meets(limits, surely=False) for point in known.points):
             return chosen
         unmeasured = [point for point in known.points if not point.is_measured(self._asked.metrics)]
@@ -214,7 +214,7 @@ class _Measuring:
         return self._now()
 
 
-def own_sources(run: Run, metrics: Sequence[str]) -> dict[str, Source]:
+def _own_sources(run: Run, metrics: Sequence[str]) -> dict[str, Source]:
     """Return by metric what a run measured on its own target, to learn from for another one."""
     own, sources = seeded(run, is_new=False), {}
     for name in metrics:
