@@ -18,7 +18,7 @@ import nas
 from nas.errors import JournalError, RecipeError, TargetError
 from nas.searching.fitting import fitted_predictors
 from nas.storage.journal import JOURNAL, RECIPE, Journal, read_rows
-from nas.storage.journal_rows import BenchUsed
+from nas.storage.journal_rows import BenchUsed, Fit
 from nas.values.evaluation import Evaluation
 
 OLD_RUNS = Path(__file__).parents[1] / "old_runs"
@@ -70,9 +70,12 @@ def test_another_target_is_measured_a_little(run: Path) -> None:
     assert rows_of(run) == before
     (kept,) = (run / "solved").iterdir()
     assert (kept / JOURNAL).is_file()
+    fits = read_rows(kept, Fit)
+    assert fits[-1].samples == 10
     again = OtherBench()
     repeated = solve(run, bench=again, target=OTHER)
     assert again.measured == again.deployed == []
+    assert read_rows(kept, Fit) == fits
     assert [point.to_json() for point in repeated] == [point.to_json() for point in solved]
     assert any(note.startswith("No model yet: ") and "--as-run" in note for note in solved.notes)
 
