@@ -53,9 +53,9 @@ class RunState:
         progress: Progress,
         stopwatch: Callable[[], float],
         cost: SearchCost,
-        seed: Sequence[Evaluation] = (),
+        seed_rows: Sequence[Evaluation] = (),
     ) -> None:
-        """``seed`` are rows of another run, which count beside those of the journal."""
+        """``seed_rows`` are those of another run, which count beside those of the journal."""
         self.recipe = recipe
         self.resolved = resolved
         self.journal = journal
@@ -66,7 +66,7 @@ class RunState:
         self._cost = cost
         self._cost_of = SEARCH
         self._noted_s = float(sum(part.wall_s for part in journal.rows(Cost)))
-        self.beliefs = beliefs_of(recipe, resolved, (*seed, *journal.rows(Evaluation)))
+        self.beliefs = beliefs_of(recipe, resolved, (*seed_rows, *journal.rows(Evaluation)))
         self.screening = Screening(self.beliefs)
         task = resolved.backend.task
         items = (1, 0) if task is None else (len(task.train), len(task.validation))

@@ -83,7 +83,7 @@ def write_as_run(asked: Asked, known: Seeded, folder: Path, clock: Callable[[], 
         if recipe.evaluate == "supernet":
             _copy(asked.run.run_folder / SUPERNET_WEIGHTS, aside / SUPERNET_WEIGHTS)
         _copy(asked.run.run_folder / PARENT_WEIGHTS, aside / PARENT_WEIGHTS)
-        trained = [row for row in known.seed if row.stage in ("train", "check")]
+        trained = [row for row in known.seed_rows if row.stage in ("train", "check")]
         failed = [row for row in known.rows if row.stage == "measure" and row.failed]
         rows = [*trained, *measured, *failed, *retrained]
         journal.append(RecipeText(text), *began, *used, *facts, *rows, *ended)

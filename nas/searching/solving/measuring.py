@@ -84,10 +84,10 @@ def measured_and_predicted(
             check_same_device(run, recipe, known.fingerprint, device)
         resolved = resolved_again(asked, again, benches, device, fresh=fresh)
         if not asked.measures(known):
-            return known.believed(beliefs_of(recipe, resolved, known.seed), is_counted=recounts)
+            return known.believed(beliefs_of(recipe, resolved, known.seed_rows), is_counted=recounts)
         cost = cost_of(recipe, resolved, instruments.stopwatch)
         with noting_how_to_continue(fresh), later_journal(folder, recipe.to_toml(), instruments.clock) as journal, cost:
-            state = RunState(recipe, resolved, journal, progress, instruments.stopwatch, cost, known.seed_of_search)
+            state = RunState(recipe, resolved, journal, progress, instruments.stopwatch, cost, known.search_rows)
             return _Measuring(asked, known, state, is_counted=recounts).run()
 
 
@@ -147,7 +147,7 @@ class _Measuring:
 
     def _now(self) -> Seeded:
         """Return what is known, with everything measured so far."""
-        later = self._state.beliefs.rows[len(self._known.seed_of_search) :]
+        later = self._state.beliefs.rows[len(self._known.search_rows) :]
         return replace(self._known, later=tuple(later)).believed(self._state.beliefs, is_counted=self._is_counted)
 
     def _left(self, known: Seeded) -> int:

@@ -30,7 +30,7 @@ class Seeded:
     Attributes:
         run: the finished run.
         is_new: True if values of the run's own target are of no use but to learn from.
-        seed: the rows of the run; on a new target its trainings alone, see ``seeded``.
+        seed_rows: the rows of the run; on a new target its trainings alone, see ``seeded``.
         later: the rows that were measured there for the run after its end, oldest first.
         newly_measured: the number of architectures that were measured this time, and are not from another run.
         told: sentences about predictors.
@@ -39,7 +39,7 @@ class Seeded:
 
     run: Run
     is_new: bool
-    seed: tuple[Evaluation, ...]
+    seed_rows: tuple[Evaluation, ...]
     later: tuple[Evaluation, ...] = ()
     newly_measured: int = 0
     told: tuple[str, ...] = ()
@@ -48,14 +48,14 @@ class Seeded:
     @property
     def rows(self) -> tuple[Evaluation, ...]:
         """All rows that count on the target, oldest first."""
-        return (*self.seed, *self.later)
+        return (*self.seed_rows, *self.later)
 
     @property
-    def seed_of_search(self) -> list[Evaluation]:
-        """The seed without retrainings; the final measurements of winners are the last ones of their networks."""
-        winners = (row for row in self.seed if row.stage == "winner" and not row.failed)
+    def search_rows(self) -> list[Evaluation]:
+        """The rows that a search begins with: trainings, and measurements, of which those of winners are the last."""
+        winners = (row for row in self.seed_rows if row.stage == "winner" and not row.failed)
         final = (Evaluation("measure", row.architecture, measurements=row.measurements) for row in winners)
-        return [*(row for row in self.seed if row.stage in ("measure", "check", "train")), *final]
+        return [*(row for row in self.seed_rows if row.stage in ("measure", "check", "train")), *final]
 
     @cached_property
     def records(self) -> list[Record]:
@@ -83,13 +83,13 @@ class Seeded:
     @property
     def stopped(self) -> int:
         """The number of trainings that were stopped early, and so are no candidates."""
-        trained = last_rows(self.seed, "train").values()
+        trained = last_rows(self.seed_rows, "train").values()
         return sum(not row.failed and not row.reached_full_fidelity for row in trained)
 
     @property
     def searched(self) -> frozenset[str]:
         """The measured metrics of which the search knew something on this target."""
-        rows = [row for row in self.seed if row.stage in ("measure", "train")]
+        rows = [row for row in self.seed_rows if row.stage in ("measure", "train")]
         return frozenset(name for row in rows for name in (*row.measurements, *row.predicted))
 
     @property
@@ -111,8 +111,8 @@ class Seeded:
 
     def believed(self, beliefs: Beliefs, *, is_counted: bool) -> Seeded:
         """Return the same with what is predicted of candidates now; with ``is_counted`` also what is counted."""
-        beliefs.predict_all(row.architecture for row in self.seed if row.stage == "train")
-        return replace(self, seed=tuple(_believed(row, beliefs, is_counted) for row in self.seed))
+        beliefs.predict_all(row.architecture for row in self.seed_rows if row.stage == "train")
+        return replace(self, seed_rows=tuple(_believed(row, beliefs, is_counted) for row in self.seed_rows))
 
 
 def seeded(run: Run, *, is_new: bool, later: Iterable[Evaluation] = ()) -> Seeded:
