@@ -86,11 +86,7 @@ def solve(
         with contextlib.closing(chosen_progress(progress)) as shown:
             known = measured_and_predicted(asked, space, data, shown, instruments, trust=trust, fresh=fresh)
     solved = _solved(asked, known)
-    if as_run is not None:
-        clock, device = (time.time, LocalDevice()) if instruments is None else (instruments.clock, instruments.device)
-        write_as_run(asked, known, Path(as_run), clock, device)
-        solved = replace(solved, notes=(*solved.notes, went_on(Path(as_run), asked)))
-    return solved
+    return solved if as_run is None else _written(solved, asked, known, Path(as_run), instruments)
 
 
 def _own(asked: Asked) -> Seeded:
@@ -131,3 +127,10 @@ def _solved(asked: Asked, known: Seeded) -> Solved:
         table=run.table,
         words=run.words,
     )
+
+
+def _written(solved: Solved, asked: Asked, known: Seeded, folder: Path, instruments: Instruments | None) -> Solved:
+    """Write a run whose search has ended, and return the front with a note that tells how to go on with it."""
+    clock, device = (time.time, LocalDevice()) if instruments is None else (instruments.clock, instruments.device)
+    write_as_run(asked, known, folder, clock, device)
+    return replace(solved, notes=(*solved.notes, went_on(folder, asked)))
