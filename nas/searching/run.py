@@ -213,21 +213,26 @@ def _run(
             run = load_run(folder)
             write_report(folder / REPORT_NAME, run)
     except BaseException as error:
-        heed()
-        with contextlib.suppress(BrokenPipeError):
-            progress.close()
-        if not isinstance(error, JournalError):
-            state.note_cost()
-        if isinstance(error, LimitError | RepeatedFailureError):
-            journal.append(Ended(str(error)))
-        if state.beliefs.rows:
-            try:
-                write_report(folder / REPORT_NAME, load_run(folder))
-            except Exception as another:  # the error that ended the run matters more
-                error.add_note(f"The report could not be written: {another}")
+        record_end(state, folder, error)
         raise
     progress.close()
     return _with_space(run.front, resolved.space) if recipe.space.name == GIVEN else run.front
+
+
+def record_end(state: RunState, folder: Path, error: BaseException) -> None:
+    """Record what a run cost until an error ended it, and the reason, and write the report of what was found."""
+    heed()
+    with contextlib.suppress(BrokenPipeError):
+        state.progress.close()
+    if not isinstance(error, JournalError):
+        state.note_cost()
+    if isinstance(error, LimitError | RepeatedFailureError) and not state.is_over:
+        state.journal.append(Ended(str(error)))
+    if state.beliefs.rows:
+        try:
+            write_report(folder / REPORT_NAME, load_run(folder))
+        except Exception as another:  # the error that ended the run matters more
+            error.add_note(f"The report could not be written: {another}")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from nas.searching.fitting import Fitting
 from nas.searching.later_retraining.further_data import MoreData, further_task
 from nas.searching.later_retraining.request import Asked, architectures_of, session_of
 from nas.searching.resolving import Instruments, resolve
-from nas.searching.run import advised, circumstances, told_how_to_go_on
+from nas.searching.run import advised, circumstances, record_end, told_how_to_go_on
 from nas.searching.state import RunState, cost_of
 from nas.searching.user_inputs.circumstances import check_recipe, check_same, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of
@@ -29,7 +29,7 @@ from nas.searching.user_inputs.teachers import BEST
 from nas.searching.winners.retraining import Retraining, run_plan
 from nas.searching.winners.retraining_plan import RetrainingPlan, Start
 from nas.searching.winners.teaching import best_of, retrained_teacher
-from nas.signals import heed, stopping
+from nas.signals import stopping
 from nas.storage.journal import RECIPE, Journal
 from nas.storage.journal_rows import Began, RecipeText, RetrainingBegan, RetrainingEnded, RoundEnded
 from nas.tasks.data_source import DataSource
@@ -127,8 +127,12 @@ def _retrained(
             state = RunState(changed, resolved, journal, progress, instruments.stopwatch, cost)
             with told_how_to_go_on(folder, advice), cost:
                 session, plan = _prepared(state, folder, asked, given.more_data)
-                with _reported(state, folder):
+                try:
                     _work(state, folder, session, plan)
+                    write_report(folder / REPORT_NAME, load_run(folder))
+                except BaseException as error:
+                    record_end(state, folder, error)
+                    raise
             front = load_run(folder).front
     progress.close()
     winners = (replace(each, space=resolved.space) for each in front)
@@ -234,22 +238,3 @@ def _advice(folder: Path, recipe: Recipe, asked: Asked, *, is_named: bool) -> st
         return "To go on, call nas.retrain with the same arguments again."
     words = ["nas", "retrain", str(folder), *asked.words()]
     return f"Go on with: {command_text(words)}"
-
-
-@contextlib.contextmanager
-def _reported(state: RunState, folder: Path) -> Iterator[None]:
-    """Write the report at the end, whatever ends the retraining, with the costs until then."""
-    try:
-        yield
-        write_report(folder / REPORT_NAME, load_run(folder))
-    except BaseException as error:
-        heed()
-        with contextlib.suppress(BrokenPipeError):
-            state.progress.close()
-        if not isinstance(error, JournalError):
-            state.note_cost()
-        try:
-            write_report(folder / REPORT_NAME, load_run(folder))
-        except Exception as another:  # the error that ended the retraining matters more
-            error.add_note(f"The report could not be written: {another}")
-        raise
