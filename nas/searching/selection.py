@@ -88,10 +88,13 @@ def changing_the_front(beliefs: Beliefs, rows: Sequence[Evaluation]) -> list[Arc
         return []
     architectures = list(hopeful)
     means = np.array([beliefs.losses(beliefs.values(architecture)) for architecture in architectures])
-    gains = hypervolume_contributions(means, means.max(axis=0) * 1.1 + 1e-9)
+    # Those that break a limit by their means add nothing to the front, and dominate nothing, until they are measured.
+    probable = np.array([beliefs.probably_meets(architecture) for architecture in architectures])
+    gains = np.zeros(len(architectures))
+    gains[probable] = hypervolume_contributions(means[probable], means.max(axis=0) * 1.1 + 1e-9)
     lowest = np.array([beliefs.losses(values) for values in hopeful.values()])
     # A lower bound is at most its own mean, so the front of all means decides; others on it are few.
-    front = means[non_dominated(means)]
+    front = means[probable][non_dominated(means[probable])]
     chosen = [
         (-float(gains[index]), index)
         for index, architecture in enumerate(architectures)
