@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
@@ -212,6 +214,11 @@ def one_line(text: str) -> str:
     text = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)", "", text)
     text = re.sub(r"[\s\u2028\u2029]+", " ", text)
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", "", text).strip()
+
+
+def command_text(words: Sequence[str]) -> str:
+    """Return a command line of these words, as the system's shell takes it."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 def duration_text(seconds: float) -> str:

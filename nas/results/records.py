@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
@@ -146,18 +146,18 @@ class Record:
             return "predicted"
         return "known" if self.value(name) is not None else None
 
-    def judged(self, limit: Limit) -> float | None:
+    def judged(self, limit: Limit, by: Literal["limit", "mean"] = "limit") -> float | None:
         """Return the value that a limit is checked against; None where nothing is known.
 
         It is the upper bound of a measurement, the one-sided bound of a prediction, a winner's score on the test, or
-        else a trained, counted or modelled value.
+        else a trained, counted or modelled value. With ``by="mean"`` it is the mean of a prediction.
         """
         name = limit.metric.name
         if name in self.measurements:
             return self.measurements[name].interval.upper
         if name in self.predicted:
-            return self.predicted[name].limit
-        if self.winner is not None and self.winner.has(name):
+            return float(getattr(self.predicted[name], by))
+        if name in TRAINED and self.winner is not None and self.winner.has(name):
             return self.winner.value(name)
         return self.values.get(name)
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
-import subprocess
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import JournalError, RecipeError, nearest
-from nas.progress import duration_text
+from nas.progress import command_text, duration_text
 from nas.recipe.recipe import Recipe, read_recorded_recipe
+from nas.results.bundle import GIVEN
 from nas.results.notes.prior_ranks import prior_note
 from nas.results.run import Run
 from nas.results.search_cost import total_cost
@@ -71,8 +69,20 @@ def check_run_folder(folder: Path, runs: Path) -> None:
 
 def resume_command(folder: Path) -> str:
     """Return the command line that resumes the run in ``folder``."""
-    words = ["nas", "search", "--resume", str(folder)]
-    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+    return command_text(["nas", "search", "--resume", str(folder)])
+
+
+def resume_text(folder: Path, recipe: Recipe) -> str:
+    """Return the command line that resumes the run in ``folder``, or the call in Python if that needs objects."""
+    objects = given_objects(recipe)
+    call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in objects)])
+    return f"nas.resume({call})" if objects else resume_command(folder)
+
+
+def given_objects(recipe: Recipe) -> list[str]:
+    """Return what a run was given as objects: its space, its data and its training function are known by no name."""
+    named = (("space", recipe.space.name), ("data", recipe.data.name), ("train", recipe.training.function))
+    return [what for what, name in named if name == GIVEN]
 
 
 def load_run(folder: Path | str) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from nas.errors import JournalError
 from nas.results.front import cost_metrics
+from nas.results.records import Record
 from nas.results.solved_views import solved_html, solved_plot, solved_rows, solved_text
 from nas.results.winner import Winner
 from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
@@ -18,7 +20,7 @@ from nas.space.search_space import SearchSpace
 from nas.values.error_words import OF_IMAGES, ErrorWords
 from nas.values.evaluation import PredictedValue
 from nas.values.measurement import Interval, Measurement
-from nas.values.metric import METRICS, Metric
+from nas.values.metric import METRICS, TRAINED, Metric
 from nas.values.objective import Limit, Objective, quality_of
 from nas.values.pareto import non_dominated
 
@@ -28,20 +30,13 @@ if TYPE_CHECKING:
 
     from nas.results.plots.plot import Plot
 
-MEASURED, PREDICTED, LOOKED_UP = "measured", "predicted", "looked up"
-
 
 @dataclass(frozen=True, repr=False)
 class SolvedPoint:
     """A candidate that a run trained, with what is known of it on the target that was asked for.
 
     Attributes:
-        architecture: its choices.
-        trained: by metric, what the run found in training, such as the ``error`` on the validation split.
-        counted: counted and modelled values, such as ``params`` and ``macs``.
-        measurements: by metric, the measurement on the target.
-        predicted: by metric, the prediction for the target where nothing was measured.
-        winner: the same architecture as a winner of the run, which has a model, a test error and a bundle; or None.
+        record: everything that is known of it.
         words: the words for the error.
 
     Example::
@@ -50,13 +45,38 @@ class SolvedPoint:
         print(point.value("latency_ms"), point.source("latency_ms"))
     """
 
-    architecture: Architecture
-    trained: Mapping[str, float]
-    counted: Mapping[str, float]
-    measurements: Mapping[str, Measurement]
-    predicted: Mapping[str, PredictedValue]
-    winner: Winner | None = None
+    record: Record
     words: ErrorWords = OF_IMAGES
+
+    @property
+    def architecture(self) -> Architecture:
+        """Its choices."""
+        return self.record.architecture
+
+    @cached_property
+    def trained(self) -> Mapping[str, float]:
+        """By metric, what the run found in training, such as the ``error`` on the validation split."""
+        return {name: value for name, value in self.record.values.items() if name in TRAINED}
+
+    @cached_property
+    def counted(self) -> Mapping[str, float]:
+        """Counted and modelled values, such as ``params`` and ``macs``."""
+        return {name: value for name, value in self.record.values.items() if name not in TRAINED}
+
+    @property
+    def measurements(self) -> Mapping[str, Measurement]:
+        """By metric, the measurement on the target."""
+        return self.record.measurements
+
+    @cached_property
+    def predicted(self) -> Mapping[str, PredictedValue]:
+        """By metric, the prediction for the target where nothing was measured."""
+        return {name: guess for name, guess in self.record.predicted.items() if name not in self.measurements}
+
+    @property
+    def winner(self) -> Winner | None:
+        """The same architecture as a winner of the run, which has a model, a test error and a bundle; or None."""
+        return self.record.winner
 
     def __repr__(self) -> str:
         found = [f"{self.words.text(self.trained['error'])} validation {self.words.title}"]
@@ -71,7 +91,7 @@ class SolvedPoint:
 
     def has(self, name: str) -> bool:
         """Return True if a value of the metric is known, if only as a prediction."""
-        return any(name in known for known in (self.measurements, self.predicted, self.trained, self.counted))
+        return self.record.value(name) is not None
 
     def value(self, name: str) -> float:
         """Return the measured median, else the predicted mean, else the trained or counted value of a metric.
@@ -79,14 +99,10 @@ class SolvedPoint:
         Raises:
             ValueError: nothing is known of the metric.
         """
-        if name in self.measurements:
-            return self.measurements[name].median
-        if name in self.predicted:
-            return self.predicted[name].mean
-        for known in (self.trained, self.counted):
-            if name in known:
-                return known[name]
-        raise ValueError(f"a value of {name} must be known, but of {self.architecture.id} it is not.")
+        value = self.record.value(name)
+        if value is None:
+            raise ValueError(f"a value of {name} must be known, but of {self.architecture.id} it is not.")
+        return value
 
     def source(self, name: str) -> str:
         """Return where a value comes from: ``measured``, ``predicted``, ``looked up``, ``trained`` or ``counted``.
@@ -94,9 +110,8 @@ class SolvedPoint:
         Raises:
             ValueError: no such metric.
         """
-        if name in self.measurements:
-            return MEASURED if self.measurements[name].table is None else LOOKED_UP
-        return PREDICTED if name in self.predicted else METRICS[name].source
+        found = self.record.source(name)
+        return METRICS[name].source if found in (None, "known") else str(found)
 
     def interval(self, name: str) -> Interval:
         """Return the 95 % interval of a measurement, the 90 % interval of a prediction, or else a point."""
@@ -110,26 +125,17 @@ class SolvedPoint:
         """Return True if each of these metrics was measured or looked up."""
         return all(name in self.measurements for name in names)
 
-    def judged(self, limit: Limit, *, surely: bool = False, hopefully: bool = False) -> float | None:
+    def judged(self, limit: Limit, *, surely: bool = False) -> float | None:
         """Return the value that is compared with a limit, or None if none is known.
 
-        It is the upper end of a measured interval; the mean of a prediction, or with ``surely`` its one-sided bound,
-        or with ``hopefully`` its lower bound. Of trained metrics it is the test score where the run retrained the
-        model, for winners train longer.
+        It is the upper end of a measured interval; the mean of a prediction, or with ``surely`` its one-sided bound.
+        Of trained metrics it is the test score where the run retrained the model, for winners train longer.
         """
-        name = limit.metric.name
-        if name in self.measurements:
-            return self.measurements[name].interval.upper
-        if name in self.predicted:
-            guess = self.predicted[name]
-            return guess.limit if surely else guess.lower if hopefully else guess.mean
-        if limit.metric.source == "trained" and self.winner is not None and self.winner.has(name):
-            return self.winner.value(name)
-        return self.value(name) if self.has(name) else None
+        return self.record.judged(limit, "limit" if surely else "mean")
 
-    def broken(self, limits: Iterable[Limit], *, surely: bool = False, hopefully: bool = False) -> list[Limit]:
+    def broken(self, limits: Iterable[Limit], *, surely: bool = False) -> list[Limit]:
         """Return the limits that do not hold by ``judged``. A limit on an unknown metric is among them."""
-        judged = ((limit, self.judged(limit, surely=surely, hopefully=hopefully)) for limit in limits)
+        judged = ((limit, self.judged(limit, surely=surely)) for limit in limits)
         return [limit for limit, value in judged if value is None or not limit.holds(value)]
 
     def meets(self, limits: Iterable[Limit], *, surely: bool = True) -> bool:
@@ -149,7 +155,7 @@ class SolvedPoint:
     @property
     def doubts(self) -> tuple[str, ...]:
         """The doubts about its measurements, such as a machine that stayed busy, each once."""
-        return tuple(dict.fromkeys(flag for found in self.measurements.values() for flag in found.flags))
+        return tuple(self.record.doubts)
 
     def load(self, space: SearchSpace | type[SearchSpace] | None = None) -> torch.nn.Module:
         """Return the torch module with the weights that the run retrained, in eval mode.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, final
 
 from nas.hardware.bench import Bench
@@ -13,11 +13,11 @@ from nas.searching.user_inputs.training_defaults import defaults_told
 from nas.storage.journal_rows import WARNINGS
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task, facts_of, words_of
-from nas.values.error_words import ErrorWords
+from nas.values.error_words import OF_IMAGES, ErrorWords
 
 
 class Backend(Protocol):
-    """What evaluates and measures architectures. ``TrainedModels`` and ``nas.tables``' ``SearchedTable`` are such."""
+    """What evaluates and measures architectures: ``TrainedModels``, ``NothingTrained``, or a ``SearchedTable``."""
 
     @property
     def takes_time(self) -> bool:
@@ -95,3 +95,21 @@ class TrainedModels:
             *([f"precisions: {', '.join(recipe.precisions)}, from one training"] if recipe.precisions else []),
             *defaults_told(recipe, self.task),
         ]
+
+
+@final
+@dataclass(frozen=True)
+class NothingTrained:
+    """Architectures are measured and none is evaluated: the trainings are spent, and no data set is read."""
+
+    takes_time: bool = True
+    benches: Mapping[str, Bench] = field(default_factory=dict)
+    task: Task | None = None
+    words: ErrorWords = OF_IMAGES
+    warnings: Sequence[str] = ()
+    circumstances: Mapping[str, Any] = field(default_factory=dict)
+    data_lines: Sequence[str] = ()
+
+    def target_lines(self, recipe: Recipe) -> Sequence[str]:
+        """Return nothing."""
+        return ()

@@ -23,7 +23,7 @@ from nas.space.signature import Signature
 from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.indexed_rows import IndexedRows
 from nas.values.metric import METRICS, TRAINED
-from nas.values.objective import Limit, Objective, quality_of
+from nas.values.objective import Limit, Objective, measured_metrics, quality_of
 from nas.values.pareto import FloatArray
 from nas.values.target import Target
 
@@ -203,7 +203,7 @@ class Beliefs:
         """True if every architecture of the space was measured or has failed: then nothing is left to predict."""
         if self.whole is None or not self.measured_metrics:
             return False
-        return all(each in self.measurements or each in self.unfit for each in self.whole)
+        return all(self.is_measured(each) or each in self.unfit for each in self.whole)
 
     @property
     def untrained(self) -> int | None:
@@ -230,6 +230,10 @@ class Beliefs:
             precision = self.training_parts.precision_of(architecture) or self._precision
             self._counted[architecture] = counts_of(layers, precision, self._hierarchy) if layers else {}
         return dict(self._counted[architecture])
+
+    def is_measured(self, architecture: Architecture) -> bool:
+        """Return True if each of the measured metrics was measured."""
+        return set(self.measured_metrics) <= self.measurements.get(architecture, {}).keys()
 
     def predicted(self, architecture: Architecture) -> dict[str, PredictedValue]:
         """Return the predictions of the measured metrics, by name; empty before the first fit."""
@@ -344,12 +348,6 @@ class Beliefs:
     def hoped_excesses(self, architecture: Architecture) -> dict[str, float]:
         """Return the excesses over all limits, as if training would meet those that need it."""
         return self.excesses({**dict.fromkeys(TRAINED, 0.0), **self.values(architecture)})
-
-
-def measured_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tuple[str, ...]:
-    """Return the names of the measured metrics among objectives and limits, each once."""
-    names = [objective.metric.name for objective in objectives] + [limit.metric.name for limit in limits]
-    return tuple(name for name in dict.fromkeys(names) if METRICS[name].source == "measured")
 
 
 def counts_of(layers: Sequence[Layer], precision: str, hierarchy: MemoryHierarchy) -> dict[str, float]:

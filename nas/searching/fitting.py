@@ -36,12 +36,33 @@ from nas.values.profiled_network import LATENCY, ProfiledNetwork, profiled_among
 class Fitting:
     """Gives a run's beliefs their predictors.
 
-    ``doubts`` holds by metric, in sentences, why its predictor is not good enough for a limit.
+    Attributes:
+        doubts: by metric, in sentences, why its predictor is not good enough for a limit.
+        held_out: by metric, the held-out error of its predictor.
     """
 
-    def __init__(self, state: RunState) -> None:
+    def __init__(
+        self,
+        state: RunState,
+        *,
+        sources: Mapping[str, Source] | None = None,
+        before: float | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        """Fit nothing yet.
+
+        Args:
+            state: the run.
+            sources: by metric, values of another target that the run was seeded with. Kept ones of it do not count.
+            before: networks are learnt from that were profiled before this time; by default, before the run began.
+            say: takes sentences for people; by default the run's progress does.
+        """
         self._state = state
+        self._seeded = dict(sources or {})
+        self._before = began_at(state.journal) if before is None else before
+        self._say = say or state.progress.say
         self._sources: dict[str, list[Source]] = {}
+        self.held_out: dict[str, HeldOutError] = {}
         self._says_that_all_are_measured = False
         self._fitted: dict[str, Predictor] = {}
         self._samples: dict[str, list[Architecture]] = {}
@@ -69,6 +90,7 @@ class Fitting:
         recorded = {(fit.round, fit.metric, fit.samples) for fit in state.journal.rows(Fit)}
         fitted = dict(self._fitted_to_all())
         self.doubts = {}
+        self.held_out = {name: predictor.held_out for name, predictor in fitted.items()}
         for name in state.beliefs.measured_metrics:
             held_out = fitted[name].held_out
             doubts = verdict(METRICS[name], held_out, fitted[name].held_out_predictions, state.beliefs.limits)
@@ -81,10 +103,10 @@ class Fitting:
             if (round_number, name, held_out.samples) not in recorded:
                 state.journal.append(Fit(round_number, name, held_out, tuple(doubts), grounds, widening.factor))
             for told in (f"{name} predictor, {held_out_text(held_out)}", *grounds):
-                state.progress.say(told)
+                self._say(told)
             warning = warning_about(METRICS[name], held_out)
             if warning and name not in self._warned_of:
-                state.progress.say(warning)
+                self._say(warning)
             self._warned_of = self._warned_of | {name} if warning else self._warned_of - {name}
         state.beliefs.rely_on(fitted)
         state.screening.begin_fit()
@@ -121,10 +143,10 @@ class Fitting:
     def _predict_nothing(self) -> None:
         """Give up the predictors, because every architecture is measured. Says so once."""
         state = self._state
-        self.doubts, self._fitted = {}, {}
+        self.doubts, self.held_out, self._fitted = {}, {}, {}
         if not self._says_that_all_are_measured:
             count = len(state.beliefs.measurements)
-            state.progress.say(
+            self._say(
                 f"every architecture of this space that can be measured is measured ({count}), so nothing is predicted"
             )
         self._says_that_all_are_measured = True
@@ -195,24 +217,28 @@ class Fitting:
         if resolved.store is None or LATENCY not in state.beliefs.measured_metrics:
             return []
         space, fingerprint = space_identity(resolved.space, resolved.signature), resolved.measurer.fingerprint
-        before, describer = began_at(state.journal), state.beliefs.device_describer
-        found = earlier_profiles(resolved.store, fingerprint, space, describer, before=before)
+        found = earlier_profiles(
+            resolved.store, fingerprint, space, state.beliefs.device_describer, before=self._before
+        )
         if found:
-            state.progress.say(f"earlier runs on this target tell what layers cost: {len(found)} profiled networks")
+            self._say(f"earlier runs on this target tell what layers cost: {len(found)} profiled networks")
         return found
 
     def _sources_of(self, metric: str) -> list[Source]:
         """Return earlier measurements of this space on other targets. They are looked up once a run."""
         state, resolved = self._state, self._state.resolved
+        seeded = [self._seeded[metric]] if metric in self._seeded else []
         if resolved.store is None or resolved.measurer.fingerprint is None:
-            return []
+            return seeded
         if metric not in self._sources:
             space = space_identity(resolved.space, resolved.signature)
             own = {resolved.measurer.fingerprint, *state.fingerprints}
-            self._sources[metric] = resolved.store.sources(space, metric, without=own)
+            stored = resolved.store.sources(space, metric, without=own)
+            known = {source.target for source in self._seeded.values()}
+            self._sources[metric] = [*seeded, *(source for source in stored if source.target not in known)]
             if self._sources[metric]:
                 named = ", ".join(f"{source.target} ({len(source.values)})" for source in self._sources[metric])
-                state.progress.say(f"{metric} was measured in this space before on other targets: {named}")
+                self._say(f"{metric} was measured in this space before on other targets: {named}")
         return self._sources[metric]
 
 

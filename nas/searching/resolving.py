@@ -22,7 +22,6 @@ from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.recipe.sections import AUTO
 from nas.searching.backend import Backend, TrainedModels
-from nas.searching.beliefs import measured_metrics
 from nas.searching.precisions.benches import benches_of
 from nas.searching.precisions.choosing import with_precision_choice
 from nas.searching.precisions.measuring import InOwnPrecision
@@ -58,6 +57,7 @@ from nas.tasks.task import Task
 from nas.training.own.function import TrainingFunction
 from nas.training.settings import retraining_settings, training_settings
 from nas.training.supernet import check_supernet
+from nas.values.objective import measured_metrics
 from nas.values.target import Target
 
 Clock = Callable[[], float]
@@ -83,6 +83,11 @@ class Instruments:
     looks_apart: bool = True
     clock: Clock = field(default=time.time)
     stopwatch: Clock = field(default=time.monotonic)
+
+    def given_benches(self, recipe: Recipe) -> Mapping[str, Bench]:
+        """The benches that take the place of the device's, by precision."""
+        first = next(iter(recipe.targets), recipe.parsed_target.precision)
+        return {first: self.bench} if self.bench is not None else self.benches
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ def resolve(
     function = function_of(recipe, train)
     with contextlib.ExitStack() as undo:
         by_task = recipe.space.name == AUTO
-        apart = None if by_task or not instruments.looks_apart else _look_apart(recipe, space, progress, undo)
+        apart = None if by_task or not instruments.looks_apart else look_apart_of(recipe, space, progress, undo)
         _check_plug_ins(recipe)
         check_execution(recipe)
         if recipe.evaluate == "table":
@@ -172,7 +177,7 @@ def resolve(
     return replace(resolved, function=function, device=instruments.device)
 
 
-def _look_apart(
+def look_apart_of(
     recipe: Recipe, given: GivenSpace | None, progress: Progress, undo: contextlib.ExitStack
 ) -> LookApart | None:
     """Start the process in which a user's own space runs first; None for a space that comes with the project.
@@ -213,14 +218,13 @@ def _resolve_models(
     check_gpus(recipe)
     written = recipe
     source = source_of(recipe, task)
-    alone = {recipe.parsed_target.precision: instruments.bench} if instruments.bench is not None else {}
-    benches = benches_of(recipe, alone or instruments.benches, progress, instruments.device)
+    benches = benches_of(recipe, instruments.given_benches(recipe), progress, instruments.device)
     loaded = source.load(progress)
     signature = loaded.signature
     if recipe.space.name == AUTO:
         recipe = with_default_space(recipe, loaded)
-        apart = _look_apart(recipe, None, progress, undo) if instruments.looks_apart else None
-    made, look = _space(recipe, space, signature, apart, progress, instruments.stopwatch)
+        apart = look_apart_of(recipe, None, progress, undo) if instruments.looks_apart else None
+    made, look = made_space(recipe, space, signature, apart, progress, instruments.stopwatch)
     if isinstance(made, RowSpace):
         raise RecipeError('rows of a table are looked up, so a nas.RowSpace needs evaluate = "table" in the recipe.')
     if space is None and apart is None:
@@ -237,14 +241,30 @@ def _resolve_models(
     check_parent(recipe, made)
     check_metrics(recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
-    batch = recipe.parsed_target.batch
-    measurers = {
-        name: Surroundings(made, each, signature, batch, store, look, source) for name, each in benches.items()
-    }
-    measurer = InOwnPrecision(measurers) if recipe.precisions else next(iter(measurers.values()))
+    measurer = measurer_of(recipe, made, look, signature, benches, store, source)
     made, look = with_precision_choice(recipe, made, look)
     models = TrainedModels(loaded, source.pinned(), benches, teacher_of(recipe, signature, made))
     return Resolved(recipe, made, look, signature, measurer, models, store=store)
+
+
+def measurer_of(
+    recipe: Recipe,
+    space: SearchSpace,
+    look: FirstLook,
+    signature: Signature,
+    benches: Mapping[str, Bench],
+    store: MeasurementStore,
+    source: DataSource,
+) -> Measurer:
+    """Return what measures architectures on the benches, each in its own precision where that is a choice.
+
+    ``space`` is without that choice, and ``look`` looks at it. ``source`` has the items on which int8 is calibrated.
+    """
+    batch = recipe.parsed_target.batch
+    measurers = {
+        name: Surroundings(space, bench, signature, batch, store, look, source) for name, bench in benches.items()
+    }
+    return InOwnPrecision(measurers) if recipe.precisions else next(iter(measurers.values()))
 
 
 def source_of(recipe: Recipe, task: Task | None = None) -> DataSource:
@@ -306,7 +326,7 @@ def _accept_all(architectures: Sequence[Architecture]) -> npt.NDArray[np.bool_]:
     return np.ones(len(architectures), dtype=np.bool_)
 
 
-def _space(
+def made_space(
     recipe: Recipe,
     given: GivenSpace | None,
     signature: Signature,
@@ -343,7 +363,7 @@ def _resolve_table(
     if task is not None:
         raise RecipeError("with evaluate = 'table' nothing is trained, so data=… has no use: leave it out.")
     signature = image_signature(recipe.table.input_shape, recipe.table.classes)
-    made, look = with_training_choices(recipe, *_space(recipe, space, signature, apart, progress), progress.say)
+    made, look = with_training_choices(recipe, *made_space(recipe, space, signature, apart, progress), progress.say)
     check_parent(recipe, made)
     table = SearchedTable(recipe.table, made)
     metrics = measured_metrics(recipe.parsed_objectives, recipe.parsed_limits)

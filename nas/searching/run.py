@@ -20,8 +20,7 @@ from nas.results.bundle import GIVEN
 from nas.results.exports.tracked import RunFacts
 from nas.results.exports.tracking import Trackers, check_trackers
 from nas.results.front import REPORT_NAME, Front
-from nas.results.run_folder import check_run_folder, load_run, resume_command
-from nas.results.search_cost import SearchCost, search_counter
+from nas.results.run_folder import check_run_folder, given_objects, load_run, resume_text
 from nas.searching.evaluating.evaluators import evaluator_of
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.first_measurements import FirstMeasurements
@@ -36,7 +35,7 @@ from nas.searching.resolving import (
     resolve,
 )
 from nas.searching.round import measure_front, measure_round, train_round
-from nas.searching.state import RunState
+from nas.searching.state import RunState, cost_of
 from nas.searching.user_inputs.circumstances import check_recipe, check_same, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
 from nas.searching.user_inputs.training_defaults import with_training_defaults
@@ -206,8 +205,7 @@ def _run(
     for warning in data_warnings(resolved):
         progress.say(warning)
     _begin(recipe, resolved, journal, folder)
-    counter, why_none = search_counter(recipe.energy.meter_settings)
-    cost = SearchCost(counter, why_none, stopwatch, lambda: resolved.measurer.device_s)
+    cost = cost_of(recipe, resolved, stopwatch)
     state = RunState(recipe, resolved, journal, progress, stopwatch, cost)
     try:
         with told_how_to_go_on(folder, _resuming(folder, recipe)), cost, _followed(state, folder):
@@ -215,21 +213,26 @@ def _run(
             run = load_run(folder)
             write_report(folder / REPORT_NAME, run)
     except BaseException as error:
-        heed()
-        with contextlib.suppress(BrokenPipeError):
-            progress.close()
-        if not isinstance(error, JournalError):
-            state.note_cost()
-        if isinstance(error, LimitError | RepeatedFailureError):
-            journal.append(Ended(str(error)))
-        if state.beliefs.rows:
-            try:
-                write_report(folder / REPORT_NAME, load_run(folder))
-            except Exception as another:  # the error that ended the run matters more
-                error.add_note(f"The report could not be written: {another}")
+        record_end(state, folder, error)
         raise
     progress.close()
     return _with_space(run.front, resolved.space) if recipe.space.name == GIVEN else run.front
+
+
+def record_end(state: RunState, folder: Path, error: BaseException) -> None:
+    """Record what a run cost until an error ended it, and the reason, and write the report of what was found."""
+    heed()
+    with contextlib.suppress(BrokenPipeError):
+        state.progress.close()
+    if not isinstance(error, JournalError):
+        state.note_cost()
+    if isinstance(error, LimitError | RepeatedFailureError) and not state.is_over:
+        state.journal.append(Ended(str(error)))
+    if state.beliefs.rows:
+        try:
+            write_report(folder / REPORT_NAME, load_run(folder))
+        except Exception as another:  # the error that ended the run matters more
+            error.add_note(f"The report could not be written: {another}")
 
 
 @contextlib.contextmanager
@@ -323,15 +326,8 @@ def advised(folder: Path, advice: str, kinds: tuple[type[BaseException], ...]) -
 def _resuming(folder: Path, recipe: Recipe) -> str:
     """Return the advice on how to resume a run."""
     objects = given_objects(recipe)
-    call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in objects)])
-    with_objects = f"nas.resume({call}), with the {' and '.join(objects)} that it began with"
-    return f"Go on with: {with_objects if objects else resume_command(folder)}"
-
-
-def given_objects(recipe: Recipe) -> list[str]:
-    """Return what a run was given as objects: its space, its data and its training function are known by no name."""
-    named = (("space", recipe.space.name), ("data", recipe.data.name), ("train", recipe.training.function))
-    return [what for what, name in named if name == GIVEN]
+    told = f", with the {' and '.join(objects)} that it began with" if objects else ""
+    return f"Go on with: {resume_text(folder, recipe)}{told}"
 
 
 def _begin(recipe: Recipe, resolved: Resolved, journal: Journal, folder: Path) -> None:

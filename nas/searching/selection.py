@@ -50,50 +50,55 @@ def non_dominated_rows(beliefs: Beliefs, rows: Sequence[Evaluation]) -> list[Eva
     return [rows[index] for index in order]
 
 
-def worth_measuring(beliefs: Beliefs, near_limits: Iterable[Architecture], count: int) -> list[Architecture]:
+def worth_measuring(
+    beliefs: Beliefs, rows: Sequence[Evaluation], near_limits: Iterable[Architecture], count: int
+) -> list[Architecture]:
     """Return up to ``count`` unmeasured architectures, those first whose measurement would most change the front.
 
-    After them come those near a limit, the likeliest to meet it first, for only measuring can tell. Last come trained
-    candidates that are unlike everything measured.
+    ``rows`` are the candidates of which the front is. After them come those near a limit, the likeliest to meet it
+    first, for only measuring can tell. Last come candidates that are unlike everything measured.
     """
-    trained = [row.architecture for row in beliefs.candidates]
+    trained = [row.architecture for row in rows]
     beliefs.predict_all(trained)
     unmeasured = [
         architecture
         for architecture in dict.fromkeys([*trained, *near_limits])
-        if architecture not in beliefs.measurements and architecture not in beliefs.unfit
+        if not beliefs.is_measured(architecture) and architecture not in beliefs.unfit
     ]
     in_doubt = [a for a in unmeasured if beliefs.doubtful_limits(a) and beliefs.probably_meets(a)]
     unknown = [a for a in unmeasured if not all(guess.known for guess in beliefs.predicted(a).values())]
     likeliest_first = sorted(in_doubt, key=beliefs.excess_of_bounds)
-    wanted = [*changing_the_front(beliefs), *likeliest_first, *unknown]
+    wanted = [*changing_the_front(beliefs, rows), *likeliest_first, *unknown]
     return beliefs.parts.one_each(wanted)[:count]
 
 
-def changing_the_front(beliefs: Beliefs) -> list[Architecture]:
-    """Return unmeasured candidates that could be on the front if the predictor's lower bounds were true.
+def changing_the_front(beliefs: Beliefs, rows: Sequence[Evaluation]) -> list[Architecture]:
+    """Return unmeasured ones of these candidates that could be on the front if the predictor's lower bounds were true.
 
     Those that would add most hypervolume by their predicted means come first.
     """
     hopeful: dict[Architecture, dict[str, float]] = {}
-    for row in beliefs.candidates:
-        values = beliefs.values(row.architecture)
-        if row.architecture not in beliefs.measurements:
-            values |= {name: guess.lower for name, guess in beliefs.predicted(row.architecture).items()}
+    for row in rows:
+        values, measured = beliefs.values(row.architecture), beliefs.measurements.get(row.architecture, {})
+        lower = {name: guess.lower for name, guess in beliefs.predicted(row.architecture).items()}
+        values |= {name: value for name, value in lower.items() if name not in measured}
         if all(limit.holds(values[limit.metric.name]) for limit in beliefs.cost_limits):
             hopeful[row.architecture] = values
     if not hopeful:
         return []
     architectures = list(hopeful)
     means = np.array([beliefs.losses(beliefs.values(architecture)) for architecture in architectures])
-    gains = hypervolume_contributions(means, means.max(axis=0) * 1.1 + 1e-9)
+    # Those that break a limit by their means add nothing to the front, and dominate nothing, until they are measured.
+    probable = np.array([beliefs.probably_meets(architecture) for architecture in architectures])
+    gains = np.zeros(len(architectures))
+    gains[probable] = hypervolume_contributions(means[probable], means.max(axis=0) * 1.1 + 1e-9)
     lowest = np.array([beliefs.losses(values) for values in hopeful.values()])
     # A lower bound is at most its own mean, so the front of all means decides; others on it are few.
-    front = means[non_dominated(means)]
+    front = means[probable][non_dominated(means[probable])]
     chosen = [
         (-float(gains[index]), index)
         for index, architecture in enumerate(architectures)
-        if architecture not in beliefs.measurements and not _is_dominated(lowest[index], front)
+        if not beliefs.is_measured(architecture) and not _is_dominated(lowest[index], front)
     ]
     return [architectures[index] for _, index in sorted(chosen)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -14,7 +14,7 @@ from nas.hardware.energy_model import MemoryHierarchy
 from nas.hardware.measuring import KEPT
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
-from nas.results.search_cost import SEARCH, WINNERS, SearchCost
+from nas.results.search_cost import SEARCH, WINNERS, SearchCost, search_counter
 from nas.searching.beliefs import Beliefs
 from nas.searching.resolving import Resolved
 from nas.searching.schedule import MEASURING, Schedule
@@ -53,7 +53,9 @@ class RunState:
         progress: Progress,
         stopwatch: Callable[[], float],
         cost: SearchCost,
+        seed_rows: Sequence[Evaluation] = (),
     ) -> None:
+        """``seed_rows`` are those of another run, which count beside those of the journal."""
         self.recipe = recipe
         self.resolved = resolved
         self.journal = journal
@@ -64,16 +66,7 @@ class RunState:
         self._cost = cost
         self._cost_of = SEARCH
         self._noted_s = float(sum(part.wall_s for part in journal.rows(Cost)))
-        self.beliefs = Beliefs(
-            resolved.space,
-            signature=resolved.signature,
-            target=recipe.parsed_target,
-            objectives=recipe.parsed_objectives,
-            limits=recipe.parsed_limits,
-            rows=journal.rows(Evaluation),
-            look=resolved.look,
-            hierarchy=MemoryHierarchy.of_device(resolved.device.facts.cache_bytes),
-        )
+        self.beliefs = beliefs_of(recipe, resolved, (*seed_rows, *journal.rows(Evaluation)))
         self.screening = Screening(self.beliefs)
         task = resolved.backend.task
         items = (1, 0) if task is None else (len(task.train), len(task.validation))
@@ -184,3 +177,23 @@ class RunState:
         """Note the cost of the search. From now on costs are those of the winners."""
         self.note_cost()
         self._cost_of = WINNERS
+
+
+def cost_of(recipe: Recipe, resolved: Resolved, stopwatch: Callable[[], float]) -> SearchCost:
+    """Return the cost of work on a run, which is counted in a ``with`` statement."""
+    counter, why_none = search_counter(recipe.energy.meter_settings)
+    return SearchCost(counter, why_none, stopwatch, lambda: resolved.measurer.device_s)
+
+
+def beliefs_of(recipe: Recipe, resolved: Resolved, rows: Iterable[Evaluation]) -> Beliefs:
+    """Return what rows say of the architectures of a recipe's space, on its target."""
+    return Beliefs(
+        resolved.space,
+        signature=resolved.signature,
+        target=recipe.parsed_target,
+        objectives=recipe.parsed_objectives,
+        limits=recipe.parsed_limits,
+        rows=rows,
+        look=resolved.look,
+        hierarchy=MemoryHierarchy.of_device(resolved.device.facts.cache_bytes),
+    )

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -20,7 +17,7 @@ from nas.hardware.measuring import Surroundings
 from nas.paths import why_no_file
 from nas.prediction.samples import MeasuredDevice
 from nas.prediction.trust_report import TrustReport
-from nas.progress import Progress
+from nas.progress import Progress, command_text
 from nas.recipe.toml_text import toml_literal
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, architecture_from, count, enumerate_space
@@ -238,11 +235,7 @@ def _command_of_run(space: NamedSpace, metrics: Sequence[str], file: Path, run: 
         words += ["--space", space.name]
     for metric in metrics:
         words += ["--metric", metric]
-    return _joined(words)
-
-
-def _joined(words: Sequence[str]) -> str:
-    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+    return command_text(words)
 
 
 def _command(space: NamedSpace, target: str, metrics: Sequence[str], file: Path, table: Path) -> str:
@@ -259,4 +252,4 @@ def _command(space: NamedSpace, target: str, metrics: Sequence[str], file: Path,
         for metric in metrics:
             words += ["--metric", metric]
     words += ["--architectures", str(file), "--out", str(table)]
-    return _joined(words)
+    return command_text(words)

@@ -129,8 +129,22 @@ def _rounded(value: float) -> float:
 
 def trained_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tuple[str, ...]:
     """Return the names of the trained metrics among objectives and limits, each once."""
+    return _named(objectives, limits, "trained")
+
+
+def measured_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tuple[str, ...]:
+    """Return the names of the measured metrics among objectives and limits, each once."""
+    return _named(objectives, limits, "measured")
+
+
+def modelled_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tuple[str, ...]:
+    """Return the names of the metrics that are modelled for a target, among objectives and limits, each once."""
+    return _named(objectives, limits, "modelled")
+
+
+def _named(objectives: Iterable[Objective], limits: Iterable[Limit], source: str) -> tuple[str, ...]:
     metrics = [*(objective.metric for objective in objectives), *(limit.metric for limit in limits)]
-    return tuple(dict.fromkeys(metric.name for metric in metrics if metric.source == "trained"))
+    return tuple(dict.fromkeys(metric.name for metric in metrics if metric.source == source))
 
 
 def quality_of(objectives: Iterable[Objective]) -> Metric:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from nas.searching.solving.later_measurements import KeptMeasurements
+from nas.searching.solving.later_measurements import later_folder
 
 
 def folder_of(target: str, run: Path) -> Path:
-    return KeptMeasurements(run, target, None, "").folder
+    return later_folder(run, target, None)
 
 
 def test_targets_are_told_apart_by_name(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_those_that_could_be_on_the_front_are_those_that_a_comparison_with_all_f
     beliefs = beliefs_about({a: float(rng.choice((0.1, 0.2, 0.3))) for a in ALL}, {BEST: (2e-3, 2e-3)})
     means = rng.choice(np.linspace(1e-3, 4e-3, 7), len(ALL))
     beliefs.rely_on({"latency_ms": fit_fake(beliefs.describer, ALL, means, target="", seed=0)})
-    found = changing_the_front(beliefs)
+    found = changing_the_front(beliefs, beliefs.candidates)
     losses = np.array([beliefs.losses(beliefs.values(row.architecture)) for row in beliefs.candidates])
     expected = []
     for index, row in enumerate(beliefs.candidates):
@@ -106,6 +106,18 @@ def test_those_that_could_be_on_the_front_are_those_that_a_comparison_with_all_f
             expected.append(row.architecture)
     assert found
     assert set(found) == set(expected)
+
+
+def test_those_that_break_a_limit_by_their_mean_come_after_those_that_meet_it() -> None:
+    """They add nothing to the front until a measurement says otherwise, however low their error is."""
+    beliefs = beliefs_about({}, {})
+    values = np.linspace(0.97, 1.03, len(ALL))
+    beliefs.rely_on({"latency_ms": fit_fake(beliefs.describer, ALL, values, target="", seed=0)})
+    means = beliefs.costs(ALL, "latency_ms")
+    over, within = ALL[int(means.argmax())], ALL[int(means.argmin())]
+    beliefs.add(Evaluation("train", over, values={"error": 0.1}), Evaluation("train", within, values={"error": 0.2}))
+    assert not beliefs.probably_meets(over)
+    assert changing_the_front(beliefs, beliefs.candidates) == [within, over]
 
 
 def test_nothing_trained_gives_no_winners() -> None:

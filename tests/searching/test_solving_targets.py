@@ -17,7 +17,9 @@ from quick_runs import EXPORT, write_any_model
 import nas
 from nas.errors import JournalError, RecipeError, TargetError
 from nas.searching.fitting import fitted_predictors
-from nas.storage.journal import JOURNAL
+from nas.storage.journal import JOURNAL, RECIPE, Journal, read_rows
+from nas.storage.journal_rows import BenchUsed, Fit
+from nas.values.evaluation import Evaluation
 
 OLD_RUNS = Path(__file__).parents[1] / "old_runs"
 
@@ -68,11 +70,29 @@ def test_another_target_is_measured_a_little(run: Path) -> None:
     assert rows_of(run) == before
     (kept,) = (run / "solved").iterdir()
     assert (kept / JOURNAL).is_file()
+    fits = read_rows(kept, Fit)
+    assert fits[-1].samples == 10
     again = OtherBench()
     repeated = solve(run, bench=again, target=OTHER)
     assert again.measured == again.deployed == []
+    assert read_rows(kept, Fit) == fits
     assert [point.to_json() for point in repeated] == [point.to_json() for point in solved]
     assert any(note.startswith("No model yet: ") and "--as-run" in note for note in solved.notes)
+
+
+def test_measurements_of_earlier_versions_are_read(run: Path) -> None:
+    """They were rows of the bench and of measurements alone, without those of fits."""
+    solved = solve(run, bench=OtherBench(), target=OTHER)
+    (folder,) = (run / "solved").iterdir()
+    rows = [*read_rows(folder, BenchUsed), *read_rows(folder, Evaluation)]
+    text = (folder / RECIPE).read_text(encoding="utf-8")
+    shutil.rmtree(folder)
+    with Journal.start(folder, text, clock=FakeClock()) as journal:
+        journal.append(*rows)
+    bench = OtherBench()
+    repeated = solve(run, bench=bench, target=OTHER)
+    assert bench.measured == []
+    assert [point.to_json() for point in repeated.candidates] == [point.to_json() for point in solved.candidates]
 
 
 @pytest.mark.parametrize("fresh", [False, True])
@@ -88,7 +108,7 @@ def test_networks_that_were_profiled_on_the_other_target_tell_what_layers_cost(
         given.append((len(arguments[2]), len(arguments[-1])))
         return fitted_predictors(*arguments)
 
-    monkeypatch.setattr("nas.searching.solving.predicting.fitted_predictors", spied)
+    monkeypatch.setattr("nas.searching.fitting.fitted_predictors", spied)
     solve(run, bench=OtherBench(), target=OTHER, fresh=fresh)
     assert len(given) >= 2
     assert [networks for _, networks in given] == [0 if fresh else count - measured for measured, _ in given]

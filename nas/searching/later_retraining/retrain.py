@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
-import subprocess
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nas.errors import JournalError, RecipeError
 from nas.jobs.choosing import executor_of
-from nas.progress import Progress
+from nas.progress import Progress, command_text
 from nas.recipe.recipe import Recipe, read_recorded_recipe
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.reports.report import write_report
 from nas.results.front import REPORT_NAME, Front
-from nas.results.run_folder import check_run_folder, load_run, resume_command
-from nas.results.search_cost import SearchCost, search_counter
+from nas.results.run_folder import check_run_folder, given_objects, load_run, resume_command
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.fitting import Fitting
 from nas.searching.later_retraining.further_data import MoreData, further_task
 from nas.searching.later_retraining.request import Asked, architectures_of, session_of
 from nas.searching.resolving import Instruments, resolve
-from nas.searching.run import advised, circumstances, given_objects, told_how_to_go_on
-from nas.searching.state import RunState
+from nas.searching.run import advised, circumstances, record_end, told_how_to_go_on
+from nas.searching.state import RunState, cost_of
 from nas.searching.user_inputs.circumstances import check_recipe, check_same, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of
 from nas.searching.user_inputs.teachers import BEST
 from nas.searching.winners.retraining import Retraining, run_plan
 from nas.searching.winners.retraining_plan import RetrainingPlan, Start
 from nas.searching.winners.teaching import best_of, retrained_teacher
-from nas.signals import heed, stopping
+from nas.signals import stopping
 from nas.storage.journal import RECIPE, Journal
 from nas.storage.journal_rows import Began, RecipeText, RetrainingBegan, RetrainingEnded, RoundEnded
 from nas.tasks.data_source import DataSource
@@ -127,13 +123,16 @@ def _retrained(
         resolved = resolve(changed, given.space, given.task, instruments, progress, given.train)
         with contextlib.closing(resolved.look):
             check_same(journal.rows(Began)[0], circumstances(recipe, resolved), folder)
-            counter, why_none = search_counter(recipe.energy.meter_settings)
-            cost = SearchCost(counter, why_none, instruments.stopwatch, lambda: resolved.measurer.device_s)
+            cost = cost_of(recipe, resolved, instruments.stopwatch)
             state = RunState(changed, resolved, journal, progress, instruments.stopwatch, cost)
             with told_how_to_go_on(folder, advice), cost:
                 session, plan = _prepared(state, folder, asked, given.more_data)
-                with _reported(state, folder):
+                try:
                     _work(state, folder, session, plan)
+                    write_report(folder / REPORT_NAME, load_run(folder))
+                except BaseException as error:
+                    record_end(state, folder, error)
+                    raise
             front = load_run(folder).front
     progress.close()
     winners = (replace(each, space=resolved.space) for each in front)
@@ -238,23 +237,4 @@ def _advice(folder: Path, recipe: Recipe, asked: Asked, *, is_named: bool) -> st
     if given_objects(recipe) or not is_named:
         return "To go on, call nas.retrain with the same arguments again."
     words = ["nas", "retrain", str(folder), *asked.words()]
-    return f"Go on with: {subprocess.list2cmdline(words) if sys.platform == 'win32' else shlex.join(words)}"
-
-
-@contextlib.contextmanager
-def _reported(state: RunState, folder: Path) -> Iterator[None]:
-    """Write the report at the end, whatever ends the retraining, with the costs until then."""
-    try:
-        yield
-        write_report(folder / REPORT_NAME, load_run(folder))
-    except BaseException as error:
-        heed()
-        with contextlib.suppress(BrokenPipeError):
-            state.progress.close()
-        if not isinstance(error, JournalError):
-            state.note_cost()
-        try:
-            write_report(folder / REPORT_NAME, load_run(folder))
-        except Exception as another:  # the error that ended the retraining matters more
-            error.add_note(f"The report could not be written: {another}")
-        raise
+    return f"Go on with: {command_text(words)}"

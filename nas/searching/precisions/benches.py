@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nas.errors import TargetError
@@ -12,14 +12,23 @@ from nas.hardware.devices.device import Device, why_not_measured
 from nas.hardware.latency_rounds import BenchSettings
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
-from nas.searching.beliefs import measured_metrics
+from nas.values.objective import measured_metrics
 from nas.values.target import Target
 
 
-def benches_of(recipe: Recipe, given: Mapping[str, Bench], progress: Progress, device: Device) -> dict[str, Bench]:
+def benches_of(
+    recipe: Recipe,
+    given: Mapping[str, Bench],
+    progress: Progress,
+    device: Device,
+    *,
+    metrics: Sequence[str] | None = None,
+    settings: BenchSettings | None = None,
+) -> dict[str, Bench]:
     """Return the bench of each precision by its name; one of the target's own where precision is no choice.
 
-    Those of ``given`` need not be opened.
+    Those of ``given`` need not be opened. They measure ``metrics``, by default those that the recipe asks for.
+    ``settings`` take the place of the recipe's.
 
     Raises:
         TargetError: the device cannot measure in one of the precisions, or by a metric that is asked for.
@@ -36,10 +45,11 @@ def benches_of(recipe: Recipe, given: Mapping[str, Bench], progress: Progress, d
                 f"{replace(target, precision='fp32')} here. Leave it out. The runtime says: {reason}"
             )
     benches = {
-        name: given.get(name) or device_bench(recipe, progress, each, device=device) for name, each in targets.items()
+        name: given.get(name) or device_bench(recipe, progress, each, settings, device)
+        for name, each in targets.items()
     }
     for bench in benches.values():
-        bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
+        bench.check(metrics or measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
     return benches
 
 

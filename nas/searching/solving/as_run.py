@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from nas.prediction.predictor import MIN_SAMPLES
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import WEIGHTS
 from nas.results.bundled.unfinished import made_aside, unfinished, weights_of
-from nas.searching.solving.knowledge import Knowledge
+from nas.results.run import Run
 from nas.searching.solving.later_measurements import own_fingerprint
 from nas.searching.solving.request import Asked
+from nas.searching.solving.seeded import Seeded
 from nas.space.architecture import Architecture
 from nas.storage.journal import JOURNAL, RECIPE, Journal, JournalReader
 from nas.storage.journal_rows import (
@@ -34,7 +35,6 @@ from nas.storage.retraining_rows import RETRAINING
 from nas.storage.run_files import PARENT_WEIGHTS, SUPERNET_WEIGHTS
 from nas.values.evaluation import Evaluation
 from nas.values.indexed_rows import last_rows
-from nas.values.measurement import Measurement
 
 
 def check_new(folder: Path) -> None:
@@ -54,7 +54,7 @@ def check_new(folder: Path) -> None:
         raise JournalError(f"a new run needs a folder of its own, but {folder} is not empty. Choose another name.")
 
 
-def write_as_run(asked: Asked, knowledge: Knowledge, folder: Path, clock: Callable[[], float], device: Device) -> None:
+def write_as_run(asked: Asked, known: Seeded, folder: Path, clock: Callable[[], float], device: Device) -> None:
     """Make a run in ``folder`` whose search has ended: with the candidates, and what is known of them on the target.
 
     What is left of it is to measure the rest of the front, and to make winners. Weights that the run retrained already
@@ -67,24 +67,25 @@ def write_as_run(asked: Asked, knowledge: Knowledge, folder: Path, clock: Callab
     recipe = Recipe.from_mapping({**asked.recipe.model_dump(exclude_unset=True), "name": folder.name})
     text = recipe.to_toml()
     with JournalReader(asked.run.run_folder) as source:
-        began = [_here(row, device) if not knowledge.is_on_its_target else row for row in source.rows(Began)]
+        began = [_here(row, device) if known.is_new else row for row in source.rows(Began)]
         facts: list[Row] = [*source.rows(SupernetTrained), *source.rows(Agreement), *source.rows(RungsJudged)]
-        evaluations = source.rows(Evaluation)
         source.check()
-    fingerprint = knowledge.fingerprint or (own_fingerprint(asked.run) if knowledge.is_on_its_target else None)
+    fingerprint = known.fingerprint or (None if known.is_new else own_fingerprint(asked.run))
     used = [BenchUsed(fingerprint)] if fingerprint is not None else []
-    measured = _measured(asked, knowledge, evaluations)
+    measured = _measured(asked, known)
     # With fewer, the first measurements of the new run go on, for nothing could be predicted.
     enough = not asked.metrics or len(measured) >= MIN_SAMPLES
     ended: list[Row] = [RoundEnded(0)] if enough else []
     for number in range(1, recipe.rounds + 1):
         ended += [TrainingsEnded(number), RoundEnded(number)]
     with made_aside(folder, "a run") as aside, Journal.start(aside, text, clock=clock) as journal:
-        retrained = _copied(asked.run.run_folder, aside, evaluations)
+        retrained = _copied(asked.run, aside)
         if recipe.evaluate == "supernet":
             _copy(asked.run.run_folder / SUPERNET_WEIGHTS, aside / SUPERNET_WEIGHTS)
         _copy(asked.run.run_folder / PARENT_WEIGHTS, aside / PARENT_WEIGHTS)
-        rows = [*_trained(evaluations, knowledge), *measured, *knowledge.failed_rows, *retrained]
+        trained = [row for row in known.seed_rows if row.stage in ("train", "check")]
+        failed = [row for row in known.rows if row.stage == "measure" and row.failed]
+        rows = [*trained, *measured, *failed, *retrained]
         journal.append(RecipeText(text), *began, *used, *facts, *rows, *ended)
         check_new(folder)  # measuring took minutes, in which another run may have begun there
 
@@ -94,44 +95,28 @@ def _here(began: Began, device: Device) -> Began:
     return replace(began, machine={"processor": device.facts.processor, "system": device.facts.system})
 
 
-def _trained(rows: Iterable[Evaluation], knowledge: Knowledge) -> list[Evaluation]:
-    """Return the trainings, with what is predicted for the new target in the place of the old one."""
-    points = {point.architecture: point for point in knowledge.points()}
-    found = []
-    for row in rows:
-        point = points.get(row.architecture)
-        if row.stage == "train" and point is not None:
-            predicted = dict(point.predicted)
-            found.append(replace(row, predicted=predicted, values={**point.trained, **point.counted}))
-        elif row.stage in ("train", "check"):
-            found.append(replace(row, predicted={}))
-    return found
-
-
-def _measured(asked: Asked, knowledge: Knowledge, rows: Iterable[Evaluation]) -> list[Evaluation]:
+def _measured(asked: Asked, known: Seeded) -> list[Evaluation]:
     """Return the measurements of the target. One that lacks a metric is left out: a search measures all together.
 
     On the run's own target, what it measured beside its candidates is among them: predictors learn from all.
     """
-    if not asked.metrics:
-        return []
-    known: list[tuple[Architecture, Mapping[str, Measurement]]]
-    known = [(whole, knowledge.measured.get(part, {})) for part, whole in knowledge.wholes.items()]
-    if knowledge.is_on_its_target:
-        others = {knowledge.part(row.architecture): row for row in rows if row.stage == "measure" and not row.failed}
-        known += [(row.architecture, row.measurements) for part, row in others.items() if part not in knowledge.wholes]
-    return [
-        Evaluation("measure", whole, measurements={name: found[name] for name in asked.metrics})
-        for whole, found in known
-        if set(asked.metrics) <= set(found)
-    ]
+    candidates = {point.architecture for point in known.points}
+    found: dict[Architecture, Evaluation] = {}
+    for record in sorted(known.records, key=lambda each: each.architecture not in candidates):
+        if asked.metrics and set(asked.metrics) <= set(record.measurements):
+            measurements = {name: record.measurements[name] for name in asked.metrics}
+            row = Evaluation("measure", record.architecture, measurements=measurements)
+            found.setdefault(known.part(record.architecture), row)
+    return list(found.values())
 
 
-def _copied(source: Path, folder: Path, rows: Iterable[Evaluation]) -> list[Evaluation]:
+def _copied(run: Run, folder: Path) -> list[Evaluation]:
     """Copy the weights of retrained models, and return the rows about those that are there."""
-    retrained = {a: row for a, row in last_rows(rows, "retrain").items() if not row.failed}
+    source = run.run_folder
     found = []
-    for row in retrained.values():
+    for row in last_rows(run.rows, "retrain").values():
+        if row.failed:
+            continue
         inside = Path("winners") / row.architecture.id
         held = Path(str(row.details.get("folder") or inside))  # a later retraining has another one
         is_inside = (source / held).resolve().is_relative_to(source.resolve())

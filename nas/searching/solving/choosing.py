@@ -1,4 +1,4 @@
-"""Choosing what to measure on a new target, so that a few measurements serve the front."""
+"""Choosing what to measure first on a new target, so that a few measurements serve the front."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nas.prediction.medoids import medoids
 from nas.results.solved import SolvedPoint
 from nas.space.architecture import Architecture
 from nas.values.objective import Limit, Objective, quality_of
-from nas.values.pareto import FloatArray, hypervolume_contributions, non_dominated, ranks
+from nas.values.pareto import FloatArray, ranks
 
 POOL_FACTOR = 3
 """First measurements are chosen from this many times as many candidates, those nearest the front."""
@@ -46,54 +46,6 @@ def first_choice(
     described = np.hstack([_standard(logs), _weighted(features([point.architecture for point in pool]))])
     ends = (int(losses[:, 1].argmin()), int(losses[:, 1].argmax()))
     return [pool[index] for index in medoids(described, count, rng, ends).tolist()]
-
-
-def next_choice(
-    points: Sequence[SolvedPoint],
-    objectives: Sequence[Objective],
-    limits: Sequence[Limit],
-    metrics: Sequence[str],
-    count: int,
-) -> list[SolvedPoint]:
-    """Return up to ``count`` unmeasured candidates whose measurement would most change the front.
-
-    First come those that are on the front by their predicted means, the largest part of the hypervolume first. Then
-    come those that would be on it if the lower bounds of their predictions were true. If nothing can meet the limits,
-    the candidates that exceed them least are returned.
-    """
-    unmeasured = [point for point in points if not point.is_measured(metrics)]
-    names = [objective.metric.name for objective in objectives]
-    hopeful = [point for point in points if not point.broken(limits, hopefully=True)]
-    if not any(not point.is_measured(metrics) for point in hopeful):
-        if any(point.meets(limits, surely=False) for point in points):
-            return []
-        return sorted(unmeasured, key=lambda point: point.excess(limits))[:count]
-    means = np.array([[point.value(name) for name in names] for point in hopeful])
-    lowest = np.array([[point.interval(name).lower for name in names] for point in hopeful])
-    probable = np.array([point.meets(limits, surely=False) for point in hopeful])
-    front = means[probable][non_dominated(means[probable])] if probable.any() else np.empty((0, len(names)))
-    reference = means.max(axis=0) + 0.1 * np.maximum(np.ptp(means, axis=0), 1e-9)
-    gains = np.zeros(len(hopeful))
-    gains[probable] = hypervolume_contributions(means[probable], reference)
-    chosen = [
-        (-float(gains[index]), _distance(means[index], front), index)
-        for index, point in enumerate(hopeful)
-        if not point.is_measured(metrics) and not _is_dominated(lowest[index], front)
-    ]
-    return [hopeful[index] for *_, index in sorted(chosen)][:count]
-
-
-def _distance(point: FloatArray, front: FloatArray) -> float:
-    """Return the least relative step by which a point would be no longer dominated by the front; 0 for one on it."""
-    if not len(front):
-        return 0.0
-    worse = (point - front) / np.maximum(np.abs(front), 1e-12)
-    return float(max(0.0, worse.min(axis=1).max()))
-
-
-def _is_dominated(point: FloatArray, front: FloatArray) -> bool:
-    """Return True if a point of the front is nowhere higher than ``point`` and somewhere lower."""
-    return bool(((front <= point).all(axis=1) & (front < point).any(axis=1)).any())
 
 
 def _standard(columns: FloatArray) -> FloatArray:

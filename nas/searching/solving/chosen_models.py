@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -16,28 +16,24 @@ from nas.hardware.bench import Bench
 from nas.hardware.bench_request import measured_metric
 from nas.hardware.devices.device import Device
 from nas.hardware.latency_rounds import BenchSettings
-from nas.hardware.measuring import Measurer, Surroundings
+from nas.hardware.measuring import Surroundings
 from nas.progress import Progress
-from nas.recipe.recipe import Recipe
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.run import Run
 from nas.results.run_folder import check_run_folder, read_run
-from nas.searching.precisions.benches import device_bench
-from nas.searching.precisions.measuring import InOwnPrecision
-from nas.searching.resolving import Instruments, source_of
+from nas.searching.resolving import Instruments, measurer_of, source_of
 from nas.searching.solving.request import Asked, asked_of
-from nas.searching.solving.space_and_bench import SpaceAgain, fingerprint_of, is_same_device, space_again
+from nas.searching.solving.space_and_bench import SpaceAgain, benches_again, fingerprint_of, is_same_device, space_again
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, task_of
 from nas.signals import stopping
 from nas.space.architecture import Architecture
 from nas.space.parts.device_parts import DeviceParts
-from nas.space.search_space import SearchSpace, architecture_from
+from nas.space.search_space import architecture_from
 from nas.storage.home import home
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.interruption import noting_how_to_continue
 from nas.tables.measured_table import TOGETHER, check_compared, check_table, measure_in_parts
 from nas.tables.named_architectures import OF_A_RUN, named_in
-from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
 from nas.values.evaluation import Evaluation
 
@@ -128,11 +124,8 @@ def measure_run(
     if isinstance(names, str):
         raise RecipeError(f"names are a list of ids, such as [{names!r}], but got the text alone.")
     request = NamedRequest(names, metrics, target, fresh=fresh, trust=trust)
-    shown = chosen_progress(progress)
-    try:
+    with contextlib.closing(chosen_progress(progress)) as shown:
         found = measure_named(read_run(folder), request, shown, space=space, data=data, instruments=instruments)
-    finally:
-        shown.close()
     return list(found.rows)
 
 
@@ -170,9 +163,7 @@ def measure_named(
         if request.is_compared:
             check_compared(len(architectures))
         wholes = [_of_space(again, each) for each in architectures]
-        benches = _benches(asked, request, instruments=instruments, progress=progress)
-        for bench in benches.values():
-            bench.check(metrics)
+        benches = benches_again(asked, task_of(data), instruments, progress, metrics=metrics, settings=request.settings)
         table = _table(asked, request, again, benches, metrics, instruments.device)
         with noting_how_to_continue(request.fresh):
             rows = _rows(asked, request, again, benches, wholes, metrics, table, task_of(data), progress)
@@ -217,17 +208,6 @@ def _of_space(again: SpaceAgain, architecture: Architecture) -> Architecture:
         raise RecipeError(f"the space must have the choices of {architecture.id}, but: {error}") from error
 
 
-def _benches(asked: Asked, request: NamedRequest, *, instruments: Instruments, progress: Progress) -> dict[str, Bench]:
-    """Return the bench of each precision by its name; one of the target's own where precision is no choice."""
-    recipe = asked.recipe
-    targets = recipe.targets or {recipe.parsed_target.precision: recipe.parsed_target}
-    given = {name: instruments.benches.get(name, instruments.bench) for name in targets}
-    if all(bench is not None for bench in given.values()):
-        return {name: bench for name, bench in given.items() if bench is not None}
-    settings = request.settings
-    return {name: device_bench(recipe, progress, each, settings, instruments.device) for name, each in targets.items()}
-
-
 def _table(
     asked: Asked,
     request: NamedRequest,
@@ -247,7 +227,7 @@ def _table(
     if asked.recipe.precisions or not is_same_device(asked.run, asked.recipe, fingerprint_of(benches), device):
         return None
     table = asked.run.run_folder / f"{OF_A_RUN}{'-'.join(metrics)}.csv.gz"
-    with suppress(RecipeError):  # a table of other columns is left alone
+    with contextlib.suppress(RecipeError):  # a table of other columns is left alone
         check_table(table, space, target, metrics)
         return table
     return None
@@ -265,20 +245,19 @@ def _rows(
     progress: Progress,
 ) -> list[Evaluation]:
     recipe, source = asked.recipe, source_of(asked.recipe, task)
+    store = MeasurementStore(home(), fresh=request.fresh or request.is_compared or not recipe.measuring.reuse)
     parts = DeviceParts(again.plain)
     if table is not None:
         (bench,) = benches.values()
-        surroundings = _surroundings(recipe, request, again, bench, parts.space, source)
+        batch = recipe.parsed_target.batch
+        surroundings = Surroundings(parts.space, bench, again.signature, batch, store, again.plain_look, source)
         rows = measure_in_parts(
             surroundings, list(dict.fromkeys(map(parts.of, architectures))), recipe.parsed_target, metrics, table,
             seed=request.seed, progress=progress,
         )  # fmt: skip
         by_part = {row.architecture: row for row in rows}
         return [replace(by_part[parts.of(each)], architecture=each) for each in architectures]
-    measurers = {
-        name: _surroundings(recipe, request, again, bench, again.plain, source) for name, bench in benches.items()
-    }
-    measurer: Measurer = InOwnPrecision(measurers) if recipe.precisions else next(iter(measurers.values()))
+    measurer = measurer_of(recipe, again.plain, again.plain_look, again.signature, benches, store, source)
     rows = []
     for start in range(0, len(architectures), TOGETHER):
         rows += measurer.rows(
@@ -289,11 +268,3 @@ def _rows(
             progress=progress,
         )
     return rows
-
-
-def _surroundings(
-    recipe: Recipe, request: NamedRequest, again: SpaceAgain, bench: Bench, space: SearchSpace, source: DataSource
-) -> Surroundings:
-    store = MeasurementStore(home(), fresh=request.fresh or request.is_compared or not recipe.measuring.reuse)
-    look = again.look
-    return Surroundings(space, bench, again.signature, recipe.parsed_target.batch, store, look, source)

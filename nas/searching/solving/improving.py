@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import shlex
-import subprocess
-import sys
 from collections.abc import Sequence
 
 import numpy as np
 
-from nas.progress import duration_text
+from nas.progress import command_text, duration_text
 from nas.recipe.recipe import Recipe
-from nas.results.bundle import GIVEN
 from nas.results.run import Run
+from nas.results.run_folder import given_objects
 from nas.results.solved import SolvedPoint
 from nas.searching.solving.request import Asked
 from nas.storage.journal import RECIPE
@@ -118,7 +115,7 @@ def search_command(run: Run, recipe: Recipe) -> str | None:
 
     Measurements that are kept are not taken again.
     """
-    if GIVEN in (recipe.space.name, recipe.data.name, recipe.training.function):
+    if given_objects(recipe):
         return None
     words = ["nas", "search", str(run.run_folder / RECIPE)]
     for limit in recipe.limits:
@@ -132,7 +129,7 @@ def search_command(run: Run, recipe: Recipe) -> str | None:
     if recipe.table.device != run.recipe.table.device:
         words += ["--set", f"table.device={recipe.table.device}"]
     words += ["--name", f"{run.name}-further"]
-    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+    return command_text(words)
 
 
 def unmet_of(

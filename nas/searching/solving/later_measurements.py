@@ -1,4 +1,4 @@
-"""Measurements that were taken for a finished run on one target: rows of a journal of their own in its folder.
+"""Measurements that were taken for a finished run on one target: a journal of their own in the run's folder.
 
 The run's own journal keeps its meaning: what the search found. A repeated command finds the rows here, and measures
 nothing twice.
@@ -6,13 +6,10 @@ nothing twice.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import final
 
 from nas.hardware.bench import target_part
 from nas.results.run import Run
@@ -27,49 +24,16 @@ MOST_NAMED = 80
 """The most characters of a folder's name, beside the hash of the whole."""
 
 
-@final
-class KeptMeasurements:
-    """The journal of one target. ``fingerprint`` is that of the bench; None where it has none, as for a table.
+def later_folder(run_folder: Path, target: str, fingerprint: str | None) -> Path:
+    """Return the folder of what was measured on a target.
 
-    Other hardware or versions have another journal, for their measurements do not compare. ``recipe_text`` is written
-    beside the rows, so that they tell what they are of.
+    ``fingerprint`` is that of the bench; None where it has none, as for a table. Other hardware or versions have
+    another folder, for their measurements do not compare.
     """
-
-    def __init__(
-        self,
-        run_folder: Path,
-        target: str,
-        fingerprint: str | None,
-        recipe_text: str,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        name = _folder_name(target)
-        if fingerprint is not None:
-            name += f"-{hashlib.sha256(target_part(fingerprint).encode()).hexdigest()[:8]}"
-        self.folder = run_folder / SOLVED / name
-        self._fingerprint = fingerprint
-        self._recipe_text = recipe_text
-        self._clock = clock
-
-    def rows(self) -> list[Evaluation]:
-        """Return the rows that are kept, oldest first. Raises JournalError if the journal is damaged."""
-        return read_rows(self.folder, Evaluation) if (self.folder / JOURNAL).is_file() else []
-
-    def append(self, *rows: Evaluation) -> None:
-        """Add rows. They are on disk when this returns.
-
-        Raises:
-            JournalError: the disk refuses, or another process is writing.
-        """
-        with contextlib.closing(self._opened()) as journal:
-            known = {row.fingerprint for row in journal.rows(BenchUsed)}
-            is_new = self._fingerprint is not None and self._fingerprint not in known
-            journal.append(*([BenchUsed(self._fingerprint)] if is_new and self._fingerprint else []), *rows)
-
-    def _opened(self) -> Journal:
-        if (self.folder / RECIPE).is_file():
-            return Journal.resume(self.folder, clock=self._clock)
-        return Journal.start(self.folder, self._recipe_text, clock=self._clock)
+    name = _folder_name(target)
+    if fingerprint is not None:
+        name += f"-{hashlib.sha256(target_part(fingerprint).encode()).hexdigest()[:8]}"
+    return run_folder / SOLVED / name
 
 
 def _folder_name(target: str) -> str:
@@ -77,6 +41,22 @@ def _folder_name(target: str) -> str:
     plain = target.replace(":", "_").replace("=", "")
     name = re.sub(r"[^A-Za-z0-9._-]", "_", plain)[:MOST_NAMED]
     return name if name == plain else f"{name}-{hashlib.sha256(target.encode()).hexdigest()[:8]}"
+
+
+def later_rows(folder: Path) -> list[Evaluation]:
+    """Return the rows of a folder, oldest first; none before there is a journal. Raises JournalError if damaged."""
+    return read_rows(folder, Evaluation) if (folder / JOURNAL).is_file() else []
+
+
+def later_journal(folder: Path, recipe_text: str, clock: Callable[[], float]) -> Journal:
+    """Return the journal of a folder, to add rows to. A new one gets the text of the recipe, to tell what it is of.
+
+    Raises:
+        JournalError: the disk refuses, or another process is writing.
+    """
+    if (folder / RECIPE).is_file():
+        return Journal.resume(folder, clock=clock)
+    return Journal.start(folder, recipe_text, clock=clock)
 
 
 def own_fingerprint(run: Run) -> str | None:

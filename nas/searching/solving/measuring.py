@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
 import numpy as np
 
-from nas.errors import RecipeError, TargetError
+from nas.errors import RecipeError, RepeatedFailureError, TargetError
 from nas.hardware.bench import Bench
 from nas.hardware.devices.device import Device
-from nas.hardware.measuring import KEPT, Measurer
+from nas.hardware.measuring import KEPT
 from nas.prediction.predictor import MIN_SAMPLES
 from nas.progress import Progress
+from nas.results.run import Run
 from nas.results.solved import SolvedPoint
+from nas.searching.fitting import Fitting, held_out_text
 from nas.searching.resolving import Instruments
-from nas.searching.solving.choosing import first_choice, next_choice
-from nas.searching.solving.knowledge import Knowledge
-from nas.searching.solving.later_measurements import KeptMeasurements, own_fingerprint
-from nas.searching.solving.predicting import Predicting, profiled_before, recounted, sources_of
+from nas.searching.selection import worth_measuring
+from nas.searching.solving.choosing import first_choice
+from nas.searching.solving.later_measurements import later_folder, later_journal, later_rows, own_fingerprint
 from nas.searching.solving.request import Asked
+from nas.searching.solving.seeded import Seeded, seeded
 from nas.searching.solving.space_and_bench import (
-    SpaceAgain,
+    benches_again,
     check_same_device,
-    check_table_is_the_same,
     fingerprint_of,
     is_same_device,
-    measurer_of,
-    solving_benches,
+    resolved_again,
     space_again,
 )
+from nas.searching.state import RunState, beliefs_of, cost_of
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, task_of
+from nas.space.architecture import Architecture
 from nas.space.parts.encoding import encode
 from nas.tables.interruption import noting_how_to_continue
+from nas.values.other_target import Source
 
 BATCHES = 3
 """Measurements that follow the first ones come in this many batches, each after a new fit."""
@@ -43,14 +47,14 @@ ATTEMPTS = 3
 
 def measured_and_predicted(
     asked: Asked,
-    *,
     space: GivenSpace | str | None,
     data: GivenData | None,
-    trust: bool,
-    fresh: bool,
     progress: Progress,
-    instruments: Instruments | None,
-) -> Knowledge:
+    instruments: Instruments | None = None,
+    *,
+    trust: bool = False,
+    fresh: bool = False,
+) -> Seeded:
     """Measure a few candidates on the target that is asked for, and return what is then known of all.
 
     Raises:
@@ -59,40 +63,32 @@ def measured_and_predicted(
         JournalError: the device, the versions or the table have changed since the run; or a row cannot be kept.
     """
     instruments = instruments or Instruments()
+    run, recipe, device = asked.run, asked.recipe, instruments.device
     task = task_of(data)
     benches: dict[str, Bench] = {}
     if asked.target is not None and not asked.is_of_table:
-        benches = solving_benches(asked, task, instruments, progress)
-    is_new = _is_new(asked, benches, instruments.device)
-    run, recipe = asked.run, asked.recipe
-    knowledge = Knowledge(run, on_its_target=not is_new)
-    knowledge.fingerprint = fingerprint_of(benches) if benches else None
-    fingerprint = knowledge.fingerprint if is_new else own_fingerprint(run)
-    kept = KeptMeasurements(run.run_folder, recipe.measured_on, fingerprint, recipe.to_toml(), instruments.clock)
-    knowledge.add_kept(kept.rows())
-    recounts = is_new and not asked.is_of_table and (asked.measures(knowledge) or asked.models)
-    if not asked.measures(knowledge) and not recounts:
-        return knowledge
-    _check_budget(asked, knowledge)
+        benches = benches_again(asked, task, instruments, progress)
+    is_new = _is_new(asked, benches, device)
+    fingerprint = fingerprint_of(benches) if benches else None
+    folder = later_folder(run.run_folder, recipe.measured_on, fingerprint if is_new else own_fingerprint(run))
+    known = replace(seeded(run, is_new=is_new, later=later_rows(folder)), fingerprint=fingerprint)
+    recounts = is_new and not asked.is_of_table and (asked.measures(known) or asked.models)
+    if not asked.measures(known) and not recounts:
+        return known
+    _check_budget(asked, known)
     with space_again(asked, space, trust, progress) as again:
-        if recounts:
-            knowledge.recount(recounted(recipe, again, knowledge.parts, instruments.device))
-        if not asked.measures(knowledge):
-            return knowledge
         if not benches and not asked.is_of_table:
-            benches = solving_benches(asked, task, instruments, progress)
+            benches = benches_again(asked, task, instruments, progress)
         if benches and not is_new:
-            knowledge.fingerprint = fingerprint_of(benches)
-            check_same_device(run, recipe, knowledge.fingerprint, instruments.device)
-        measurer = measurer_of(asked, again, benches, task, fresh=fresh)
-        check_table_is_the_same(asked, measurer)
-        own = Knowledge(run, on_its_target=True)
-        reuse = recipe.measuring.reuse and not fresh
-        sources = sources_of(own if is_new else None, run, asked.metrics, again, measurer, reuse=reuse)
-        predicting = Predicting(recipe, again, sources, profiled_before(again, measurer, reuse=reuse))
-        with noting_how_to_continue(fresh):
-            _Measuring(asked, knowledge, kept, again, measurer, predicting, own, progress).run()
-    return knowledge
+            known = replace(known, fingerprint=fingerprint_of(benches))
+            check_same_device(run, recipe, known.fingerprint, device)
+        resolved = resolved_again(asked, again, benches, task, device, fresh=fresh)
+        if not asked.measures(known):
+            return known.believed(beliefs_of(recipe, resolved, known.seed_rows), is_counted=recounts)
+        cost = cost_of(recipe, resolved, instruments.stopwatch)
+        with noting_how_to_continue(fresh), later_journal(folder, recipe.to_toml(), instruments.clock) as journal, cost:
+            state = RunState(recipe, resolved, journal, progress, instruments.stopwatch, cost, known.search_rows)
+            return _Measuring(asked, known, state, is_counted=recounts).run()
 
 
 def _is_new(asked: Asked, benches: Mapping[str, Bench], device: Device) -> bool:
@@ -102,10 +98,10 @@ def _is_new(asked: Asked, benches: Mapping[str, Bench], device: Device) -> bool:
     return bool(benches) and not is_same_device(asked.run, asked.recipe, fingerprint_of(benches), device)
 
 
-def _check_budget(asked: Asked, knowledge: Knowledge) -> None:
-    lacking = asked.lacking(knowledge)
-    fewest, budget = min(MIN_SAMPLES, len(knowledge.parts)), asked.budget(knowledge)
-    if lacking and max(budget, len(knowledge.kept)) < fewest:
+def _check_budget(asked: Asked, known: Seeded) -> None:
+    lacking = asked.lacking(known)
+    fewest, budget = min(MIN_SAMPLES, known.parts(known.points)), asked.budget(known)
+    if lacking and max(budget, len(known.measured_later)) < fewest:
         raise RecipeError(
             f"--measure must be at least {fewest}, but got {budget}: {' and '.join(lacking)} is unknown on "
             f"{asked.recipe.measured_on}, and a predictor learns it from that many measurements."
@@ -114,101 +110,120 @@ def _check_budget(asked: Asked, knowledge: Knowledge) -> None:
 
 @final
 class _Measuring:
-    """Measures candidates up to the budget, in batches, and predicts the others after each of them."""
+    """Measures candidates up to the budget, in batches, and predicts the others after each of them.
 
-    def __init__(
-        self,
-        asked: Asked,
-        knowledge: Knowledge,
-        kept: KeptMeasurements,
-        again: SpaceAgain,
-        measurer: Measurer,
-        predicting: Predicting,
-        own: Knowledge,
-        progress: Progress,
-    ) -> None:
+    ``known`` is what the ``state`` was seeded with. With ``is_counted``, counted values are those of the target.
+    """
+
+    def __init__(self, asked: Asked, known: Seeded, state: RunState, *, is_counted: bool) -> None:
         self._asked = asked
-        self._knowledge = knowledge
-        self._kept = kept
-        self._again = again
-        self._measurer = measurer
-        self._predicting = predicting
-        self._own = own
-        self._progress = progress
-        self._budget = asked.budget(knowledge)
+        self._known = known
+        self._state = state
+        self._is_counted = is_counted
+        self._budget = asked.budget(known)
+        self._before = len(state.beliefs.rows)
+        sources = _own_sources(asked.run, asked.metrics) if known.is_new else {}
+        self._fitting = Fitting(state, sources=sources, before=math.inf, say=lambda sentence: None)
 
-    def run(self) -> None:
+    def run(self) -> Seeded:
         """Measure a few that represent the front, predict all, and measure what would most change the front."""
-        asked, knowledge, metrics = self._asked, self._knowledge, self._asked.metrics
+        metrics = self._asked.metrics
         for _ in range(ATTEMPTS):
-            missing = MIN_SAMPLES - sum(knowledge.has_measured(part, metrics) for part in knowledge.parts)
-            count = min(self._left, max(missing, -(-self._budget // 2) - len(knowledge.kept)))
-            if missing <= 0 or count <= 0:
+            known = self._now()
+            missing = MIN_SAMPLES - known.parts(point for point in known.points if point.is_measured(metrics))
+            count = min(self._left(known), max(missing, -(-self._budget // 2) - len(known.measured_later)))
+            if missing <= 0 or count <= 0 or not self._measure(self._first(known, count)):
                 break
-            self._measure(self._first(count))
-        self._check_enough()
-        self._predicting.predict(knowledge, metrics)
-        batch = max(1, -(-self._left // BATCHES))
-        while left := self._left:
-            points = [point for point in knowledge.points() if all(point.has(name) for name in metrics)]
-            chosen = next_choice(points, asked.objectives, asked.limits, metrics, min(batch, left))
-            if not chosen:
+        known = self._predicted()
+        batch = max(1, -(-self._left(known) // BATCHES))
+        while left := self._left(known):
+            chosen = self._next(known, min(batch, left))
+            if not chosen or not self._measure(chosen):
                 break
-            self._measure(chosen)
-            self._predicting.predict(knowledge, metrics)
-        knowledge.told += self._predicting.tell()
+            known = self._predicted()
+        told = (f"{name} predictor, {held_out_text(found)}." for name, found in self._fitting.held_out.items())
+        new = sum(KEPT not in row.details for row in self._state.beliefs.rows[self._before :])
+        return replace(known, told=tuple(told), newly_measured=new)
 
-    @property
-    def _left(self) -> int:
-        """How many architectures may still be measured."""
-        knowledge, metrics = self._knowledge, self._asked.metrics
-        done = sum(knowledge.has_measured(part, metrics) or part in knowledge.failed for part in knowledge.kept)
-        return max(0, self._budget - done)
+    def _now(self) -> Seeded:
+        """Return what is known, with everything measured so far."""
+        later = self._state.beliefs.rows[len(self._known.search_rows) :]
+        return replace(self._known, later=tuple(later)).believed(self._state.beliefs, is_counted=self._is_counted)
 
-    def _first(self, count: int) -> list[SolvedPoint]:
+    def _left(self, known: Seeded) -> int:
+        """Return how many architectures may still be measured."""
+        measured = {known.part(point.architecture) for point in known.points if point.is_measured(self._asked.metrics)}
+        return max(0, self._budget - len(known.measured_later & {*measured, *known.failed}))
+
+    def _first(self, known: Seeded, count: int) -> list[Architecture]:
         """Return candidates to measure before anything can be predicted."""
-        asked, knowledge = self._asked, self._knowledge
-        points = [point for point in knowledge.points() if not point.is_measured(asked.metrics)]
-        likely = {point.architecture: _likely_cost(point, asked.metrics) for point in self._own.points()}
-        return first_choice(
-            [point for point in points if point.architecture in likely],
+        asked, space = self._asked, self._state.resolved.space
+        own = seeded(asked.run, is_new=False).points
+        likely = {point.architecture: _likely_cost(point, asked.metrics) for point in own}
+        chosen = first_choice(
+            [point for point in known.points if point.architecture in likely and not point.is_measured(asked.metrics)],
             asked.objectives,
             asked.limits,
             likely,
-            lambda architectures: encode(self._again.space, architectures),
+            lambda architectures: encode(space, architectures),
             count,
-            np.random.default_rng((asked.recipe.seed, 11, len(knowledge.kept))),
+            np.random.default_rng((asked.recipe.seed, 11, len(known.measured_later))),
         )
+        return [point.architecture for point in chosen]
 
-    def _measure(self, points: Sequence[SolvedPoint]) -> None:
-        """Measure candidates together, keep the rows, and take them in. Predictions from before stay beside them."""
-        knowledge = self._knowledge
-        by_part = {knowledge.part(point.architecture): point for point in points}
-        rows = self._measurer.rows(
-            [point.architecture for point in by_part.values()],
-            self._asked.metrics,
-            round_number=0,
-            rng=np.random.default_rng((self._asked.recipe.seed, 12, len(knowledge.kept))),
-            progress=self._progress,
-        )
-        before = {point.architecture: point.predicted for point in by_part.values()}
-        rows = [row if row.failed else replace(row, predicted=before[row.architecture]) for row in rows]
-        self._kept.append(*rows)
-        knowledge.add_kept(rows)
-        knowledge.newly_measured += sum(KEPT not in row.details for row in rows)
+    def _next(self, known: Seeded, count: int) -> list[Architecture]:
+        """Return candidates whose measurement would most change the front; if none can meet the limits, the nearest."""
+        beliefs, limits = self._state.beliefs, self._asked.limits
+        trained = [limit for limit in limits if limit.metric.source == "trained"]
+        fitting = {point.architecture for point in known.points if not point.broken(trained)}
+        built = (row for row in beliefs.candidates if beliefs.describer.can_be_built(row.architecture))
+        chosen = worth_measuring(beliefs, [row for row in built if row.architecture in fitting], (), count)
+        if chosen or any(point.meets(limits, surely=False) for point in known.points):
+            return chosen
+        unmeasured = [point for point in known.points if not point.is_measured(self._asked.metrics)]
+        return [point.architecture for point in sorted(unmeasured, key=lambda each: each.excess(limits))[:count]]
 
-    def _check_enough(self) -> None:
-        """Check that every metric can be predicted, or was measured of all. Raises TargetError if not."""
-        knowledge = self._knowledge
+    def _measure(self, architectures: Sequence[Architecture]) -> bool:
+        """Measure candidates together. Return False if one after the other fails, so that no more should be tried."""
+        try:
+            self._state.measure(architectures, 0)
+        except RepeatedFailureError:  # what could be measured is still of use; failures are told with it
+            return False
+        return True
+
+    def _predicted(self) -> Seeded:
+        """Fit the predictors again, if anything is left to predict, and return what is known then.
+
+        Raises:
+            TargetError: a metric can neither be predicted, nor was it measured of all.
+        """
+        known = self._now()
+        parts = known.parts(known.points)
         for name in self._asked.metrics:
-            samples = sum(name in knowledge.measured.get(part, {}) for part in knowledge.parts)
-            if samples < min(MIN_SAMPLES, len(knowledge.parts)) or not knowledge.parts:
-                reasons = list(knowledge.failed.values())
+            samples = known.parts(point for point in known.points if name in point.measurements)
+            if samples < min(MIN_SAMPLES, parts) or not parts:
+                reasons = list(known.failed.values())
                 last = f" The last one: {reasons[-1]}" if reasons else ""
                 raise TargetError(
                     f"a predictor of {name} needs {MIN_SAMPLES} measured architectures, but {samples} could be "
                     f"measured on {self._asked.recipe.measured_on} and {len(reasons)} failed.{last}"
                 )
+        if all(point.is_measured(self._asked.metrics) for point in known.points):
+            return known
+        self._fitting.fit(0)
+        return self._now()
+
+
+def _own_sources(run: Run, metrics: Sequence[str]) -> dict[str, Source]:
+    """Return by metric what a run measured on its own target, to learn from for another one."""
+    own, sources = seeded(run, is_new=False), {}
+    for name in metrics:
+        measured = {own.part(each.architecture): each.measurements.get(name) for each in own.records}
+        # Predictors learn logarithms.
+        values = {part: found.median for part, found in measured.items() if found is not None and found.median > 0}
+        if len(values) >= MIN_SAMPLES:
+            sources[name] = Source(run.recipe.measured_on, list(values), np.array(list(values.values())))
+    return sources
 
 
 def _likely_cost(point: SolvedPoint, metrics: Sequence[str]) -> float:

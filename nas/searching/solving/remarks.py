@@ -6,36 +6,35 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.reports.candidates import ways_of
-from nas.results.bundle import GIVEN
 from nas.results.notes.front_notes import listed
-from nas.results.run_folder import resume_command
+from nas.results.run_folder import resume_text
 from nas.results.solved import SolvedPoint
-from nas.searching.solving.knowledge import Knowledge
 from nas.searching.solving.request import Asked
+from nas.searching.solving.seeded import Seeded
 
 
-def notes_of(asked: Asked, knowledge: Knowledge, front: Sequence[SolvedPoint]) -> list[str]:
+def notes_of(asked: Asked, known: Seeded, front: Sequence[SolvedPoint]) -> list[str]:
     """Return the sentences, the most important first."""
     return [
-        *_about_the_run(asked, knowledge),
+        *_about_the_run(asked, known),
         *_about_errors(asked),
-        *_about_failures(knowledge),
-        *_about_predictions(asked, knowledge, front),
-        *_about_models(asked, front, is_new=not knowledge.is_on_its_target),
-        *knowledge.told,
+        *_about_failures(known),
+        *_about_predictions(asked, known, front),
+        *_about_models(asked, front, is_new=known.is_new),
+        *known.told,
     ]
 
 
-def _about_the_run(asked: Asked, knowledge: Knowledge) -> list[str]:
+def _about_the_run(asked: Asked, known: Seeded) -> list[str]:
     run = asked.run
     told = []
     if not run.is_over:
         why = f": {run.ended_by.rstrip('.')}" if run.ended_by else ""
-        told.append(f"The run is not finished{why}. Its {len(knowledge.candidates)} candidates so far are compared.")
+        told.append(f"The run is not finished{why}. Its {len(known.points)} candidates so far are compared.")
     told += [f"Damaged: {damage}" for damage in run.damages_in_short]
-    if knowledge.stopped:
-        was = "training was" if knowledge.stopped == 1 else "trainings were"
-        told.append(f"{knowledge.stopped} {was} stopped early and left out, because such errors do not compare.")
+    if known.stopped:
+        was = "training was" if known.stopped == 1 else "trainings were"
+        told.append(f"{known.stopped} {was} stopped early, and left out: their errors do not compare.")
     return told
 
 
@@ -51,11 +50,11 @@ def _about_errors(asked: Asked) -> list[str]:
     return told
 
 
-def _about_failures(knowledge: Knowledge) -> list[str]:
-    if not knowledge.failed:
+def _about_failures(known: Seeded) -> list[str]:
+    if not known.failed:
         return []
-    reason = next(iter(knowledge.failed.values()))
-    count = len(knowledge.failed)
+    reason = next(iter(known.failed.values()))
+    count = len(known.failed)
     return [
         f"{count} candidate{'s' * (count != 1)} cannot be measured on the target and "
         f"{'is' if count == 1 else 'are'} left out. "
@@ -63,7 +62,7 @@ def _about_failures(knowledge: Knowledge) -> list[str]:
     ]
 
 
-def _about_predictions(asked: Asked, knowledge: Knowledge, front: Sequence[SolvedPoint]) -> list[str]:
+def _about_predictions(asked: Asked, known: Seeded, front: Sequence[SolvedPoint]) -> list[str]:
     guessed = [point for point in front if not point.is_measured(asked.metrics)]
     if not guessed:
         return []
@@ -96,8 +95,4 @@ def _about_models(asked: Asked, front: Sequence[SolvedPoint], *, is_new: bool) -
 
 def went_on(folder: Path, asked: Asked) -> str:
     """Return the sentence that says how to make models of a run that was written."""
-    named = (("space", asked.recipe.space.name), ("data", asked.recipe.data.name))
-    given = [what for what, name in named if name == GIVEN]
-    call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in given)])
-    command = f"nas.resume({call})" if given else resume_command(folder)
-    return f"Written as a run. To retrain, export, measure and test its winners: {command}"
+    return f"Written as a run. To retrain, export, measure and test its winners: {resume_text(folder, asked.recipe)}"

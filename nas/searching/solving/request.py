@@ -10,9 +10,9 @@ from nas.errors import RecipeError, did_you_mean
 from nas.recipe.recipe import Recipe
 from nas.results.run import Run
 from nas.results.solved import SolvedPoint
-from nas.searching.solving.knowledge import Knowledge
+from nas.searching.solving.seeded import Seeded
 from nas.values.metric import METRICS
-from nas.values.objective import Limit, Objective, trained_metrics
+from nas.values.objective import Limit, Objective, measured_metrics, modelled_metrics, trained_metrics
 from nas.values.target import Target
 
 DEFAULT_MEASURED = 10
@@ -42,26 +42,24 @@ class Asked:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The measured metrics among objectives and limits, each once."""
-        asked = [*(each.metric for each in self.objectives), *(each.metric for each in self.limits)]
-        return tuple(dict.fromkeys(metric.name for metric in asked if metric.source == "measured"))
+        return measured_metrics(self.objectives, self.limits)
 
-    def lacking(self, knowledge: Knowledge) -> list[str]:
+    def lacking(self, known: Seeded) -> list[str]:
         """Return the measured metrics of which the search itself knew nothing on the target."""
-        return [name for name in self.metrics if name not in knowledge.searched]
+        return [name for name in self.metrics if name not in known.searched]
 
-    def budget(self, knowledge: Knowledge) -> int:
+    def budget(self, known: Seeded) -> int:
         """Return how many architectures may be measured, those of earlier times included."""
-        return self.measure if self.measure is not None else DEFAULT_MEASURED if self.lacking(knowledge) else 0
+        return self.measure if self.measure is not None else DEFAULT_MEASURED if self.lacking(known) else 0
 
-    def measures(self, knowledge: Knowledge) -> bool:
+    def measures(self, known: Seeded) -> bool:
         """Return True if something has to be measured or predicted beyond what is known."""
-        return bool(self.metrics) and (self.budget(knowledge) > 0 or bool(self.lacking(knowledge)))
+        return bool(self.metrics) and (self.budget(known) > 0 or bool(self.lacking(known)))
 
     @property
     def models(self) -> bool:
         """True if a modelled metric, which depends on the target's precision, is minimised or limited."""
-        asked = [*(each.metric for each in self.objectives), *(each.metric for each in self.limits)]
-        return any(metric.source == "modelled" for metric in asked)
+        return bool(modelled_metrics(self.objectives, self.limits))
 
     @property
     def is_of_table(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,10 +16,10 @@ from nas.results.run_folder import check_run_folder, read_run
 from nas.results.solved import Solved, front_points
 from nas.searching.solving.as_run import check_new, write_as_run
 from nas.searching.solving.improving import improvements_of, unmet_of
-from nas.searching.solving.knowledge import Knowledge
-from nas.searching.solving.later_measurements import KeptMeasurements, own_fingerprint
+from nas.searching.solving.later_measurements import later_folder, later_rows, own_fingerprint
 from nas.searching.solving.remarks import notes_of, went_on
 from nas.searching.solving.request import Asked, asked_of, check_trained
+from nas.searching.solving.seeded import Seeded, seeded
 from nas.signals import stopping
 
 if TYPE_CHECKING:
@@ -76,42 +77,19 @@ def solve(
     folder = Path(folder)
     check_run_folder(folder, folder.parent)
     asked = asked_of(read_run(folder), limits, objectives, target, measure)
-    knowledge = _own_knowledge(asked)
+    known = _own(asked)
     if as_run is not None:
         check_new(Path(as_run))
-    if target is not None or asked.measures(knowledge):
-        knowledge = _measured(asked, space, data, trust, fresh, progress, instruments)
-    solved = _solved(asked, knowledge)
-    if as_run is not None:
-        clock, device = (time.time, LocalDevice()) if instruments is None else (instruments.clock, instruments.device)
-        write_as_run(asked, knowledge, Path(as_run), clock, device)
-        solved = replace(solved, notes=(*solved.notes, went_on(Path(as_run), asked)))
-    return solved
+    if target is not None or asked.measures(known):
+        from nas.searching.solving.measuring import measured_and_predicted  # it loads torch, which takes seconds
+
+        with contextlib.closing(chosen_progress(progress)) as shown:
+            known = measured_and_predicted(asked, space, data, shown, instruments, trust=trust, fresh=fresh)
+    solved = _solved(asked, known)
+    return solved if as_run is None else _written(solved, asked, known, Path(as_run), instruments)
 
 
-def _measured(
-    asked: Asked,
-    space: GivenSpace | str | None,
-    data: GivenData | None,
-    trust: bool,
-    fresh: bool,
-    progress: ProgressChoice,
-    instruments: Instruments | None,
-) -> Knowledge:
-    """Return what is known once a few candidates are measured."""
-    # What measures loads torch, which takes seconds.
-    from nas.searching.solving.measuring import measured_and_predicted
-
-    shown = chosen_progress(progress)
-    try:
-        return measured_and_predicted(
-            asked, space=space, data=data, trust=trust, fresh=fresh, progress=shown, instruments=instruments
-        )
-    finally:
-        shown.close()
-
-
-def _own_knowledge(asked: Asked) -> Knowledge:
+def _own(asked: Asked) -> Seeded:
     """Return what is known of the run's own target: by the run, and by what was measured for it later.
 
     Raises:
@@ -119,19 +97,18 @@ def _own_knowledge(asked: Asked) -> Knowledge:
         RecipeError: a trained metric is asked for that the run did not find.
     """
     run = asked.run
-    knowledge = Knowledge(run, on_its_target=True)
-    if not knowledge.candidates:
+    folder = later_folder(run.run_folder, run.recipe.measured_on, own_fingerprint(run))
+    known = seeded(run, is_new=False, later=later_rows(folder))
+    if not known.points:
         raise JournalError(
             f"a run is solved by its candidates, but {run.run_folder} has none whose training ran to its end."
         )
-    check_trained(asked, knowledge.points())
-    kept = KeptMeasurements(run.run_folder, run.recipe.measured_on, own_fingerprint(run), run.recipe_text)
-    knowledge.add_kept(kept.rows())
-    return knowledge
+    check_trained(asked, known.points)
+    return known
 
 
-def _solved(asked: Asked, knowledge: Knowledge) -> Solved:
-    run, points = asked.run, knowledge.points()
+def _solved(asked: Asked, known: Seeded) -> Solved:
+    run, points = asked.run, known.points
     front = front_points(points, asked.objectives, asked.limits)
     unmet, nearest = ((), None) if front else unmet_of(asked.objectives, asked.limits, points)
     return Solved(
@@ -139,14 +116,21 @@ def _solved(asked: Asked, knowledge: Knowledge) -> Solved:
         limits=asked.limits,
         target=asked.recipe.measured_on,
         points=front,
-        candidates=tuple(points),
+        candidates=points,
         run_folder=run.run_folder,
-        measured=len(knowledge.kept),
-        newly_measured=knowledge.newly_measured,
+        measured=len(known.measured_later),
+        newly_measured=known.newly_measured,
         unmet=unmet,
         nearest=nearest,
         improvements=improvements_of(asked, points, front),
-        notes=tuple(notes_of(asked, knowledge, front)),
+        notes=tuple(notes_of(asked, known, front)),
         table=run.table,
         words=run.words,
     )
+
+
+def _written(solved: Solved, asked: Asked, known: Seeded, folder: Path, instruments: Instruments | None) -> Solved:
+    """Write a run whose search has ended, and return the front with a note that tells how to go on with it."""
+    clock, device = (time.time, LocalDevice()) if instruments is None else (instruments.clock, instruments.device)
+    write_as_run(asked, known, folder, clock, device)
+    return replace(solved, notes=(*solved.notes, went_on(folder, asked)))

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from nas.errors import JournalError, RecipeError
 from nas.hardware.bench import Bench, target_part
 from nas.hardware.devices.device import Device
-from nas.hardware.measuring import Measurer, Surroundings
+from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.measuring import Measurer
 from nas.prediction.measured_run import check_trusted, code_in, signature_of_run
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import GIVEN
 from nas.results.run import Run
+from nas.searching.backend import NothingTrained
 from nas.searching.precisions.benches import benches_of
 from nas.searching.precisions.choosing import with_precision_choice
-from nas.searching.precisions.measuring import InOwnPrecision, fingerprint_of_all
-from nas.searching.resolving import Instruments, source_of
+from nas.searching.precisions.measuring import fingerprint_of_all
+from nas.searching.resolving import Instruments, Resolved, look_apart_of, made_space, measurer_of, source_of
 from nas.searching.solving.request import Asked
 from nas.searching.user_inputs.objects import GivenSpace
 from nas.searching.user_inputs.training_choices import with_training_choices
-from nas.space.description import Describer
-from nas.space.first_look import FirstLook, LookHere, load_space_apart
-from nas.space.parts.device_parts import DeviceParts
-from nas.space.rules import check_space
-from nas.space.search_space import SearchSpace, choices_hash, make_space
+from nas.space.first_look import FirstLook
+from nas.space.search_space import SearchSpace, choices_hash
 from nas.space.signature import Signature
 from nas.storage.home import home
 from nas.storage.journal import read_rows
 from nas.storage.journal_rows import BenchUsed
 from nas.storage.measurement_store import MeasurementStore
-from nas.tables.row_space import with_table
 from nas.tables.table_evaluation import SearchedTable
 from nas.tasks.task import Task
 
@@ -41,16 +39,16 @@ from nas.tasks.task import Task
 @final
 @dataclass(frozen=True)
 class SpaceAgain:
-    """The space of a finished run, made again. ``describer`` describes the parts that devices see.
+    """The space of a finished run, made again, and what looks at its architectures.
 
-    ``plain`` is the space without the choice of a precision, which measuring knows nothing of; ``look`` looks at it.
+    ``plain`` is the space without the choice of a precision, which measuring knows nothing of.
     """
 
     space: SearchSpace
-    plain: SearchSpace
     look: FirstLook
+    plain: SearchSpace
+    plain_look: FirstLook
     signature: Signature
-    describer: Describer
 
 
 @contextlib.contextmanager
@@ -73,28 +71,16 @@ def space_again(asked: Asked, given: GivenSpace | str | None, trust: bool, progr
     check_trusted(folder, [*(code_in(recipe) if given is None else []), recipe.predictor.name], trust)
     signature = signature_of_run(folder, recipe)
     with contextlib.ExitStack() as held:
-        if given is None or isinstance(given, str):
-            limit_s, builds = recipe.execution.first_look_limit_s, not asked.is_of_table
-            name, options = given or recipe.space.name, {} if recipe.space.name == GIVEN else recipe.space.options
-            options = with_table(name, options, recipe.table.path)
-            made, look = load_space_apart(name, options, signature, say=progress.say, limit_s=limit_s, builds=builds)
-            held.callback(look.close)
-        else:
-            made = _made(given, signature)
-            look = LookHere(made, signature)
-        plain, look = with_training_choices(recipe, made, look, progress.say)
-        space, wide_look = with_precision_choice(recipe, plain, look)
+        if isinstance(given, str):
+            options = {} if recipe.space.name == GIVEN else recipe.space.options
+            section = recipe.space.model_copy(update={"name": given, "options": options})
+            recipe, given = recipe.model_copy(update={"space": section}), None
+        apart = look_apart_of(recipe, None, progress, held) if given is None else None
+        made, look = made_space(recipe, given, signature, apart, progress)
+        plain, plain_look = with_training_choices(recipe, made, look, progress.say)
+        space, look = with_precision_choice(recipe, plain, plain_look)
         _check_same_choices(asked.run, space)
-        parts = DeviceParts(space)
-        describer = Describer(parts.space, lambda part: wide_look.layers(parts.completed(part)))
-        yield SpaceAgain(space, plain, look, signature, describer)
-
-
-def _made(given: GivenSpace, signature: Signature) -> SearchSpace:
-    if isinstance(given, type):
-        return make_space(given, given.__qualname__, {}, signature)
-    check_space(given)
-    return given
+        yield SpaceAgain(space, look, plain, plain_look, signature)
 
 
 def _check_same_choices(run: Run, space: SearchSpace) -> None:
@@ -106,8 +92,18 @@ def _check_same_choices(run: Run, space: SearchSpace) -> None:
         )
 
 
-def solving_benches(asked: Asked, task: Task | None, instruments: Instruments, progress: Progress) -> dict[str, Bench]:
+def benches_again(
+    asked: Asked,
+    task: Task | None,
+    instruments: Instruments,
+    progress: Progress,
+    *,
+    metrics: Sequence[str] | None = None,
+    settings: BenchSettings | None = None,
+) -> dict[str, Bench]:
     """Return the bench of each precision of the target that is asked for: one, unless the run chose the precision.
+
+    They measure ``metrics``, by default those that are asked for, with the run's ``settings`` unless others are given.
 
     Raises:
         RecipeError: an unknown runtime, or an int8 target whose training items are not there.
@@ -120,8 +116,8 @@ def solving_benches(asked: Asked, task: Task | None, instruments: Instruments, p
             "an int8 model finds its ranges on training items, and the run was given its data as an object: pass "
             "data=… again."
         )
-    alone = {precisions[0]: instruments.bench} if instruments.bench is not None else {}
-    return benches_of(recipe, alone or instruments.benches, progress, instruments.device)
+    given = instruments.given_benches(recipe)
+    return benches_of(recipe, given, progress, instruments.device, metrics=metrics, settings=settings)
 
 
 def fingerprint_of(benches: Mapping[str, Bench]) -> str | None:
@@ -150,33 +146,38 @@ def check_same_device(run: Run, recipe: Recipe, fingerprint: str | None, device:
         )
 
 
-def measurer_of(
-    asked: Asked, again: SpaceAgain, benches: Mapping[str, Bench], task: Task | None, *, fresh: bool
-) -> Measurer:
-    """Return what measures architectures of the run's space: the benches, or the table where there are none.
+def resolved_again(
+    asked: Asked, again: SpaceAgain, benches: Mapping[str, Bench], task: Task | None, device: Device, *, fresh: bool
+) -> Resolved:
+    """Return a search of the run's space that trains nothing. It measures on the benches, or looks a table up.
 
-    Raises:
-        RecipeError: the table has no such device, or lacks a metric.
+    ``task`` is the data, if they were passed as an object. With ``fresh``, kept measurements are ignored. Raises as
+    ``_table`` does.
     """
     recipe = asked.recipe
-    if asked.is_of_table:
-        table = SearchedTable(recipe.table, again.space)
-        table.check(asked.metrics)
-        return table
     store = MeasurementStore(home(), fresh=fresh or not recipe.measuring.reuse)
-    batch, source = recipe.parsed_target.batch, source_of(recipe, task)
-    measurers = {
-        name: Surroundings(again.plain, bench, again.signature, batch, store, again.look, source)
-        for name, bench in benches.items()
-    }
-    return InOwnPrecision(measurers) if recipe.precisions else next(iter(measurers.values()))
+    measurer: Measurer
+    if asked.is_of_table:
+        measurer = _table(asked, again.space)
+    else:
+        source = source_of(recipe, task)
+        measurer = measurer_of(recipe, again.plain, again.plain_look, again.signature, benches, store, source)
+    return Resolved(recipe, again.space, again.look, again.signature, measurer, NothingTrained(), store, device=device)
 
 
-def check_table_is_the_same(asked: Asked, measurer: Measurer) -> None:
-    """Check that the table holds what the run read from it. Raises JournalError if it has changed since."""
+def _table(asked: Asked, space: SearchSpace) -> SearchedTable:
+    """Return the table from which values are looked up.
+
+    Raises:
+        RecipeError: it has no such device, or lacks a metric.
+        JournalError: it has changed since the run read it.
+    """
+    table = SearchedTable(asked.recipe.table, space)
+    table.check(asked.metrics)
     recorded = asked.run.notes.get("table", {}).get("fingerprint")
-    if isinstance(measurer, SearchedTable) and recorded not in (None, measurer.facts["fingerprint"]):
+    if recorded not in (None, table.facts["fingerprint"]):
         raise JournalError(
-            f"values are looked up in the table that the run used, but {measurer.name} has changed since. Bring it "
+            f"values are looked up in the table that the run used, but {table.name} has changed since. Bring it "
             "back, or start a new run."
         )
+    return table
