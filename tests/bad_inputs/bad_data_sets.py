@@ -102,10 +102,6 @@ def recipe(text: str) -> Prepare:
     return lambda folder: (folder / "recipe.toml").write_text(text)
 
 
-def another_size(root: Path) -> None:
-    picture(root / "cat" / "tall.png", size=(10, 30))
-
-
 BAD_INPUTS = {
     "a folder without folder:": BadInput(
         ("search", "--data", "photos"), ("unknown data set 'photos'", "write folder:photos"), photos
@@ -172,7 +168,9 @@ BAD_INPUTS = {
     "texts called .png": BadInput(PHOTOS, ("5% of the pictures may be broken", "12 are"), all_become(b"hello")),
     "empty files": BadInput(PHOTOS, ("12 are", "Mend or remove them"), all_become(b"")),
     "pictures of ten thousand million pixels": BadInput(PHOTOS, ("12 are", "too large"), all_become(huge_header())),
-    "two sizes": BadInput(PHOTOS, ("the same size", "--set data.image_size=32"), with_photos(another_size)),
+    "mirroring in words": BadInput(
+        (*PHOTOS, "--set", "data.mirror=perhaps"), ("mirror must be true or false",), photos
+    ),
     "no size": BadInput((*PHOTOS, "--set", "data.image_size=0"), ("image_size",), photos),
     "a negative size": BadInput((*PHOTOS, "--set", "data.image_size=-8"), ("image_size",), photos),
     "a size in words": BadInput((*PHOTOS, "--set", "data.image_size=big"), ("image_size",), photos),

@@ -41,7 +41,29 @@ class TestFolder:
         assert sorted(values) == [50 * label + index for label in range(3) for index in range(10)]
         assert data.train.labels.tolist() == [int(image[0, 0, 0]) // 50 for image in data.train.images]
         assert load_data(f"folder:{tmp_path}").fingerprint == data.fingerprint
-        assert (data.flip, data.name) == (False, f"folder:{tmp_path}")
+        assert (data.flip, data.name) == (True, f"folder:{tmp_path}")
+
+    @pytest.mark.parametrize(
+        ("classes", "mode", "mirrored"),
+        [
+            (("cat", "dog"), "RGB", True),
+            (("cat", "dog"), "L", False),
+            (("3", "10"), "RGB", False),
+            (("a", "dog"), "RGB", False),
+            (("turn-Left", "stop"), "RGB", False),
+        ],
+    )
+    def test_photos_are_mirrored_but_no_letters_or_sides(
+        self, tmp_path: Path, classes: tuple[str, ...], mode: str, mirrored: bool
+    ) -> None:
+        """Unless the user says so. What is done is told with the data."""
+        for title in classes:
+            for number in range(3):
+                write_image(tmp_path / title / f"{number}.png", mode=mode, value=9)
+        data = load_data(f"folder:{tmp_path}")
+        assert data.flip == mirrored
+        assert ("mirrored in training" in data.in_words) == mirrored
+        assert load_data(f"folder:{tmp_path}", mirror=not mirrored).flip == (not mirrored)
 
     @pytest.mark.parametrize("validation", ["val", "valid", "validation", None])
     @pytest.mark.parametrize("has_test", [True, False])
@@ -96,12 +118,39 @@ class TestFolder:
                 write_image(tmp_path / title / f"{index}.png", mode="I;16", value=0x4321)
         assert (np.asarray(load_data(f"folder:{tmp_path}").train.images) == 0x43).all()
 
-    def test_sizes_that_differ_need_an_image_size(self, tmp_path: Path) -> None:
-        """The error names two files; with image_size, each image is scaled and its middle kept."""
+    def test_pictures_of_many_sizes_are_scaled_to_a_usual_one(self, tmp_path: Path) -> None:
+        """The middle squares, at a side that half of them have, or the smallest usual one; a note tells."""
         write_flat(tmp_path)
         write_image(tmp_path / "dog" / "wide.png", size=(40, 10), value=77)
-        with pytest.raises(DataError, match=r"6×5 pixels and .*wide.png 40×10. Set image_size"):
-            load_data(f"folder:{tmp_path}")
+        data = load_data(f"folder:{tmp_path}")
+        assert data.input_shape == (3, 32, 32)
+        assert data.crop
+        (told,) = data.notes
+        assert told.startswith("pictures differ in size, from 6×5 to 40×10 pixels, so their middle squares are scaled")
+        assert "--set data.image_size=64" in told
+        again = load_data(f"folder:{tmp_path}")
+        assert (again.notes, again.crop) == (data.notes, True)
+
+    @pytest.mark.parametrize(("sides", "expected"), [((70, 80, 90), 64), ((20, 100, 130), 96), ((400, 500, 600), 128)])
+    def test_the_usual_side_is_one_that_half_of_the_pictures_have(
+        self, tmp_path: Path, sides: tuple[int, ...], expected: int
+    ) -> None:
+        for title in ("a", "b"):
+            for side in sides:
+                write_image(tmp_path / title / f"{side}.png", size=(side, side + 10))
+        assert load_data(f"folder:{tmp_path}").input_shape[1:] == (expected, expected)
+
+    def test_large_pictures_of_one_size_are_scaled_too(self, tmp_path: Path) -> None:
+        for title in ("a", "b"):
+            for number in range(3):
+                write_image(tmp_path / title / f"{number}.png", size=(800, 600))
+        data = load_data(f"folder:{tmp_path}")
+        assert data.input_shape[1:] == (128, 128)
+        assert data.notes[0].startswith("pictures are large, 800×600 pixels, so their middle squares are scaled to 128")
+
+    def test_with_an_image_size_each_picture_is_scaled(self, tmp_path: Path) -> None:
+        write_flat(tmp_path)
+        write_image(tmp_path / "dog" / "wide.png", size=(40, 10), value=77)
         data = load_data(f"folder:{tmp_path}", image_size=8)
         assert data.input_shape == (3, 8, 8)
         values = [image[0] for split in (data.train, data.validation, data.test) for image in split.images]
@@ -191,13 +240,6 @@ class TestFolder:
         assert note == (
             "files with unknown endings were left out (2 .heic). Convert pictures among them to JPEG or PNG."
         )
-
-    def test_large_pictures_are_told(self, tmp_path: Path) -> None:
-        """Photos are seldom meant to be trained on in full."""
-        write_flat(tmp_path, per_class=3, size=(600, 400))
-        (note,) = load_data(f"folder:{tmp_path}").notes
-        assert "in full, 600×400 pixels, which takes long" in note
-        assert load_data(f"folder:{tmp_path}", image_size=8).notes == ()
 
     @pytest.mark.skipif(sys.platform != "linux", reason="other systems take no such names")
     def test_names_that_are_no_text(self, tmp_path: Path) -> None:

@@ -113,7 +113,6 @@ def test_a_set_of_torchvision_itself(tmp_path: Path) -> None:
         ("FashionMnist", {}, DataError, "has no set 'FashionMnist'. Did you mean 'FashionMNIST'"),
         ("ImageFolder", {}, DataError, "reads a folder: name it by folder:PATH"),
         ("Masks", {}, DataError, "is no set for classification: its targets are"),
-        ("BySplit", {}, DataError, "must have the same size unless image_size is set"),
         ("ByTrain", {"arguments": {"part": 1}}, RecipeError, "may be train, but got part"),
         ("FakeData", {"arguments": {"size": "many"}}, DataError, "gives no pictures: TypeError"),
         ("EMNIST", {"arguments": {"split": "runes"}}, RecipeError, "EMNIST refuses its arguments: .*runes"),

@@ -128,10 +128,11 @@ class Images(Task):
 
     @property
     def in_words(self) -> str:
-        """The number of classes, and the shape of images."""
+        """The number of classes, the shape of images, and whether they are mirrored."""
         channels, height, width = self.input_shape
         pixels = f"{width}×{height} pixels in {channels} channel{'s' if channels > 1 else ''}"
-        return f"{len(self.classes)} {'labels' if self.is_multi_label else 'classes'}, {pixels}"
+        kind = "labels" if self.is_multi_label else "classes"
+        return f"{len(self.classes)} {kind}, {pixels}{', mirrored in training' if self.flip else ''}"
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def load_images(
     *,
     root: str | None = None,
     image_size: int | None = None,
+    mirror: bool | None = None,
     path_column: str = Columns.path,
     label_column: str | list[str] = "label",
     split_column: str = Columns.split,
@@ -47,7 +49,8 @@ def load_images(
     """Return images with one label or several: a folder of classes, a table of paths, or a well-known set.
 
     ``load_data`` says which. The columns are those of a table of pictures; ``label_column`` may be a list of columns
-    of 0 and 1. ``arguments`` are those of a set of torchvision.
+    of 0 and 1. ``mirror`` says if pictures keep their label when mirrored. ``arguments`` are those of a set of
+    torchvision.
 
     Raises:
         RecipeError: an option is unfit, or does not belong to such data.
@@ -59,6 +62,7 @@ def load_images(
             data or "digits",
             root=root,
             image_size=image_size,
+            mirror=mirror,
             columns=columns,
             arguments=arguments,
             validation_share=loading.validation_share,
@@ -79,6 +83,7 @@ def load_data(
     *,
     root: str | Path | None = None,
     image_size: int | None = None,
+    mirror: bool | None = None,
     columns: Columns = DEFAULT_COLUMNS,
     arguments: Mapping[str, Any] | None = None,
     validation_share: float | None = None,
@@ -97,8 +102,9 @@ def load_data(
 
     A folder has the layout PATH/class/image.png, or the folders PATH/train, PATH/val (or validation, or valid) and
     PATH/test, each with a folder for each class. A missing split is taken from the training images. ``image_size``
-    cuts images to their central square and scales it; images of different sizes need it. ``flip`` is off, because
-    mirrored images may not keep their label. Reading and downloading are shown by ``progress``.
+    cuts images to their central square and scales it; images of different sizes, and large ones, are scaled without it
+    too. ``mirror`` lets training mirror them left to right; by default, pictures in colour are mirrored unless their
+    classes are digits or letters, or tell left from right. Reading and downloading are shown by ``progress``.
 
     A table is a CSV or Parquet file with a row for each picture; ``columns`` names its columns. A set of torchvision is
     made with ``arguments``, in the same roots.
@@ -109,6 +115,8 @@ def load_data(
     """
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size must be at least 1, but got {image_size}.")
+    if mirror is not None and not isinstance(mirror, bool):
+        raise ValueError(f"mirror must be true or false, but got {mirror!r}.")
     share = validation_share if validation_share is not None else 0.25 if name == "digits" else 0.1
     check_share(share, "validation_share")
     here = working_folder or Path.cwd()
@@ -118,6 +126,20 @@ def load_data(
         raise RecipeError(f"columns belong to a table of pictures, which ends in {' or '.join(TABLES)}, not to {name}.")
     if arguments is not None and not name.startswith(TORCHVISION):
         raise RecipeError(f"arguments belong to a set of torchvision, such as {TORCHVISION}SVHN, not to {name}.")
+    found = _loaded(name, root, here, columns, arguments, reading, is_table=is_table)
+    return found if mirror is None else replace(found, flip=mirror)
+
+
+def _loaded(
+    name: str,
+    root: str | Path | None,
+    here: Path,
+    columns: Columns,
+    arguments: Mapping[str, Any] | None,
+    reading: Reading,
+    *,
+    is_table: bool,
+) -> Images:
     if is_table:
         return load_table(name, path_of(name, here), columns, reading)
     if name.startswith(FOLDER):

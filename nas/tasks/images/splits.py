@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,3 +113,15 @@ def usual_shift(split: Split) -> int:
     """The usual shift in pixels: an eighth of the image, such as 4 of 32 pixels on CIFAR."""
     height, width = split.images.shape[2:]
     return max(1, min(int(height), int(width)) // 8)
+
+
+_SIDES = re.compile("left|right", re.IGNORECASE)
+
+
+def keeps_label_mirrored(channels: int, classes: Sequence[str]) -> bool:
+    """Return True if pictures that are mirrored left to right probably keep their label.
+
+    Photos in colour do, unless their classes are digits or letters, or tell left from right. Grey pictures are often
+    scans of writing.
+    """
+    return channels == 3 and not any(len(name) == 1 or name.isdigit() or _SIDES.search(name) for name in classes)

@@ -31,7 +31,9 @@ from nas.tasks.images.decoded.stored_images import Facts, PixelReader, StoredIma
 LARGEST_BYTES = 2**28
 """The most memory that one decoded picture may take."""
 LARGE_PIXELS = 512
-"""Pictures with a longer side are large to train on."""
+"""Pictures with a longer side are scaled unless a size is asked for."""
+USUAL_SIDES = (32, 48, 64, 96, 128)
+"""Pictures that have to be scaled, though no size is asked for, get the largest of these that most of them have."""
 GREY_MODES = {"1", "L", "LA", "I;16", "I;16B", "I;16L"}
 """Pillow's names of modes without colour."""
 _FORMAT = 1
@@ -143,11 +145,12 @@ def decoded(
 ) -> Decoded:
     """Return the pictures, each cut and scaled to ``image_size`` if that is set.
 
+    If it is not, and they differ in size or are large, they are scaled to one of ``USUAL_SIDES``, which a note tells.
     ``kept`` and ``interpolation`` are those of a ``Frame``. Pictures are decoded if they were not before. Where the
     decoded pixels do not fit, each access decodes anew.
 
     Raises:
-        DataError: more than MOST_BROKEN of them are broken, or they differ in size and ``image_size`` is not set.
+        DataError: more than MOST_BROKEN of them are broken.
     """
     cache = PixelCache.of_user()
     settings = [_FORMAT, PIL.__version__, image_size, source.identity]
@@ -168,11 +171,12 @@ def decoded(
     reader = StreamedPixels(source, frame) if entry.pixels is None else MappedPixels(entry.pixels, entry.use)
     broken = {int(index): reason for index, reason in about["broken"].items()}
     images = StoredImages(reader, shape, entry.facts)
-    return Decoded(images, broken, image_size is not None, tuple(_notes(source, about, broken, image_size)))
+    is_scaled = image_size is not None or bool(about.get("why_scaled"))
+    return Decoded(images, broken, is_scaled, tuple(_notes(source, about, broken)))
 
 
 @final
-@dataclass(frozen=True)
+@dataclass
 class _Making:
     """The decoding of a source into an entry of the cache."""
 
@@ -183,6 +187,7 @@ class _Making:
     key: str
     progress: Progress
     broken: dict[int, str] = field(default_factory=dict)
+    why_scaled: str = field(default="", init=False)
 
     def found(self) -> Entry | None:
         """Return the entry; None if there is none, or if its pixels are missing although there is room for them."""
@@ -212,35 +217,23 @@ class _Making:
             raise
 
     def _about(self, shape: tuple[int, int, int], why_streamed: str | None) -> dict[str, Any]:
-        return {"shape": list(shape), "broken": self.broken, "why_streamed": why_streamed}
+        about = {"shape": list(shape), "broken": self.broken, "why_streamed": why_streamed}
+        return about | ({"why_scaled": self.why_scaled} if self.why_scaled else {})
 
     def _shape(self) -> tuple[int, int, int]:
         """Return the shape of all images, from their headers."""
-        headers: list[Header] = []
-        first: tuple[int, Header] | None = None
-        different: tuple[int, Header] | None = None
-        found = self._each("looking at pictures", self.source.header)
-        for index, header in enumerate(found):
-            if header is None:
-                continue
-            headers.append(header)
-            first = first or (index, header)
-            if header[:2] != first[1][:2] and different is None:
-                different = (index, header)
+        headers = [each for each in self._each("looking at pictures", self.source.header) if each is not None]
         self._check_few()
         channels = 1 if all(header.is_grey for header in headers) else 3
         if self.image_size is not None:
             shape = (channels, self.image_size, self.image_size)
-        elif first is None:
+        elif not headers:
             raise DataError(f"there must be pictures, but all are broken: {named(reasons(self.source, self.broken))}.")
-        elif different is not None:
-            sizes = [f"{self.source.name(index)} {each.width}×{each.height}" for index, each in (first, different)]
-            raise DataError(
-                f"images must have the same size unless image_size is set, but {' pixels and '.join(sizes)}. "
-                "Set image_size, for example by --set data.image_size=32."
-            )
         else:
-            shape = (channels, first[1].height, first[1].width)
+            self.why_scaled = _why_scaled(headers)
+            side = _usual_side(headers)
+            sides = (side, side) if self.why_scaled else (headers[0].height, headers[0].width)
+            shape = (channels, *sides)
         check_picture_bytes(shape)
         return shape
 
@@ -321,8 +314,23 @@ def check_picture_bytes(shape: tuple[int, int, int]) -> None:
         )
 
 
-def _notes(source: Source, about: dict[str, Any], broken: dict[int, str], image_size: int | None) -> Iterator[str]:
-    """Yield sentences about what was left out, what is slow, and why."""
+def _why_scaled(headers: Sequence[Header]) -> str:
+    """Return why pictures have to be scaled though no size was asked for; empty if they need not."""
+    smallest, largest = (find(headers, key=lambda each: each.width * each.height) for find in (min, max))
+    if any(header[:2] != headers[0][:2] for header in headers):
+        return f"differ in size, from {smallest.width}×{smallest.height} to {largest.width}×{largest.height} pixels"
+    is_large = max(largest.width, largest.height) > LARGE_PIXELS
+    return f"are large, {largest.width}×{largest.height} pixels" if is_large else ""
+
+
+def _usual_side(headers: Sequence[Header]) -> int:
+    """Return the largest of ``USUAL_SIDES`` that half of the pictures have, or else the smallest."""
+    middle = float(np.median([min(header.width, header.height) for header in headers]))
+    return max((side for side in USUAL_SIDES if side <= middle), default=USUAL_SIDES[0])
+
+
+def _notes(source: Source, about: dict[str, Any], broken: dict[int, str]) -> Iterator[str]:
+    """Yield sentences about what was left out, scaled, or is slow, and why."""
     yield from left_out(reasons(source, broken), len(source), "pictures")
     if about["why_streamed"] is not None:
         size = len(source) * math.prod(about["shape"]) / 2**30
@@ -330,9 +338,9 @@ def _notes(source: Source, about: dict[str, Any], broken: dict[int, str], image_
             f"decoded pictures take {size:.3g} GiB, but {about['why_streamed']}. So each batch is decoded anew, which "
             "slows down training. Make room, or set a lower image_size."
         )
-    _, height, width = about["shape"]
-    if image_size is None and max(height, width) > LARGE_PIXELS:
+    if about.get("why_scaled"):
+        side = about["shape"][-1]
         yield (
-            f"pictures are trained on in full, {width}×{height} pixels, which takes long. To scale them, set their "
-            "size, for example by --set data.image_size=64."
+            f"pictures {about['why_scaled']}, so their middle squares are scaled to {side} pixels. For another side, "
+            f"use --set data.image_size={2 * side}."
         )
