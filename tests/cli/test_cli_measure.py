@@ -98,7 +98,7 @@ BAD_REQUESTS = {
     "counted metric": (("a.onnx", "--metric", "params"), "params is counted. Known: latency_ms, "),
     "modelled metric": (("a.onnx", "--metric", "modelled_energy_mj"), "modelled_energy_mj is modelled"),
     "unknown metric": (("a.onnx", "--metric", "latency"), "Did you mean 'latency_ms'?"),
-    "torch runtime": (("a.onnx", "--target", "torch-cpu"), "choose onnxruntime-cpu or openvino-cpu"),
+    "torch runtime": (("a.onnx", "--target", "torch-cpu"), "choose onnxruntime-cpu, or measure a search space"),
     "no table": (SPACE, "name its file with --out table.csv.gz"),
     "table's name": ((*SPACE, "--out", "t.csv"), "to a file named like table.csv.gz, but got 't.csv'"),
     "shape": (

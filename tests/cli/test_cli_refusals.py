@@ -109,21 +109,6 @@ def test_several_mistakes_in_a_recipe_are_reported_together(
     assert not (tmp_path / "runs").exists()
 
 
-def test_missing_data_says_where_it_was_looked_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without a network, the message names the searched folders and says what to do."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("NAS_DATA", raising=False)
-    monkeypatch.setattr("nas.tasks.images.named_data._find_idx_files", lambda folders: None)
-    monkeypatch.setattr("nas.tasks.images.named_data._download", lambda name, root, progress: "no network")
-    text = refused(capsys, monkeypatch, "search", "--data", "fashion-mnist", "--set", f"data.root={tmp_path / 'empty'}",
-                   "--runs", tmp_path / "runs")  # fmt: skip
-    assert str(tmp_path / "empty") in text
-    assert "it could not be downloaded (no network). Install it with" in text
-    assert not (tmp_path / "runs").exists()
-
-
 @pytest.mark.parametrize("command", ["show", "report"])
 def test_a_folder_that_is_no_run_is_refused(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -155,3 +155,19 @@ def test_fashion_mnist_is_the_named_set(tmp_path: Path) -> None:
     named = load_data("fashion-mnist", root=tmp_path)
     np.testing.assert_array_equal(np.asarray(data.test.images), named.test.images)
     assert data.fingerprint == named.fingerprint
+
+
+def test_a_well_known_set_that_is_missing_says_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a network, the message names the searched folders and says what to do; torchvision prints nothing."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setattr("nas.tasks.images.named_data._find_idx_files", lambda folders: None)
+    with pytest.raises(DataError, match=r"could not be downloaded \(.*Install it with") as found:
+        load_data("fashion-mnist", root=tmp_path / "empty")
+    assert str(tmp_path / "empty") in str(found.value)
+    assert capsys.readouterr().out == ""

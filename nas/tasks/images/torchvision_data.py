@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import io
 import socket
 import warnings
 import zlib
@@ -102,7 +103,8 @@ def sets_from_roots(
     progress.say(f"downloading {name} to {roots[0]}")
     try:
         roots[0].mkdir(parents=True, exist_ok=True)
-        with _socket_timeout():
+        # torchvision prints each address, and the output of a command is for programs.
+        with _socket_timeout(), contextlib.redirect_stdout(io.StringIO()):
             return _splits(maker, parameters, {**arguments, "root": str(roots[0]), "download": True})
     except (RuntimeError, OSError, EOFError, zlib.error) as error:  # URLError is an OSError
         reason = " ".join(str(error).split()) or type(error).__name__
