@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # loading torch takes longer than reading what is kept of all
 
 HEAD = "head"
 TUNE = (HEAD, "last", "all")
-LEARNING_RATES = (3e-4, 1e-3, 3e-3)
+LEARNING_RATES = (1e-4, 3e-4, 1e-3)
 LAYER_DECAYS = (0.75, 1.0)
 MOST_NAMED = 5
 MOST_FIRST = 10

@@ -135,20 +135,32 @@ class Schedule:
         return FITTING_EPOCHS * epoch_s if is_fitted else self._epochs * epoch_s
 
     def _seconds_of(self, *, is_fitted: bool) -> list[float]:
-        """Return the seconds of trainings that have ended, of one of both ways."""
+        """Return the seconds of an epoch in trainings that have ended, of one of both ways; fitting is one epoch."""
         stage = "train" if self._recipe.evaluate == "train" else "check"
         return [
-            float(row.details["seconds"]) / (1 if is_fitted else row.details["epochs"])
+            float(row.details["seconds"]) / row.details["epochs"]
             for row in self._beliefs.rows
             if row.stage == stage
             and row.details.get("seconds")
             and row.details.get("epochs")
-            and self._is_fitted(row.architecture) == is_fitted
+            and row.is_fitted == is_fitted
         ]
 
     def _is_fitted(self, architecture: Architecture) -> bool:
-        """Return True for a candidate whose head alone is fitted, in one pass over the items."""
-        return is_head_alone(self._settings.of(self._beliefs.space, architecture))
+        """Return True for a candidate that is fitted in one pass over the items: by its settings, or as others were.
+
+        In spaces that are joined, others are those of the same space.
+        """
+        if is_head_alone(self._settings.of(self._beliefs.space, architecture)):
+            return True
+        return architecture.get("space") in self._fitted_spaces
+
+    @property
+    def _fitted_spaces(self) -> set[object]:
+        """The spaces whose candidates were fitted, although their settings do not say so."""
+        of, space = self._settings.of, self._beliefs.space
+        fitted = (row.architecture for row in self._beliefs.rows if row.stage == "train" and row.is_fitted)
+        return {each.get("space") for each in fitted if not is_head_alone(of(space, each))}
 
     @cached_property
     def _fitted_share(self) -> float:

@@ -12,6 +12,8 @@ from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation
 from nas.values.pareto import FloatArray, hypervolume, hypervolume_contributions, non_dominated
 
+SIMPLE_WINNERS = 2
+"""The simple models that are winners beside those that the search chooses, at most."""
 MOST_EXCHANGES = 50
 NEGLIGIBLE = 1e-9
 """Gains below this share of the scaled hypervolume are ignored."""
@@ -126,6 +128,25 @@ def choose_winners(beliefs: Beliefs, count: int) -> list[Architecture]:
         if len(picks) < count and index not in picks:
             picks.append(index)
     return [rows[index].architecture for index in sorted(picks)]
+
+
+def simple_winners(beliefs: Beliefs) -> list[Architecture]:
+    """Return simple models that no other simple one dominates, as far as they meet the limits as measured.
+
+    They were fitted in one pass over the items, so they cost little. Of few validation items, a candidate may seem
+    better by chance; beside the best simple models, the test tells. Those that were retrained before stay.
+    """
+    failed = _failed_winners(beliefs)
+    meeting = [
+        row
+        for row in beliefs.candidates
+        if row.is_fitted and row.architecture not in failed and beliefs.surely_meets(row.architecture)
+    ]
+    rows = non_dominated_rows(beliefs, [row for row in meeting if beliefs.accuracy_excess(row.values) == 0] or meeting)
+    if not rows:
+        return []
+    losses = np.array([beliefs.losses(beliefs.values(row.architecture)) for row in rows])
+    return [rows[index].architecture for index in sorted(spread_over_front(losses, SIMPLE_WINNERS))]
 
 
 def only_misses(beliefs: Beliefs) -> bool:

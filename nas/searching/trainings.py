@@ -20,7 +20,8 @@ from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.parts.parents import first_of, parents_space
 from nas.training.settings import training_seed
-from nas.values.evaluation import Evaluation, Failure, PredictedValue
+from nas.training.training import epochs_done
+from nas.values.evaluation import FITTED, Evaluation, Failure, PredictedValue
 from nas.values.metric import trained_values
 
 FIRST_QUARTERS = 3
@@ -220,13 +221,13 @@ class Trainings:
             values={**trained_values(report), **self._state.beliefs.counted(architecture)},
             predicted=self._predicted[job["id"]],
             details={
-                "epochs": report["epoch"] if report.get("trained", True) else 0,
+                "epochs": epochs_done(report),
                 "stopped_early": not report.get("done", False),
                 "subset": report.get("subset", self._evaluator.subset),
                 **self._growth(job),
                 "curve": self._curves[job["id"]],
                 "seconds": report["seconds"],
-                **{key: report[key] for key in ("by", "metrics") if key in report},
+                **{key: report[key] for key in ("by", "metrics", FITTED) if key in report},
                 **known_before(self._prior, architecture),
             },
         )
@@ -247,11 +248,12 @@ class Trainings:
     def _record(self, job: Job, report: Report) -> None:
         architecture, quality = Architecture(job["architecture"]), report[self._state.beliefs.quality.name]
         curve = self._curves[job["id"]]
-        missing = min(report["epoch"], self._stopping.epochs_of(architecture)) - len(curve)  # the user's may end early
+        # A training function of the user's may end early.
+        missing = min(epochs_done(report), self._stopping.epochs_of(architecture)) - len(curve)
         curve += [quality] * max(1, missing)
         subsets = self._subsets.setdefault(job["id"], [])
         subsets += [report.get("subset", self._evaluator.subset)] * max(1, missing)
-        if report.get("trained", True):
+        if report.get("trained", True) and not report.get(FITTED):
             self._stopping.record(architecture, report["epoch"], quality)
 
     def _growth(self, job: Job) -> dict[str, list[float]]:

@@ -26,6 +26,7 @@ from nas.training.modules import device_named, metrics_on, move, moved
 from nas.training.optimizing import Tuning, check_optimizer, factor_of, make_optimizer, restore_optimizer, set_rates
 from nas.training.regressions import can_regress
 from nas.training.settings import TrainingSettings
+from nas.values.evaluation import FITTED
 
 
 def check_settings(settings: TrainingSettings, task: Task) -> None:
@@ -89,7 +90,7 @@ class Trainer:
         trained on. Before the last report, the error is that of averaged weights, which predicts the final one better.
 
         A module that fits itself, and a linear head that is tuned alone without a teacher and on items as they are, are
-        fitted in one pass over the items, by regression, and give a single report.
+        fitted in one pass over the items, by regression, and give a single report, in which ``fitted`` is true.
 
         With a ``checkpoint`` the state is kept after each epoch but the last, and a training that was interrupted goes
         on from it, with the same result. Its first report then holds ``resumed``, the last epoch before.
@@ -147,7 +148,7 @@ class Trainer:
     def _fitted_report(self, module: torch.nn.Module, task: Task, device: torch.device, share: float) -> dict[str, Any]:
         """Return the only report of a module that was fitted without steps."""
         settings = self.settings
-        report: dict[str, Any] = {"epoch": settings.epochs, "subset": share}
+        report: dict[str, Any] = {"epoch": settings.epochs, "subset": share, FITTED: True}
         if not settings.use_validation:
             report |= metrics_on(module, task.validation, task, device, settings.robustness)
         return report
@@ -184,7 +185,7 @@ class _Training:
         blends = settings.mixup > 0 or settings.cutmix > 0
         self._mixing_rng = np.random.default_rng((seed, 1))
         self._mixer = Mixer(settings.mixup, settings.cutmix, self._mixing_rng) if blends else None
-        self._tuning = Tuning(module, settings.tune, settings.head_epochs)
+        self._tuning = Tuning(module, settings.tune, settings.head_epochs, keeps_statistics=settings.fit_head)
         if not self._tuning.parameters:
             raise CandidateError(
                 "build", "build must return a module with weights to train, but none of its weights requires gradients."

@@ -25,6 +25,7 @@ from nas.training.inheriting import Inheritance
 from nas.training.modules import device_named, metrics_on, move
 from nas.training.settings import TrainingSettings, further_seed
 from nas.training.trainer import Trainer
+from nas.values.evaluation import FITTED
 
 
 @final
@@ -145,6 +146,13 @@ class CandidateTraining:
         if not settings.use_validation:
             report |= metrics_on(module, task.validation, task, device, settings.robustness)
         return report | ({"weights": _content(module)} if settings.keep_weights else {})
+
+
+def epochs_done(report: Mapping[str, Any]) -> int:
+    """Return the epochs that the last report of a training tells of: none for a parent, one pass for what is fitted."""
+    if not report.get("trained", True):
+        return 0
+    return 1 if report.get(FITTED) else int(report["epoch"])
 
 
 def _kept(checkpoint: Checkpoint | None) -> dict[str, Any]:

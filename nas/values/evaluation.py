@@ -16,6 +16,8 @@ FOR_ANY = "for any"
 """The detail of a measurement that names the choices of training on which it does not depend."""
 TRAINED_AS = "trained_as"
 """The detail of a candidate, or of a retraining, that names the architecture whose training it shares."""
+FITTED = "fitted"
+"""The detail of a training, or of its report, of a simple model that was fitted in one pass over the items."""
 PARENT = "parent"
 """The detail of a winner that is the model from which the others are made."""
 Stage = Literal["measure", "check", "train", "retrain", "winner"]
@@ -128,6 +130,11 @@ class Evaluation:
     def reached_full_fidelity(self) -> bool:
         """True if a training ran to its end. A stopped one is never compared with whole ones."""
         return not self.failed and not self.details.get("stopped_early", False)
+
+    @property
+    def is_fitted(self) -> bool:
+        """True for a simple model, such as a regression on fixed features: it was fitted in one pass over the items."""
+        return not self.failed and bool(self.details.get(FITTED, False))
 
     @property
     def is_as_it_came(self) -> bool:

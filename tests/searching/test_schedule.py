@@ -91,8 +91,8 @@ class Tuned(TinySpace):
 
 
 def tuned(architecture: Architecture, seconds: float) -> Evaluation:
-    details = {"seconds": seconds, "epochs": 8}
-    return Evaluation("train", architecture, 1, values={"error": 0.5}, details=details)
+    passed = {"epochs": 1, "fitted": True} if architecture["tune"] == "head" else {"epochs": 8}
+    return Evaluation("train", architecture, 1, values={"error": 0.5}, details={"seconds": seconds, **passed})
 
 
 HEAD = Architecture({"width": 8, "depth": 0, "tune": "head", "augment": False})

@@ -16,6 +16,7 @@ from nas.searching.selection import (
     choose_winners,
     front_candidates,
     only_misses,
+    simple_winners,
     spread_over_front,
 )
 from nas.space.architecture import Architecture
@@ -188,3 +189,29 @@ def test_of_candidates_with_equal_errors_the_one_with_the_lower_log_loss_wins() 
     )
     assert choose_winners(beliefs, 3) == [GOOD, BEST, FAIR]
     assert choose_winners(beliefs, 1) == [GOOD]
+
+
+def of_simple(*points: tuple[float, float, bool]) -> Beliefs:
+    """Return beliefs of an error and a latency, with a limit of 10 ms; candidates are fitted, or trained in epochs."""
+    rows = []
+    for architecture, (error, latency, is_fitted) in zip(ALL, points, strict=False):
+        measured = Measurement("latency_ms", "", ((latency,), (latency,)))
+        details = {"epochs": 1, "fitted": True} if is_fitted else {"epochs": 8}
+        rows.append(Evaluation("measure", architecture, measurements={"latency_ms": measured}))
+        rows.append(Evaluation("train", architecture, values={"error": error}, details=details))
+    return beliefs_of("latency_ms <= 10ms", objectives=("error", "latency_ms"), rows=rows)
+
+
+def test_the_best_simple_models_are_winners_though_others_seem_better() -> None:
+    """Those that no other simple one dominates, at most two, and none that breaks a limit."""
+    beliefs = of_simple((0.1, 0.5, False), (0.3, 2.0, True), (0.2, 6.0, True), (0.35, 3.0, True), (0.1, 20.0, True))
+    assert choose_winners(beliefs, 4) == [ALL[0]]
+    assert simple_winners(beliefs) == [ALL[2], ALL[1]]
+    many = of_simple(*((0.5 - 0.05 * number, 1.0 + number, True) for number in range(6)))
+    assert len(simple_winners(many)) == 2
+    assert simple_winners(many)[0] == ALL[5]
+
+
+def test_there_may_be_no_simple_model() -> None:
+    assert simple_winners(of_simple((0.1, 0.5, False))) == []
+    assert simple_winners(of_simple((0.1, 20.0, True))) == []

@@ -102,6 +102,17 @@ def test_all_weights_are_tuned_from_a_fitted_head(digits: Images) -> None:
     assert errors[True] < 0.5 < errors[False]
 
 
+def test_statistics_stay_where_a_head_was_fitted(digits: Images) -> None:
+    """The head was fitted for them; the weights of the normalisation change as others do."""
+    for fits in (True, False):
+        module = network()
+        before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        list(Trainer(replace(SETTINGS, epochs=1, fit_head=fits)).train(module, digits))
+        after = module.state_dict()
+        assert torch.equal(after["1.running_mean"], before["1.running_mean"]) == fits
+        assert not torch.equal(after["1.weight"], before["1.weight"])
+
+
 def test_a_head_that_cannot_be_fitted_is_refused_where_it_is_asked_for(digits: Images) -> None:
     settings = replace(SETTINGS, fit_head=True)
     with pytest.raises(CandidateError, match="fit_head needs a network whose outputs are those of a linear layer"):

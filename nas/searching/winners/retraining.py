@@ -17,7 +17,7 @@ from nas.progress import duration_text
 from nas.results.bundled.unfinished import weights_of
 from nas.searching.fitting import Fitting
 from nas.searching.schedule import FINISHING
-from nas.searching.selection import choose_winners, only_misses
+from nas.searching.selection import choose_winners, only_misses, simple_winners
 from nas.searching.state import RunState
 from nas.searching.training_work import training_work
 from nas.searching.user_inputs.teachers import BEST, retraining_teacher_of
@@ -60,7 +60,7 @@ class Retraining:
             if not is_said and only_misses(state.beliefs):
                 say_only_misses(state)
                 is_said = True
-            chosen = [*choose_winners(state.beliefs, wanted), *self._sound_parent()]
+            chosen = [*choose_winners(state.beliefs, wanted), *self._sound_parent(), *simple_winners(state.beliefs)]
             if not self._advance(list(dict.fromkeys(chosen)), executor):
                 break
         self._checkpoints.close()

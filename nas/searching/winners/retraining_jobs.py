@@ -21,7 +21,8 @@ from nas.storage.journal import write_aside
 from nas.storage.retraining_rows import SeedTested
 from nas.training.checkpoint import CHECKPOINT
 from nas.training.settings import further_seed, training_seed
-from nas.values.evaluation import OF_SPACE, TRAINED_AS, Evaluation, Failure
+from nas.training.training import epochs_done
+from nas.values.evaluation import FITTED, OF_SPACE, TRAINED_AS, Evaluation, Failure
 
 SEEDS = "seeds"
 """The folder of the weights of further seeds, within the run's folder."""
@@ -125,12 +126,12 @@ class RetrainingJobs:
             say(f"retraining {ids}: {report['note']}")
 
     def _details(self, job: Job, report: Report, architecture: Architecture) -> dict[str, Any]:
-        epochs = report["epoch"] if report.get("trained", True) else 0
         resumed = self._resumed.get(job["id"])
         return {
-            "epochs": epochs,
+            "epochs": epochs_done(report),
             "seconds": report["seconds"],
             "folder": self._plan.bundle(architecture),
+            **({FITTED: True} if report.get(FITTED) else {}),
             **({} if resumed is None else {"resumed": resumed}),
             **({"start": OF_SPACE} if origin_of(innermost(self._state.resolved.space), architecture) else {}),
             **self._plan.facts(self._teacher),
