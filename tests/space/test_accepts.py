@@ -38,7 +38,7 @@ def test_signals_get_no_space_of_images(name: str) -> None:
         load_space(name, {}, SIGNALS)
     assert str(error.value) == (
         f"search space {name} takes images, float32 of shape (channels, height, width), but the data have signals, "
-        "float32 of shape (1, 128). Spaces that take them: conv1d."
+        "float32 of shape (1, 128). Spaces that take them: conv1d, rocket."
     )
 
 
@@ -50,7 +50,9 @@ def test_no_installed_space_takes_everything(name: str) -> None:
         load_space(name, {}, strange)
 
 
-@pytest.mark.parametrize("name", ["conv1d", "fbnet", "mobilenet", "nasbench201", "nasbench_macro", "timm", "timm-vit"])
+@pytest.mark.parametrize(
+    "name", ["conv1d", "fbnet", "mobilenet", "nasbench201", "nasbench_macro", "rocket", "timm", "timm-vit"]
+)
 def test_the_class_itself_refuses_other_shapes(name: str) -> None:
     kind = load_plug_in("nas.search_spaces", name, "search space")
     assert isinstance(kind, type)
