@@ -9,7 +9,7 @@ from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from search_spaces.ridge import STRENGTHS, fit_ridge
+from search_spaces.ridge import STRENGTHS, _left_out, fit_ridge
 
 
 def noisy(number: int, features: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -40,6 +40,19 @@ def test_predicts_the_values_of_scikit_learn() -> None:
     weight, bias = fit_ridge(values, wanted, 2)
     expected = make_pipeline(StandardScaler(), RidgeCV(STRENGTHS, alpha_per_target=True)).fit(values, wanted)
     np.testing.assert_allclose(values @ weight.T + bias, expected.predict(values), atol=1e-3)
+
+
+@pytest.mark.parametrize(("number", "features"), [(60, 300), (300, 60), (50, 50)])
+def test_leaves_out_items_as_scikit_learn_does(number: int, features: int) -> None:
+    """Its coefficients and its predictions for items left out are the same, with more items and with fewer."""
+    values, labels = noisy(number, features, 4)
+    centred = values - values.mean(axis=0, dtype=np.float64)
+    wanted = np.where(labels[:, None] == np.arange(4), 1.0, -1.0)
+    expected = RidgeCV(STRENGTHS, scoring="neg_mean_squared_error", store_cv_results=True).fit(centred, wanted)
+    coefficients, left_out = _left_out(centred, wanted, per_output=False)
+    np.testing.assert_allclose(coefficients, expected.coef_, atol=1e-9)
+    known = expected.cv_results_[:, :, list(STRENGTHS).index(expected.alpha_)]
+    np.testing.assert_allclose(left_out, known, atol=1e-9)
 
 
 @pytest.mark.parametrize("classes", [2, 5])
