@@ -98,6 +98,11 @@ class Task(abc.ABC):
     def criterion(self) -> Criterion:
         """The loss and the metrics."""
 
+    @property
+    def simple_spaces(self) -> tuple[str, ...]:
+        """The names of spaces of strong simple models, which are searched beside the default space."""
+        return ()
+
     # From items to inputs
 
     def augmented(self, raw: Tensors, generator: torch.Generator) -> Tensors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from nas.progress import NullProgress
 from nas.recipe.recipe import Recipe
 from nas.searching.resolving import Instruments, Resolved, resolve
 from nas.searching.run import look
+from nas.searching.user_inputs.default_space import with_default_space
 from nas.searching.user_inputs.objects import task_of, with_given_names
 from nas.space.signature import Signature, TensorType
+from nas.tasks.data_sets import DataSetTask
 from nas.tasks.usual_space import usual_space
 
 
@@ -72,3 +75,35 @@ def test_a_space_that_does_not_fit_the_data_is_refused_by_name_and_shape() -> No
     """The message names a space that does."""
     with pytest.raises(RecipeError, match=r"mobilenet takes images, .* inputs, float32 of shape \(3, 128\).* conv1d"):
         resolved_of((3, 128), "mobilenet")
+
+
+class WithSimple(DataSetTask):
+    """A task that names simple models, one of which suits its data and one of which does not."""
+
+    @property
+    def simple_spaces(self) -> tuple[str, ...]:
+        return ("nearest_mean:NearestMeans", "rocket")
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_joined"),
+    [
+        ({}, True),
+        ({"evaluate": "zero-cost"}, False),
+        ({"prior": "synflow"}, False),
+        ({"training": {"function": "marking_training:train"}}, False),
+        ({"space": "mobilenet"}, False),
+    ],
+)
+def test_simple_models_of_the_task_are_searched_beside_the_usual_space(keys: dict[str, Any], is_joined: bool) -> None:
+    """As far as they suit the data, where candidates are trained as usual and no space is named."""
+    split = TensorDataset(torch.randn(12, 3, 8, 8), torch.arange(12) % 3)
+    task = WithSimple(split, split, split)
+    recipe = with_given_names(Recipe.from_mapping(keys), None, task)
+    if recipe.space.name == "auto":
+        recipe = with_default_space(recipe, task)
+    if is_joined:
+        assert recipe.space.name == "joined"
+        assert recipe.space.options["spaces"] == ["mobilenet", "nearest_mean:NearestMeans"]
+    else:
+        assert recipe.space.name == "mobilenet"

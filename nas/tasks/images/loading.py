@@ -112,11 +112,12 @@ def load_data(
     Raises:
         DataError: the name is unknown, or files are missing, unreadable or unfit.
         ValueError: the image size is below 1, or the share is outside (0, 1).
+        RecipeError: ``mirror`` is something else, or an option does not belong to such data.
     """
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size must be at least 1, but got {image_size}.")
     if mirror is not None and not isinstance(mirror, bool):
-        raise ValueError(f"mirror must be true or false, but got {mirror!r}.")
+        raise RecipeError(f"mirror must be true or false, but got {mirror!r}.")
     share = validation_share if validation_share is not None else 0.25 if name == "digits" else 0.1
     check_share(share, "validation_share")
     here = working_folder or Path.cwd()

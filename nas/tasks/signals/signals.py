@@ -102,6 +102,11 @@ class Signals(Task):
         return Classification(len(self.classes)) if self.classes else Regression(tuple(self.scale))
 
     @property
+    def simple_spaces(self) -> tuple[str, ...]:
+        """Fixed kernels with a ridge."""
+        return ("rocket",)
+
+    @property
     def answers(self) -> dict[str, Any]:
         """The names of the classes, or what brings values back to their units."""
         if self.classes:
