@@ -136,8 +136,10 @@ class Images(Task):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The number of classes and the shape of images."""
-        return {"classes": len(self.classes), "image shape": list(self.input_shape)}
+        """The number of classes, the shape of images, and whether pictures of the user's own are mirrored."""
+        are_pictures = self.originals is not None and self.originals.source is not None
+        mirrored = {"mirrored": True} if self.flip and are_pictures else {}
+        return {"classes": len(self.classes), "image shape": list(self.input_shape), **mirrored}
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -1,0 +1,32 @@
+"""A resumed run goes on as it began."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.errors import JournalError
+from nas.searching.user_inputs.circumstances import check_same
+from nas.storage.journal_rows import Began
+
+
+def began(**facts: Any) -> Began:
+    data = {"name": "folder:photos", "fingerprint": "0123", **facts}
+    return Began(space={"choices": "ab"}, machine={"processor": "one"}, versions={}, data_set=data)
+
+
+def test_pictures_stay_mirrored_or_not() -> None:
+    """A run of a version that mirrored no folder would else go on with other pictures than it began with."""
+    check_same(began(), began(), Path("run"))
+    check_same(began(mirrored=True), began(mirrored=True), Path("run"))
+    with pytest.raises(JournalError, match="in run these are not mirrored in training, and now they are"):
+        check_same(began(), began(mirrored=True), Path("run"))
+    with pytest.raises(JournalError, match="in run these are mirrored in training, and now they are not"):
+        check_same(began(mirrored=True), began(), Path("run"))
+
+
+def test_other_data_are_refused() -> None:
+    with pytest.raises(JournalError, match="the data set that it began with, but the fingerprint was 0123 and is 4567"):
+        check_same(began(), began(fingerprint="4567"), Path("run"))
