@@ -30,14 +30,14 @@ def latency_ms(architecture: Architecture) -> float:
 
 
 def weight_bytes(architecture: Architecture) -> int:
-    return 900 * (1 + int(architecture["width"]) * int(architecture.get("depth", 1)))
+    return 900 * (1 + int(architecture.get("width", 1)) * int(architecture.get("depth", 1)))
 
 
 VALUES: Mapping[str, Callable[[Architecture], float]] = {
     "latency_ms": latency_ms,
     "item_ms": latency_ms,
-    "peak_memory_mib": lambda a: 1 + 0.25 * int(a["width"]),
-    "model_bytes": lambda a: 1000 * (1 + int(a["width"]) * int(a.get("depth", 1))),
+    "peak_memory_mib": lambda a: 1 + 0.25 * int(a.get("width", 1)),
+    "model_bytes": lambda a: 1000 * (1 + int(a.get("width", 1)) * int(a.get("depth", 1))),
     "weight_bytes": weight_bytes,
 }
 NOISY = ("latency_ms", "item_ms")

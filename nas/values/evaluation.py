@@ -132,6 +132,11 @@ class Evaluation:
         return not self.failed and not self.details.get("stopped_early", False)
 
     @property
+    def is_in_epochs(self) -> bool:
+        """True for a training in epochs, which has a learning curve; others are simple models, and parents."""
+        return not (self.is_fitted or self.is_as_it_came)
+
+    @property
     def is_fitted(self) -> bool:
         """True for a simple model, such as a regression on fixed features: it was fitted in one pass over the items."""
         return not self.failed and bool(self.details.get(FITTED, False))

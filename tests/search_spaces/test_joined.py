@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 from nearest_mean import NearestMean
-from quick_runs import BASE
+from quick_runs import BASE, search
 from tiny_space import TinySpace
 
 import nas
 from nas.errors import RecipeError
 from nas.space.parts.parents import first_of
 from nas.space.search_space import count, enumerate_space, sample
+from nas.storage.journal import read_rows
+from nas.storage.journal_rows import RungsJudged
 from search_spaces.joined import Joined
 
 GREY = nas.image_signature((1, 8, 8), 10)
@@ -84,3 +86,20 @@ def test_a_search_puts_a_simple_model_on_the_front_beside_networks(tmp_path: Pat
     assert simple
     assert all(winner.test_error < 0.6 for winner in simple)
     assert isinstance(simple[0].load(), NearestMean)
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_fitted_models_are_no_peers_of_trainings_in_epochs(tmp_path: Path) -> None:
+    """They have no learning curve by which others could be stopped early."""
+    keys: dict[str, Any] = {"early_stopping": {"check": 3, "min_peers": 1}, "trials": 16, "training": {"epochs": 4}}
+    front = search(tmp_path, joined(), objectives=["error", "params"], **keys)
+    rows = [row for row in nas.load_run(tmp_path / "run").rows if row.stage == "train"]
+    fitted = [row for row in rows if row.is_fitted]
+    assert fitted
+    assert all(row.architecture["space"] == SIMPLE for row in fitted)
+    assert all((row.details["epochs"], len(row.details["curve"])) == (1, 1) for row in fitted)
+    assert {winner.architecture["space"] for winner in front} >= {SIMPLE}
+    judged = read_rows(tmp_path / "run", RungsJudged)
+    assert judged
+    in_epochs = [row for row in rows if row.is_in_epochs and row.reached_full_fidelity]
+    assert all(each.trainings <= len(in_epochs) for each in judged)

@@ -25,7 +25,7 @@ class Stopping:
         self._epochs = epochs
         self._is_searched = "epochs" in state.beliefs.parts.names
         self._by_epochs: dict[int, EarlyStopping] = {}
-        for row in (row for row in state.beliefs.trainings.values() if not row.is_as_it_came):
+        for row in (row for row in state.beliefs.trainings.values() if row.is_in_epochs):
             for epoch, error in enumerate(row.details.get("curve", ()), start=1):
                 self.record(row.architecture, epoch, error)
 
@@ -54,7 +54,7 @@ class Stopping:
         return self._by_epochs[epochs]
 
     def _whole(self, epochs: int) -> list[list[float]]:
-        rows = (row for row in self._state.beliefs.candidates if not (row.is_shared or row.is_as_it_came))
+        rows = (row for row in self._state.beliefs.candidates if row.is_in_epochs and not row.is_shared)
         curves = [row.details["curve"] for row in rows]
         return [curve for curve in curves if len(curve) == epochs] if self._is_searched else curves
 

@@ -43,10 +43,10 @@ def check_same(then: Began, now: Began, folder: Path) -> None:
     """
     mirrored = [bool(each and each.get("mirrored")) for each in (then.data_set, now.data_set)]
     if then.data_set is not None and mirrored[0] != mirrored[1]:
-        before, after = ("are" if each else "are not" for each in mirrored)
+        was, is_now = ("are" if each else "are not" for each in mirrored)
         raise JournalError(
-            f"a run goes on with the pictures that it began with, but in {folder} these {before} mirrored in training, "
-            f"and now they {after}. Start a new run beside it; data.mirror decides about mirroring."
+            f"a run goes on with the pictures that it began with, but in {folder} these {was} mirrored in training, "
+            f"and now they {is_now}. Start a new run beside it; data.mirror decides about mirroring."
         )
     pairs = (
         ("data set", "fingerprint", then.data_set, now.data_set),
