@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import os
@@ -75,7 +76,12 @@ def _write_program(
     opens_batch: bool = False,
 ) -> None:
     """Write a module by torch's newer exporter, without its notes. Any exception says why it cannot."""
-    shapes = tuple({0: torch.export.Dim("batch", min=1)} for _ in example) if opens_batch else None
+    shapes: tuple[object, ...] | None = None
+    if opens_batch:
+        shapes = tuple({0: torch.export.Dim("batch", min=1)} for _ in example)
+        parameters = inspect.signature(module.forward).parameters.values()
+        if any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters):  # one parameter takes all inputs
+            shapes = (shapes,)
     program = torch.onnx.export(
         module,
         example,

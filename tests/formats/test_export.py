@@ -19,7 +19,7 @@ from nas.errors import CandidateError
 from nas.formats.export import PARITY_TOLERANCE, export_onnx, parity
 from nas.formats.onnx_session import outputs_of
 from nas.space.search_space import architecture_from, load_space
-from nas.space.signature import image_inputs
+from nas.space.signature import TensorType, image_inputs
 
 SHAPE = (1, 8, 8)
 
@@ -65,6 +65,28 @@ def test_a_batch_may_stay_open(tmp_path: Path, make: Callable[[], nn.Module]) ->
     for count in (1, 2, 7):
         assert parity(module, path, [images_of(count)]) <= 1e-4
         assert outputs_of(path, [images_of(count)]).shape == (count, 10)
+
+
+class Joining(nn.Module):
+    """A module that takes any number of inputs, as models of tables do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 10)
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        joined: torch.Tensor = self.head(torch.cat(inputs, dim=1))
+        return joined
+
+
+def test_a_batch_of_several_inputs_may_stay_open(tmp_path: Path) -> None:
+    types = [TensorType("first", (2,)), TensorType("second", (4,))]
+    module, path = Joining().eval(), tmp_path / "model.onnx"
+    export_onnx(module, types, None, path)
+    for count in (1, 5):
+        given = [np.ones((count, 2), np.float32), np.ones((count, 4), np.float32)]
+        assert parity(module, path, given) <= 1e-4
+        assert outputs_of(path, given).shape == (count, 10)
 
 
 def test_a_module_of_one_batch_cannot_leave_it_open(tmp_path: Path) -> None:
