@@ -155,7 +155,8 @@ def _cross_entropy(
     fitted: LogisticRegression, features: FloatArray, targets: npt.NDArray[np.int64], left: npt.NDArray[np.int64]
 ) -> float:
     """Return the sum of the cross-entropies of items that were left out. A class that was not seen costs ``NEVER``."""
-    logs = fitted.predict_log_proba(features[left])
+    with np.errstate(divide="ignore"):  # a probability may be 0 in rounding, and then costs ``NEVER`` too
+        logs = fitted.predict_log_proba(features[left])
     columns = np.searchsorted(fitted.classes_, targets[left]).clip(max=len(fitted.classes_) - 1)
     found = logs[np.arange(len(left)), columns]
     return -float(np.maximum(np.where(fitted.classes_[columns] == targets[left], found, NEVER), NEVER).sum())

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from nas.errors import CandidateError
 from nas.tasks.criteria import Classification, MultiLabel, NextToken, Regression
-from nas.training.regressions import NEVER, STRENGTHS, can_regress, regression
+from nas.training.regressions import NEVER, STRENGTHS, _cross_entropy, can_regress, regression
 
 
 def outputs(features: torch.Tensor, found: object) -> np.ndarray:
@@ -80,6 +80,14 @@ def test_few_items_are_enough(items: int) -> None:
     features = torch.eye(items, 8)
     found = regression(features, torch.arange(items), Classification(items), seed=0)
     assert outputs(features, found).argmax(axis=1).tolist() == list(range(items))
+
+
+def test_an_item_that_is_surely_wrong_costs_no_more_than_the_most() -> None:
+    """Its probability is 0 in rounding, whose logarithm must not warn."""
+    targets = np.repeat([0, 1], 10)
+    fitted = LogisticRegression(C=100).fit(np.linspace(-1, 1, 20)[:, None], targets)
+    far = np.full((1, 1), 1e6)
+    assert _cross_entropy(fitted, far, targets, np.array([0])) == -NEVER
 
 
 def test_constant_features_change_nothing() -> None:
