@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas.space.signature import Accepts, image_signature
+from nas.space.signature import Accepts, TensorType, image_signature
 
 IMAGES = Accepts("images", ("channels", "height", "width"))
 SIGNALS = Accepts("signals", ("channels", "samples"))
+TABLES = Accepts("tables", ("columns",), dtype=None, several=True)
 TEXTS = Accepts("texts", ("tokens",), "int64", output_axes=2)
 
 
@@ -23,3 +24,8 @@ def signal_shape(space: object, shape: Sequence[int]) -> tuple[int, int]:
     SIGNALS.check(type(space).__name__, image_signature(shape, 1))
     channels, samples = shape
     return channels, samples
+
+
+def category_counts(each: TensorType) -> tuple[int, ...]:
+    """Return the number of categories of each column of an input; nothing for numbers."""
+    return each.counts if len(each.counts) > 1 else each.counts * each.shape[0]

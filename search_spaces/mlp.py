@@ -15,9 +15,9 @@ from torch import nn
 
 from nas.space.architecture import Architecture, Choice
 from nas.space.layer import Layer
-from nas.space.signature import Accepts, Signature, TensorType
+from nas.space.signature import Signature, TensorType
+from search_spaces.accepted import TABLES, category_counts
 
-TABLES = Accepts("tables", ("columns",), dtype=None, several=True)
 DEPTHS = (0, 1, 2, 3, 4)
 WIDTHS = (16, 32, 64, 128, 256)
 DROPOUTS = (0.0, 0.1, 0.25, 0.5)
@@ -195,18 +195,14 @@ class _Categories(nn.Module):
         return torch.cat([column(codes[:, place]) for place, column in enumerate(self.columns)], dim=1)
 
 
-def _counts(each: TensorType) -> tuple[int, ...]:
-    return each.counts if len(each.counts) > 1 else each.counts * each.shape[0]
-
-
 def _category_widths(each: TensorType, architecture: Architecture) -> list[int]:
     """Return the width for each column: of few categories, no more than there are."""
-    return [min(int(architecture["category_width"]), count) for count in _counts(each)]
+    return [min(int(architecture["category_width"]), count) for count in category_counts(each)]
 
 
 def _embedding(each: TensorType, architecture: Architecture) -> nn.Module:
     if each.counts:
-        return _Categories(_category_widths(each, architecture), _counts(each))
+        return _Categories(_category_widths(each, architecture), category_counts(each))
     kind = architecture.get("numbers", "none")
     if kind == "none":
         return nn.Identity()
@@ -226,7 +222,7 @@ def _embedding_layers(each: TensorType, architecture: Architecture) -> list[Laye
         widths = _category_widths(each, architecture)
         found = [
             Layer("embedding", (), (width,), params=count * width)
-            for count, width in zip(_counts(each), widths, strict=True)
+            for count, width in zip(category_counts(each), widths, strict=True)
         ]
         return [*found, Layer("concat", (max(widths),), (sum(widths),))]
     if (kind := architecture.get("numbers", "none")) == "none":

@@ -54,6 +54,9 @@ SAMPLES = 4
 LEAST_SPAN = 10
 # Published with fixed widths: on images of 8×8 the head alone is 80 % of FBNet's smallest network.
 LEAST_SPANS = {"fbnet": 4, "timm": 3}
+LEAST_COUNT = 100
+# What trees need no choice for is chosen while they are fitted.
+LEAST_COUNTS = {"boosted": 20}
 
 
 def samples(space: SearchSpace, number: int = SAMPLES) -> list[Architecture]:
@@ -104,10 +107,10 @@ class TestSpace:
     def made_space(self, name: str, signature: Signature) -> SearchSpace:
         return load_space(name, {**options_for(name), **SMALL.get(name, {})}, signature)
 
-    def test_keeps_the_rules(self, space: SearchSpace) -> None:
+    def test_keeps_the_rules(self, space: SearchSpace, name: str) -> None:
         """Choices follow the rules, and there is something to search."""
         check_space(space)
-        assert count(space) >= 100
+        assert count(space) >= LEAST_COUNTS.get(name, LEAST_COUNT)
 
     def test_gives_finite_logits(self, space: SearchSpace, signature: Signature) -> None:
         """A batch of inputs becomes a batch of logits."""
@@ -119,24 +122,30 @@ class TestSpace:
             assert torch.isfinite(logits).all()
 
     def test_every_parameter_learns(self, space: SearchSpace, signature: Signature) -> None:
-        """Each parameter gets a finite gradient, and most tensors a gradient that is not zero."""
+        """Each parameter gets a finite gradient, and most tensors a gradient that is not zero.
+
+        Modules that fit themselves may have some without one, such as thresholds.
+        """
         for architecture in samples(space):
             module = build(space, architecture, signature).train()
             logits = module(*seeded_inputs(signature_of(space, architecture, signature), 4)).flatten(0, -2)
             torch.nn.functional.cross_entropy(logits, torch.arange(len(logits)) % logits.shape[-1]).backward()
             gradients = [parameter.grad for parameter in module.parameters()]
-            assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
-            moving = sum(bool(gradient.any()) for gradient in gradients if gradient is not None)
+            there = [gradient for gradient in gradients if gradient is not None]
+            fits_itself = isinstance(module, nas.FitsItself)
+            assert fits_itself or len(there) == len(gradients)
+            assert all(torch.isfinite(gradient).all() for gradient in there)
+            moving = sum(bool(gradient.any()) for gradient in there)
             disconnected = set(architecture.values()) == {"none"}
-            assert moving >= (1 if disconnected else 0.7 * len(gradients))
+            assert moving >= (1 if disconnected or fits_itself else 0.7 * len(gradients))
 
     def test_layers_hold_all_parameters(self, space: SearchSpace, signature: Signature) -> None:
-        """The layers' weights add up to the module's trainable parameters."""
+        """The layers' weights add up to the module's trainable parameters. Each model multiplies, or looks up."""
         for architecture in samples(space):
             parameters = build(space, architecture, signature).parameters()
             layers = layers_of(space, architecture, signature)
             assert total_params(layers) == sum(parameter.numel() for parameter in parameters)
-            assert total_macs(layers) > 0
+            assert total_macs(layers) > 0 or any(layer.kind == "embedding" for layer in layers)
 
     def test_written_layers_equal_traced_ones(self, space: SearchSpace, signature: Signature) -> None:
         """Layers that a space gives equal those of a trace; other spaces are traced without building weights."""

@@ -33,17 +33,18 @@ def fitted_boosting(inputs: Arrays, targets: npt.NDArray[Any], signature: Signat
 
 
 def _floor_thresholds(model: Any) -> None:
-    """Round thresholds down to 32 bits. Inputs of 32 bits are at most a threshold if, and only if, they were before.
-
-    The export rounds to the nearest number, which turns some inputs to the other branch.
-    """
+    """Round thresholds down to 32 bits. The export rounds to the nearest number, which turns some inputs."""
     for trees in model._predictors:
         for tree in trees:
-            exact = tree.nodes["num_threshold"]
-            rounded = exact.astype(np.float32)
-            above = rounded.astype(np.float64) > exact
-            rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
-            tree.nodes["num_threshold"] = rounded
+            tree.nodes["num_threshold"] = floored(tree.nodes["num_threshold"])
+
+
+def floored(exact: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Return numbers rounded down to 32 bits: inputs of 32 bits exceed them if, and only if, they exceed the exact."""
+    rounded = exact.astype(np.float32)
+    above = rounded.astype(np.float64) > exact
+    rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
+    return rounded
 
 
 class _PlainAttributes:
