@@ -12,7 +12,7 @@ from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation
 from nas.values.pareto import FloatArray, hypervolume, hypervolume_contributions, non_dominated
 
-SIMPLE_WINNERS = 2
+SIMPLE_WINNERS = 3
 """The simple models that are winners beside those that the search chooses, at most."""
 MOST_EXCHANGES = 50
 NEGLIGIBLE = 1e-9

@@ -149,7 +149,7 @@ BAD_INPUTS = {
         with_test(with_cell("pay", 3, "enormous")),
     ),
     "a space for pictures": BadInput(
-        (*PAY, "--space", "mobilenet"), ("mobilenet takes images", "Spaces that take them: mlp"), table()
+        (*PAY, "--space", "mobilenet"), ("mobilenet takes images", "Spaces that take them: boosted, mlp"), table()
     ),
     "a column that leaks the target": BadInput(
         PAY,

@@ -171,6 +171,11 @@ class Tabular(Task):
         return Classification(len(self.classes)) if self.classes else Regression((self.scale,))
 
     @property
+    def simple_spaces(self) -> tuple[str, ...]:
+        """Linear models and boosted trees."""
+        return ("boosted",)
+
+    @property
     def preparation(self) -> TabularPreparation:
         """The way from a row to a model's inputs."""
         return self.columns
