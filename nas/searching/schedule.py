@@ -366,6 +366,9 @@ class Schedule:
             return f"evaluate candidates {among}", max(0.0, self.left_s - other_s)
         trials = trials if beliefs.untrained is None else min(trials, beliefs.untrained)
         known_s = self.training_s(trials) if recipe.evaluate == "train" else None
+        room_s = max(0.0, self.left_s - other_s)
+        if self.is_timed and known_s is not None and known_s > room_s:
+            return f"evaluate as many of {trials} candidates as fit, {among}", room_s
         return f"evaluate {trials} candidate{'s' * (trials != 1)} {among}", known_s
 
     def _between_part(self, number: int) -> list[tuple[str, float]]:
