@@ -10,6 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import nas
+from nas.space.plug_ins import code_named
+from nas.space.rules import GROUP
 
 if TYPE_CHECKING:  # loading torch takes longer than making a space
     from torch import nn
@@ -28,8 +30,16 @@ class Joined:
     >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
 
     Raises:
-        ValueError: fewer than two spaces, one twice, or two that differ in a choice of training with one name.
+        ValueError: fewer than two spaces, two with one name, two with a choice of training of one name, or a space that
+            lists its architectures or has a parent.
     """
+
+    @staticmethod
+    def code_named(options: Mapping[str, Any]) -> list[str]:
+        """Return the names of code that these options let run: that of each space."""
+        spaces, own = options.get("spaces", ()), options.get("options") or {}
+        names = [each for each in spaces if isinstance(each, str)] if isinstance(spaces, (list, tuple)) else []
+        return [code for name in names for code in code_named(GROUP, name, own.get(name, {}), "search space")]
 
     def __init__(
         self,
@@ -43,11 +53,18 @@ class Joined:
             raise ValueError(f"spaces must be a list of at least two names that differ, but got {spaces!r:.80}.")
         if strange := sorted(set(options) - set(names)):
             raise ValueError(f"options must be those of {', '.join(names)}, but got some of {strange[0]!r}.")
+        called = [name.rpartition(":")[2] for name in names]
+        if len(set(called)) < len(called):
+            raise ValueError(f"spaces must have names that differ behind the colon, but got {spaces!r:.80}.")
         self._signature = signature
         # A class of one's own, such as my_module:MySpace, is called by its own name.
         self._spaces = {
             name.rpartition(":")[2]: nas.load_space(name, options.get(name, {}), signature) for name in names
         }
+        self.parts = tuple(self._spaces.values())
+        for name, space in self._spaces.items():
+            if hasattr(space, "listing") or hasattr(space, "parent"):
+                raise ValueError(f"{name} cannot be joined: it lists its architectures, or they are parts of a parent.")
         self._own_names: dict[str, dict[str, str]] = {}
         choices = [nas.Choice(SPACE, tuple(self._spaces))]
         for name, space in self._spaces.items():

@@ -72,8 +72,8 @@ class TrainingRecipe(Section):
     head_epochs: int = Field(default=0, ge=0)
     """First epochs in which only the last layer is trained. For pretrained weights."""
     fit_head: bool = False
-    """Fit the last layer by regression to the features of all items before the first epoch; batch normalisations then
-    keep their statistics. For pretrained weights."""
+    """Fit a last linear layer by regression to the features of all items before the first epoch; batch normalisations
+    then keep their statistics. For pretrained weights."""
     teacher: str | None = None
     """A trained model to learn from as well: the folder of a bundle, or ``module:function`` that returns a module."""
     distillation_weight: float = Field(default=0.5, ge=0, le=1)

@@ -26,7 +26,7 @@ from nas.searching.precisions.benches import benches_of
 from nas.searching.precisions.choosing import with_precision_choice
 from nas.searching.precisions.measuring import InOwnPrecision
 from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
-from nas.searching.user_inputs.default_space import check_suits, with_default_space
+from nas.searching.user_inputs.default_space import JOINED, check_suits, with_default_space
 from nas.searching.user_inputs.metrics import check_error_alone, check_has_layers, check_metrics
 from nas.searching.user_inputs.objects import GivenSpace, GivenTraining, check_given, function_of
 from nas.searching.user_inputs.parents import check_parent
@@ -44,7 +44,7 @@ from nas.space.parts.device_parts import device_space, notes_of
 from nas.space.parts.own_inputs import HasInputs
 from nas.space.parts.start_weights import check_start
 from nas.space.parts.training_parts import precision_of
-from nas.space.plug_ins import check_options, is_own, plug_in_path
+from nas.space.plug_ins import check_options, code_named, is_own, plug_in_path
 from nas.space.rules import check_space, check_space_class
 from nas.space.search_space import HasSupernet, SearchSpace, count, load_space, make_space
 from nas.space.signature import Signature, image_signature
@@ -187,7 +187,9 @@ def look_apart_of(
     name, limit_s = recipe.space.name, recipe.execution.first_look_limit_s
     if given is None:
         plug_in_path("nas.search_spaces", name, "search space")  # an impossible name needs no process
-        if not is_own("nas.search_spaces", name):
+        options = recipe.space.options
+        named = code_named("nas.search_spaces", name, options, "search space") if name == JOINED else [name]
+        if not any(is_own("nas.search_spaces", each) for each in named):
             return None
         look = LookApart(name, limit_s, progress.say)
         undo.callback(look.close)

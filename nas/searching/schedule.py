@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import final
 
@@ -107,8 +107,8 @@ class Schedule:
         """
         first = self._first_left[:count]
         known = [self._candidate_s(is_fitted=self._is_fitted(each)) for each in first]
-        drawn, stepped_s = self._drawn_s(), self._candidate_s(is_fitted=False)
-        if drawn is None or stepped_s is None or None in known:
+        drawn = self._mean_s(self._fitted_share)
+        if drawn is None or None in known:
             return None
         total = sum(seconds for seconds in known if seconds is not None) + (count - len(first)) * drawn
         # The last turn of the workers is as long as its longest training.
@@ -118,12 +118,13 @@ class Schedule:
         """Return the seconds in which a candidate is trained; 0 where nothing is known yet."""
         return self._candidate_s(is_fitted=self._is_fitted(architecture)) or 0.0
 
-    def _drawn_s(self) -> float | None:
-        """Return the seconds of the training of a candidate that the space draws."""
-        fitted, stepped = self._candidate_s(is_fitted=True), self._candidate_s(is_fitted=False)
+    def _mean_s(self, fitted_share: float, longer: float = 1.0) -> float | None:
+        """Return the seconds of one training where this share is fitted, and the others have epochs ``longer``."""
+        fitted = self._candidate_s(is_fitted=True) if fitted_share > 0 else 0.0
+        stepped = self._candidate_s(is_fitted=False) if fitted_share < 1 else 0.0
         if fitted is None or stepped is None:
             return None
-        return self._fitted_share * fitted + (1 - self._fitted_share) * stepped
+        return fitted_share * fitted + (1 - fitted_share) * longer * stepped
 
     def _candidate_s(self, *, is_fitted: bool) -> float | None:
         """Return the seconds of one training: in epochs, or in the one pass in which a head is fitted."""
@@ -151,22 +152,26 @@ class Schedule:
 
         In spaces that are joined, others are those of the same space.
         """
-        if is_head_alone(self._settings.of(self._beliefs.space, architecture)):
-            return True
-        return architecture.get("space") in self._fitted_spaces
+        return self._share_fitted([architecture]) == 1
+
+    def _share_fitted(self, architectures: Sequence[Architecture]) -> float:
+        """Return the share of candidates that are fitted in one pass; 0 for none."""
+        of, space = self._settings.of, self._beliefs.space
+        rows = self._beliefs.trainings.values()
+        fitted = [row.architecture for row in rows if row.is_fitted]
+        spaces = {each.get("space") for each in fitted if not is_head_alone(of(space, each))}
+        found = [is_head_alone(of(space, each)) or each.get("space") in spaces for each in architectures]
+        return float(np.mean(found)) if found else 0.0
 
     @property
-    def _fitted_spaces(self) -> set[object]:
-        """The spaces whose candidates were fitted, although their settings do not say so."""
-        of, space = self._settings.of, self._beliefs.space
-        fitted = (row.architecture for row in self._beliefs.rows if row.stage == "train" and row.is_fitted)
-        return {each.get("space") for each in fitted if not is_head_alone(of(space, each))}
+    def _fitted_share(self) -> float:
+        """The share of fitted ones among the candidates that the space draws."""
+        return self._share_fitted(self._drawn)
 
     @cached_property
-    def _fitted_share(self) -> float:
-        """The share of fitted heads among the candidates that the space draws."""
+    def _drawn(self) -> list[Architecture]:
         rng = np.random.default_rng(0)
-        return float(np.mean([self._is_fitted(sample(self._beliefs.space, rng)) for _ in range(DRAWN)]))
+        return [sample(self._beliefs.space, rng) for _ in range(DRAWN)]
 
     @property
     def _first_left(self) -> list[Architecture]:
@@ -185,24 +190,17 @@ class Schedule:
     def retraining_s(self, count: int) -> float | None:
         """Return the seconds in which ``count`` winners are retrained; None where nothing is known yet."""
         training, retraining = self._recipe.training, self._recipe.retraining
-        fitted_s, stepped_s = self._candidate_s(is_fitted=True), self._candidate_s(is_fitted=False)
-        if fitted_s is None or stepped_s is None:
-            return None
         train, validation = self._items
         seen = train if training.folds == 1 else (train + validation) * (training.folds - 1)
         longer = (train + validation) / max(1.0, training.subset * seen)
-        stepped_s *= retraining.epochs / training.epochs
-        each_s = longer * (self._fitted_winners * fitted_s + (1 - self._fitted_winners) * stepped_s)
-        return math.ceil(count * retraining.seeds / self._workers) * each_s
+        each_s = self._mean_s(self._fitted_winners, retraining.epochs / training.epochs)
+        return None if each_s is None else math.ceil(count * retraining.seeds / self._workers) * longer * each_s
 
     @property
     def _fitted_winners(self) -> float:
         """The share of fitted heads among winners: as among the candidates so far, and else among those to come."""
-        candidates = self._beliefs.candidates
-        if candidates:
-            return float(np.mean([self._is_fitted(row.architecture) for row in candidates]))
-        first = self._first_left
-        return float(np.mean([self._is_fitted(each) for each in first])) if first else self._fitted_share
+        known = [row.architecture for row in self._beliefs.candidates] or self._first_left
+        return self._share_fitted(known) if known else self._fitted_share
 
     @property
     def _epoch_s(self) -> float | None:
@@ -330,6 +328,10 @@ class Schedule:
         if time_s == math.inf:
             return most
         return next((count for count in range(1, most) if self.winners_s(count + 1) > time_s), most)
+
+    def has_time_for_winners(self, count: int) -> bool:
+        """Return True if so many winners fit into the time that is left."""
+        return not self.is_timed or self.winners_s(count) <= self.left_s
 
     def winners_that_fit(self) -> int:
         """Return how many winners the time left has room for, at least one and at most those asked for."""

@@ -123,8 +123,12 @@ def choose_winners(beliefs: Beliefs, count: int) -> list[Architecture]:
         return []
     losses = np.array([beliefs.losses(beliefs.values(row.architecture)) for row in rows])
     kept = {row.architecture for row in chosen_before}
-    picks = [index for index, row in enumerate(rows) if row.architecture in kept]
-    for index in spread_over_front(losses, count):
+    spread = spread_over_front(losses, count)
+    # Simple models may be winners beside those that are chosen here, whose places they must not take.
+    picks = [
+        index for index, row in enumerate(rows) if row.architecture in kept and (not row.is_fitted or index in spread)
+    ]
+    for index in spread:
         if len(picks) < count and index not in picks:
             picks.append(index)
     return [rows[index].architecture for index in sorted(picks)]
@@ -134,7 +138,7 @@ def simple_winners(beliefs: Beliefs) -> list[Architecture]:
     """Return simple models that no other simple one dominates, as far as they meet the limits as measured.
 
     They were fitted in one pass over the items, so they cost little. Of few validation items, a candidate may seem
-    better by chance; beside the best simple models, the test tells. Those that were retrained before stay.
+    better by chance; beside the best simple models, the test tells.
     """
     failed = _failed_winners(beliefs)
     meeting = [

@@ -251,7 +251,9 @@ def space_identity(space: SearchSpace, signature: Signature) -> str:
     """
     inner = innermost(space)
     seen = choices_hash(device_space(space))
-    text = json.dumps([type(inner).__qualname__, seen, *signature.key, _source(inner)])
+    # A space that joins others depends on their code too.
+    source = "".join(map(_source, (inner, *getattr(inner, "parts", ()))))
+    text = json.dumps([type(inner).__qualname__, seen, *signature.key, source])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

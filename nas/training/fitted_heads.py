@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from nas.errors import CandidateError
 from nas.tasks.batches import Examples, Part, Tensors, in_order
 from nas.tasks.task import Task
 from nas.training.modules import EVALUATED_TOGETHER, moved
@@ -21,8 +22,8 @@ from nas.training.optimizing import HEAD, head_layer_of
 from nas.training.regressions import Linear, can_regress, regression
 from nas.training.settings import TrainingSettings
 
-LARGEST_BYTES = 2**30
-"""The most memory that features may take; of more items, as many as fit are drawn."""
+LARGEST_BYTES = 2**28
+"""The most memory that features may take; a regression takes six times as much. Of more items, some are drawn."""
 _CLOSE = 1e-4
 Check = Callable[[], None]
 
@@ -46,6 +47,9 @@ def fit_head(
 
     Returns None, and changes nothing, if the module's outputs are not simply those of a linear layer, or if there is no
     regression for the task. ``check_time`` is called after each batch and between fits, and may raise.
+
+    Raises:
+        CandidateError: the features are not finite.
     """
     head = head_layer_of(module)
     if not isinstance(head, torch.nn.Linear) or head.bias is None or not can_regress(task.criterion):
@@ -93,11 +97,14 @@ def _features(
                 outputs = module(*task.inputs_of(moved(batch.raw, device)))
                 if len(seen) != 1 or seen[0][0].shape != (len(batch.targets), head.in_features):
                     return None
-                if not features and not torch.allclose(head(*seen[0]), outputs, atol=_CLOSE):
+                if not features and not torch.allclose(head(*seen[0]), outputs, atol=_CLOSE, equal_nan=True):
                     return None
                 features.append(seen[0][0].float().cpu())
                 targets.append(batch.targets)
                 check_time()
     finally:
         hook.remove()
-    return torch.cat(features), torch.cat(targets)
+    found = torch.cat(features)
+    if not found.isfinite().all():
+        raise CandidateError("nan", "the features that a head is fitted to must be finite, but some are not.")
+    return found, torch.cat(targets)

@@ -200,17 +200,17 @@ def tuned(module: torch.nn.Module, tune: str) -> list[torch.nn.Parameter]:
 class Tuning:
     """Which of a module's parameters change: those that ``tune`` names, and in the first epochs only the head.
 
-    Layers of which no parameter changes keep their statistics, as if they were deployed already. With
-    ``keeps_statistics`` all batch normalisations do: a head that was fitted relies on them.
+    Layers of which no parameter changes keep their statistics, as if they were deployed already. Where
+    ``keeps_statistics`` is true, all batch normalisations do: a head that was fitted relies on them.
 
     Raises:
         RecipeError: the module has no parameters of the names in ``tune``, or only the head is trained at first, and
             ``tune`` leaves it out.
     """
 
-    def __init__(self, module: torch.nn.Module, tune: str, head_epochs: int, *, keeps_statistics: bool = False) -> None:
+    def __init__(self, module: torch.nn.Module, tune: str, head_epochs: int) -> None:
         self._module = module
-        self._keeps_statistics = keeps_statistics
+        self.keeps_statistics = False
         self._head_epochs = head_epochs
         before = [p for p in module.parameters() if p.requires_grad]
         wanted = {id(p) for p in tuned(module, tune)}
@@ -228,7 +228,7 @@ class Tuning:
     def begin(self, epoch: int) -> None:
         """Make the module ready for an epoch, counted from 1."""
         self._module.train()
-        if self._keeps_statistics:
+        if self.keeps_statistics:
             for layer in self._module.modules():
                 if isinstance(layer, _BatchNorm):
                     layer.training = False

@@ -7,13 +7,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
 
 from nas.errors import CandidateError, RecipeError
-from nas.space.parts.own_fit import FitsItself
+from nas.space.parts.own_fit import fits_itself
 from nas.space.signature import Signature
 from nas.tasks.batches import Examples, Items, items_at
 from nas.tasks.folds import check_folds
@@ -27,6 +27,9 @@ from nas.training.optimizing import Tuning, check_optimizer, factor_of, make_opt
 from nas.training.regressions import can_regress
 from nas.training.settings import TrainingSettings
 from nas.values.evaluation import FITTED
+
+HEAD_FIRST: Literal["head"] = "head"
+WHOLE: Literal["whole"] = "whole"
 
 
 def check_settings(settings: TrainingSettings, task: Task) -> None:
@@ -107,11 +110,13 @@ class Trainer:
             self.teacher.to(device).eval()
         shares = settings.subsets or (settings.subset,) * settings.epochs
         is_new = checkpoint is None or checkpoint.state is None
-        if is_new and self._is_fitted(module, task, device, max(shares), seed, began_s):
+        fitted = self._fitted(module, task, device, max(shares), seed, began_s) if is_new else ""
+        if fitted == WHOLE:
             yield self._fitted_report(module, task, device, max(shares))
             return
         parts = {share: task.to_fit(share, settings.use_validation) for share in set(shares)}
         run = _Training(self, module, task, device, [parts[share] for share in shares], seed, began_s)
+        run.keep_statistics(fitted == HEAD_FIRST)
         done = 0 if checkpoint is None or checkpoint.state is None else run.restore(checkpoint)
         for epoch, share in list(enumerate(shares, start=1))[done:]:
             report = {**run.epoch(epoch), "subset": share}
@@ -119,31 +124,26 @@ class Trainer:
                 checkpoint.keep(run.state(epoch))
             yield report | ({"resumed": done} if done and epoch == done + 1 else {})
 
-    def _is_fitted(
+    def _fitted(
         self, module: torch.nn.Module, task: Task, device: torch.device, share: float, seed: int, began_s: float
-    ) -> bool:
-        """Fit a module, or its head, without steps; return True if nothing is left to train."""
+    ) -> Literal["", "head", "whole"]:
+        """Fit a module, or its head, without steps. Return what was fitted: all of it, the head first, or nothing."""
         settings = self.settings
         examples = task.to_fit(share, settings.use_validation)
-        if isinstance(module, FitsItself):
+        if fits_itself(module):
             items = items_at(examples, slice(0, len(examples)))
             module.fit(task.inputs_of(moved(items.raw, device)), items.targets, seed)
-            return True
+            self._check_time(began_s, "fitting itself")
+            return WHOLE
         is_alone = is_head_alone(settings) and self.teacher is None
         if not (is_alone or settings.fit_head):
-            return False
+            return ""
 
         def check_time() -> None:
             self._check_time(began_s, "fitting its head")
 
         fitted = fit_head(module, examples, task, settings, device, seed, check_time)
-        if fitted is None and settings.fit_head:
-            raise CandidateError(
-                "build",
-                "training.fit_head needs a network whose outputs are those of a linear layer at its end, but those of "
-                "this one are not. Set it to false.",
-            )
-        return is_alone and fitted is not None
+        return "" if fitted is None else WHOLE if is_alone else HEAD_FIRST
 
     def _fitted_report(self, module: torch.nn.Module, task: Task, device: torch.device, share: float) -> dict[str, Any]:
         """Return the only report of a module that was fitted without steps."""
@@ -185,7 +185,7 @@ class _Training:
         blends = settings.mixup > 0 or settings.cutmix > 0
         self._mixing_rng = np.random.default_rng((seed, 1))
         self._mixer = Mixer(settings.mixup, settings.cutmix, self._mixing_rng) if blends else None
-        self._tuning = Tuning(module, settings.tune, settings.head_epochs, keeps_statistics=settings.fit_head)
+        self._tuning = Tuning(module, settings.tune, settings.head_epochs)
         if not self._tuning.parameters:
             raise CandidateError(
                 "build", "build must return a module with weights to train, but none of its weights requires gradients."
@@ -209,6 +209,7 @@ class _Training:
             "spent_s": self._trainer.clock() - self._began,
             "module": self._module.state_dict(),
             "optimizer": self._optimizer.state_dict(),
+            "keeps_statistics": self._tuning.keeps_statistics,
             "averaged": None if self._averaged is None else self._averaged.state,
             "scaler": None if self._scaler is None else self._scaler.state_dict(),
             "order": self._order_rng.bit_generator.state,
@@ -218,6 +219,10 @@ class _Training:
             "cuda": torch.cuda.get_rng_state(self._device) if on_gpu else None,
         }
 
+    def keep_statistics(self, keeps: bool) -> None:
+        """Let batch normalisations keep their statistics, or not: a head that was fitted first relies on them."""
+        self._tuning.keeps_statistics = keeps
+
     def restore(self, checkpoint: Checkpoint) -> int:
         """Go on from a kept state, and return its epoch. Raises JournalError if it does not fit this training."""
         state = checkpoint.state
@@ -225,6 +230,7 @@ class _Training:
         try:
             self._module.load_state_dict(state["module"])
             restore_optimizer(self._optimizer, state["optimizer"])
+            self.keep_statistics(bool(state["keeps_statistics"]))
             if self._averaged is not None:
                 self._averaged.restore(state["averaged"])
             if self._scaler is not None:

@@ -15,9 +15,13 @@ from tiny_space import TinySpace
 import nas
 from nas.errors import RecipeError
 from nas.space.parts.parents import first_of
+from nas.space.plug_ins import code_named
+from nas.space.rules import GROUP
 from nas.space.search_space import count, enumerate_space, sample
+from nas.storage import measurement_store
 from nas.storage.journal import read_rows
 from nas.storage.journal_rows import RungsJudged
+from nas.storage.measurement_store import space_identity
 from search_spaces.joined import Joined
 
 GREY = nas.image_signature((1, 8, 8), 10)
@@ -67,6 +71,7 @@ def test_options_reach_their_space() -> None:
         ("mobilenet", {}, "at least two names that differ"),
         (["mobilenet", "fbnet"], {"gpt": {}}, "but got some of 'gpt'"),
         (["mobilenet", "conv1d"], {}, "conv1d"),
+        (["tiny_space:TinySpace", "other:TinySpace"], {}, "names that differ behind the colon"),
     ],
 )
 def test_what_cannot_be_joined_is_refused(spaces: Any, options: dict[str, Any], says: str) -> None:
@@ -103,3 +108,20 @@ def test_fitted_models_are_no_peers_of_trainings_in_epochs(tmp_path: Path) -> No
     assert judged
     in_epochs = [row for row in rows if row.is_in_epochs and row.reached_full_fidelity]
     assert all(each.trainings <= len(in_epochs) for each in judged)
+
+
+def test_the_code_of_each_space_must_be_trusted() -> None:
+    """Whoever opens a run of somebody else's is asked before any of it runs."""
+    options = {"spaces": ["mobilenet", "evil:Space", "shrunk"], "options": {"shrunk": {"parent": "worse:parent"}}}
+    found = code_named(GROUP, "joined", options, "search space")
+    assert {"evil:Space", "worse:parent"} <= set(found)
+
+
+def test_kept_measurements_notice_a_changed_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = space_identity(joined(), GREY)
+    assert space_identity(joined(), GREY) == before
+    sources = {TinySpace: "changed"}
+    monkeypatch.setattr(measurement_store, "_source", lambda space: sources.get(type(space), "as it was"))
+    changed = space_identity(joined(), GREY)
+    monkeypatch.setattr(measurement_store, "_source", lambda space: "as it was")
+    assert space_identity(joined(), GREY) != changed

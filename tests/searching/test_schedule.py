@@ -119,6 +119,18 @@ class TestHeads:
         assert (seen.candidate_s(HEAD), seen.candidate_s(WHOLE)) == (3.0, 40.0)
         assert 3.0 < (seen.training_s(11) or 0.0) / 11 < 40.0
 
+    def test_modules_that_fit_themselves_are_known_by_those_seen(self) -> None:
+        """No setting says so, and no epoch was seen; a plan that was asked before is asked again."""
+        rows = [Evaluation("train", a, 1, values={"error": 0.5}, details={"seconds": 2.0, "epochs": 1, "fitted": True})
+                for a in ARCHITECTURES[:3]]  # fmt: skip
+        recipe = Recipe.from_mapping({"execution": {"executor": "inline"}})
+        beliefs = beliefs_of(objectives=("error", "latency_ms"))
+        planned = Schedule(recipe, beliefs, Clock(), (80, 20))
+        assert planned.training_s(2) is None
+        beliefs.add(*rows)
+        assert planned.training_s(2) == pytest.approx(4.0)
+        assert planned.retraining_s(1) == pytest.approx(1.25 * 2.0)
+
     def test_winners_are_as_the_candidates_so_far(self) -> None:
         """Heads are fitted again, on a quarter more items; other winners train twice as many epochs."""
         heads, both = self.schedule(tuned(HEAD, 3.0)), self.schedule(tuned(HEAD, 3.0), tuned(WHOLE, 40.0))

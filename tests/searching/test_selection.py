@@ -215,3 +215,14 @@ def test_the_best_simple_models_are_winners_though_others_seem_better() -> None:
 def test_there_may_be_no_simple_model() -> None:
     assert simple_winners(of_simple((0.1, 0.5, False))) == []
     assert simple_winners(of_simple((0.1, 20.0, True))) == []
+
+
+def test_simple_models_that_were_retrained_take_no_place_of_others() -> None:
+    """After a kill, what is retrained already is kept, but the search still makes the winners that it chose."""
+    points = [(0.1, 5.0, False), (0.2, 3.0, True), (0.3, 1.0, False)]
+    fresh = of_simple(*points)
+    assert choose_winners(fresh, 1) == [ALL[0]]
+    fresh.add(Evaluation("retrain", ALL[1], details={"epochs": 1, "fitted": True}))
+    assert choose_winners(fresh, 1) == [ALL[0]]
+    assert simple_winners(fresh) == [ALL[1]]
+    assert choose_winners(fresh, 2) == [ALL[0], ALL[2]]

@@ -113,10 +113,36 @@ def test_statistics_stay_where_a_head_was_fitted(digits: Images) -> None:
         assert not torch.equal(after["1.weight"], before["1.weight"])
 
 
-def test_a_head_that_cannot_be_fitted_is_refused_where_it_is_asked_for(digits: Images) -> None:
-    settings = replace(SETTINGS, fit_head=True)
-    with pytest.raises(CandidateError, match="fit_head needs a network whose outputs are those of a linear layer"):
-        list(Trainer(settings).train(Counting(*network(), nn.LogSoftmax(1)), digits))
+def test_a_head_that_cannot_be_fitted_is_trained_with_the_rest(digits: Images) -> None:
+    """Then normalisations follow the data. Some of many pretrained models have other heads."""
+    module = Counting(*network(), nn.LogSoftmax(1))
+    before = module[1].running_mean.clone()
+    reports = list(Trainer(replace(SETTINGS, epochs=2, fit_head=True)).train(module, digits))
+    assert len(reports) == 2
+    assert not torch.equal(module[1].running_mean, before)
+
+
+def test_features_that_are_not_finite_fail_with_their_reason(digits: Images) -> None:
+    module = network()
+    with torch.no_grad():
+        module[0].weight.fill_(float("nan"))
+    with pytest.raises(CandidateError, match="the features that a head is fitted to must be finite") as found:
+        list(Trainer(HEAD).train(module, digits))
+    assert found.value.kind == "nan"
+
+
+def test_a_method_fit_of_other_arguments_is_something_else(digits: Images) -> None:
+    class Own(Counting):
+        def fit(self, batch: torch.Tensor) -> None:
+            raise AssertionError("nobody calls it")
+
+    assert len(list(Trainer(replace(SETTINGS, epochs=2)).train(Own(*network()), digits))) == 2
+
+
+def test_fitting_itself_counts_as_time_of_the_training(digits: Images) -> None:
+    trainer = Trainer(replace(SETTINGS, time_limit_s=0.0005), clock=FakeClock())
+    with pytest.raises(CandidateError, match=r"at most .* s, but was fitting itself"):
+        list(trainer.train(Means(64, 10), digits))
 
 
 def test_the_pass_over_the_data_counts_as_time_of_the_training(digits: Images) -> None:

@@ -18,7 +18,7 @@ WinnerOrBundle = Annotated[
 ]
 BundleFormat = Annotated[
     str,
-    typer.Option("--format", metavar="NAME", help="The form, such as onnx or openvino; the page on targets lists all."),
+    typer.Option("--format", metavar="NAME", help="The form, such as onnx or openvino; an unknown name lists all."),
 ]
 FormPrecision = Annotated[
     str,

@@ -20,6 +20,7 @@ from nas.storage.retraining_rows import SeedTested
 from nas.storage.scratch import temporary_folder
 from nas.tasks.batches import in_order
 from nas.tasks.scores import add_finite, scores_of
+from nas.training.fitted_heads import is_head_alone
 from nas.values.evaluation import Failure
 
 
@@ -36,8 +37,15 @@ class FurtherSeeds:
     def missing(self, architectures: Iterable[Architecture]) -> list[tuple[Architecture, int]]:
         """Return the architectures and numbers of seeds that have no row yet."""
         known = {(row.architecture, row.number) for row in self._rows()}
-        wanted = [(each, number) for number in range(1, self._plan.seeds) for each in architectures]
+        varying = [each for each in architectures if not self._is_same_for_all_seeds(each)]
+        wanted = [(each, number) for number in range(1, self._plan.seeds) for each in varying]
         return [pair for pair in wanted if pair not in known]
+
+    def _is_same_for_all_seeds(self, architecture: Architecture) -> bool:
+        """Return True for a head that was fitted alone: a regression gives the same weights whatever the seed."""
+        row, state = self._state.beliefs.retrainings.get(architecture), self._state
+        settings = self._plan.settings(state.recipe).of(state.resolved.space, architecture)
+        return row is not None and row.is_fitted and is_head_alone(settings)
 
     def to_train(self, missing: Collection[tuple[Architecture, int]]) -> list[SeedOf]:
         """Return the trainings that these need, without those whose weights are on the disk already."""

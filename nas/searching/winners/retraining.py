@@ -60,7 +60,7 @@ class Retraining:
             if not is_said and only_misses(state.beliefs):
                 say_only_misses(state)
                 is_said = True
-            chosen = [*choose_winners(state.beliefs, wanted), *self._sound_parent(), *simple_winners(state.beliefs)]
+            chosen = [*choose_winners(state.beliefs, wanted), *self._sound_parent(), *self._simple(wanted)]
             if not self._advance(list(dict.fromkeys(chosen)), executor):
                 break
         self._checkpoints.close()
@@ -103,6 +103,13 @@ class Retraining:
         rows = [rows.get(parent) for rows in (beliefs.trainings, beliefs.retrainings, beliefs.winners) if parent]
         known = [row for row in rows if row is not None]
         return [] if parent is None or not known or any(row.failed for row in known) else [parent]
+
+    def _simple(self, wanted: int) -> list[Architecture]:
+        """Return the simple models that are winners too: those that were retrained, and others if there is time."""
+        state = self._state
+        known = simple_winners(state.beliefs)
+        room = sum(state.schedule.has_time_for_winners(wanted + more) for more in range(1, len(known) + 1))
+        return [each for place, each in enumerate(known) if place < room or each in state.beliefs.retrainings]
 
     def _that_fit(self) -> int:
         """Return the most winners for which there is time, and say so if these are fewer than asked for."""

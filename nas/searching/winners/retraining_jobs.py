@@ -134,7 +134,7 @@ class RetrainingJobs:
             **({FITTED: True} if report.get(FITTED) else {}),
             **({} if resumed is None else {"resumed": resumed}),
             **({"start": OF_SPACE} if origin_of(innermost(self._state.resolved.space), architecture) else {}),
-            **self._plan.facts(self._teacher),
+            **self._plan.facts("" if report.get(FITTED) else self._teacher),
         }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+import inspect
+from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +20,17 @@ class FitsItself(Protocol):
     def fit(self, inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, seed: int) -> None:
         """Fit the weights and buffers to all items: ``inputs`` as ``forward`` takes them, and their ``targets``.
 
-        The first axis of each is that of the items. What is drawn at random depends on ``seed`` alone.
+        The first axis of each is that of the items. ``inputs`` are on the module's device, ``targets`` in main memory.
+        What is drawn at random depends on ``seed`` alone.
         """
         ...
+
+
+def fits_itself(module: object) -> TypeGuard[FitsItself]:
+    """Return True if a module has a method ``fit`` with these arguments; one of the same name may be something else."""
+    if not isinstance(module, FitsItself):
+        return False
+    try:
+        return {"inputs", "targets", "seed"} <= set(inspect.signature(module.fit).parameters)
+    except (TypeError, ValueError):
+        return False

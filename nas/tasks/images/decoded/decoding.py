@@ -154,6 +154,7 @@ def decoded(
     """
     cache = PixelCache.of_user()
     settings = [_FORMAT, PIL.__version__, image_size, source.identity]
+    settings += [USUAL_SIDES, LARGE_PIXELS] if image_size is None else []
     settings += [] if (kept, interpolation) == (1.0, BILINEAR) else [kept, interpolation]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
     making = _Making(source, image_size, (kept, interpolation), cache, key, progress)
