@@ -10,8 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import nas
-from nas.space.plug_ins import code_named
-from nas.space.rules import GROUP
 
 if TYPE_CHECKING:  # loading torch takes longer than making a space
     from torch import nn
@@ -35,11 +33,11 @@ class Joined:
     """
 
     @staticmethod
-    def code_named(options: Mapping[str, Any]) -> list[str]:
-        """Return the names of code that these options let run: that of each space."""
+    def parts_named(options: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return the names of the spaces that these options join, each with its own options."""
         spaces, own = options.get("spaces", ()), options.get("options") or {}
         names = [each for each in spaces if isinstance(each, str)] if isinstance(spaces, (list, tuple)) else []
-        return [code for name in names for code in code_named(GROUP, name, own.get(name, {}), "search space")]
+        return [(name, own.get(name, {})) for name in names]
 
     def __init__(
         self,

@@ -54,11 +54,17 @@ def load_plug_in(group: str, name: str, noun: str) -> object:
 def code_named(group: str, name: str, options: Mapping[str, object], noun: str) -> list[str]:
     """Return the names of code that a plug-in must run: its own name, and those that its options name, as a parent.
 
+    The class of a plug-in may tell them by ``code_named(options)``, and other plug-ins that it is made of, each with
+    its options, by ``parts_named(options)``.
+
     Only names with a colon, ``module:Name``, are code that does not come with an installed package.
     """
     maker = load_plug_in(group, name, noun) if name in plug_in_names(group) else None
-    named = getattr(maker, "code_named", None)
-    return [name, *(named(options) if callable(named) else ())]
+    named, parts = (getattr(maker, each, None) for each in ("code_named", "parts_named"))
+    found = [name, *(named(options) if callable(named) else ())]
+    for part, its in parts(options) if callable(parts) else ():
+        found += code_named(group, part, its, noun)
+    return found
 
 
 def plug_in_path(group: str, name: str, noun: str) -> str:
