@@ -115,7 +115,9 @@ class Schedule:
         return total if self._workers == 1 else math.ceil(count / self._workers) * total / max(1, count)
 
     def candidate_s(self, architecture: Architecture) -> float:
-        """Return the seconds in which a candidate is trained; 0 where nothing is known yet."""
+        """Return the seconds in which a candidate is trained; 0 where nothing is known yet, or none is trained."""
+        if self._recipe.evaluate != "train":
+            return 0.0
         return self._candidate_s(is_fitted=self._is_fitted(architecture)) or 0.0
 
     def _mean_s(self, fitted_share: float, longer: float = 1.0) -> float | None:
@@ -199,8 +201,11 @@ class Schedule:
     @property
     def _fitted_winners(self) -> float:
         """The share of fitted heads among winners: as among the candidates so far, and else among those to come."""
-        known = [row.architecture for row in self._beliefs.candidates] or self._first_left
-        return self._share_fitted(known) if known else self._fitted_share
+        candidates = self._beliefs.candidates
+        if candidates:
+            return sum(row.is_fitted for row in candidates) / len(candidates)
+        first = self._first_left
+        return self._share_fitted(first) if first else self._fitted_share
 
     @property
     def _epoch_s(self) -> float | None:

