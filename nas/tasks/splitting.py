@@ -11,6 +11,8 @@ import numpy.typing as npt
 from nas.tasks.batches import Examples, IntArray, Part, targets_of
 
 TEST_SHARE = 0.2
+SMALL = 5000
+"""Of fewer items than this, a fifth validates by default: a tenth would tell good models from bad ones by chance."""
 TEST_SEED = 0  # fixed, so that test errors of runs with different seeds can be compared
 
 
@@ -35,6 +37,11 @@ def share_of(examples: Examples, share: float, seed: int = 0) -> Examples:
 def shuffled_classes(labels: npt.NDArray[Any], rng: np.random.Generator) -> list[IntArray]:
     """Return the places of each label's items, in random order."""
     return [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+
+
+def usual_validation_share(count: int) -> float:
+    """Return the share of ``count`` items that validates by default."""
+    return 0.2 if count < SMALL else 0.1
 
 
 def check_share(share: float, title: str) -> None:

@@ -30,3 +30,11 @@ def test_pictures_stay_mirrored_or_not() -> None:
 def test_other_data_are_refused() -> None:
     with pytest.raises(JournalError, match="the data set that it began with, but the fingerprint was 0123 and is 4567"):
         check_same(began(), began(fingerprint="4567"), Path("run"))
+
+
+def test_other_splits_are_refused() -> None:
+    """A run of a version that validated on a tenth of few pictures would else go on with other errors."""
+    then, now = ({"validation images": count} for count in (48, 96))
+    check_same(began(**then), began(**then), Path("run"))
+    with pytest.raises(JournalError, match="the validation images were 48 and are 96 now"):
+        check_same(began(**then), began(**now, fingerprint="4567"), Path("run"))

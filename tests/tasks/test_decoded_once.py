@@ -272,5 +272,5 @@ class TestSeveralProcesses:
         assert entries() == []
         assert list((home() / "pictures").glob(".making-*"))
         data = load(photos)
-        assert (len(entries()), len(data.train)) == (1, 18)
+        assert (len(entries()), len(data.train)) == (1, 16)
         assert not list((home() / "pictures").glob(".making-*"))

@@ -82,7 +82,7 @@ def own_sets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_parts_of_a_set_are_its_splits(tmp_path: Path) -> None:
     """The published test pictures are the test; what is missing is taken from training. It is downloaded if needed."""
     data = load_data("torchvision:ByTrain", root=tmp_path, image_size=8)
-    assert (len(data.train), len(data.validation), len(data.test)) == (36, 4, 10)
+    assert (len(data.train), len(data.validation), len(data.test)) == (32, 8, 10)
     assert (data.classes, data.input_shape) == (("cat", "dog"), (3, 8, 8))
     assert [int(image[0, 0, 0]) for image in data.test.images] == list(range(10))
     assert data.test.labels.tolist() == [number % 2 for number in range(10)]

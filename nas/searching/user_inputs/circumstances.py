@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from nas.errors import JournalError, RecipeError
 from nas.recipe.recipe import Recipe
@@ -48,6 +50,7 @@ def check_same(then: Began, now: Began, folder: Path) -> None:
             f"a run goes on with the pictures that it began with, but in {folder} these {was} mirrored in training, "
             f"and now they {is_now}. Start a new run beside it; data.mirror decides about mirroring."
         )
+    _check_splits(then.data_set or {}, now.data_set or {}, folder)
     pairs = (
         ("data set", "fingerprint", then.data_set, now.data_set),
         ("table", "fingerprint", then.table, now.table),
@@ -59,4 +62,18 @@ def check_same(then: Began, now: Began, folder: Path) -> None:
             raise JournalError(
                 f"a run goes on with the {part} that it began with, but the {key} was {before.get(key)} "
                 f"and is {after[key]} now. Bring that back, or start a new run beside {folder}."
+            )
+
+
+def _check_splits(then: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """Check that as many items validate as before: the usual share of small sets was another until version 0.8.
+
+    Raises:
+        JournalError: there are more or fewer.
+    """
+    for key in (key for key in then if key.startswith("validation ") and key in now):
+        if then[key] != now[key]:
+            raise JournalError(
+                f"a run goes on with the splits that it began with, but the {key} were {then[key]:,} and are "
+                f"{now[key]:,} now. Start a new run beside {folder}; data.validation_share decides how many validate."
             )

@@ -309,7 +309,7 @@ class Images(Task):
         test_images: npt.NDArray[Any] | None = None,
         test_labels: npt.NDArray[Any] | None = None,
         classes: Sequence[str] | None = None,
-        validation_share: float = 0.1,
+        validation_share: float | None = None,
         test_share: float = TEST_SHARE,
         seed: int = 0,
         name: str = "custom",
@@ -322,7 +322,8 @@ class Images(Task):
         Floats are rounded to 256 levels. ``labels`` are integers from 0 or text, shape (N,), or 0 and 1 for several
         labels of each image, shape (N, labels). Without ``classes``, each different label is a class. Without test
         images, ``test_share`` of each class becomes the test split, always with the same images. ``seed`` then picks
-        ``validation_share`` of the other images for the validation split.
+        ``validation_share`` of the other images for the validation split: by default a tenth, and a fifth of fewer than
+        5000.
 
         Raises:
             ValueError: the arrays are not plainly images and labels, a class has no image, or a share is outside

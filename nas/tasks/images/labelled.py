@@ -26,7 +26,7 @@ class Reading:
     """How pictures are read: the side to which they are cut and scaled, or None, and the images that validate."""
 
     image_size: int | None
-    validation_share: float
+    validation_share: float | None
     seed: int
     progress: Progress
 

@@ -98,7 +98,8 @@ def load_data(
     are taken from ``working_folder``, by default the current folder.
 
     The test split is always the same. ``validation_share`` is the share of the other images of each class that
-    validate; ``seed`` picks them. The default is 0.1, and 0.25 for digits, which gives 60, 20 and 20 %.
+    validate; ``seed`` picks them. The default is 0.1, 0.2 of fewer than 5000 images, and 0.25 of digits, which gives 60,
+    20 and 20 %.
 
     A folder has the layout PATH/class/image.png, or the folders PATH/train, PATH/val (or validation, or valid) and
     PATH/test, each with a folder for each class. A missing split is taken from the training images. ``image_size``
@@ -118,8 +119,9 @@ def load_data(
         raise ValueError(f"image_size must be at least 1, but got {image_size}.")
     if mirror is not None and not isinstance(mirror, bool):
         raise RecipeError(f"mirror must be true or false, but got {mirror!r}.")
-    share = validation_share if validation_share is not None else 0.25 if name == "digits" else 0.1
-    check_share(share, "validation_share")
+    share = 0.25 if validation_share is None and name == "digits" else validation_share
+    if share is not None:
+        check_share(share, "validation_share")
     here = working_folder or Path.cwd()
     reading = Reading(image_size, share, seed, progress or NullProgress())
     is_table = name.lower().endswith(TABLES) and not name.startswith(FOLDER)

@@ -14,7 +14,7 @@ import torch
 from nas.tasks.batches import IntArray, Items, Places
 from nas.tasks.images.arrays import LabelArray
 from nas.tasks.images.decoded.stored_images import SomeImages, StoredImages
-from nas.tasks.splitting import TEST_SEED, check_share, shuffled_classes, taken_of_each
+from nas.tasks.splitting import TEST_SEED, check_share, shuffled_classes, taken_of_each, usual_validation_share
 
 SomeLabels = LabelArray | npt.NDArray[np.float32]
 """A class for each image, or 0 and 1 for each image and label."""
@@ -89,13 +89,19 @@ class Split:
 
 
 def complete_splits(
-    train: Split, validation: Split | None, test: Split | None, validation_share: float, test_share: float, seed: int
+    train: Split,
+    validation: Split | None,
+    test: Split | None,
+    validation_share: float | None,
+    test_share: float,
+    seed: int,
 ) -> tuple[Split, Split, Split]:
     """Return the three splits. Missing ones are taken from ``train``, the test split first."""
     if test is None:
         check_share(test_share, "test_share")
         train, test = _carve(train, test_share, TEST_SEED, "test")
     if validation is None:
+        validation_share = usual_validation_share(len(train)) if validation_share is None else validation_share
         check_share(validation_share, "validation_share")
         train, validation = _carve(train, validation_share, seed, "validation")
     return train, validation, test

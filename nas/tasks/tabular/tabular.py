@@ -20,7 +20,7 @@ from nas.tasks.batches import IntArray, Items, Places, Tensors, items_at
 from nas.tasks.criteria import KINDS, Classification, Criterion, Kind, Regression
 from nas.tasks.deployed.inputs import Array, Arrays
 from nas.tasks.deployed.tabular import NO_VALUE, UNKNOWN, TabularPreparation
-from nas.tasks.splitting import TEST_SEED, TEST_SHARE, check_share
+from nas.tasks.splitting import TEST_SEED, TEST_SHARE, check_share, usual_validation_share
 from nas.tasks.tabular import boosting
 from nas.tasks.tabular.columns import SCALINGS, RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
 from nas.tasks.tabular.reading import Frame, check_has, checked_frame
@@ -35,8 +35,6 @@ from nas.tasks.tabular.suspicions import (
 from nas.tasks.tabular.targets import Target, target_of
 from nas.tasks.task import Baseline, Task
 
-SMALL_ROWS = 5000
-"""Tables with fewer rows give a fifth of them to validation, others a tenth."""
 STEPS, LEAST_EPOCHS, MOST_EPOCHS = 1200, 8, 60
 BATCHES = ((2_000, 32), (20_000, 64), (float("inf"), 256))
 """The size of a batch by the most training rows that it is for."""
@@ -148,7 +146,7 @@ class Tabular(Task):
         for column, what in [*named, *([(group, "group")] if group is not None else [])]:
             check_has(frame, column, what, name)
         table = _Table.of(frame, tested, target, kind, group, drop, categories, name)
-        share = validation_share or (0.2 if len(frame) < SMALL_ROWS else 0.1)
+        share = validation_share or usual_validation_share(len(frame))
         splits = table.split(test_share, share, seed)
         return table.task(splits, scaling, name)
 
