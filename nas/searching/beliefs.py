@@ -206,6 +206,11 @@ class Beliefs:
         return all(self.is_measured(each) or each in self.unfit for each in self.whole)
 
     @property
+    def knows_costs(self) -> bool:
+        """True once each measured metric is predicted, or was measured in the whole space."""
+        return set(self.measured_metrics) <= self._predictors.keys() or self.is_all_measured
+
+    @property
     def untrained(self) -> int | None:
         """The number of architectures of a small space that can still be trained; None for any other space."""
         if self.whole is None:

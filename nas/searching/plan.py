@@ -24,7 +24,7 @@ def tell_plan(state: RunState) -> None:
     state.check_bench()  # a new target is measured first, which is no part of the plan
     state.schedule.begin()
     if state.recipe.evaluate == "train":
-        state.schedule.guess = _epoch_guess(state)
+        state.durations.guess = _epoch_guess(state)
     begun = max(state.rounds_done, default=-1) + 1
     several = state.recipe.early_stopping.enabled and not state.recipe.stopping.enabled
     stopping = ["no training is stopped early, because several objectives are trained"] if several else []

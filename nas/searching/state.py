@@ -16,8 +16,9 @@ from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.results.search_cost import SEARCH, WINNERS, SearchCost, search_counter
 from nas.searching.beliefs import Beliefs
+from nas.searching.durations import MEASURING, Durations
 from nas.searching.resolving import Resolved
-from nas.searching.schedule import MEASURING, Schedule
+from nas.searching.schedule import Schedule
 from nas.searching.screening import Screening
 from nas.space.architecture import Architecture
 from nas.storage.journal import Journal
@@ -39,7 +40,8 @@ class RunState:
         journal: the rows on disk.
         beliefs: the rows in memory, with predictors and limits.
         screening: turns away proposals that break a limit.
-        schedule: knows how long the stages take, and what fits into the search time.
+        durations: how long the stages take.
+        schedule: what fits into the search time.
         rounds_done: the rounds that have ended.
         inheritance: what candidates inherit from a parent; None for a space without one, and before it is made.
         follow: is told all rows once they are on disk.
@@ -70,7 +72,8 @@ class RunState:
         self.screening = Screening(self.beliefs)
         task = resolved.backend.task
         items = (1, 0) if task is None else (len(task.train), len(task.validation))
-        self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, items)
+        self.durations = Durations(recipe, self.beliefs, items)
+        self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, self.durations)
         for bench in resolved.backend.benches.values():
             bench.in_time = self.schedule.has_time_to_repeat
         self.rounds_done = {row.round for row in journal.rows(RoundEnded)}
@@ -132,7 +135,7 @@ class RunState:
             rng=np.random.default_rng((self.recipe.seed, 1, round_number, len(self.beliefs.rows))),
             progress=self.progress,
         )
-        self.schedule.learn(MEASURING, sum(KEPT not in row.details for row in rows), self.spent_s - began_s)
+        self.durations.learn(MEASURING, sum(KEPT not in row.details for row in rows), self.spent_s - began_s)
         # Predictions from before the measurement are the hardest test of a predictor, so they are kept beside it.
         predicted = self.beliefs.predicted
         self.beliefs.predict_all(row.architecture for row in rows if not row.failed)

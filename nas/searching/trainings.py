@@ -150,7 +150,7 @@ class Trainings:
         is_first = not (self._predicted or self._state.beliefs.trials)
         if is_first or self._ends_s == math.inf:
             return True
-        return self._state.spent_s + self._state.schedule.candidate_s(architecture) / 2 < self._ends_s
+        return self._state.spent_s + self._state.durations.candidate_s(architecture) / 2 < self._ends_s
 
     def _settled(self) -> Architecture | None:
         """Return a proposal of an earlier round that was near a limit, and was measured since to meet it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from commands import evaluations_of
 from quick_runs import Diary, OneChoice, search, trained
 
 from nas.searching.schedule import Schedule
+from nas.space.architecture import Architecture
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 
@@ -74,9 +76,22 @@ def test_a_search_with_time_for_training_does_not_say_so(tmp_path: Path) -> None
 
 
 def test_winners_that_have_no_time_are_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Schedule, "winners_that_fit", lambda self: 1)
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures: False)
     diary = Diary()
     front = search(tmp_path, retraining={"epochs": 1, "winners": 4}, progress=diary)
     assert len(front) == 1
     (text,) = (text for text in diary.news if "is enough for" in text)
     assert re.match("the search time that is left, .*, is enough for 1 of [2-4] winners", text)
+
+
+def test_time_that_is_left_after_the_first_winner_makes_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An estimate that was too high must not leave half of the time unused."""
+
+    def fits(schedule: Schedule, architectures: Sequence[Architecture]) -> bool:
+        return bool(evaluations_of(tmp_path / "run", "winner")) or len(architectures) == 1
+
+    monkeypatch.setattr(Schedule, "has_time_to_make", fits)
+    diary = Diary()
+    front = search(tmp_path, retraining={"epochs": 1, "winners": 4}, progress=diary)
+    assert len(told(diary, "the search time that is left")) == 1
+    assert len(front) >= 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from predicted_latency import measured
 from tiny_space import TinySpace
 
 from nas.recipe.recipe import Recipe
-from nas.searching.schedule import FINISHING, MEASURING, USUAL_S, Schedule
+from nas.searching.durations import FINISHING, MEASURING, STARTUP_S, USUAL_S, Durations
+from nas.searching.schedule import Schedule
 from nas.space.architecture import Architecture, Choice
 from nas.space.search_space import enumerate_space
 from nas.values.evaluation import Evaluation
@@ -33,50 +35,57 @@ def trained(seconds: float, epochs: int = 8) -> Evaluation:
     return Evaluation("train", ARCHITECTURES[0], 1, values={"error": 0.5}, details=details)
 
 
+def usual_s(count: int) -> float:
+    """The seconds in which an idle machine measures models, once it has measured some."""
+    return USUAL_S[MEASURING][0] + count * USUAL_S[MEASURING][1]
+
+
 def schedule(*rows: Evaluation, clock: Clock | None = None, **keys: Any) -> Schedule:
     """A schedule of one worker, for 80 training and 20 validation images."""
     recipe = Recipe.from_mapping({"execution": {"executor": "inline"}, **keys})
     beliefs = beliefs_of(objectives=("error", "latency_ms"), rows=rows)
-    return Schedule(recipe, beliefs, clock or Clock(), (80, 20))
+    return Schedule(recipe, beliefs, clock or Clock(), Durations(recipe, beliefs, (80, 20)))
 
 
 class TestEstimates:
     def test_of_trainings_follow_from_those_seen(self) -> None:
         """Winners train twice as many epochs on a quarter more images."""
         planned = schedule(trained(4.0), trained(8.0))
-        assert planned.training_s(3) == pytest.approx(3 * 6.0)
-        assert planned.retraining_s(1) == pytest.approx(2 * 1.25 * planned.training_s(1))
+        assert planned.durations.training_s(3) == pytest.approx(3 * 6.0)
+        assert planned.durations.retraining_s(1) == pytest.approx(2 * 1.25 * planned.durations.training_s(1))
 
     def test_of_winners_do_not_grow_with_folds(self) -> None:
         """A candidate in four folds trains on three times all images in an epoch, and a winner on all once."""
         planned = schedule(trained(6.0), training={"folds": 4})
-        assert planned.training_s(1) == pytest.approx(6.0)
-        assert planned.retraining_s(1) == pytest.approx(2 * 6.0 / 3)
+        assert planned.durations.training_s(1) == pytest.approx(6.0)
+        assert planned.durations.retraining_s(1) == pytest.approx(2 * 6.0 / 3)
 
     def test_of_trainings_are_unknown_at_first(self) -> None:
         """Until a guess is given."""
         planned = schedule()
-        assert planned.training_s(1) is None
-        assert planned.retraining_s(1) is None
-        planned.guess = 0.5
-        assert planned.training_s(2) == pytest.approx(2 * 8 * 0.5)
+        assert planned.durations.training_s(1) is None
+        assert planned.durations.retraining_s(1) is None
+        planned.durations.guess = 0.5
+        assert planned.durations.training_s(2) == pytest.approx(2 * 8 * 0.5)
 
     def test_of_measuring_follow_the_machine(self) -> None:
         """A machine that takes twice as long does so with other numbers of models, and with stages not seen yet."""
         planned = schedule()
-        before = planned.measuring_s(4), planned.finishing_s(4)
-        planned.learn(MEASURING, 10, 2 * (USUAL_S[MEASURING][0] + 10 * USUAL_S[MEASURING][1]))
-        assert planned.measuring_s(4) == pytest.approx(2 * before[0])
-        assert planned.finishing_s(4) == pytest.approx(2 * before[1])
-        planned.learn(FINISHING, 4, before[1])
-        assert planned.finishing_s(4) < 1.5 * before[1]
-        planned.learn(MEASURING, 0, 100.0)
-        assert planned.measuring_s(4) == pytest.approx(2 * before[0])
+        before = planned.durations.measuring_s(4), planned.durations.finishing_s(4)
+        planned.durations.learn(MEASURING, 10, 2 * (STARTUP_S + usual_s(10)))
+        assert planned.durations.measuring_s(4) == pytest.approx(2 * (before[0] - STARTUP_S))
+        assert planned.durations.finishing_s(4) == pytest.approx(2 * before[1])
+        planned.durations.learn(FINISHING, 4, before[1])
+        assert planned.durations.finishing_s(4) < 1.5 * before[1]
+        planned.durations.learn(MEASURING, 0, 100.0)
+        assert planned.durations.measuring_s(4) == pytest.approx(2 * usual_s(4))
 
     def test_of_the_shortest_run_add_up(self) -> None:
         """Five models are measured, one candidate is trained, and one winner is made."""
         planned = schedule(trained(4.0))
-        assert planned.least_s == pytest.approx(planned.measuring_s(5) + 4.0 + 2 * 1.25 * 4.0 + planned.finishing_s(1))
+        durations = planned.durations
+        parts_s = durations.measuring_s(5), 4.0, 2 * 1.25 * 4.0, durations.finishing_s(1)
+        assert planned.least_s == pytest.approx(sum(parts_s))
 
 
 class Tuned(TinySpace):
@@ -103,21 +112,21 @@ class TestHeads:
     """Heads that are fitted in one pass, beside candidates that are tuned in epochs."""
 
     @staticmethod
-    def schedule(*rows: Evaluation) -> Schedule:
+    def schedule(*rows: Evaluation, objectives: tuple[str, ...] = ("error", "latency_ms")) -> Schedule:
         recipe = Recipe.from_mapping({"execution": {"executor": "inline"}})
-        beliefs = beliefs_of(objectives=("error", "latency_ms"), rows=rows, space=Tuned())
-        return Schedule(recipe, beliefs, Clock(), (80, 20))
+        beliefs = beliefs_of(objectives=objectives, rows=rows, space=Tuned())
+        return Schedule(recipe, beliefs, Clock(), Durations(recipe, beliefs, (80, 20)))
 
     def test_a_head_is_priced_as_a_head(self) -> None:
         """By a guess, and then by those that were seen, which tell nothing of epochs."""
         planned = self.schedule()
-        planned.guess = 1.0
-        assert planned.candidate_s(WHOLE) == 8.0
-        assert planned.candidate_s(HEAD) < 1.0
-        assert planned.training_s(1) == planned.candidate_s(HEAD)  # the space names it first
+        planned.durations.guess = 1.0
+        assert planned.durations.candidate_s(WHOLE) == 8.0
+        assert planned.durations.candidate_s(HEAD) < 1.0
+        assert planned.durations.training_s(1) == planned.durations.candidate_s(HEAD)  # the space names it first
         seen = self.schedule(tuned(HEAD, 3.0), tuned(WHOLE, 40.0))
-        assert (seen.candidate_s(HEAD), seen.candidate_s(WHOLE)) == (3.0, 40.0)
-        assert 3.0 < (seen.training_s(11) or 0.0) / 11 < 40.0
+        assert (seen.durations.candidate_s(HEAD), seen.durations.candidate_s(WHOLE)) == (3.0, 40.0)
+        assert 3.0 < (seen.durations.training_s(11) or 0.0) / 11 < 40.0
 
     def test_modules_that_fit_themselves_are_known_by_those_seen(self) -> None:
         """No setting says so, and no epoch was seen; a plan that was asked before is asked again."""
@@ -125,26 +134,33 @@ class TestHeads:
                 for a in ARCHITECTURES[:3]]  # fmt: skip
         recipe = Recipe.from_mapping({"execution": {"executor": "inline"}})
         beliefs = beliefs_of(objectives=("error", "latency_ms"))
-        planned = Schedule(recipe, beliefs, Clock(), (80, 20))
-        assert planned.training_s(2) is None
+        planned = Schedule(recipe, beliefs, Clock(), Durations(recipe, beliefs, (80, 20)))
+        assert planned.durations.training_s(2) is None
         beliefs.add(*rows)
-        assert planned.training_s(2) == pytest.approx(4.0)
-        assert planned.retraining_s(1) == pytest.approx(1.25 * 2.0)
+        assert planned.durations.training_s(2) == pytest.approx(4.0)
+        assert planned.durations.retraining_s(1) == pytest.approx(1.25 * 2.0)
 
     def test_candidates_that_are_not_trained_take_no_time_of_a_training(self) -> None:
         """A score takes milliseconds, whatever the few trainings took that check it."""
         check = Evaluation("check", WHOLE, 1, values={"error": 0.5}, details={"seconds": 40.0, "epochs": 8})
         recipe = Recipe.from_mapping({"execution": {"executor": "inline"}, "evaluate": "zero-cost"})
-        planned = Schedule(recipe, beliefs_of(rows=[check], space=Tuned()), Clock(), (80, 20))
+        planned = Durations(recipe, beliefs_of(rows=[check], space=Tuned()), (80, 20))
         assert planned.candidate_s(WHOLE) == 0.0
         assert planned.retraining_s(1) is not None
 
-    def test_winners_are_as_the_candidates_so_far(self) -> None:
+    def test_winners_are_those_that_would_be_chosen_now(self) -> None:
         """Heads are fitted again, on a quarter more items; other winners train twice as many epochs."""
-        heads, both = self.schedule(tuned(HEAD, 3.0)), self.schedule(tuned(HEAD, 3.0), tuned(WHOLE, 40.0))
-        heads.guess = 5.0
-        assert heads.retraining_s(1) == pytest.approx(1.25 * 3.0)
-        assert both.retraining_s(1) == pytest.approx(1.25 * (3.0 + 2 * 40.0) / 2)
+        head, whole = tuned(HEAD, 3.0), tuned(WHOLE, 40.0)
+        for better, worse, expected in ((head, whole, 3.0), (whole, head, 2 * 40.0)):
+            rows = replace(better, values={"error": 0.1}), replace(worse, values={"error": 0.9})
+            planned = self.schedule(*rows, measured(HEAD, 1.0), measured(WHOLE, 1.0), objectives=("error", "macs"))
+            assert planned.durations.retraining_s(1) == pytest.approx(1.25 * expected)
+        assert planned.durations.making_s([HEAD]) < planned.durations.making_s([WHOLE]) < 1.25 * 80 + 20
+
+    def test_one_candidate_is_one_winner(self) -> None:
+        """More are not planned for before there are more."""
+        planned = self.schedule(tuned(WHOLE, 40.0), objectives=("error", "macs"))
+        assert planned.durations.retraining_s(4) == planned.durations.retraining_s(1) == pytest.approx(1.25 * 80)
 
     def test_a_space_whose_networks_are_all_measured_first_needs_no_time_after_rounds(self) -> None:
         """There are fifteen networks, and twice as many candidates."""
@@ -159,7 +175,7 @@ class TestWithoutASearchTime:
         assert planned.first_count() == 16
         assert planned.left_s == planned.end_of_round_s(1) == math.inf
         assert planned.rounds_from(1) == 3
-        assert planned.winners_that_fit() == 4
+        assert planned.has_time_to_make(ARCHITECTURES)
         assert planned.has_time_for_round()
         assert planned.has_time_for_first(100)
         assert planned.has_time_to_measure(100)
@@ -167,7 +183,7 @@ class TestWithoutASearchTime:
     def test_the_plan_has_all_stages(self) -> None:
         """With how many, and how long each should take."""
         planned = schedule(trials=8)
-        planned.guess = 0.1
+        planned.durations.guess = 0.1
         text = planned.text(0)
         stages = (
             "measure 8 models (8.6 s)",
@@ -190,31 +206,32 @@ class TestInASearchTime:
         """A slow machine measures no more than these."""
         planned = schedule(search_time_s=60)
         assert planned.next_count() == 5
-        planned.learn(MEASURING, 5, 5 * (USUAL_S[MEASURING][0] + 5 * USUAL_S[MEASURING][1]))
+        planned.durations.learn(MEASURING, 5, 6 * (STARTUP_S + usual_s(5)))
         assert planned.next_count() == 5
         quick = schedule(search_time_s=60)
-        quick.learn(MEASURING, 5, USUAL_S[MEASURING][0] + 5 * USUAL_S[MEASURING][1])
+        quick.durations.learn(MEASURING, 5, STARTUP_S + usual_s(5))
         assert quick.next_count() == 16
         assert schedule().next_count() == 16
 
     def test_the_pace_is_learned_anew_when_a_load_goes_away(self) -> None:
         """Two quick measurings outweigh any number of slow ones; the newest trainings tell how long an epoch takes."""
-        planned, usual = schedule(search_time_s=3600), USUAL_S[MEASURING][0] + 5 * USUAL_S[MEASURING][1]
+        planned, usual = schedule(search_time_s=3600), usual_s(5)
+        planned.durations.learn(MEASURING, 5, 8 * (STARTUP_S + usual))
         for _ in range(6):
-            planned.learn(MEASURING, 5, 8 * usual)
-        assert planned.measuring_s(5) == pytest.approx(8 * usual)
+            planned.durations.learn(MEASURING, 5, 8 * usual)
+        assert planned.durations.measuring_s(5) == pytest.approx(8 * usual)
         for _ in range(2):
-            planned.learn(MEASURING, 5, usual)
-        assert planned.measuring_s(5) == pytest.approx(2.75 * usual)
+            planned.durations.learn(MEASURING, 5, usual)
+        assert planned.durations.measuring_s(5) == pytest.approx(2.75 * usual)
         slow, quick = ([trained(seconds)] * 20 for seconds in (9.0, 1.0))
-        assert schedule(*slow, *quick).training_s(1) == schedule(*quick).training_s(1)
+        assert schedule(*slow, *quick).durations.training_s(1) == schedule(*quick).durations.training_s(1)
 
     def test_measurements_that_are_kept_are_followed_by_others(self) -> None:
         """They take no time, so nothing is learned of the pace, and a second run would end with five."""
         kept = [measured(architecture, 1.0) for architecture in ARCHITECTURES[:15]]
         for known, expected in ((0, 5), (5, 10), (10, 15), (15, 16)):
             planned = schedule(*kept[:known], search_time_s=3600)
-            planned.learn(MEASURING, 0, 0.1)
+            planned.durations.learn(MEASURING, 0, 0.1)
             assert planned.next_count() == expected
 
     def test_intervals_are_narrowed_as_long_as_there_is_time(self) -> None:
@@ -252,29 +269,24 @@ class TestInASearchTime:
         planned = schedule(trained(2.0), search_time_s=60, measuring={"initial": 5})
         assert planned.rounds_from(1) < 3
         end_s = planned.end_of_round_s(1)
-        assert 0 < end_s <= 60 - planned.reserve_s - planned.measuring_s(6) + 1e-9
+        assert 0 < end_s <= 60 - planned.reserve_s - planned.durations.measuring_s(6) + 1e-9
         longer = schedule(trained(2.0), search_time_s=1000, measuring={"initial": 5})
         assert longer.rounds_from(1) == 3
         assert longer.end_of_round_s(1) < longer.end_of_round_s(3) / 2
 
-    def test_winners_are_as_many_as_fit(self) -> None:
-        """At least one, however late it is."""
-        clock = Clock()
+    def test_winners_are_made_as_long_as_they_fit(self) -> None:
+        """What was retrained before is only finished."""
+        clock, chosen = Clock(), ARCHITECTURES[:1]
         planned = schedule(trained(10.0), search_time_s=1000, clock=clock)
-        assert planned.winners_that_fit() == 4
-        clock.now_s = 1000 - planned.winners_s(2)
-        assert planned.winners_that_fit() == 2
-        clock.now_s = 2000
-        assert planned.winners_that_fit() == 1
-
-    def test_as_many_winners_as_are_asked_for_may_fit(self) -> None:
-        """The plan reckons with a hundred at most, but all may be made."""
-        planned = schedule(trained(0.01), search_time_s=1e5, trials=1000, retraining={"winners": 150})
-        assert planned.winners_that_fit() == 150
+        assert planned.has_time_to_make(chosen)
+        clock.now_s = 1000 - planned.durations.finishing_s(1) - 20
+        assert not planned.has_time_to_make(chosen)
+        retrained = schedule(trained(10.0), Evaluation("retrain", chosen[0]), search_time_s=1000, clock=clock)
+        assert retrained.has_time_to_make(chosen)
 
     def test_a_table_needs_no_time_for_winners(self) -> None:
         """Its search time is divided among the rounds alone."""
         planned = schedule(search_time_s=90, evaluate="table", table={"path": "t.csv"})
         assert planned.end_of_round_s(1) == pytest.approx(30)
         assert planned.first_count() == 16
-        assert planned.winners_that_fit() == 4
+        assert planned.has_time_to_make(ARCHITECTURES)

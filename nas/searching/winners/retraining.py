@@ -15,8 +15,8 @@ from nas.hardware.runtimes.runtime import Deployed
 from nas.jobs.execution import Executor
 from nas.progress import duration_text
 from nas.results.bundled.unfinished import weights_of
+from nas.searching.durations import FINISHING
 from nas.searching.fitting import Fitting
-from nas.searching.schedule import FINISHING
 from nas.searching.selection import choose_winners, only_misses, simple_winners
 from nas.searching.state import RunState
 from nas.searching.training_work import training_work
@@ -55,14 +55,19 @@ class Retraining:
         """Retrain, export, measure and test, until there are as many winners as asked for, or as the front has."""
         state = self._state
         wanted = self._that_fit()
+        self._tell_how_many(wanted)
         is_said = False
-        while True:  # each pass adds a row for at least one architecture of the front
+        while True:  # each pass adds a row for at least one architecture of the front, or raises ``wanted``
             if not is_said and only_misses(state.beliefs):
                 say_only_misses(state)
                 is_said = True
-            chosen = [*choose_winners(state.beliefs, wanted), *self._sound_parent(), *self._simple(wanted)]
+            chosen = [*choose_winners(state.beliefs, wanted), *self._sound_parent()]
+            chosen += self._simple(chosen)
             if not self._advance(list(dict.fromkeys(chosen)), executor):
-                break
+                fitting = self._that_fit()
+                if fitting <= wanted:
+                    break
+                wanted = fitting
         self._checkpoints.close()
 
     def make(self, architectures: Sequence[Architecture], executor: Executor) -> None:
@@ -104,22 +109,34 @@ class Retraining:
         known = [row for row in rows if row is not None]
         return [] if parent is None or not known or any(row.failed for row in known) else [parent]
 
-    def _simple(self, wanted: int) -> list[Architecture]:
-        """Return the simple models that are winners too: those that were retrained, and others if there is time."""
+    def _simple(self, chosen: Sequence[Architecture]) -> list[Architecture]:
+        """Return the simple models that are winners beside ``chosen``: those retrained, and others if there is time."""
         state = self._state
-        known = simple_winners(state.beliefs)
-        room = sum(state.schedule.has_time_for_winners(wanted + more) for more in range(1, len(known) + 1))
-        return [each for place, each in enumerate(known) if place < room or each in state.beliefs.retrainings]
+        taken: list[Architecture] = []
+        for each in simple_winners(state.beliefs):
+            if each in state.beliefs.retrainings or self._has_time_for([*chosen, *taken, each]):
+                taken.append(each)
+        return taken
 
     def _that_fit(self) -> int:
-        """Return the most winners for which there is time, and say so if these are fewer than asked for."""
+        """Return the most winners for which there is time, one at least; those that are made already count."""
+        beliefs, wanted = self._state.beliefs, self._state.recipe.retraining.winners
+        possible = len(choose_winners(beliefs, wanted))
+        counts = range(possible, 1, -1)
+        return next((count for count in counts if self._has_time_for(choose_winners(beliefs, count))), 1)
+
+    def _has_time_for(self, architectures: Sequence[Architecture]) -> bool:
+        """Return True if those among these that are no winners yet can become some in the time left."""
+        missing = [each for each in dict.fromkeys(architectures) if each not in self._state.beliefs.winners]
+        return not missing or self._state.schedule.has_time_to_make(missing)
+
+    def _tell_how_many(self, fitting: int) -> None:
+        """Say that there is no time for as many winners as were asked for."""
         state = self._state
-        fitting = state.schedule.winners_that_fit()
         possible = len(choose_winners(state.beliefs, state.recipe.retraining.winners))
         if fitting < possible:
             left = duration_text(max(0.0, state.schedule.left_s))
             state.progress.say(f"the search time that is left, {left}, is enough for {fitting} of {possible} winners")
-        return fitting
 
     # Training
 
@@ -240,7 +257,7 @@ class Retraining:
             state.add(row)
             state.progress.advance()
         state.progress.close()
-        state.schedule.learn(FINISHING, len(architectures), state.spent_s - began_s)
+        state.durations.learn(FINISHING, len(architectures), state.spent_s - began_s)
 
     def _details(self, architecture: Architecture, retrained: Evaluation, error: float | None) -> dict[str, Any]:
         """Return what the row of a winner says of its training, its further seeds and its layers.

@@ -98,8 +98,8 @@ def load_data(
     are taken from ``working_folder``, by default the current folder.
 
     The test split is always the same. ``validation_share`` is the share of the other images of each class that
-    validate; ``seed`` picks them. The default is 0.1, 0.2 of fewer than 5000 images, and 0.25 of digits, which gives 60,
-    20 and 20 %.
+    validate; ``seed`` picks them. By default they are a tenth, a fifth of fewer than 5000, and
+    a quarter for digits, which gives 60, 20 and 20 %.
 
     A folder has the layout PATH/class/image.png, or the folders PATH/train, PATH/val (or validation, or valid) and
     PATH/test, each with a folder for each class. A missing split is taken from the training images. ``image_size``

@@ -1,0 +1,260 @@
+"""How long the stages of a run take: by guesses at first, and then by what was seen of them."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import final
+
+import numpy as np
+
+from nas.hardware.machine import default_workers
+from nas.recipe.recipe import Recipe
+from nas.searching.beliefs import Beliefs
+from nas.searching.selection import choose_winners
+from nas.space.architecture import Architecture
+from nas.space.parts.parents import first_of
+from nas.space.search_space import sample
+from nas.training.fitted_heads import is_head_alone
+from nas.training.settings import training_settings
+from nas.values.evaluation import Evaluation
+
+MOST_WINNERS_PLANNED = 100
+MEASURING, FINISHING = "measuring", "finishing"
+USUAL_S: Mapping[str, tuple[float, float]] = {MEASURING: (0.5, 0.7), FINISHING: (1.0, 2.0)}
+"""Seconds that measuring models, and finishing winners, takes on an idle machine with two cores: at all, and for each.
+
+They are guesses for the first plan. What was seen corrects them.
+"""
+STARTUP_S = 2.5
+"""Seconds that the first export of a process takes longer than others."""
+REPORT_S = 3.0
+FITTING_EPOCHS = 0.6
+"""Epochs that take as long as fitting a head, roughly: a pass over the items without gradients, and the regression."""
+DRAWN = 64
+"""Architectures by which the share of fitted heads in a space is known."""
+RECENT = 20
+"""The number of trainings that tell how long an epoch takes at present."""
+
+
+@final
+class Durations:
+    """Estimates how long the stages of a run take.
+
+    ``items`` are the numbers of training and of validation items.
+
+    Attributes:
+        guess: the seconds of an epoch of a candidate's training, to be believed until one has ended.
+    """
+
+    def __init__(self, recipe: Recipe, beliefs: Beliefs, items: tuple[int, int] = (1, 0)) -> None:
+        self._recipe = recipe
+        self._beliefs = beliefs
+        self._items = items
+        self._settings = training_settings(recipe)
+        self._seen: dict[str, list[float]] = {MEASURING: [], FINISHING: []}
+        execution = recipe.execution
+        self._workers = 1 if execution.executor == "inline" else execution.workers
+        self._workers = self._workers or default_workers(execution.threads_per_worker)
+        self._front: tuple[int, list[Evaluation]] = (-1, [])
+        self.guess: float | None = None
+
+    def learn(self, stage: str, count: int, seconds: float) -> None:
+        """Learn how long a stage with ``count`` models took. Nothing is learnt from none."""
+        if count:
+            self._seen[stage].append(seconds / self._usual_s(stage, count))
+
+    def has_seen(self, stage: str) -> bool:
+        """Return True if the pace of a stage was seen."""
+        return bool(self._seen[stage])
+
+    def _usual_s(self, stage: str, count: int) -> float:
+        once, each = USUAL_S[stage]
+        startup_s = 0.0 if stage != MEASURING or any(self._seen.values()) else STARTUP_S
+        return startup_s + once + each * count
+
+    def _pace(self, stage: str) -> float:
+        """Return how many times longer than usual a stage takes here; one that was not seen is like the others.
+
+        The newest time counts as much as all earlier ones together, because the load of a machine comes and goes.
+        """
+        seen = self._seen[stage] or [pace for paces in self._seen.values() for pace in paces]
+        return functools.reduce(lambda earlier, newest: (earlier + newest) / 2, seen) if seen else 1.0
+
+    # How long stages take
+
+    def measuring_s(self, count: int) -> float:
+        """Return the seconds in which ``count`` models are exported and measured."""
+        return self._pace(MEASURING) * self._usual_s(MEASURING, count) if count else 0.0
+
+    def finishing_s(self, count: int) -> float:
+        """Return the seconds in which ``count`` winners are exported, measured and tested, and the report written."""
+        return self._pace(FINISHING) * (self._usual_s(FINISHING, count) + REPORT_S)
+
+    def training_s(self, count: int) -> float | None:
+        """Return the seconds in which ``count`` further candidates are trained; None where nothing is known yet.
+
+        First come those that the space wants to see first; the others are as the space draws them.
+        """
+        first = self._first_left[:count]
+        known = [self._candidate_s(is_fitted=self._is_fitted(each)) for each in first]
+        drawn = self._mean_s(self._fitted_share)
+        if drawn is None or None in known:
+            return None
+        total = sum(seconds for seconds in known if seconds is not None) + (count - len(first)) * drawn
+        # The last turn of the workers is as long as its longest training.
+        return total if self._workers == 1 else math.ceil(count / self._workers) * total / max(1, count)
+
+    def candidate_s(self, architecture: Architecture) -> float:
+        """Return the seconds in which a candidate is trained; 0 where nothing is known yet, or none is trained."""
+        if self._recipe.evaluate != "train":
+            return 0.0
+        return self._candidate_s(is_fitted=self._is_fitted(architecture)) or 0.0
+
+    def _mean_s(self, fitted_share: float, longer: float = 1.0) -> float | None:
+        """Return the seconds of one training where this share is fitted, and the others have epochs ``longer``."""
+        fitted = self._candidate_s(is_fitted=True) if fitted_share > 0 else 0.0
+        stepped = self._candidate_s(is_fitted=False) if fitted_share < 1 else 0.0
+        if fitted is None or stepped is None:
+            return None
+        return fitted_share * fitted + (1 - fitted_share) * longer * stepped
+
+    def _candidate_s(self, *, is_fitted: bool) -> float | None:
+        """Return the seconds of one training: in epochs, or in the one pass in which a head is fitted."""
+        if is_fitted and (seen := self._seconds_of(is_fitted=True)):
+            return float(np.median(seen[-RECENT:]))
+        epoch_s = self._epoch_s
+        if epoch_s is None:
+            return None
+        return FITTING_EPOCHS * epoch_s if is_fitted else self._epochs * epoch_s
+
+    def _seconds_of(self, *, is_fitted: bool) -> list[float]:
+        """Return the seconds of an epoch in trainings that have ended, of one of both ways; fitting is one epoch."""
+        stage = "train" if self._recipe.evaluate == "train" else "check"
+        return [
+            float(row.details["seconds"]) / row.details["epochs"]
+            for row in self._beliefs.rows
+            if row.stage == stage and _was_timed(row) and row.is_fitted == is_fitted
+        ]
+
+    def _is_fitted(self, architecture: Architecture) -> bool:
+        """Return True for a candidate that is fitted in one pass over the items: by its settings, or as others were.
+
+        In spaces that are joined, others are those of the same space.
+        """
+        return self._share_fitted([architecture]) == 1
+
+    def _share_fitted(self, architectures: Sequence[Architecture]) -> float:
+        """Return the share of candidates that are fitted in one pass; 0 for none."""
+        of, space = self._settings.of, self._beliefs.space
+        rows = self._beliefs.trainings.values()
+        fitted = [row.architecture for row in rows if row.is_fitted]
+        spaces = {each.get("space") for each in fitted if not is_head_alone(of(space, each))}
+        found = [is_head_alone(of(space, each)) or each.get("space") in spaces for each in architectures]
+        return float(np.mean(found)) if found else 0.0
+
+    @property
+    def _fitted_share(self) -> float:
+        """The share of fitted ones among the candidates that the space draws."""
+        return self._share_fitted(self._drawn)
+
+    @cached_property
+    def _drawn(self) -> list[Architecture]:
+        rng = np.random.default_rng(0)
+        return [sample(self._beliefs.space, rng) for _ in range(DRAWN)]
+
+    @property
+    def _first_left(self) -> list[Architecture]:
+        """What the space wants to see first, and was not trained yet."""
+        completed = map(self._beliefs.parts.completed, first_of(self._beliefs.space))
+        return [each for each in completed if each not in self._beliefs.trainings]
+
+    @property
+    def _epochs(self) -> float:
+        """The epochs of a candidate: their mean where it is searched."""
+        choices = {choice.name: choice for choice in self._beliefs.space.choices if choice.is_of_training}
+        if "epochs" not in choices:
+            return self._recipe.training.epochs
+        return float(np.mean([float(option) for option in choices["epochs"].options]))
+
+    def retraining_s(self, count: int) -> float | None:
+        """Return the seconds in which ``count`` winners are retrained; None where nothing is known yet.
+
+        They are those that would be chosen now, as far as there are candidates.
+        """
+        training, retraining = self._recipe.training, self._recipe.retraining
+        prices = [self._retrained_s(row) for row in self._likely_winners]
+        if prices:
+            count, each_s = min(count, len(self._beliefs.candidates)), float(np.mean(prices))
+        else:
+            mean_s = self._mean_s(self._fitted_at_first, retraining.epochs / training.epochs)
+            if mean_s is None:
+                return None
+            each_s = mean_s
+        return math.ceil(count * retraining.seeds / self._workers) * self._more_items * each_s
+
+    def making_s(self, architectures: Sequence[Architecture]) -> float:
+        """Return the seconds in which these become winners: retrained, as far as they were not, and finished."""
+        beliefs = self._beliefs
+        of = beliefs.training_parts.of
+        rows = {of(each): beliefs.trainings[each] for each in architectures if each not in beliefs.retrainings}
+        timed = [row for row in rows.values() if _was_timed(row)]
+        prices = [self._retrained_s(row) for row in timed]
+        usual_s = self.retraining_s(1) or 0.0
+        prices = [price * self._more_items for price in prices] + [usual_s] * (len(rows) - len(timed))
+        seeds = self._recipe.retraining.seeds
+        in_turns_s = max(sum(prices) * seeds / self._workers, max(prices, default=0.0))
+        return in_turns_s + self.finishing_s(len(architectures))
+
+    @property
+    def _more_items(self) -> float:
+        """The items that a winner's epoch sees, as a multiple of those that a candidate's sees."""
+        training = self._recipe.training
+        train, validation = self._items
+        seen = train if training.folds == 1 else (train + validation) * (training.folds - 1)
+        return (train + validation) / max(1.0, training.subset * seen)
+
+    def _retrained_s(self, row: Evaluation) -> float:
+        """Return the seconds in which a candidate would be retrained on as many items as it saw."""
+        if row.is_fitted:
+            return float(row.details["seconds"])
+        epochs = float(row.architecture.get("epochs", self._recipe.training.epochs))
+        longer = self._recipe.retraining.epochs / self._recipe.training.epochs
+        epoch_s = float(row.details["seconds"]) / float(row.details["epochs"])
+        return epoch_s * epochs * longer
+
+    @property
+    def _likely_winners(self) -> list[Evaluation]:
+        """The candidates that would be winners if the search ended now; none where that cannot be known."""
+        beliefs = self._beliefs
+        known, rows = self._front
+        if known != len(beliefs.rows):
+            most = min(self._recipe.retraining.winners, self._recipe.trials, MOST_WINNERS_PLANNED)
+            chosen = choose_winners(beliefs, most) if beliefs.knows_costs else []
+            rows = [beliefs.trainings[each] for each in chosen if each in beliefs.trainings]
+            rows = list(filter(_was_timed, rows))
+            self._front = len(beliefs.rows), rows
+        return rows
+
+    @property
+    def _fitted_at_first(self) -> float:
+        """The share of fitted heads among those that come first, or among all where none do."""
+        first = self._first_left
+        return self._share_fitted(first) if first else self._fitted_share
+
+    @property
+    def _epoch_s(self) -> float | None:
+        """The seconds of an epoch of a candidate's training, by those that ended last."""
+        seen = self._seconds_of(is_fitted=False)
+        return float(np.median(seen[-RECENT:])) if seen else self.guess
+
+    def winners_s(self, count: int) -> float:
+        """Return the seconds that ``count`` winners take in all, as far as they are known."""
+        return (self.retraining_s(count) or 0.0) + self.finishing_s(count)
+
+
+def _was_timed(row: Evaluation) -> bool:
+    """Return True if a row tells how long its epochs took."""
+    return bool(row.details.get("seconds") and row.details.get("epochs"))
