@@ -175,7 +175,7 @@ def test_data_of_a_finished_run_are_needed_again_and_must_be_the_same(tmp_path: 
     with pytest.raises(nas.RecipeError, match="pass it again as data="):
         nas.resume(tmp_path / "run", **again)  # type: ignore[arg-type]
     with pytest.raises(nas.JournalError, match="the fingerprint was"):
-        nas.resume(tmp_path / "run", data=triple(2, False), **again)  # type: ignore[arg-type]
+        nas.resume(tmp_path / "run", data=(*data[:2], data[0]), **again)  # type: ignore[arg-type]
     assert len(nas.resume(tmp_path / "run", data=data, **again)) == 1  # type: ignore[arg-type]
 
 
