@@ -28,6 +28,8 @@ USUAL_S: Mapping[str, tuple[float, float]] = {MEASURING: (0.5, 0.7), FINISHING: 
 
 They are guesses for the first plan. What was seen corrects them.
 """
+WORKERS_S = 5.0
+"""Seconds in which Ray and its workers start."""
 STARTUP_S = 2.5
 """Seconds that the first export of a process takes longer than others."""
 REPORT_S = 3.0
@@ -47,6 +49,8 @@ class Durations:
 
     Attributes:
         guess: the seconds of an epoch of a candidate's training, to be believed until one has ended.
+        parent_epoch_s: the seconds of an epoch of a parent that is yet to be tuned; 0 where there is none.
+        starting_s: the seconds in which workers start that have not started yet.
     """
 
     def __init__(self, recipe: Recipe, beliefs: Beliefs, items: tuple[int, int] = (1, 0)) -> None:
@@ -60,6 +64,8 @@ class Durations:
         self._workers = self._workers or default_workers(execution.threads_per_worker)
         self._front: tuple[int, list[Evaluation]] = (-1, [])
         self.guess: float | None = None
+        self.parent_epoch_s = 0.0
+        self.starting_s = WORKERS_S if execution.executor == "ray" and execution.ray_address is None else 0.0
 
     def learn(self, stage: str, count: int, seconds: float) -> None:
         """Learn how long a stage with ``count`` models took. Nothing is learnt from none."""

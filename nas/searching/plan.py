@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from nas.errors import CandidateError
 from nas.progress import duration_text
+from nas.searching.evaluating.parents import parent_epoch_seconds
 from nas.searching.state import RunState
 from nas.searching.user_inputs.training_defaults import defaults_told
 from nas.space.architecture import Architecture
@@ -17,7 +20,7 @@ PROBED = 5
 """Random architectures, of which the middle one by multiply-accumulates is trained for two steps."""
 
 
-def tell_plan(state: RunState) -> None:
+def tell_plan(state: RunState, folder: Path) -> None:
     """Say what is planned and how long it should take, and time a step of a training for that."""
     if not state.resolved.backend.takes_time or state.last_round - 1 in state.rounds_done:
         return
@@ -25,6 +28,7 @@ def tell_plan(state: RunState) -> None:
     state.schedule.begin()
     if state.recipe.evaluate == "train":
         state.durations.guess = _epoch_guess(state)
+        state.durations.parent_epoch_s = parent_epoch_seconds(state, folder)
     begun = max(state.rounds_done, default=-1) + 1
     several = state.recipe.early_stopping.enabled and not state.recipe.stopping.enabled
     stopping = ["no training is stopped early, because several objectives are trained"] if several else []

@@ -266,10 +266,11 @@ def _work(state: RunState, folder: Path) -> None:
     if state.is_over:
         return
     fitting = Fitting(state)
-    tell_plan(state)
+    tell_plan(state, folder)
     FirstMeasurements(state, fitting).take()
     task = state.resolved.backend.task
     with executor_of(state.recipe, 0 if task is None else task.memory_bytes) as executor:
+        state.durations.starting_s = 0.0
         prepare_parent(state, folder)
         evaluator = evaluator_of(state, folder)
         evaluator.prepare(executor)

@@ -17,6 +17,8 @@ FIRST_SHARE = 0.3
 """The share of the search time that first measurements may take."""
 WINNERS_SHARE = 0.5
 """The share of the search time for which winners may be retrained, exported, measured and tested, if there are many."""
+PARENT_SHARE = 0.25
+"""The share of the search time for which a parent may be tuned."""
 BETWEEN_SHARE = 0.5
 """The largest share of a round's time for measuring after it. Rounds are left out where it would be more."""
 FEWEST_FIRST = 5
@@ -77,7 +79,26 @@ class Schedule:
     def _first_ends_s(self) -> float:
         """The time at which first measurements should end."""
         assert self._recipe.search_time_s is not None
-        return self._began_s + FIRST_SHARE * max(0.0, self._recipe.search_time_s - self._began_s)
+        return self._began_s + FIRST_SHARE * max(0.0, self._recipe.search_time_s - self._began_s - self._preparing_s)
+
+    def parent_epochs(self) -> int:
+        """Return the epochs in which a parent is tuned: those of a winner, unless they exceed their share of the time.
+
+        One at least, also where nothing is known of how long it takes.
+        """
+        epochs, epoch_s, time_s = (
+            self._recipe.retraining.epochs,
+            self.durations.parent_epoch_s,
+            self._recipe.search_time_s,
+        )
+        if time_s is None or not epoch_s:
+            return epochs
+        return max(1, min(epochs, int(PARENT_SHARE * time_s / epoch_s)))
+
+    @property
+    def _preparing_s(self) -> float:
+        """The seconds before the first training: workers start, and a parent is tuned."""
+        return self.durations.starting_s + self.parent_epochs() * self.durations.parent_epoch_s
 
     def has_time_to_repeat(self) -> bool:
         """Return True if models may get more sessions than the fewest, to narrow their intervals."""
@@ -141,7 +162,8 @@ class Schedule:
     def least_s(self) -> float:
         """The seconds that a run without any training takes at least: one training, measured, and one winner of it."""
         durations = self.durations
-        return durations.measuring_s(FEWEST_FIRST) + (durations.training_s(1) or 0.0) + durations.winners_s(1)
+        first_s = durations.measuring_s(FEWEST_FIRST) + self._preparing_s
+        return first_s + (durations.training_s(1) or 0.0) + durations.winners_s(1)
 
     @property
     def reserve_s(self) -> float:
@@ -166,7 +188,8 @@ class Schedule:
 
     def text(self, number: int) -> str:
         """Return what is left to do from round ``number`` on, 0 for the first measurements, and how long it takes."""
-        first, between, winners = self._first_part(number), self._between_part(number), self._winners_part()
+        first = [*self._first_part(number), *self._preparing_part()]
+        between, winners = self._between_part(number), self._winners_part()
         other_s = sum(seconds for _, seconds in (*first, *between, *winners))
         parts = [*first, self._training_part(number, other_s), *between, *winners]
         listed = ", ".join(text if seconds is None else f"{text} ({duration_text(seconds)})" for text, seconds in parts)
@@ -183,6 +206,12 @@ class Schedule:
         most = self.first_count() if self._networks is None else min(self.first_count(), self._networks)
         count = max(0, most - len(beliefs.measurements))
         return [(f"measure {count} model{'s' * (count != 1)}", self.durations.measuring_s(count))]
+
+    def _preparing_part(self) -> list[tuple[str, float]]:
+        durations, epochs = self.durations, self.parent_epochs()
+        tuning = f"tune the parent for {epochs} epoch{'s' * (epochs != 1)}"
+        parts = ("start the workers", durations.starting_s), (tuning, epochs * durations.parent_epoch_s)
+        return [part for part in parts if part[1]]
 
     def _training_part(self, number: int, other_s: float) -> tuple[str, float | None]:
         recipe, beliefs = self._recipe, self._beliefs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -9,6 +10,7 @@ from safetensors.torch import load
 
 from nas.errors import CandidateError, RecipeError
 from nas.hardware.machine import usable_cores
+from nas.recipe.recipe import Recipe
 from nas.searching.state import RunState
 from nas.space.parts.device_parts import innermost
 from nas.space.parts.own_inputs import wishes_of
@@ -16,8 +18,11 @@ from nas.space.parts.parents import HasParent, parents_space
 from nas.space.torch_settings import torch_with
 from nas.storage.journal import write_aside
 from nas.storage.run_files import PARENT_WEIGHTS
+from nas.tasks.task import Task
 from nas.training.inheriting import Inheritance, inheritance_of
-from nas.training.settings import training_seed, training_settings
+from nas.training.pace import epoch_seconds
+from nas.training.regressions import can_regress
+from nas.training.settings import TrainingSettings, training_seed, training_settings
 from nas.training.trainer import Trainer
 
 
@@ -39,6 +44,7 @@ def prepare_parent(state: RunState, folder: Path) -> None:
         content = _made(state, space)
         write_aside(path, content)
         state.note_cost()
+    state.durations.parent_epoch_s = 0.0
     state.inheritance = Inheritance(state.resolved.space, content)
 
 
@@ -56,10 +62,9 @@ def _made(state: RunState, space: HasParent) -> bytes:
     recipe = state.recipe
     task = state.resolved.task.prepared_for(wishes_of(innermost(state.resolved.space), space.parent))
     parent = space.parent_module()
-    epochs = recipe.retraining.epochs
-    settings = training_settings(recipe, epochs, recipe.training.subset, recipe.retraining.time_limit_s)
-    threads = max(usable_cores(), settings.threads)
-    with torch_with(threads, training_seed(recipe, space.parent)):
+    epochs = state.schedule.parent_epochs()
+    settings = parent_settings(recipe, task, epochs)
+    with torch_with(settings.threads, training_seed(recipe, space.parent)):
         if space.untuned:
             state.progress.say(f"the parent is tuned on the data first, because {', and '.join(space.untuned)}")
             state.progress.stage("tuning the parent", epochs)
@@ -72,3 +77,19 @@ def _made(state: RunState, space: HasParent) -> bytes:
             finally:
                 state.progress.close()
         return inheritance_of(space, parent.cpu(), task)
+
+
+def parent_settings(recipe: Recipe, task: Task, epochs: int) -> TrainingSettings:
+    """Return how a parent is tuned: as winners are, by all cores, and from a head that is fitted if it is new."""
+    settings = training_settings(recipe, epochs, recipe.training.subset, recipe.retraining.time_limit_s)
+    return replace(settings, threads=max(usable_cores(), settings.threads), fit_head=can_regress(task.criterion))
+
+
+def parent_epoch_seconds(state: RunState, folder: Path) -> float:
+    """Return about how long an epoch of tuning the parent takes; 0 if it need not be tuned, or if nobody knows."""
+    space = parents_space(state.resolved.space)
+    if space is None or not space.untuned or _kept(folder / PARENT_WEIGHTS) is not None:
+        return 0.0
+    parent = state.beliefs.parts.completed(space.parent)
+    task = state.resolved.task
+    return epoch_seconds(state.beliefs.look, parent, task, parent_settings(state.recipe, task, 1)) or 0.0
