@@ -24,8 +24,9 @@ POLL_S = 20.0
 class SearchCost:
     """Adds up the time and the energy of one process, inside a ``with`` statement.
 
-    ``counter`` counts energy; without one, ``why_none`` is the reason. If the counter fails, the energy is unknown: a
-    part of it is never given as the whole.
+    ``before_s`` seconds were spent before that, without a reading of the counter. ``counter`` counts energy; without
+    one, ``why_none`` is the reason. If the counter fails, the energy is unknown: a part of it is never given as the
+    whole.
     """
 
     def __init__(
@@ -34,18 +35,20 @@ class SearchCost:
         why_none: str,
         stopwatch: Callable[[], float],
         device_s: Callable[[], float],
+        before_s: float = 0.0,
     ) -> None:
         self._counter = counter
         self._why_none = why_none
         self._stopwatch = stopwatch
         self._device_s = device_s
+        self._before_s = before_s
         self._joules = 0.0
         self._began_s = self._device_before_s = 0.0
         self._ended = threading.Event()
         self._lock = threading.Lock()  # guards the counter and _joules, which the polling thread uses too
 
     def __enter__(self) -> Self:
-        self._began_s, self._device_before_s = self._stopwatch(), self._device_s()
+        self._began_s, self._device_before_s = self._stopwatch() - self._before_s, self._device_s()
         if self._counter is not None:
             self._read_first(self._counter)
             threading.Thread(target=self._poll, daemon=True).start()

@@ -88,6 +88,7 @@ def search(
     task = task_of(data)
     recipe = with_given_names(recipe, space, task, train)
     instruments = instruments or Instruments()
+    began_s = instruments.stopwatch()
     shown = chosen_progress(progress)
     resolved = _resolve_new(recipe, space, task, instruments, shown, train)
     recipe = resolved.recipe
@@ -97,7 +98,7 @@ def search(
             advised(folder, _resuming(folder, recipe), (KeyboardInterrupt,)),
             Journal.start(folder, recipe.to_toml(), clock=instruments.clock) as journal,
         ):
-            return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch)
+            return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch, began_s)
 
 
 def look(recipe: Recipe, runs: Path | str = "runs", progress: ProgressChoice = "auto") -> tuple[Recipe, list[str]]:
@@ -175,6 +176,7 @@ def resume(
     recipe = read_recorded_recipe(folder / RECIPE, overrides)
     check_trackers(recipe.execution.track)
     instruments = instruments or Instruments()
+    began_s = instruments.stopwatch()
     shown = chosen_progress(progress)
     with (
         advised(folder, _resuming(folder, recipe), (KeyboardInterrupt,)),
@@ -184,7 +186,7 @@ def resume(
         if not journal.rows(RecipeText):
             shown.say(f"nothing was recorded in {folder} before, so this run begins from the start.")
         with contextlib.closing(resolved.look):
-            return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch)
+            return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch, began_s)
 
 
 def _new_folder(recipe: Recipe, runs: Path) -> Path:
@@ -198,14 +200,20 @@ def _new_folder(recipe: Recipe, runs: Path) -> Path:
 
 
 def _run(
-    recipe: Recipe, resolved: Resolved, journal: Journal, folder: Path, progress: Progress, stopwatch: Clock
+    recipe: Recipe,
+    resolved: Resolved,
+    journal: Journal,
+    folder: Path,
+    progress: Progress,
+    stopwatch: Clock,
+    began_s: float,
 ) -> Front:
-    """Do what is left of a run, and write its report, whatever ends it."""
+    """Do what is left of a run, and write its report, whatever ends it. Its time counts from ``began_s``."""
     progress.say(f"run folder: {folder}")
     for warning in data_warnings(resolved):
         progress.say(warning)
     _begin(recipe, resolved, journal, folder)
-    cost = cost_of(recipe, resolved, stopwatch)
+    cost = cost_of(recipe, resolved, stopwatch, stopwatch() - began_s)
     state = RunState(recipe, resolved, journal, progress, stopwatch, cost)
     try:
         with told_how_to_go_on(folder, _resuming(folder, recipe)), cost, _followed(state, folder):

@@ -182,10 +182,10 @@ class RunState:
         self._cost_of = WINNERS
 
 
-def cost_of(recipe: Recipe, resolved: Resolved, stopwatch: Callable[[], float]) -> SearchCost:
-    """Return the cost of work on a run, which is counted in a ``with`` statement."""
+def cost_of(recipe: Recipe, resolved: Resolved, stopwatch: Callable[[], float], before_s: float = 0.0) -> SearchCost:
+    """Return the cost of work on a run, counted in a ``with`` statement; ``before_s`` seconds were spent before."""
     counter, why_none = search_counter(recipe.energy.meter_settings)
-    return SearchCost(counter, why_none, stopwatch, lambda: resolved.measurer.device_s)
+    return SearchCost(counter, why_none, stopwatch, lambda: resolved.measurer.device_s, before_s)
 
 
 def beliefs_of(recipe: Recipe, resolved: Resolved, rows: Iterable[Evaluation]) -> Beliefs:
