@@ -74,7 +74,7 @@ def shrink(
 
 def _show(front: Front, as_json: bool) -> None:
     show_front(front, as_json)
-    if not front.winners:
+    if not front.winners and front.first is None:
         raise typer.Exit(NO_WINNERS)
 
 

@@ -38,7 +38,7 @@ from nas.recipe.training_sections import (
     check_folds,
     check_retraining,
 )
-from nas.values.objective import Limit, Objective, with_units
+from nas.values.objective import Limit, Objective, measured_metrics, with_units
 from nas.values.target import Target, checked_precisions
 
 TRIALS_IN_TIME = 10_000
@@ -76,8 +76,8 @@ class Recipe(Section):
     """One to four metrics to minimise. ``nas list`` shows all."""
     limits: Annotated[tuple[str, ...], OwnOption("--limit", "LIMIT")] = ()
     """Upper bounds such as ``latency_ms<=2ms``, at most one for each metric."""
-    trials: Annotated[int, OwnOption("--trials", "N")] = Field(default=40, ge=1)
-    """The number of candidates to train. With ``search_time_s`` alone, the time ends the search."""
+    trials: Annotated[int, OwnOption("--trials", "N")] = Field(default=40, ge=0)
+    """The number of candidates to train; 0 measures models alone. With ``search_time_s``, the time decides."""
     rounds: int = Field(default=DEFAULT_ROUNDS, ge=1)
     """Rounds of training, each followed by measuring. With fewer than 15 trials the default is one for five."""
     search_time_s: Annotated[float | None, OwnOption("--time", "TIME")] = Field(default=None, gt=0)
@@ -197,8 +197,18 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _rounds_have_trials(self) -> Recipe:
-        if self.rounds > self.trials:
+        if self.rounds > max(1, self.trials):
             raise ValueError(f"rounds must be at most trials ({self.trials}), but got {self.rounds}.")
+        if self.trials == 0 and self.evaluate != "train":
+            raise ValueError(
+                f'with trials = 0 models are measured and nothing else, so evaluate must be "train", but got '
+                f'"{self.evaluate}". Leave it out, or give some trials.'
+            )
+        if self.trials == 0 and not measured_metrics(self.parsed_objectives, self.parsed_limits):
+            raise ValueError(
+                "with trials = 0 models are measured, so an objective or a limit must be measured, such as latency_ms, "
+                f"but got {', '.join(self.objectives)}."
+            )
         return self
 
     @model_validator(mode="after")

@@ -13,6 +13,8 @@ TUNED_TRIALS = 40
 DEFAULT_ROUNDS = 3
 TRIALS_FOR_EACH_ROUND = 5
 FEWEST_INITIAL = 6
+INITIAL_ALONE = 8
+"""First measurements where nothing is trained, and a quick answer is wanted."""
 MOST_PER_ROUND = 6
 ADDED_FOR_EACH_TRIAL = 0.8
 """Further first measurements for each trial. With ``TUNED_TRIALS`` they add up to the usual ``most_initial``."""
@@ -21,9 +23,14 @@ ADDED_FOR_EACH_TRIAL = 0.8
 def with_small_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recipe's keys with the defaults that suit its number of trials. Keys that are given stay.
 
-    Nothing is added for ``TUNED_TRIALS`` or more, nor for a table, where measuring costs nothing.
+    Nothing else is added without trials, for ``TUNED_TRIALS`` or more, nor for a table, where measuring costs nothing.
     """
     found, trials = dict(values), values.get("trials")
+    if type(trials) is int and trials == 0:
+        found.setdefault("rounds", 1)
+        given = found.get("measuring", {})
+        if isinstance(given, Mapping):
+            found["measuring"] = {"initial": INITIAL_ALONE, **given}
     if type(trials) is not int or not 0 < trials < TUNED_TRIALS or values.get("evaluate") == "table":
         return found
     found.setdefault("rounds", default_rounds(trials))

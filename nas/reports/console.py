@@ -38,7 +38,9 @@ def print_front(front: Front, console: Console, report: Path | None = None, *, h
     paths are never cut or wrapped, so that they can be copied. The last line names the ``report``, by default
     ``report.html`` in the run folder; without ``has_report`` it is left out.
     """
-    if not front.winners:
+    if front.first is not None:
+        console.print(Text(front.first.text()), soft_wrap=True)
+    elif not front.winners:
         why = failures_text(front.failures)
         console.print(Text(f"No winners.{f' {failed_text(front.failed)}.' if front.failed else ''} {why}".rstrip()))
     else:

@@ -109,6 +109,8 @@ def headline(record: Run) -> str:
     """Return the result of the run in one sentence, or in two if no winner meets the limits."""
     front = record.front
     limits = " and ".join(limit_text(limit) for limit in front.limits)
+    if front.first is not None:
+        return front.first.title
     if not front.winners:
         return _headline_without_winners(record)
     if front.nothing_learned:

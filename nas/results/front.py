@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from nas.results.baselines import baseline_sentences, baselines_json
 from nas.results.failures import FailureCount, failure_counts
+from nas.results.first_answer import FirstAnswer
 from nas.results.front_views import front_html, front_plot, front_rows, front_text
 from nas.results.notes.front_notes import notes_of, nothing_learned_text
 from nas.results.seeds import Earlier, over_seeds
@@ -53,6 +54,7 @@ class Front:
         table: the file that all values were read from; None where models were trained and measured.
         baselines: models of another kind that were fitted to the same data, such as boosted trees for tables.
         words: the words for the task's error.
+        first: the answer of a search without trainings, which has no winners; None for any other.
 
     Example::
 
@@ -73,6 +75,7 @@ class Front:
     table: str | None = None
     baselines: tuple[BaselineTested, ...] = ()
     words: ErrorWords = OF_IMAGES
+    first: FirstAnswer | None = None
 
     def __iter__(self) -> Iterator[Winner]:
         return iter(self.winners)
@@ -173,6 +176,7 @@ class Front:
             "failures": [vars(each) for each in self.failures],
             "nothing_learned": self.nothing_learned,
             "baselines": baselines_json(self),
+            **({} if self.first is None else {"first_answer": self.first.to_json()}),
             "winners": [
                 {
                     **winner.to_json(),

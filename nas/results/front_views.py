@@ -35,6 +35,8 @@ LEAST_CHOICES = 40
 
 def front_text(front: Front) -> str:
     """Return the front in at most a screen: a line about it, a line a winner, and what qualifies their values."""
+    if front.first is not None:
+        return front.first.text()
     if not front.winners:
         return _title(front)
     columns = _columns(front)

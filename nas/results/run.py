@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.recipe.recipe import Recipe
+from nas.results.first_answer import FirstAnswer
 from nas.results.front import Front, front_of
 from nas.results.front_views import front_text
 from nas.results.records import Record, records_of
@@ -91,11 +92,17 @@ class Run:
         """The recipe of the run."""
         return Recipe.from_toml(self.recipe_text)
 
+    @property
+    def is_untrained(self) -> bool:
+        """True for a finished run without trainings: then the answer is what was measured."""
+        return self.is_over and bool(self.rows) and all(row.stage == "measure" for row in self.rows)
+
     @cached_property
     def front(self) -> Front:
         """The winners that the run has so far."""
         front = front_of(self.rows, self.objectives, self.limits, self.run_folder, self.words)
-        return replace(front, gco2e_per_kwh=self.gco2e_per_kwh, table=self.table, baselines=self.baselines)
+        first = FirstAnswer.of(self.rows, self.objectives, self.limits) if self.is_untrained else None
+        return replace(front, gco2e_per_kwh=self.gco2e_per_kwh, table=self.table, baselines=self.baselines, first=first)
 
     @cached_property
     def records(self) -> tuple[Record, ...]:

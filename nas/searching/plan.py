@@ -26,7 +26,7 @@ def tell_plan(state: RunState, folder: Path) -> None:
         return
     state.check_bench()  # a new target is measured first, which is no part of the plan
     state.schedule.begin()
-    if state.recipe.evaluate == "train":
+    if state.recipe.evaluate == "train" and state.recipe.trials:
         state.durations.guess = _epoch_guess(state)
         state.durations.parent_epoch_s = parent_epoch_seconds(state, folder)
     begun = max(state.rounds_done, default=-1) + 1
@@ -40,7 +40,7 @@ def tell_plan(state: RunState, folder: Path) -> None:
 def _shortage(state: RunState) -> list[str]:
     """Return a sentence where not even one candidate can be trained and retrained in the search time."""
     schedule, recipe = state.schedule, state.recipe
-    if not schedule.is_timed or state.beliefs.trainings or schedule.least_s <= schedule.left_s:
+    if not schedule.is_timed or state.beliefs.trainings or not recipe.trials or schedule.least_s <= schedule.left_s:
         return []
     return [
         f"the search time ({duration_text(recipe.search_time_s or 0)}) is too short for one candidate and its "

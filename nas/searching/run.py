@@ -23,6 +23,7 @@ from nas.results.front import REPORT_NAME, Front
 from nas.results.run_folder import check_run_folder, given_objects, load_run, resume_text
 from nas.searching.evaluating.evaluators import evaluator_of
 from nas.searching.evaluating.parents import prepare_parent
+from nas.searching.first_answer import give_first_answer
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
 from nas.searching.plan import has_time_for_round, tell_plan, tell_what_is_left
@@ -276,6 +277,10 @@ def _work(state: RunState, folder: Path) -> None:
     fitting = Fitting(state)
     tell_plan(state, folder)
     FirstMeasurements(state, fitting).take()
+    if state.recipe.trials == 0:
+        give_first_answer(state, fitting)
+        state.end_round(state.last_round)
+        return
     task = state.resolved.backend.task
     with executor_of(state.recipe, 0 if task is None else task.memory_bytes) as executor:
         state.durations.starting_s = 0.0

@@ -189,10 +189,12 @@ class Schedule:
     def text(self, number: int) -> str:
         """Return what is left to do from round ``number`` on, 0 for the first measurements, and how long it takes."""
         first = [*self._first_part(number), *self._preparing_part()]
+        if not self._recipe.trials:
+            return f"{', '.join(_priced(part) for part in self._first_part(number))}, train none"
         between, winners = self._between_part(number), self._winners_part()
         other_s = sum(seconds for _, seconds in (*first, *between, *winners))
         parts = [*first, self._training_part(number, other_s), *between, *winners]
-        listed = ", ".join(text if seconds is None else f"{text} ({duration_text(seconds)})" for text, seconds in parts)
+        listed = ", ".join(map(_priced, parts))
         if self.is_timed:
             return f"{listed}; {duration_text(max(0.0, self.left_s))} of the search time are left"
         known_s = sum(seconds or 0.0 for _, seconds in parts)
@@ -238,3 +240,9 @@ class Schedule:
         count = self._planned_winners(self._recipe.search_time_s or math.inf)
         winners = f"{count} winner{'s' * (count != 1)}"
         return [(f"retrain, export, measure and test up to {winners}", self.durations.winners_s(count))]
+
+
+def _priced(part: tuple[str, float | None]) -> str:
+    """Return a stage with its time, as far as that is known."""
+    text, seconds = part
+    return text if seconds is None else f"{text} ({duration_text(seconds)})"

@@ -18,9 +18,11 @@ from nas.results.search_cost import SEARCH, WINNERS, SearchCost, search_counter
 from nas.searching.beliefs import Beliefs
 from nas.searching.durations import MEASURING, Durations
 from nas.searching.resolving import Resolved
+from nas.searching.sampler_feedback import known_before
 from nas.searching.schedule import Schedule
 from nas.searching.screening import Screening
 from nas.space.architecture import Architecture
+from nas.space.parts.known_values import known_prior
 from nas.storage.journal import Journal
 from nas.storage.journal_rows import BenchUsed, Cost, RoundEnded, TurnedAway
 from nas.training.inheriting import Inheritance
@@ -44,6 +46,7 @@ class RunState:
         schedule: what fits into the search time.
         rounds_done: the rounds that have ended.
         inheritance: what candidates inherit from a parent; None for a space without one, and before it is made.
+        known: what the space knows beforehand, where that is the answer because nothing is trained; else None.
         follow: is told all rows once they are on disk.
     """
 
@@ -64,6 +67,7 @@ class RunState:
         self.progress = progress
         self.stopwatch = stopwatch
         self.inheritance: Inheritance | None = None
+        self.known = known_prior(resolved.space) if recipe.trials == 0 else None
         self.follow: Callable[[Sequence[Evaluation]], None] = lambda rows: None
         self._cost = cost
         self._cost_of = SEARCH
@@ -139,7 +143,17 @@ class RunState:
         # Predictions from before the measurement are the hardest test of a predictor, so they are kept beside it.
         predicted = self.beliefs.predicted
         self.beliefs.predict_all(row.architecture for row in rows if not row.failed)
-        self.add(*(row if row.failed else replace(row, predicted=predicted(row.architecture)) for row in rows))
+        self.add(
+            *(row if row.failed else replace(self._told(row), predicted=predicted(row.architecture)) for row in rows)
+        )
+
+    def _told(self, row: Evaluation) -> Evaluation:
+        """Return the row of a measurement with what is counted and known beforehand, where no training follows it."""
+        if self.recipe.trials:
+            return row
+        known = known_before(self.known, row.architecture)
+        values = {**row.values, **self.beliefs.counted(row.architecture)}
+        return replace(row, values=values, details={**row.details, **known})
 
     def check_bench(self) -> None:
         """Check that new measurements compare with those that the run has, perhaps from another process.
