@@ -16,7 +16,7 @@ from nas.reports.page.document import document_of
 from nas.reports.page.next_steps import next_steps
 from nas.reports.page.trust import trust_answers, trust_sentences
 from nas.reports.summary import funnel_steps, tiles_of
-from nas.reports.tables import FIT_COLUMNS, winner_table
+from nas.reports.tables import FIT_COLUMNS, first_answer_table, winner_table
 from nas.reports.web_page import render_page, write_page
 from nas.reports.wording import failed_text, retrained_text, wording_of
 from nas.results.baselines import baseline_rows
@@ -53,14 +53,16 @@ def render_report(record: Run, page_folder: Path | None = None) -> str:
     checks = checks_of(record.rows, places, words)
     sections = sections_of([record]) if record.rows else {}
     document = {**document_of(record, page_folder), "checks": checks, "sections": sections}
+    scripts = () if front.first else (*SCRIPTS, "page/page.js")
     return render_page(
         "report.html.jinja",
         document,
-        [*SCRIPTS, "page/page.js", "page/static.js", *(f"sections/{name}.js" for name in sections)],
+        [*scripts, "page/static.js", *(f"sections/{name}.js" for name in sections)],
         ["page/page.css", "sections/sections.css"],
         sections=sections,
         record=record,
         front=front,
+        first=first_answer_table(front.first) if front.first else None,
         headline=headline(record),
         tiles=tiles_of(front, record),
         checks=checks,

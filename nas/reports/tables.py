@@ -9,6 +9,7 @@ from nas.hardware.roofline import rate_text, share_text
 from nas.reports.candidates import OUTSIDE
 from nas.reports.cells import NOTHING, Cell, Column, PageTable, architecture_cell
 from nas.reports.wording import wording_of
+from nas.results.first_answer import MARKED, UNMARKED, FirstAnswer, Untrained, metric_cell
 from nas.results.front import Front
 from nas.results.notes.front_notes import listed
 from nas.results.winner import Winner, broken_text
@@ -45,6 +46,32 @@ def winner_table(front: Front, costs: Sequence[Metric], of_training: Collection[
     if front.gco2e_per_kwh is not None:
         columns.append(Column(CARBON, partial(_carbon_cell, front.gco2e_per_kwh), is_numeric=True))
     return PageTable.of(front, [*columns, *(column for metric, column in values if metric not in costs)])
+
+
+def first_answer_table(answer: FirstAnswer) -> PageTable:
+    """Return a row for each model of a search without trainings, those on its front first."""
+
+    def measured(metric: Metric, model: Untrained) -> Cell:
+        found = model.measurements.get(metric.name)
+        return NOTHING if found is None else Cell(*metric_cell(metric, found), found.median)
+
+    columns: list[Column[Untrained]] = [
+        Column(
+            "Model", lambda each: Cell(f"{MARKED if each.on_front else UNMARKED} {each.architecture.id}", kind="id")
+        ),
+        Column("Architecture", lambda each: architecture_cell(each.architecture)),
+        *(Column(metric.title, partial(measured, metric), is_numeric=True) for metric in answer.metrics),
+    ]
+    if (known := answer.known_name) is not None:
+        columns.append(Column(known, partial(_known_cell, known), is_numeric=True))
+    if answer.limits:
+        columns.append(Column("Limits", lambda each: Cell("met" if each.meets else "not met")))
+    return PageTable.of(answer.models, columns)
+
+
+def _known_cell(name: str, model: Untrained) -> Cell:
+    value = model.known.get(name)
+    return NOTHING if value is None else Cell(f"{value:g}", sort=value)
 
 
 def _value_columns(front: Front, costs: Iterable[Metric]) -> Iterator[tuple[Metric, Column[Winner]]]:

@@ -19,6 +19,7 @@ from nas.values.metric import METRICS, Metric
 from nas.values.objective import Limit, Objective, limit_text, measured_metrics
 from nas.values.pareto import BoolArray, FloatArray, non_dominated
 
+MARKED, UNMARKED = "●", "○"
 MOST_ANSWERED = 12
 """The most models that the answer names."""
 LEAST_CHOICES = 40
@@ -107,7 +108,7 @@ class FirstAnswer:
     def text(self) -> str:
         """Return the answer as a table with a line for each model, at most ``MOST_ANSWERED``."""
         shown, known = self.models[:MOST_ANSWERED], self.known_name
-        ids = (f"{'●' if each.on_front else '○'} {each.architecture.id}" for each in shown)
+        ids = (f"{MARKED if each.on_front else UNMARKED} {each.architecture.id}" for each in shown)
         columns: list[list[str]] = [["Model", *ids]]
         for metric in self.metrics:
             columns.append([metric.title, *(_told(each.measurements.get(metric.name), metric) for each in shown)])
@@ -120,11 +121,16 @@ class FirstAnswer:
             columns.append(choices_column([each.architecture for each in shown], shown[0].architecture, room))
         more = len(self.models) - len(shown)
         left_out = [f"… and {more} more: see the report."] if more > 0 else []
+        return "\n".join([*wrapped(self.title), *aligned(columns), *left_out, *wrapped(self.hint)])
+
+    @property
+    def hint(self) -> str:
+        """What the mark means, and what to do next."""
+        known = self.known_name
         best = (
             f"for which no model with a higher {known} is as cheap" if known else "that no other one beats in all costs"
         )
-        hint = f"● marks models {best}. Leave --trials 0 out to train and test models on your data."
-        return "\n".join([*wrapped(self.title), *aligned(columns), *left_out, *wrapped(hint)])
+        return f"{MARKED} marks models {best}. Leave --trials 0 out to train and test models on your data."
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain data for programs: a dictionary for each model."""
@@ -163,8 +169,10 @@ def _costs(model: Untrained, names: Sequence[str]) -> tuple[float, ...]:
     return tuple(math.inf if each is None else each.median for each in found)
 
 
+def metric_cell(metric: Metric, measurement: Measurement) -> tuple[str, str]:
+    """Return a measured value and its interval as people read them."""
+    return metric.format(measurement.median), measurement.range_text
+
+
 def _told(measurement: Measurement | None, metric: Metric) -> str:
-    if measurement is None:
-        return "–"
-    low, high = (metric.format(bound) for bound in (measurement.interval.lower, measurement.interval.upper))
-    return within_bounds((metric.format(measurement.median), f"{low}–{high}"))
+    return "–" if measurement is None else within_bounds(metric_cell(metric, measurement))
