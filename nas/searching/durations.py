@@ -14,7 +14,7 @@ from nas.hardware.machine import default_workers
 from nas.recipe.recipe import Recipe
 from nas.searching.beliefs import Beliefs
 from nas.searching.selection import choose_winners
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, Option
 from nas.space.parts.parents import first_of
 from nas.space.search_space import sample
 from nas.training.fitted_heads import is_head_alone
@@ -35,6 +35,10 @@ STARTUP_S = 2.5
 REPORT_S = 3.0
 FITTING_EPOCHS = 0.6
 """Epochs that take as long as fitting a head, roughly: a pass over the items without gradients, and the regression."""
+OWN_FIT_S = 3.0
+"""Seconds in which a module fits itself; a guess until one has."""
+PART = "space"
+"""The choice by which joined spaces are told apart."""
 DRAWN = 64
 """Architectures by which the share of fitted heads in a space is known."""
 RECENT = 20
@@ -51,6 +55,7 @@ class Durations:
         guess: the seconds of an epoch of a candidate's training, to be believed until one has ended.
         parent_epoch_s: the seconds of an epoch of a parent that is yet to be tuned; 0 where there is none.
         starting_s: the seconds in which workers start that have not started yet.
+        own_fits: the parts of joined spaces whose candidates fit themselves; None is a space that is not joined.
     """
 
     def __init__(self, recipe: Recipe, beliefs: Beliefs, items: tuple[int, int] = (1, 0)) -> None:
@@ -63,6 +68,9 @@ class Durations:
         self._workers = 1 if execution.executor == "inline" else execution.workers
         self._workers = self._workers or default_workers(execution.threads_per_worker)
         self._front: tuple[int, list[Evaluation]] = (-1, [])
+        self._epochs_seen: tuple[int, dict[bool, list[float]]] = (0, {True: [], False: []})
+        self._fitted_parts: tuple[int, set[Option | None]] = (-1, set())
+        self.own_fits: set[Option | None] = set()
         self.guess: float | None = None
         self.parent_epoch_s = 0.0
         self.starting_s = WORKERS_S if execution.executor == "ray" and execution.ray_address is None else 0.0
@@ -132,34 +140,51 @@ class Durations:
         if is_fitted and (seen := self._seconds_of(is_fitted=True)):
             return float(np.median(seen[-RECENT:]))
         epoch_s = self._epoch_s
+        if is_fitted and self.own_fits:
+            return OWN_FIT_S
         if epoch_s is None:
             return None
         return FITTING_EPOCHS * epoch_s if is_fitted else self._epochs * epoch_s
 
     def _seconds_of(self, *, is_fitted: bool) -> list[float]:
         """Return the seconds of an epoch in trainings that have ended, of one of both ways; fitting is one epoch."""
+        known, seen = self._epochs_seen
+        rows = self._beliefs.rows
         stage = "train" if self._recipe.evaluate == "train" else "check"
-        return [
-            float(row.details["seconds"]) / row.details["epochs"]
-            for row in self._beliefs.rows
-            if row.stage == stage and _was_timed(row) and row.is_fitted == is_fitted
-        ]
+        for row in rows[known:]:
+            if row.stage == stage and _was_timed(row):
+                seen[row.is_fitted].append(float(row.details["seconds"]) / row.details["epochs"])
+        self._epochs_seen = len(rows), seen
+        return seen[is_fitted]
 
     def _is_fitted(self, architecture: Architecture) -> bool:
-        """Return True for a candidate that is fitted in one pass over the items: by its settings, or as others were.
+        """Return True for a candidate that is fitted in one pass over the items: a head, or one that fits itself."""
+        is_head = is_head_alone(self._settings.of(self._beliefs.space, architecture))
+        return is_head or architecture.get(PART) in self._parts_seen
 
-        In spaces that are joined, others are those of the same space.
-        """
-        return self._share_fitted([architecture]) == 1
+    @property
+    def _parts_seen(self) -> set[Option | None]:
+        """The parts of the space whose candidates fit themselves, as was noted or seen."""
+        known, parts = self._fitted_parts
+        rows = self._beliefs.trainings
+        if known != len(rows):
+            of, space = self._settings.of, self._beliefs.space
+            fitted = [row.architecture for row in rows.values() if row.is_fitted]
+            parts = {each.get(PART) for each in fitted if not is_head_alone(of(space, each))}
+            self._fitted_parts = len(rows), parts
+        return parts | self.own_fits
 
     def _share_fitted(self, architectures: Sequence[Architecture]) -> float:
         """Return the share of candidates that are fitted in one pass; 0 for none."""
-        of, space = self._settings.of, self._beliefs.space
-        rows = self._beliefs.trainings.values()
-        fitted = [row.architecture for row in rows if row.is_fitted]
-        spaces = {each.get("space") for each in fitted if not is_head_alone(of(space, each))}
-        found = [is_head_alone(of(space, each)) or each.get("space") in spaces for each in architectures]
-        return float(np.mean(found)) if found else 0.0
+        return float(np.mean([self._is_fitted(each) for each in architectures])) if architectures else 0.0
+
+    @property
+    def least_candidate_s(self) -> float:
+        """The seconds of the quickest kind of candidate that the space has; 0 where nothing is known, or trained."""
+        if self._recipe.evaluate != "train":
+            return 0.0
+        kinds = {self._is_fitted(each) for each in (*self._drawn, *self._first_left)}
+        return min(self._candidate_s(is_fitted=kind) or 0.0 for kind in kinds)
 
     @property
     def _fitted_share(self) -> float:

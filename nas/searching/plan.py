@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 
 from nas.errors import CandidateError
 from nas.progress import duration_text
+from nas.searching.durations import DRAWN, PART
 from nas.searching.evaluating.parents import parent_epoch_seconds
 from nas.searching.state import RunState
 from nas.searching.user_inputs.training_defaults import defaults_told
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, Option
+from nas.space.first_look import LookHere
+from nas.space.parts.own_fit import fits_itself
+from nas.space.parts.parents import first_of
 from nas.space.search_space import sample
+from nas.space.tracing import build_checked
 from nas.training.pace import epoch_seconds
 from nas.training.settings import training_settings
 
@@ -27,6 +33,7 @@ def tell_plan(state: RunState, folder: Path) -> None:
     state.check_bench()  # a new target is measured first, which is no part of the plan
     state.schedule.begin()
     if state.recipe.evaluate == "train" and state.recipe.trials:
+        state.durations.own_fits = _own_fits(state)
         state.durations.guess = _epoch_guess(state)
         state.durations.parent_epoch_s = parent_epoch_seconds(state, folder)
     begun = max(state.rounds_done, default=-1) + 1
@@ -80,8 +87,9 @@ def _epoch_guess(state: RunState) -> float | None:
     if state.resolved.function is not None:
         return None
     settings = training_settings(recipe)
-    rng = np.random.default_rng((recipe.seed, 4))
-    drawn = {a.id: a for a in (sample(beliefs.space, rng) for _ in range(PROBED))}.values()
+    drawn = [each for each in _drawn(state, PROBED) if each.get(PART) not in state.durations.own_fits]
+    if not drawn:
+        return None
 
     def macs(architecture: Architecture) -> float:
         return beliefs.counted(architecture)["macs"]
@@ -91,3 +99,25 @@ def _epoch_guess(state: RunState) -> float | None:
     except CandidateError:  # it becomes a failed row where it is proposed
         return None
     return epoch_seconds(beliefs.look, middle, state.resolved.task, settings)
+
+
+def _own_fits(state: RunState) -> set[Option | None]:
+    """Return the parts of the space whose modules fit themselves. One module of each is built to see that.
+
+    Of a user's own space nothing is built here; it is known once a candidate has ended.
+    """
+    if not isinstance(state.beliefs.look, LookHere):
+        return set()
+    examples = {each.get(PART): each for each in (*first_of(state.beliefs.space), *_drawn(state, DRAWN))}
+    found = set()
+    for part, example in examples.items():
+        with contextlib.suppress(CandidateError):  # it becomes a failed row where it is proposed
+            if fits_itself(build_checked(state.resolved.space, example, state.resolved.signature)):
+                found.add(part)
+    return found
+
+
+def _drawn(state: RunState, count: int) -> list[Architecture]:
+    """Return up to ``count`` random architectures, each once."""
+    rng = np.random.default_rng((state.recipe.seed, 4))
+    return list({a.id: a for a in (sample(state.beliefs.space, rng) for _ in range(count))}.values())

@@ -12,6 +12,9 @@ from nas.space.architecture import Architecture
 from nas.storage.journal_rows import TurnedAway
 from nas.values.evaluation import Failure
 
+TOO_LONG = "too little time left"
+"""The reason to turn away a proposal whose training would take longer than there is time."""
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -16,6 +16,7 @@ from nas.searching.evaluating.stopping import Stopping
 from nas.searching.failures import NOT_DESCRIBED
 from nas.searching.proposer import Beforehand, Prior, Proposal, Proposer
 from nas.searching.sampler_feedback import known_before, known_costs, told
+from nas.searching.screening import TOO_LONG, Verdict
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.parts.parents import first_of, parents_space
@@ -85,11 +86,8 @@ class Trainings:
         architecture = self._next_candidate()
         if self._left <= 0:  # architectures that could not be built took the rest of this round's budget
             return None
-        if architecture is not None and not self._has_time_for(architecture):
-            self._left = 0
-            return None
-        if architecture is None:
-            self.dried_up = True
+        if architecture is None or not self._has_time_for(architecture):
+            self.dried_up = architecture is None and not self._state.screening.counts[TOO_LONG]
             self._left = 0
             return None
         self._left -= 1
@@ -114,11 +112,16 @@ class Trainings:
             return settled
         screening = self._state.screening
         starts = [] if self._has_met_limits else self._measured_within_limits()
-        proposal = self._proposer.propose(screening.judge, self._taken, starts)
+        proposal = self._proposer.propose(self._judged, self._taken, starts)
         self._screen(proposal)
         if proposal.architecture is None and not screening.may_drop_caution:
             return next(iter(self._measured_within_limits()), None)
         return proposal.architecture
+
+    def _judged(self, architecture: Architecture) -> Verdict:
+        """Return whether a proposal is trained: within the limits, and within the time that the round has left."""
+        verdict = self._state.screening.judge(architecture)
+        return Verdict(TOO_LONG) if verdict.is_accepted and not self._has_time_for(architecture) else verdict
 
     def _first(self) -> Architecture | None:
         """Return the parent, or one of those that the space wants to see first, if there is one left."""
@@ -141,16 +144,17 @@ class Trainings:
         return evenly(list(filter(beliefs.probably_meets, first)), max(1, FIRST_QUARTERS * recipe.trials // 4))
 
     def _time_is_over(self) -> bool:
-        """Return True once the round's time is over. However short the time, a run trains at least one candidate."""
-        begun = bool(self._predicted or self._state.beliefs.trials)
-        return begun and self._ends_s < math.inf and self._state.spent_s >= self._ends_s
+        """Return True once no candidate fits any more. However short the time, a run trains at least one."""
+        return not self._has_time(self._state.durations.least_candidate_s)
 
     def _has_time_for(self, architecture: Architecture) -> bool:
         """Return True if at least half of a training fits into the round's time. The first one always begins."""
+        return self._ends_s == math.inf or self._has_time(self._state.durations.candidate_s(architecture))
+
+    def _has_time(self, seconds: float) -> bool:
+        """Return True if at least half of a training that takes these seconds fits into the round's time."""
         is_first = not (self._predicted or self._state.beliefs.trials)
-        if is_first or self._ends_s == math.inf:
-            return True
-        return self._state.spent_s + self._state.durations.candidate_s(architecture) / 2 < self._ends_s
+        return is_first or self._ends_s == math.inf or self._state.spent_s + seconds / 2 < self._ends_s
 
     def _settled(self) -> Architecture | None:
         """Return a proposal of an earlier round that was near a limit, and was measured since to meet it."""

@@ -17,9 +17,10 @@ from tiny_space import TinySpace
 from nas.errors import RepeatedFailureError
 from nas.recipe.recipe import Recipe
 from nas.searching.beliefs import Beliefs
+from nas.searching.durations import Durations
 from nas.searching.failures import FAILURES_IN_A_ROW, NOT_DESCRIBED
 from nas.searching.proposer import Beforehand, Proposal, Told
-from nas.searching.screening import Screening, Verdict
+from nas.searching.screening import TOO_LONG, Screening, Verdict
 from nas.searching.trainings import Trainings
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space
@@ -63,6 +64,7 @@ class FakeState:
     def __init__(self, beliefs: Beliefs, recipe: Recipe, kept: Sequence[Row] = ()) -> None:
         self.beliefs, self.recipe, self.kept, self.news = beliefs, recipe, list(kept), list[str]()
         self.screening = Screening(beliefs)
+        self.durations: Any = Durations(recipe, beliefs)
         self.resolved = SimpleNamespace(space=beliefs.space, backend=SimpleNamespace(words=OF_IMAGES))
         self.progress = SimpleNamespace(say=self.news.append, advance=lambda **_: None)
         self.journal = SimpleNamespace(
@@ -249,10 +251,26 @@ def test_what_breaks_a_limit_does_not_come_first() -> None:
 def test_a_training_begins_only_if_half_of_it_fits_into_the_round() -> None:
     """The first one of a run always begins."""
     state: Any = FakeState(beliefs_of(space=Wanting()), Recipe(objectives=("error",), search_time_s=100))
-    state.schedule, state.spent_s = SimpleNamespace(candidate_s=lambda _: 30.0), 90.0
+    state.durations, state.spent_s = SimpleNamespace(candidate_s=lambda _: 30.0, least_candidate_s=30.0), 90.0
     trainings = Trainings(state, cast(Any, SimpleNamespace(epochs=1, subset=1.0)), 1, 9, ends_s=100.0)
     assert trainings.next_job() is not None
     assert trainings.next_job() is None
     state.spent_s = 80.0
     trainings = Trainings(state, cast(Any, SimpleNamespace(epochs=1, subset=1.0)), 1, 9, ends_s=100.0)
     assert [trainings.next_job() is not None for _ in range(2)] == [True, True]
+
+
+def test_what_takes_too_long_gives_way_to_what_still_fits() -> None:
+    """A space may have quick candidates beside slow ones, such as linear models beside networks."""
+    state: Any = FakeState(beliefs_of(space=Wanting()), Recipe(objectives=("error",), search_time_s=100))
+    slow, quick = ALL[0], ALL[1]
+    durations = SimpleNamespace(candidate_s=lambda each: 60.0 if each == slow else 2.0, least_candidate_s=2.0)
+    state.durations, state.spent_s = durations, 90.0
+    trainings = Trainings(state, cast(Any, SimpleNamespace(epochs=1, subset=1.0)), 1, 9, ends_s=100.0)
+    assert trainings._judged(slow).is_accepted  # the first candidate of a run always begins
+    assert trainings.next_job() is not None
+    verdicts = [trainings._judged(each) for each in (slow, quick)]
+    assert [each.reason for each in verdicts] == [TOO_LONG, None]
+    state.spent_s = 99.5
+    assert trainings.next_job() is None
+    assert not trainings.dried_up
