@@ -17,6 +17,7 @@ from nas.searching.failures import NOT_DESCRIBED
 from nas.searching.proposer import Beforehand, Prior, Proposal, Proposer
 from nas.searching.sampler_feedback import known_before, known_costs, told
 from nas.searching.screening import TOO_LONG, Verdict
+from nas.searching.selection import front_candidates
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.parts.parents import first_of, parents_space
@@ -25,6 +26,8 @@ from nas.training.training import epochs_done
 from nas.values.evaluation import FITTED, Evaluation, Failure, PredictedValue
 from nas.values.metric import trained_values
 
+MOST_TOLD = 5
+"""The most points of the first front that are told."""
 FIRST_QUARTERS = 3
 """So many quarters of the trials may be what a space wants to see first."""
 
@@ -64,6 +67,7 @@ class Trainings:
         self._curves: dict[str, list[float]] = {}
         self._subsets: dict[str, list[float]] = {}
         self.dried_up = False
+        self._first_is_told = all(each in beliefs.trainings for each in self._wanted_first)
         recipe = state.recipe
         self._stopping = Stopping(state, evaluator.epochs)
         self._proposer = Proposer(
@@ -280,8 +284,24 @@ class Trainings:
         for row in rows:
             self._proposer.tell(told(state.beliefs, row))
             self._has_met_limits = self._has_met_limits or self._meets_limits(row)
+        self._tell_first_front()
         best = state.beliefs.lowest_quality
         state.progress.advance(best=None if best is None else self._best_text(best))
+
+    def _tell_first_front(self) -> None:
+        """Say what is best among those that the space named first, once all of them have ended."""
+        beliefs, wanted = self._state.beliefs, self._wanted_first
+        if self._first_is_told or not wanted or not all(each in beliefs.trainings for each in wanted):
+            return
+        self._first_is_told = True
+        costs = [objective.metric for objective in beliefs.objectives if objective.metric.source != "trained"]
+        points = []
+        for row in front_candidates(beliefs, surely=False)[:MOST_TOLD]:
+            values = beliefs.values(row.architecture)
+            at = "".join(f" at {metric.format(values[metric.name])}" for metric in costs[:1])
+            points.append(f"{self._best_text(row.values[beliefs.quality.name])}{at}")
+        if points:
+            self._state.progress.say(f"first front, on validation items: {'; '.join(points)}")
 
     def _best_text(self, best: float) -> str:
         """Return the lowest quality so far with its name: the task's own words for its error."""

@@ -95,3 +95,19 @@ def test_time_that_is_left_after_the_first_winner_makes_others(tmp_path: Path, m
     front = search(tmp_path, retraining={"epochs": 1, "winners": 4}, progress=diary)
     assert len(told(diary, "the search time that is left")) == 1
     assert len(front) >= 2
+
+
+class Wanting(OneChoice):
+    """A space that wants to see two of its networks first."""
+
+    first = (Architecture({"width": 2}), Architecture({"width": 8}))
+
+
+def test_the_first_front_is_told_as_soon_as_it_is_there(tmp_path: Path) -> None:
+    """It is told once, before other candidates are trained, and not again by a round that follows."""
+    diary = Diary()
+    search(tmp_path, Wanting(), trials=6, rounds=2, progress=diary)
+    (text,) = told(diary, "first front, on validation items: ")
+    assert 1 <= text.count("error ") <= 2
+    assert text.count(" at ") == text.count("error ")
+    assert diary.news.index(text) < diary.news.index(told(diary, "left: ")[-1])
