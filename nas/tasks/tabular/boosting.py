@@ -17,17 +17,20 @@ OPSETS = {"": 17, "ai.onnx.ml": 3}
 _JOINED = "joined"
 
 
-def fitted_boosting(inputs: Arrays, targets: npt.NDArray[Any], signature: Signature, batch: int) -> bytes:
+def fitted_boosting(
+    inputs: Arrays, targets: npt.NDArray[Any], signature: Signature, batch: int, **settings: Any
+) -> bytes:
     """Return a fitted model as an ONNX file that takes the inputs of ``signature`` and gives its output.
 
     ``targets`` are class numbers of shape (N,), or values of shape (N, 1). Outputs of a classifier are logits.
+    ``settings`` are scikit-learn's, in the place of its defaults.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     columns = np.concatenate([each.astype(np.float32) for each in inputs], axis=1)
     is_classifier = targets.ndim == 1
     maker = HistGradientBoostingClassifier if is_classifier else HistGradientBoostingRegressor
-    model = maker(random_state=0).fit(columns, targets.reshape(len(targets)))
+    model = maker(random_state=0, **settings).fit(columns, targets.reshape(len(targets)))
     _floor_thresholds(model)
     return _onnx(model, columns.shape[1], is_classifier, signature, batch)
 
