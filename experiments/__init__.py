@@ -6,6 +6,7 @@ Scripts:
     compare_searchers: how many evaluations searchers need on a table of evaluated architectures.
     compare_predictors: how well predictors learn a metric of a target from few measurements of a table.
     compare_end_to_end: whole searches from images to measured models, against three alternatives.
+    desk: a new user's searches of minutes, against models of twenty lines on the same data.
     short_of_time: the best that searchers find on a table when time is short.
     early_stopping: the trainings that early stopping saves, and the hypervolume that it loses.
     weight_sharing: how well shared weights and zero-cost scores rank architectures.

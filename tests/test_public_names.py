@@ -63,6 +63,7 @@ def test_names_that_our_own_plug_ins_use_are_public(folder: str) -> None:
     inside |= {"MeasuringProcess", "cache_bytes", "response", "smoothed", "check_uses", "LineProcess"}
     inside |= {"Presence", "Ratios", "paired"}
     inside |= {"Score", "in_order", "torch_with", "render_report"}
+    inside |= {"fitted_boosting", "moment"}
     inside |= {"TrainingSettings", "retraining_settings", "shrinking_values"}
     inside |= {"Surroundings", "measure_architectures", "as_executed"}
     inside |= {"POOL", "most_informative", "own_features", "prior_covariance"}

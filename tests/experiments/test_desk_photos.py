@@ -1,0 +1,117 @@
+"""The desk table's photos: the frozen parent with a fitted head, and the folders that are made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import nas
+from experiments import beside_winners
+from experiments.desk.data_sets import photos
+from experiments.desk.photos import fit_head, fit_photos, frozen_parent, preparation_of
+from experiments.desk.pictures import CLASSES, main
+from experiments.shrink_study import PARENT
+
+timm = pytest.importorskip("timm")
+
+
+@pytest.fixture(name="weights")
+def made_weights(tmp_path: Path) -> Path:
+    """A folder with random weights for the parent."""
+    torch.manual_seed(0)
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    save_file(timm.create_model(PARENT).state_dict(), folder / f"{PARENT}.safetensors")
+    return folder
+
+
+@pytest.fixture(name="folder")
+def made_photos(tmp_path: Path) -> Path:
+    """A folder of red and of green photos, with noise."""
+    rng = np.random.default_rng(0)
+    for channel, name in enumerate(("red", "green")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.integers(0, 90, (40, 40, 3), dtype=np.uint8)
+            pixels[..., channel] += 120
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def test_the_parent_gets_a_head_and_keeps_its_weights(weights: Path) -> None:
+    parent = frozen_parent(weights / f"{PARENT}.safetensors", 5)
+    torch.manual_seed(0)
+    whole = timm.create_model(PARENT)
+    assert parent.classifier.out_features == 5
+    assert torch.equal(parent.conv_stem.weight, whole.conv_stem.weight)
+    assert not parent.training
+
+
+def test_the_exported_model_is_the_pipeline(folder: Path, weights: Path, tmp_path: Path) -> None:
+    """At each size it tells red from green, by a head that scales features as the pipeline does."""
+    data = photos("colours", folder, weights)
+    task = data.load()
+    found = fit_photos(weights, task, 0, tmp_path)
+    assert [each.name.split(",")[0] for each in found] == [f"frozen parent at {size} px" for size in (64, 96, 128)]
+    assert max(each.validation for each in found) < 0.2
+    assert max(each.errors.mean() for each in found) < 0.3
+    parent = frozen_parent(weights / f"{PARENT}.safetensors", task.signature.classes)
+    at_48 = task.prepared_for(preparation_of(parent, 48))
+    head = fit_head(parent, at_48, 48, 0, tmp_path)
+    assert at_48.signature.inputs[0].shape == (3, 48, 48)
+    assert head.model is not None
+    assert head.errors.mean() == pytest.approx(beside_winners.tested(head.model, at_48)["error"].value)
+
+
+def test_the_search_has_the_same_weights_and_sizes(folder: Path, weights: Path) -> None:
+    data = photos("colours", folder, weights)
+    assert ["--data", f"folder:{folder}"] == data.arguments[2:4]
+    assert f'space.weights="{weights}"' in data.arguments
+    assert "space.resolutions=[64, 96, 128]" in data.arguments
+    assert isinstance(data.load(), nas.Images)
+
+
+def test_stamps_are_put_on_white(tmp_path: Path) -> None:
+    for name in CLASSES:
+        (tmp_path / "stamps" / name / "some").mkdir(parents=True)
+        Image.new("RGBA", (400, 100), (0, 0, 0, 0)).save(tmp_path / "stamps" / name / "some" / "a.png")
+    assert main(["stamps", str(tmp_path / "stamps"), str(tmp_path / "out")]) == 0
+    with Image.open(tmp_path / "out" / "food" / "000.jpg") as found:
+        assert found.size == (200, 50)
+        assert min(low for low, _ in found.getextrema()) > 250
+
+
+def test_cells_of_one_photo_are_in_one_split(tmp_path: Path) -> None:
+    """Each photo has its own grey. Boxes at the edge and tiny ones are left out."""
+    source = tmp_path / "bccd"
+    for part in ("JPEGImages", "Annotations"):
+        (source / part).mkdir(parents=True)
+    boxes = [("RBC", 10, 10, 50, 50), ("WBC", 40, 20, 90, 70), ("RBC", 0, 10, 50, 50), ("WBC", 20, 20, 30, 60)]
+    objects = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{left}</xmin><ymin>{top}</ymin><xmax>{right}</xmax>"
+        f"<ymax>{bottom}</ymax></bndbox></object>"
+        for name, left, top, right, bottom in boxes
+    )
+    for number in range(10):
+        Image.new("RGB", (100, 80), (20 * number,) * 3).save(source / "JPEGImages" / f"{number}.jpg")
+        text = f"<annotation><size><width>100</width><height>80</height></size>{objects}</annotation>"
+        (source / "Annotations" / f"{number}.xml").write_text(text)
+    assert main(["cells", str(source), str(tmp_path / "out")]) == 0
+    greys: dict[str, set[int]] = {"train": set(), "test": set()}
+    files = sorted((tmp_path / "out").rglob("*.jpg"))
+    for path in files:
+        with Image.open(path) as found:
+            greys[path.parts[-3]].add(round(np.asarray(found).mean() / 20))
+    assert len(files) == 20
+    assert greys == {"train": {1, 2, 3, 4, 6, 7, 8, 9}, "test": {0, 5}}
+
+
+def test_a_wrong_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["cells", str(tmp_path), str(tmp_path / "out")])
+    assert "the source must have the folder Annotations" in capsys.readouterr().err
