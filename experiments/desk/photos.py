@@ -26,7 +26,14 @@ FOLDS = 5
 
 
 def fit_photos(weights: Path, task: nas.Task, seed: int, folder: Path) -> list[Fitted]:
-    """Return the parent with a fitted head at each size. The strength of the regression is cross-validated."""
+    """Return the parent with a fitted head at each size. The strength of the regression is cross-validated.
+
+    Raises:
+        SystemExit: photos are not in colour.
+    """
+    channels, *_ = task.signature.inputs[0].shape
+    if channels != 3:
+        raise SystemExit(f"photos of the desk must have three channels, but those of {task.name} have {channels}.")
     parent = frozen_parent(weights / f"{PARENT}.safetensors", task.signature.classes)
     return [fit_head(parent, task.prepared_for(preparation_of(parent, size)), size, seed, folder) for size in SIZES]
 

@@ -1,12 +1,14 @@
-"""``python -m experiments.desk.pictures`` makes the two folders of photos, which this project does not contain.
+"""``python -m experiments.desk.pictures`` makes folders of photos, which this project does not contain.
 
     apt-get download tuxpaint-stamps-default && dpkg -x tuxpaint-stamps-default_*.deb unpacked
     python -m experiments.desk.pictures stamps unpacked/usr/share/tuxpaint/stamps runs/desk/photos/stamps
     python -m experiments.desk.pictures cells BCCD runs/desk/photos/cells
+    python -m experiments.desk.pictures clothes /usr/share/datasets runs/desk/photos/clothes
 
 ``stamps`` are pictures of eight folders, a class each, on white. ``cells`` are cut from the photos of BCCD, a folder
 with ``JPEGImages`` and ``Annotations``, by their boxes: white cells, platelets and a part of the red cells, a class
-each. Cells of every fifth photo are for the test, so that no photo is in both splits.
+each. Cells of every fifth photo are for the test, so that no photo is in both splits. ``clothes`` are 3,000 photos of
+Fashion-MNIST, which lies in a folder such as that of Debian's package ``dataset-fashion-mnist``.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 from PIL import Image
 
+import nas
 from experiments.command_line import parser_of
 
 CLASSES = ("animals", "clothes", "food", "household", "plants", "seasonal", "town", "vehicles")
@@ -26,6 +30,7 @@ LEAST_SIDE = 16
 """Boxes with a shorter side are left out, and those that touch the edge."""
 MOST_OF_A_CLASS = 600
 TEST_EVERY = 5
+CLOTHES, TESTED_CLOTHES = 2000, 1000
 
 Box = tuple[int, int, int, int]
 
@@ -65,6 +70,22 @@ def make_cells(source: Path, out: Path) -> int:
     return count
 
 
+def make_clothes(source: Path, out: Path) -> int:
+    """Write random photos of clothes in three channels, below train and test a folder for each class."""
+    whole = nas.load_data("fashion-mnist", root=source)
+    for title, split, most in (("train", whole.train, CLOTHES), ("test", whole.test, TESTED_CLOTHES)):
+        for number in np.sort(np.random.default_rng(0).permutation(len(split))[:most]).tolist():
+            folder = out / title / whole.classes[split.labels[number]].replace("/", " or ")
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(split.images[number][0]).convert("RGB").save(folder / f"{number:05}.png")
+    return min(CLOTHES, len(whole.train)) + min(TESTED_CLOTHES, len(whole.test))
+
+
+MAKERS = {"stamps": make_stamps, "cells": make_cells, "clothes": make_clothes}
+NEEDED = {"stamps": CLASSES[0], "cells": "Annotations", "clothes": ""}
+"""The folder that the source must have."""
+
+
 def _boxes(path: Path) -> Iterator[tuple[str, Box]]:
     """Yield the class and the box of each cell that is whole and not tiny."""
     root = ElementTree.parse(path).getroot()  # noqa: S314 the user's own file
@@ -81,16 +102,19 @@ def _boxes(path: Path) -> Iterator[tuple[str, Box]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make one of the folders."""
     parser = parser_of("desk.pictures", __doc__)
-    parser.add_argument("kind", choices=("stamps", "cells"))
-    parser.add_argument("source", type=Path, help="the unpacked folder stamps, or the folder of BCCD")
+    parser.add_argument("kind", choices=tuple(MAKERS))
+    parser.add_argument("source", type=Path, help="the folder stamps, that of BCCD, or that of data sets")
     parser.add_argument("out", type=Path, help="the folder to make")
     options = parser.parse_args(arguments)
-    wanted = options.source / (CLASSES[0] if options.kind == "stamps" else "Annotations")
+    wanted = options.source / NEEDED[options.kind]
     if not wanted.is_dir():
         parser.error(f"the source must have the folder {wanted.name}, but {options.source} has none.")
     if options.out.exists():
         parser.error(f"the folder must be new, but {options.out} is there. Remove it, or name another.")
-    count = (make_stamps if options.kind == "stamps" else make_cells)(options.source, options.out)
+    try:
+        count = MAKERS[options.kind](options.source, options.out)
+    except nas.DataError as error:
+        parser.error(str(error))
     print(f"{count} pictures in {options.out}")
     return 0
 

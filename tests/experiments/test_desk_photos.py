@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 import nas
 from experiments import beside_winners
+from experiments.desk import pictures
 from experiments.desk.data_sets import photos
 from experiments.desk.photos import fit_head, fit_photos, frozen_parent, preparation_of
 from experiments.desk.pictures import CLASSES, main
@@ -109,6 +110,40 @@ def test_cells_of_one_photo_are_in_one_split(tmp_path: Path) -> None:
             greys[path.parts[-3]].add(round(np.asarray(found).mean() / 20))
     assert len(files) == 20
     assert greys == {"train": {1, 2, 3, 4, 6, 7, 8, 9}, "test": {0, 5}}
+
+
+def test_clothes_are_a_part_of_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has the folder of its class and of its split, and three equal channels."""
+    greys = np.repeat(np.arange(40, dtype=np.uint8), 28 * 28).reshape(40, 1, 28, 28)
+    labels = np.arange(40) % 2
+    whole = nas.Images.from_arrays(greys, labels, test_images=greys[:6] + 200, test_labels=labels[:6],
+                                   classes=["T-shirt/top", "Bag"])  # fmt: skip
+    monkeypatch.setattr(nas, "load_data", lambda name, root: whole if name == "fashion-mnist" else None)
+    monkeypatch.setattr(pictures, "CLOTHES", 10)
+    assert main(["clothes", str(tmp_path), str(tmp_path / "out")]) == 0
+    files = {title: sorted((tmp_path / "out" / title).rglob("*.png")) for title in ("train", "test")}
+    assert (len(files["train"]), len(files["test"])) == (10, 6)
+    for path in files["test"]:
+        with Image.open(path) as found:
+            pixels = np.asarray(found)
+        assert pixels.shape == (28, 28, 3)
+        assert pixels.min() == pixels.max() == 200 + int(path.stem)
+        assert path.parent.name == ("T-shirt or top", "Bag")[int(path.stem) % 2]
+
+
+def test_clothes_that_are_not_there_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str, root: Path) -> nas.Images:
+        raise nas.DataError(f"{name} is not in {root}")
+
+    monkeypatch.setattr(nas, "load_data", missing)
+    with pytest.raises(SystemExit):
+        main(["clothes", str(tmp_path), str(tmp_path / "out")])
+
+
+def test_grey_photos_are_refused(weights: Path, tmp_path: Path) -> None:
+    task = nas.Images.from_arrays(np.zeros((9, 1, 8, 8), np.uint8), np.arange(9) % 3)
+    with pytest.raises(SystemExit, match="must have three channels, but those of custom have 1"):
+        fit_photos(weights, task, 0, tmp_path)
 
 
 def test_a_wrong_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
