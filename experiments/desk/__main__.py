@@ -15,11 +15,13 @@ prints it. ``--only``, ``--minutes`` and ``--seeds`` choose a part. A whole tabl
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import nas
 from experiments.command_line import parser_of, positive
 from experiments.desk import data_sets
 from experiments.desk.data_sets import GROUPS, DataSet
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 continue
             try:
                 run_cell(data, key, options)
-            except SearchFailedError as error:  # the other cells take hours, and do not need this one
+            except (SearchFailedError, nas.NasError) as error:  # the other cells take hours, and do not need this one
                 failures.append(str(error))
                 print(error, file=sys.stderr, flush=True)
     print("\n".join(table(read_cells(options.out))))
@@ -155,4 +157,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that a running search ends too
     raise SystemExit(main())

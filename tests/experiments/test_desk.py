@@ -12,6 +12,7 @@ from made_rows import made_run, trained
 from test_desk_models import waves
 from test_desk_results import cell
 
+import nas
 from experiments.desk import __main__ as desk, data_sets, searches
 from experiments.desk.data_sets import DataSet
 from experiments.desk.results import WITHIN, WORSE, Key, read_cells
@@ -93,14 +94,19 @@ def test_a_kill_costs_one_cell(made: list[Key], tmp_path: Path, monkeypatch: pyt
     assert made == every
 
 
+@pytest.mark.parametrize("failure", [SearchFailedError("it has failed"), nas.CandidateError("run", "it has failed")])
 def test_a_search_that_fails_does_not_end_the_others(
-    made: list[Key], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    failure: Exception,
+    made: list[Key],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     finish = desk.finished_cell
 
     def fail(data: DataSet, key: Key, *of: Any) -> Any:
         if not key.limited:
-            raise SearchFailedError("it has failed")
+            raise failure
         return finish(data, key, *of)
 
     monkeypatch.setattr(desk, "finished_cell", fail)
