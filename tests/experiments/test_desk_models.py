@@ -29,6 +29,7 @@ from experiments.desk.simple_models import (
 from experiments.desk.tables import fit_tables
 from experiments.desk.texts import NGrams, fit_texts, packed
 from nas.formats.export import export_onnx
+from nas.tasks.tabular.boosting import fitted_boosting
 
 WINE = DataSet("wine", "tables", "tables", "wine")
 
@@ -107,6 +108,14 @@ def test_a_linear_model_of_numbers_is_a_ridge(tmp_path: Path) -> None:
     first, *_ = fit_tables(task, 0, tmp_path)
     assert first.name == "ridge"
     assert 0.3 < first.errors.mean() < 0.8
+
+
+def test_trees_take_settings() -> None:
+    """One iteration of trees with two leaves makes a far smaller file than the defaults."""
+    task = WINE.load()
+    rows, labels = prepared_items(task, task.train)
+    usual = fitted_boosting((rows,), labels, task.signature, 1)
+    assert 20 * len(fitted_boosting((rows,), labels, task.signature, 1, max_iter=1, max_leaf_nodes=2)) < len(usual)
 
 
 def test_two_classes_have_logits_of_both() -> None:
