@@ -110,15 +110,16 @@ def _is_dominated(point: FloatArray, others_NM: FloatArray) -> bool:
     return bool(((others_NM <= point).all(axis=1) & (others_NM < point).any(axis=1)).any())
 
 
-def choose_winners(beliefs: Beliefs, count: int) -> list[Architecture]:
+def choose_winners(beliefs: Beliefs, count: int, without: Collection[Architecture] = ()) -> list[Architecture]:
     """Return up to ``count`` architectures of the front that meet the limits as measured, or else the nearest misses.
 
-    Architectures that were chosen before stay, unless they failed: then others take their place.
+    Architectures that were chosen before stay, unless they failed: then others take their place. Those in ``without``
+    are none of them.
     """
     if not beliefs.candidates:
         return []
     chosen_before = (*beliefs.retrainings.values(), *beliefs.winners.values())
-    rows = _eligible(beliefs, _failed_winners(beliefs), count)
+    rows = _eligible(beliefs, {*_failed_winners(beliefs), *without}, count)
     if not rows:
         return []
     losses = np.array([beliefs.losses(beliefs.values(row.architecture)) for row in rows])

@@ -10,6 +10,7 @@ import pytest
 from commands import evaluations_of
 from quick_runs import Diary, OneChoice, search, trained
 
+from nas.searching.durations import Durations
 from nas.searching.schedule import Schedule
 from nas.space.architecture import Architecture
 
@@ -110,3 +111,22 @@ def test_the_first_front_is_told_as_soon_as_it_is_there(tmp_path: Path) -> None:
     (text,) = told(diary, "first front, on validation items: ")
     assert 1 <= text.count("error ") <= 2
     assert text.count(" at ") == text.count("error ")
+
+
+def test_winners_that_take_too_long_give_way_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best candidate may need more time than there is; the next best is then made in its place."""
+
+    def fits(schedule: Schedule, architectures: Sequence[Architecture]) -> bool:
+        return all(int(each["width"]) <= 4 for each in architectures)
+
+    monkeypatch.setattr(Schedule, "has_time_to_make", fits)
+    front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600)
+    assert front.winners
+    assert all(int(winner.architecture["width"]) <= 4 for winner in front)
+
+
+def test_without_time_for_any_winner_the_quickest_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures: False)
+    monkeypatch.setattr(Durations, "making_s", lambda self, architectures: sum(int(a["width"]) for a in architectures))
+    front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600)
+    assert [int(winner.architecture["width"]) for winner in front] == [2]

@@ -50,6 +50,7 @@ class Retraining:
         self._seeds = FurtherSeeds(state, fitting, folder, self._plan)
         is_elsewhere = state.recipe.execution.ray_address is not None
         self._checkpoints = CheckpointFolder(folder, self._plan.number, sends=is_elsewhere)
+        self._too_long: set[Architecture] = set()
 
     def run(self, executor: Executor) -> None:
         """Retrain, export, measure and test, until there are as many winners as asked for, or as the front has."""
@@ -61,7 +62,7 @@ class Retraining:
             if not is_said and only_misses(state.beliefs):
                 say_only_misses(state)
                 is_said = True
-            chosen = [*choose_winners(state.beliefs, wanted), *self._sound_parent()]
+            chosen = [*choose_winners(state.beliefs, wanted, self._too_long), *self._sound_parent()]
             chosen += self._simple(chosen)
             if not self._advance(list(dict.fromkeys(chosen)), executor):
                 fitting = self._that_fit()
@@ -121,9 +122,23 @@ class Retraining:
     def _that_fit(self) -> int:
         """Return the most winners for which there is time, one at least; those that are made already count."""
         beliefs, wanted = self._state.beliefs, self._state.recipe.retraining.winners
-        possible = len(choose_winners(beliefs, wanted))
-        counts = range(possible, 1, -1)
-        return next((count for count in counts if self._has_time_for(choose_winners(beliefs, count))), 1)
+        self._too_long = self._that_take_too_long()
+        for count in range(len(choose_winners(beliefs, wanted, self._too_long)), 1, -1):
+            if self._has_time_for(choose_winners(beliefs, count, self._too_long)):
+                return count
+        return 1
+
+    def _that_take_too_long(self) -> set[Architecture]:
+        """Return the candidates that cannot become winners in the time left; but the quickest of all always can."""
+        state = self._state
+        if not state.schedule.is_timed:
+            return set()
+        rows = state.beliefs.candidates
+        new = [row.architecture for row in rows if row.architecture not in state.beliefs.retrainings]
+        too_long = {each for each in new if not self._has_time_for([each])}
+        if too_long and len(too_long) == len(rows):
+            too_long.remove(min(too_long, key=lambda each: (state.durations.making_s([each]), each.id)))
+        return too_long
 
     def _has_time_for(self, architectures: Sequence[Architecture]) -> bool:
         """Return True if those among these that are no winners yet can become some in the time left."""
