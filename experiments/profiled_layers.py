@@ -41,7 +41,8 @@ from nas.prediction.predictor import load_predictor
 from nas.progress import NullProgress
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from nas.space.parts.training_parts import PRECISION, with_precisions
+from nas.space.parts.candidate import PRECISION
+from nas.space.parts.device_parts import with_precisions
 from nas.space.search_space import sample
 from nas.values.measurement import Measurement
 from nas.values.profiled_network import ProfiledNetwork, profiled_network

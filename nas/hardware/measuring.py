@@ -22,7 +22,7 @@ from nas.progress import Progress
 from nas.space.architecture import Architecture
 from nas.space.first_look import FirstLook
 from nas.space.layer import Layer
-from nas.space.parts.device_parts import DeviceParts
+from nas.space.parts.candidate import SpaceParts
 from nas.space.parts.own_inputs import signature_of, wishes_of
 from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature
@@ -130,8 +130,8 @@ def measure_architectures(
     differ only in choices of training are measured once.
     """
     bench = surroundings.bench
-    parts = DeviceParts(surroundings.space)
-    asked, architectures = architectures, list(dict.fromkeys(map(parts.of, architectures)))
+    parts = SpaceParts(surroundings.space)
+    asked, architectures = architectures, list(dict.fromkeys(map(parts.on_device, architectures)))
     # Before any stage of progress, because the first use of the fingerprint measures the target, which takes a while.
     keeps = surroundings.store is not None and bench.fingerprint is not None
     space_key = space_identity(surroundings.space, surroundings.signature) if keeps else ""
@@ -144,7 +144,7 @@ def measure_architectures(
         exported: dict[Architecture, Path] = {}
         for architecture in architectures:
             try:
-                whole = parts.completed(architecture)
+                whole = parts.candidate(architecture)
                 module = _build(surroundings, whole)
                 signature = signature_of(surroundings.space, whole, surroundings.signature)
                 if keeps or _profiles(bench, metrics):
@@ -168,7 +168,8 @@ def measure_architectures(
             found |= _measure(surroundings, exported, layers, metrics, folder / "deployed", rng, progress)
             _keep(surroundings, keys, {architecture: found[architecture] for architecture in exported})
     progress.close()
-    return [_row(a, found[part], round_number, part in kept, parts.names) for a in asked for part in [parts.of(a)]]
+    seen = ((each, parts.on_device(each)) for each in asked)
+    return [_row(each, found[part], round_number, part in kept, parts.training) for each, part in seen]
 
 
 def vary_constant_weights(module: torch.nn.Module) -> None:
@@ -222,13 +223,13 @@ def _measure(
 
 def _with_calibration(surroundings: Surroundings, exported: Mapping[Architecture, Path]) -> list[ExportedModel]:
     """Return exported models with the items to calibrate on. Those that want the same inputs share them."""
-    source, parts = surroundings.source, DeviceParts(surroundings.space)
+    source, parts = surroundings.source, SpaceParts(surroundings.space)
     if source is None:
         return [ExportedModel(path) for path in exported.values()]
     items: dict[str, Callable[[], Arrays]] = {}
     models = []
     for architecture, path in exported.items():
-        wishes = wishes_of(surroundings.space, parts.completed(architecture))
+        wishes = wishes_of(surroundings.space, parts.candidate(architecture))
         key = json.dumps(wishes, sort_keys=True)
         models.append(ExportedModel(path, items.setdefault(key, partial(source.calibration_items, wishes))))
     return models

@@ -14,8 +14,8 @@ from nas.recipe.recipe import Recipe, read_recorded_recipe
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.first_look import FirstLook
-from nas.space.parts.device_parts import DeviceParts, with_training
-from nas.space.parts.training_parts import TrainingParts, with_precisions
+from nas.space.parts.candidate import PRECISION, SpaceParts
+from nas.space.parts.device_parts import device_space, with_precisions, with_training
 from nas.space.plug_ins import code_named
 from nas.space.rules import GROUP
 from nas.space.search_space import SearchSpace, choices_hash
@@ -86,14 +86,14 @@ def device_of_run(
     loaded = with_precisions(with_training(space, recipe.training.search), recipe.precisions)
     if choices_hash(loaded) != began[0].space.get("choices"):
         raise RecipeError(f"the space must have the choices that the run {folder} searched, but it has others.")
-    parts, given = DeviceParts(loaded), DeviceParts(space)
-    deployed = TrainingParts(loaded).names
-    measurements = IndexedRows((row for row in evaluations if row.stage == "measure"), parts.of).measured
+    parts, whole = SpaceParts(loaded), SpaceParts(space).candidate
+    deployed = [PRECISION] if parts.precisions else []
+    measurements = IndexedRows((row for row in evaluations if row.stage == "measure"), parts.on_device).measured
     identity = space_identity(loaded, signature)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     values = _medians(folder, measurements, metrics)
     describer = as_executed(
-        Describer(parts.space, lambda part: look.layers(given.completed(part.without(deployed)))), measurements
+        Describer(device_space(loaded), lambda part: look.layers(whole(part.without(deployed)))), measurements
     )
     fingerprint = benches[-1].fingerprint if benches else None
     earlier = earlier_profiles(store, fingerprint, identity, describer, before=before)

@@ -20,7 +20,7 @@ from nas.results.failures import failures_text
 from nas.results.front import REPORT_NAME, Front
 from nas.results.text_tables import differing_choices
 from nas.results.winner import Winner, broken_text
-from nas.space.parts.training_parts import precision_of
+from nas.space.parts.candidate import precision_of
 from nas.values.metric import METRICS, Metric, bare_range
 
 PADDING = 2

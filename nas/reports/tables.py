@@ -13,7 +13,7 @@ from nas.results.first_answer import MARKED, UNMARKED, FirstAnswer, Untrained, m
 from nas.results.front import Front
 from nas.results.notes.front_notes import listed
 from nas.results.winner import Winner, broken_text
-from nas.space.parts.training_parts import precision_of
+from nas.space.parts.candidate import precision_of
 from nas.storage.journal_rows import Fit
 from nas.values.comparison import Standing
 from nas.values.held_out import HeldOutError, correlation_text, per_cent, width_text

@@ -20,7 +20,7 @@ from nas.results.text_tables import (
     wrapped,
 )
 from nas.results.winner import Winner
-from nas.space.parts.training_parts import precision_of
+from nas.space.parts.candidate import precision_of
 from nas.values.comparison import Standing
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import limit_text

@@ -18,7 +18,7 @@ from nas.results.bundle import Bundle
 from nas.results.chance_marks import WORSE, chance_mark
 from nas.results.seeds import Earlier, OverSeeds
 from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
-from nas.space.parts.training_parts import precision_of
+from nas.space.parts.candidate import precision_of
 from nas.space.search_space import SearchSpace
 from nas.values.error_words import OF_IMAGES, ErrorWords
 from nas.values.evaluation import PredictedValue

@@ -12,12 +12,12 @@ import numpy as np
 from nas.hardware.energy_model import DEFAULT_HIERARCHY, MemoryHierarchy, dram_traffic_bytes, modelled_energy_mj
 from nas.prediction.predictor import Predictor
 from nas.searching.failures import RepeatedFailures
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, Option
 from nas.space.description import Describer
 from nas.space.first_look import FirstLook, LookHere
 from nas.space.layer import Layer, total_macs, total_params
-from nas.space.parts.device_parts import ByPart, DeviceParts
-from nas.space.parts.training_parts import TrainingParts
+from nas.space.parts.candidate import ByPart, Candidate, SpaceParts
+from nas.space.parts.device_parts import device_space
 from nas.space.search_space import SearchSpace, whole_space
 from nas.space.signature import Signature
 from nas.values.evaluation import Evaluation, PredictedValue
@@ -32,8 +32,8 @@ from nas.values.target import Target
 class Unfit(Set[Architecture]):
     """The architectures that failed. One that could not be measured failed however it is trained."""
 
-    def __init__(self, parts: DeviceParts) -> None:
-        self._part = parts.of
+    def __init__(self, parts: SpaceParts) -> None:
+        self._part = parts.on_device
         self._failed: dict[Architecture, None] = {}
         self._failed_parts: set[Architecture] = set()
 
@@ -69,9 +69,8 @@ class Beliefs:
 
     Attributes:
         rows: all evaluations, oldest first.
-        training_parts: tells what is trained of an architecture. Others share its training, in other precisions.
-        parts: tells what devices see of an architecture. What is measured, predicted or counted, all architectures with
-            the same part share; they differ only in choices of training.
+        parts: makes candidates of architectures. What is measured, predicted or counted, all candidates share of which
+            devices see the same part; they differ only in choices of training.
         measurements: by architecture, the last measurement of each metric; it goes over the parts.
         trainings: by architecture, the row of its training; likewise ``retrainings`` and ``winners``.
         unfit: the architectures that failed before they were retrained.
@@ -99,13 +98,12 @@ class Beliefs:
         self.limits = tuple(limits)
         self.quality = quality_of(self.objectives)
         self.look = look or LookHere(space, signature)
-        self.training_parts = TrainingParts(space)
-        self.parts = DeviceParts(space)
-        self.device_describer = Describer(self.parts.space, lambda part: self.look.layers(self.parts.completed(part)))
+        self.parts = SpaceParts(space)
+        self.device_describer = Describer(device_space(space), lambda part: self.look.layers(self.candidate(part)))
         self.describer = self.device_describer
-        if self.parts.names:
-            self.describer = Describer(space, lambda whole: self.device_describer.layers(self.parts.of(whole)))
-        self._indexed = IndexedRows(part=self.parts.of)
+        if self.parts.training:
+            self.describer = Describer(space, lambda whole: self.device_describer.layers(self.parts.on_device(whole)))
+        self._indexed = IndexedRows(part=self.parts.on_device)
         self.rows, self.measurements = self._indexed.rows, self._indexed.measured
         self.trainings, self.retrainings, self.winners = (
             self._indexed.counting[stage] for stage in ("train", "retrain", "winner")
@@ -117,9 +115,9 @@ class Beliefs:
         self._failures = RepeatedFailures()
         self._precision = target.precision
         self._hierarchy = hierarchy
-        self._counted: ByPart[dict[str, float]] = ByPart(self.parts.of)
+        self._counted: ByPart[dict[str, float]] = ByPart(self.parts.on_device)
         self._predictors: Mapping[str, Predictor] = {}
-        self._predicted: ByPart[dict[str, PredictedValue]] = ByPart(self.parts.of)
+        self._predicted: ByPart[dict[str, PredictedValue]] = ByPart(self.parts.on_device)
         for row in rows:
             self._index(row)
 
@@ -142,7 +140,7 @@ class Beliefs:
     def rely_on(self, predictors: Mapping[str, Predictor]) -> None:
         """Predict by these from now on: one predictor for each measured metric, by its name."""
         self._predictors = dict(predictors)
-        self._predicted = ByPart(self.parts.of)
+        self._predicted = ByPart(self.parts.on_device)
 
     def _index(self, row: Evaluation) -> None:
         """Index a row. Rows of the stage ``check`` are no candidates: they test another way of evaluating."""
@@ -153,7 +151,7 @@ class Beliefs:
             (self._shared.add if row.is_shared else self._shared.discard)(architecture)
             self._index_candidate(row)
         if row.failed and row.stage in ("measure", "train"):
-            shares = self.training_parts.siblings(architecture) if row.stage == "train" and not row.is_shared else []
+            shares = self.candidate(architecture).siblings if row.stage == "train" and not row.is_shared else []
             for failed in (architecture, *shares):
                 self.unfit.add(failed, however_trained=row.stage == "measure")
             for candidate in [each for each in self._candidates if each in self.unfit]:
@@ -215,10 +213,14 @@ class Beliefs:
         """The number of architectures of a small space that can still be trained; None for any other space."""
         if self.whole is None:
             return None
-        of = self.training_parts.of
-        return len({of(each) for each in self.whole if each not in self.unfit} - set(map(of, self.trainings)))
+        left = (self.candidate(each) for each in self.whole if each not in self.unfit)
+        return len({each.trained for each in left} - {self.candidate(each).trained for each in self.trainings})
 
     # What is known of an architecture
+
+    def candidate(self, part: Mapping[str, Option]) -> Candidate:
+        """Return the candidate that has these choices; see ``SpaceParts.candidate`` for those that are missing."""
+        return self.parts.candidate(part)
 
     @property
     def measured_metrics(self) -> tuple[str, ...]:
@@ -231,8 +233,8 @@ class Beliefs:
         What has no layers, such as a row of a table, has none of them.
         """
         if architecture not in self._counted:
-            layers = self.device_describer.layers(self.parts.of(architecture))
-            precision = self.training_parts.precision_of(architecture) or self._precision
+            layers = self.device_describer.layers(self.parts.on_device(architecture))
+            precision = self.candidate(architecture).precision or self._precision
             self._counted[architecture] = counts_of(layers, precision, self._hierarchy) if layers else {}
         return dict(self._counted[architecture])
 
@@ -243,12 +245,12 @@ class Beliefs:
     def predicted(self, architecture: Architecture) -> dict[str, PredictedValue]:
         """Return the predictions of the measured metrics, by name; empty before the first fit."""
         if architecture not in self._predicted:
-            self._predict([self.parts.of(architecture)])
+            self._predict([self.parts.on_device(architecture)])
         return self._predicted[architecture]
 
     def predict_all(self, architectures: Iterable[Architecture]) -> None:
         """Predict many together, so that later questions about them cost no time. Skips what cannot be built."""
-        parts = dict.fromkeys(map(self.parts.of, architectures))
+        parts = dict.fromkeys(map(self.parts.on_device, architectures))
         new = [a for a in parts if a not in self._predicted and self.device_describer.can_be_built(a)]
         if new:
             self._predict(new)

@@ -199,7 +199,7 @@ class Durations:
     @property
     def _first_left(self) -> list[Architecture]:
         """What the space wants to see first, and was not trained yet."""
-        completed = map(self._beliefs.parts.completed, first_of(self._beliefs.space))
+        completed = map(self._beliefs.candidate, first_of(self._beliefs.space))
         return [each for each in completed if each not in self._beliefs.trainings]
 
     @property
@@ -229,8 +229,8 @@ class Durations:
     def making_s(self, architectures: Sequence[Architecture]) -> float:
         """Return the seconds in which these become winners: retrained, as far as they were not, and finished."""
         beliefs = self._beliefs
-        of = beliefs.training_parts.of
-        rows = {of(each): beliefs.trainings[each] for each in architectures if each not in beliefs.retrainings}
+        new = [each for each in architectures if each not in beliefs.retrainings]
+        rows = {beliefs.candidate(each).trained: beliefs.trainings[each] for each in new}
         timed = [row for row in rows.values() if _was_timed(row)]
         prices = [self._retrained_s(row) for row in timed]
         usual_s = self.retraining_s(1) or 0.0

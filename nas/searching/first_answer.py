@@ -39,7 +39,7 @@ def _hopeful(state: RunState, known: KnownPrior) -> list[Architecture]:
     beliefs = state.beliefs
     parts, rng = beliefs.parts, np.random.default_rng((state.recipe.seed, 6))
     drawn = [*first_of(beliefs.space), *draw(parts.space, pool_size(beliefs.space), rng)]
-    pool = parts.one_each(map(parts.completed, drawn))
+    pool = parts.one_each(drawn)
     kept: list[tuple[Architecture, tuple[float, ...], float]] = []
     for architecture, value in zip(pool, known(pool)[:, 0].tolist(), strict=True):
         try:

@@ -73,14 +73,14 @@ class FirstMeasurements:
 
     def _first(self) -> list[Architecture]:
         """Return what the space names first, such as the parent; as devices see it, each once."""
-        parts = self._state.beliefs.parts
-        found = (parts.completed(parts.of(architecture)) for architecture in first_of(self._state.beliefs.space))
-        return list(dict.fromkeys(found))
+        beliefs = self._state.beliefs
+        seen = map(beliefs.parts.on_device, first_of(beliefs.space))
+        return list(dict.fromkeys(map(beliefs.candidate, seen)))
 
     def _drawn(self, count: int, rng: np.random.Generator) -> list[Architecture]:
         """Return up to ``count`` random architectures that devices can tell apart."""
-        parts = self._state.beliefs.parts
-        return [parts.completed(part) for part in draw(parts.space, count, rng)]
+        beliefs = self._state.beliefs
+        return list(map(beliefs.candidate, draw(beliefs.device_describer.space, count, rng)))
 
     def _record_unbuildable(self, architectures: Iterable[Architecture]) -> None:
         """Add a failed row for each architecture that cannot be built, once."""

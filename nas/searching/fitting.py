@@ -130,7 +130,7 @@ class Fitting:
         later: list[Later] = []
         seen: set[Architecture] = set()
         for row in state.beliefs.rows:
-            part = state.beliefs.parts.of(row.architecture)
+            part = state.beliefs.parts.on_device(row.architecture)
             if row.stage != "measure" or row.failed or metric not in row.measurements or part in seen:
                 continue
             guess, before = row.predicted.get(metric), [count for count in factors if count <= len(seen)]
@@ -159,9 +159,9 @@ class Fitting:
         The first ones were measured before there was a predictor: theirs are the held-out predictions of the last fit.
         """
         rows = (row for row in self._state.beliefs.rows if row.stage == "measure" and not row.failed)
-        part_of = self._state.beliefs.parts.of
-        part = part_of(architecture)
-        before = next((row.predicted for row in rows if part_of(row.architecture) == part), {})
+        on_device = self._state.beliefs.parts.on_device
+        part = on_device(architecture)
+        before = next((row.predicted for row in rows if on_device(row.architecture) == part), {})
         return before or {
             name: _held_out(predictor, self._samples[name].index(part))
             for name, predictor in self._fitted.items()
@@ -175,7 +175,7 @@ class Fitting:
         """
         if self._state.beliefs.is_all_measured:
             return {}
-        part = self._state.beliefs.parts.of(architecture)
+        part = self._state.beliefs.parts.on_device(architecture)
         others = {a: found for a, found in self._state.beliefs.measurements.items() if a != part}
         return {name: p.predict([part])[0] for name, p in self._fitted_to(others).items()}
 

@@ -40,10 +40,10 @@ from nas.space.description import Describer
 from nas.space.first_look import FirstLook, LookApart, LookHere
 from nas.space.look_worker import StrandedSpaceError
 from nas.space.own_code import own_code
+from nas.space.parts.candidate import precision_of
 from nas.space.parts.device_parts import device_space, notes_of
 from nas.space.parts.own_inputs import HasInputs
 from nas.space.parts.start_weights import check_start
-from nas.space.parts.training_parts import precision_of
 from nas.space.plug_ins import check_options, code_named, is_own, plug_in_path
 from nas.space.rules import check_space, check_space_class
 from nas.space.search_space import HasSupernet, SearchSpace, count, load_space, make_space

@@ -41,7 +41,7 @@ from nas.searching.user_inputs.circumstances import check_recipe, check_same, re
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
 from nas.searching.user_inputs.training_defaults import with_training_defaults
 from nas.signals import advising, check, heed, stopping
-from nas.space.parts.device_parts import DeviceParts
+from nas.space.parts.candidate import SpaceParts
 from nas.space.search_space import SearchSpace, choices_hash, count
 from nas.storage.journal import RECIPE, Journal
 from nas.storage.journal_rows import Began, Ended, RecipeText
@@ -370,7 +370,7 @@ def circumstances(recipe: Recipe, resolved: Resolved) -> Began:
             "name": recipe.space.name,
             "assignments": count(resolved.space),
             "choices": choices_hash(resolved.space),
-            **({"choices of training": list(names)} if (names := DeviceParts(resolved.space).names) else {}),
+            **({"choices of training": list(names)} if (names := SpaceParts(resolved.space).training) else {}),
         },
         machine={"processor": resolved.device.facts.processor, "system": resolved.device.facts.system},
         versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},

@@ -46,7 +46,7 @@ def _expected_quality(beliefs: Beliefs, row: Evaluation) -> float | None:
     """Return what a stopped training would have reached, judging by the curves of those that ran to their end."""
     curve = row.details.get("curve", ())
     alike = [other for other in beliefs.candidates if other.is_in_epochs]
-    if "epochs" in beliefs.parts.names:  # curves of other lengths fall at another pace
+    if "epochs" in beliefs.parts.training:  # curves of other lengths fall at another pace
         epochs = row.architecture.get("epochs")  # a choice that depends on another one may be missing
         alike = [other for other in alike if other.architecture.get("epochs") == epochs]
     finished = [other.details.get("curve", ()) for other in alike]

@@ -139,7 +139,7 @@ class Schedule:
     def _networks(self) -> int | None:
         """The number of networks of a small space, however trained; None for any other space."""
         whole = self._beliefs.whole
-        return None if whole is None else len(set(map(self._beliefs.parts.of, whole)))
+        return None if whole is None else len(set(map(self._beliefs.parts.on_device, whole)))
 
     @property
     def _after_round_s(self) -> float:

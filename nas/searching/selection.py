@@ -9,6 +9,7 @@ import numpy as np
 
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
+from nas.space.parts.candidate import Candidate
 from nas.values.evaluation import Evaluation
 from nas.values.pareto import FloatArray, hypervolume, hypervolume_contributions, non_dominated
 
@@ -54,8 +55,8 @@ def non_dominated_rows(beliefs: Beliefs, rows: Sequence[Evaluation]) -> list[Eva
 
 def worth_measuring(
     beliefs: Beliefs, rows: Sequence[Evaluation], near_limits: Iterable[Architecture], count: int
-) -> list[Architecture]:
-    """Return up to ``count`` unmeasured architectures, those first whose measurement would most change the front.
+) -> list[Candidate]:
+    """Return up to ``count`` unmeasured candidates, those first whose measurement would most change the front.
 
     ``rows`` are the candidates of which the front is. After them come those near a limit, the likeliest to meet it
     first, for only measuring can tell. Last come candidates that are unlike everything measured.

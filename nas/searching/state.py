@@ -129,11 +129,11 @@ class RunState:
         metrics = self.beliefs.measured_metrics
         if not architectures or not metrics:
             return
-        architectures = self.beliefs.parts.one_each(map(self.beliefs.parts.completed, architectures))
+        candidates = self.beliefs.parts.one_each(architectures)
         self.check_bench()
         began_s = self.spent_s
         rows = self.resolved.measurer.rows(
-            architectures,
+            candidates,
             metrics,
             round_number=round_number,
             rng=np.random.default_rng((self.recipe.seed, 1, round_number, len(self.beliefs.rows))),

@@ -102,7 +102,7 @@ class Trainings:
         return {
             "id": architecture.id,
             "architecture": dict(architecture),
-            "seed": training_seed(self._state.recipe, beliefs.training_parts.of(architecture)),
+            "seed": training_seed(self._state.recipe, beliefs.candidate(architecture).trained),
             "precisions": precisions_to_evaluate(beliefs, architecture),
         }
 
@@ -142,7 +142,7 @@ class Trainings:
         Without a parent they are at most three quarters of all trials, evenly spread: the rest is for the sampler.
         """
         beliefs, recipe = self._state.beliefs, self._state.recipe
-        first = list(map(beliefs.parts.completed, first_of(beliefs.space)))
+        first = list(map(beliefs.candidate, first_of(beliefs.space)))
         if parents_space(beliefs.space) is not None:
             return [*first[:1], *filter(beliefs.probably_meets, first[1:])]
         return evenly(list(filter(beliefs.probably_meets, first)), max(1, FIRST_QUARTERS * recipe.trials // 4))
@@ -185,7 +185,7 @@ class Trainings:
         beliefs = self._state.beliefs
         if not beliefs.cost_limits:
             return []
-        measured = map(beliefs.parts.completed, beliefs.measurements)
+        measured = map(beliefs.candidate, beliefs.measurements)
         untrained = [architecture for architecture in measured if architecture not in beliefs.trainings]
         new = [architecture for architecture in untrained if architecture.id not in self._taken]
         return [architecture for architecture in new if beliefs.probably_meets(architecture)]

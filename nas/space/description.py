@@ -14,7 +14,7 @@ from nas.errors import CandidateError, SpaceError
 from nas.space.architecture import Architecture
 from nas.space.layer import Layer, fault_of
 from nas.space.listing import HasListing, HasNumbers
-from nas.space.parts.training_parts import PRECISION
+from nas.space.parts.candidate import PRECISION
 from nas.space.search_space import HasCanonical, HasLayers, SearchSpace, canonical_values, sample
 
 FloatArray = npt.NDArray[np.float64]

@@ -20,8 +20,8 @@ from nas.hardware.measuring_process import DEPLOY_TIMEOUT_S, MeasuringProcess
 from nas.hardware.runtimes.runtime import ExportedModel, load_runtime
 from nas.jobs.execution import Report, Work
 from nas.space.architecture import Architecture
+from nas.space.parts.candidate import PRECISION
 from nas.space.parts.own_inputs import wishes_of
-from nas.space.parts.training_parts import PRECISION
 from nas.space.search_space import SearchSpace
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked, load_weights

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import final
 
 from nas.space.architecture import Architecture
-from nas.space.parts.device_parts import ByPart
+from nas.space.parts.candidate import ByPart
 from nas.values.evaluation import FOR_ANY, STAGES, Evaluation, Stage
 from nas.values.measurement import Measurement
 

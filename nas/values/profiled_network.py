@@ -8,7 +8,7 @@ from typing import Any, final
 
 from nas.space.architecture import Architecture
 from nas.space.layer import Layer, fault_of
-from nas.space.parts.training_parts import precision_of
+from nas.space.parts.candidate import precision_of
 from nas.values.layer_times import LayerTime
 from nas.values.measurement import Measurement
 

@@ -15,7 +15,7 @@ from nas.prediction.predictor import Batch, FloatArray, Given, batch_of
 from nas.space.architecture import Architecture, Choice
 from nas.space.description import Describer
 from nas.space.layer import Layer
-from nas.space.parts.training_parts import with_precisions
+from nas.space.parts.device_parts import with_precisions
 from nas.space.search_space import sample
 from predictors.additive import AdditiveModel, fit_additive, fit_model
 from search_spaces.nasbench201 import NasBench201

@@ -23,7 +23,8 @@ from nas.results.front import Front
 from nas.results.run import funnel_of
 from nas.searching.resolving import Instruments
 from nas.space.architecture import Architecture, Choice
-from nas.space.parts.training_parts import PRECISION, TrainingParts, precision_of, with_precisions
+from nas.space.parts.candidate import PRECISION, SpaceParts, by_training, precision_of
+from nas.space.parts.device_parts import with_precisions
 from nas.space.search_space import count, enumerate_space
 from nas.training.deployed_errors import InPrecisions
 from nas.values.evaluation import Evaluation, Stage
@@ -336,10 +337,13 @@ def test_a_choice_of_ones_own_may_be_called_precision(tmp_path: Path) -> None:
 def test_parts_that_are_trained() -> None:
     """Siblings differ in their precision alone; without that choice an architecture is its own part."""
     space = with_precisions(OneChoice(), ("fp32", "int8", "int8-dynamic"))
-    parts, wholes = TrainingParts(space), list(enumerate_space(space))
+    wholes = list(map(SpaceParts(space).candidate, enumerate_space(space)))
     assert len(wholes) == count(space) == 3 * count(OneChoice())
-    assert {parts.of(each) for each in wholes} == set(enumerate_space(OneChoice()))
-    assert all(parts.siblings(whole) == group for group in parts.grouped(wholes) for whole in group)
-    plain = next(enumerate_space(OneChoice()))
-    assert (TrainingParts(OneChoice()).siblings(plain), precision_of(plain)) == ([plain], None)
+    assert by_training(wholes).keys() == set(enumerate_space(OneChoice()))
+    assert all(whole.siblings == group for group in by_training(wholes).values() for whole in group)
+    assert [each.precision for each in wholes[0].siblings] == ["fp32", "int8", "int8-dynamic"]
+    in_fp32 = [each.in_fp32 for each in wholes[1].siblings]
+    assert in_fp32 == [None, wholes[1].siblings[0], wholes[1].siblings[0]]
+    plain = SpaceParts(OneChoice()).candidate(next(enumerate_space(OneChoice())))
+    assert (plain.siblings, plain.trained, plain.precision, plain.in_fp32) == ([plain], plain, None, None)
     assert with_precisions(plain_space := OneChoice(), ()) is plain_space

@@ -20,7 +20,7 @@ from nas.errors import LimitError, RecipeError
 from nas.results.front import Front
 from nas.searching.evaluating import parents
 from nas.space.architecture import Architecture
-from nas.space.parts.training_parts import with_precisions
+from nas.space.parts.device_parts import with_precisions
 from nas.space.search_space import SearchSpace, enumerate_space, load_space
 from nas.space.signature import image_signature
 from nas.storage.run_files import PARENT_WEIGHTS as PARENT

@@ -20,7 +20,8 @@ from nas.results.front import Front
 from nas.searching.beliefs import Beliefs
 from nas.searching.screening import Screening
 from nas.space.architecture import Architecture, Choice
-from nas.space.parts.device_parts import DeviceParts, device_space, with_training
+from nas.space.parts.candidate import SpaceParts
+from nas.space.parts.device_parts import device_space, with_training
 from nas.space.rebuilding import Rebuilder
 from nas.space.search_space import SearchSpace, choices_hash, count, enumerate_space
 from nas.space.signature import image_signature
@@ -266,12 +267,12 @@ class Twins(OneChoice):
 
 def test_parts_are_architectures_without_choices_of_training() -> None:
     """Duplicates are joined in both; counts multiply; completing and splitting are inverse; identities are shared."""
-    parts = DeviceParts(Twins())
+    parts, seen = SpaceParts(Twins()), device_space(Twins())
     wholes = list(enumerate_space(Twins()))
-    assert (count(Twins()), len(wholes), count(parts.space)) == (6, 3, 4)
-    assert {parts.of(whole) for whole in wholes} == set(enumerate_space(parts.space))
-    assert all(parts.of(parts.completed(part)) == part for part in enumerate_space(parts.space))
-    assert [len(parts.one_each(wholes)), parts.completed(wholes[0])] == [2, wholes[0]]
+    assert (count(Twins()), len(wholes), count(seen)) == (6, 3, 4)
+    assert {parts.candidate(whole).on_device for whole in wholes} == set(enumerate_space(seen))
+    assert all(parts.candidate(part).on_device == part for part in enumerate_space(seen))
+    assert [len(parts.one_each(wholes)), parts.candidate(wholes[0])] == [2, wholes[0]]
     plain, shape = OneChoice(), image_signature((1, 8, 8), 10)
     searched: SearchSpace = with_training(plain, {"learning_rate": RATES})
     assert count(searched) == 2 * count(plain)

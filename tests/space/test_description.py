@@ -12,7 +12,7 @@ from nas.errors import CandidateError
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.description import POPULATION, QUANTITIES, TRACED_POPULATION, Describer, Descriptions, FloatArray
 from nas.space.layer import Layer
-from nas.space.parts.training_parts import with_precisions
+from nas.space.parts.device_parts import with_precisions
 
 IMAGE = (3, 32, 32)
 ENTRY = Layer("conv", IMAGE, (8, 32, 32), macs=1000, params=100, kernel=3)

@@ -12,8 +12,7 @@ from nas.space.architecture import Architecture, Choice, Option
 from nas.space.description import Describer
 from nas.space.listing import MOST_KEPT, Listing
 from nas.space.name_parts import is_of_names, likeness, part_columns, parts_of
-from nas.space.parts.device_parts import device_space, with_training
-from nas.space.parts.training_parts import with_precisions
+from nas.space.parts.device_parts import device_space, with_precisions, with_training
 from nas.space.search_space import (
     architecture_from,
     count,

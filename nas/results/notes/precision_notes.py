@@ -8,7 +8,7 @@ import numpy as np
 
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
-from nas.space.parts.training_parts import PLAIN, PRECISION, precision_of
+from nas.space.parts.candidate import PLAIN, PRECISION, precision_of
 from nas.values.comparison import is_surely_less
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement

@@ -90,6 +90,6 @@ def parent_epoch_seconds(state: RunState, folder: Path) -> float:
     space = parents_space(state.resolved.space)
     if space is None or not space.untuned or _kept(folder / PARENT_WEIGHTS) is not None:
         return 0.0
-    parent = state.beliefs.parts.completed(space.parent)
+    parent = state.beliefs.candidate(space.parent)
     task = state.resolved.task
     return epoch_seconds(state.beliefs.look, parent, task, parent_settings(state.recipe, task, 1)) or 0.0

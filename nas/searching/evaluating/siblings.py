@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
-from nas.space.parts.training_parts import PLAIN
+from nas.space.parts.candidate import PLAIN
 from nas.training.deployed_errors import BY_PRECISION
 from nas.values.evaluation import TRAINED_AS, Evaluation, Failure
 from nas.values.metric import trained_values
@@ -16,7 +16,7 @@ from nas.values.metric import trained_values
 
 def sibling_ids(beliefs: Beliefs, architecture: Architecture) -> set[str]:
     """Return the ids of all architectures that share a training with this one, its own among them."""
-    return {each.id for each in beliefs.training_parts.siblings(architecture)}
+    return {each.id for each in beliefs.candidate(architecture).siblings}
 
 
 def precisions_to_evaluate(beliefs: Beliefs, architecture: Architecture) -> list[str]:
@@ -24,9 +24,8 @@ def precisions_to_evaluate(beliefs: Beliefs, architecture: Architecture) -> list
 
     A precision in which it could not be measured is left out.
     """
-    siblings = (each for each in beliefs.training_parts.siblings(architecture) if each not in beliefs.unfit)
-    found = (beliefs.training_parts.precision_of(sibling) for sibling in siblings)
-    return [precision for precision in found if precision not in (None, PLAIN)]
+    siblings = (each for each in beliefs.candidate(architecture).siblings if each not in beliefs.unfit)
+    return [each.precision for each in siblings if each.precision not in (None, PLAIN)]
 
 
 def rows_of_training(beliefs: Beliefs, row: Evaluation, report: Mapping[str, Any]) -> list[Evaluation]:
@@ -38,15 +37,14 @@ def rows_of_training(beliefs: Beliefs, row: Evaluation, report: Mapping[str, Any
         return [row]
     by_precision: dict[str, dict[str, Any]] = report[BY_PRECISION]
     rows, first = [], ""
-    for sibling in beliefs.training_parts.siblings(row.architecture):
-        precision = str(beliefs.training_parts.precision_of(sibling))
+    for sibling in beliefs.candidate(row.architecture).siblings:
         counted, predicted = beliefs.counted(sibling), beliefs.predicted(sibling)
-        if precision == PLAIN:
+        if sibling.precision == PLAIN:
             first = sibling.id
             values = {**row.values, **counted}
             rows.append(replace(row, architecture=sibling, values=values, predicted=predicted))
-        elif precision in by_precision:
-            found = by_precision[precision]
+        elif sibling.precision in by_precision:
+            found = by_precision[sibling.precision]
             details = {"epochs": row.details["epochs"], TRAINED_AS: first}
             shared = Evaluation("train", sibling, row.round, predicted=predicted, details=details)
             if "failure" in found:

@@ -23,7 +23,7 @@ class Stopping:
         """Take in what the run knows. ``epochs`` are those of candidates that have no choice of their own."""
         self._state = state
         self._epochs = epochs
-        self._is_searched = "epochs" in state.beliefs.parts.names
+        self._is_searched = "epochs" in state.beliefs.parts.training
         self._by_epochs: dict[int, EarlyStopping] = {}
         for row in (row for row in state.beliefs.trainings.values() if row.is_in_epochs):
             for epoch, error in enumerate(row.details.get("curve", ()), start=1):

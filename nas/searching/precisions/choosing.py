@@ -6,8 +6,8 @@ from nas.errors import RecipeError
 from nas.recipe.recipe import Recipe
 from nas.searching.user_inputs.training_choices import LookWithout
 from nas.space.first_look import FirstLook
-from nas.space.parts.device_parts import WithTraining
-from nas.space.parts.training_parts import PRECISION, with_precisions
+from nas.space.parts.candidate import PRECISION
+from nas.space.parts.device_parts import WithTraining, with_precisions
 from nas.space.search_space import SearchSpace
 
 

@@ -13,7 +13,7 @@ from nas.hardware.bench import target_part
 from nas.hardware.measuring import Measurer
 from nas.progress import Progress
 from nas.space.architecture import Architecture
-from nas.space.parts.training_parts import PRECISION
+from nas.space.parts.candidate import PRECISION
 from nas.values.evaluation import Evaluation
 
 

@@ -27,7 +27,8 @@ from nas.searching.solving.space_and_bench import SpaceAgain, benches_again, fin
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, task_of
 from nas.signals import stopping
 from nas.space.architecture import Architecture
-from nas.space.parts.device_parts import DeviceParts
+from nas.space.parts.candidate import SpaceParts
+from nas.space.parts.device_parts import device_space
 from nas.space.search_space import architecture_from
 from nas.storage.home import home
 from nas.storage.measurement_store import MeasurementStore
@@ -158,7 +159,7 @@ def measure_named(
     known, others = known_architectures(run, request.names)
     instruments = instruments or Instruments()
     with space_again(asked, space, request.trust, progress) as again:
-        own = DeviceParts(again.space).space
+        own = device_space(again.space)
         architectures = list(dict.fromkeys([*known, *(named_in(own, others) if others else ())]))
         if request.is_compared:
             check_compared(len(architectures))
@@ -203,7 +204,7 @@ def known_architectures(run: Run, names: Sequence[str]) -> tuple[list[Architectu
 def _of_space(again: SpaceAgain, architecture: Architecture) -> Architecture:
     """Return an architecture with all choices of the space. Raises RecipeError if the space has others."""
     try:
-        return architecture_from(again.space, DeviceParts(again.space).completed(architecture))
+        return architecture_from(again.space, SpaceParts(again.space).candidate(architecture))
     except (ValueError, TypeError) as error:
         raise RecipeError(f"the space must have the choices of {architecture.id}, but: {error}") from error
 
@@ -218,7 +219,7 @@ def _table(
 ) -> Path | None:
     """Return the table to write to; None where measurements are of another device, or of several precisions."""
     target = asked.recipe.parsed_target
-    space = DeviceParts(again.plain).space
+    space = device_space(again.plain)
     if request.table is not None:
         if asked.recipe.precisions:
             raise RecipeError("a table holds one target, but the run chose from several precisions. Leave --out out.")
@@ -246,17 +247,20 @@ def _rows(
 ) -> list[Evaluation]:
     recipe, source = asked.recipe, source_of(asked.recipe, task)
     store = MeasurementStore(home(), fresh=request.fresh or request.is_compared or not recipe.measuring.reuse)
-    parts = DeviceParts(again.plain)
     if table is not None:
         (bench,) = benches.values()
-        batch = recipe.parsed_target.batch
-        surroundings = Surroundings(parts.space, bench, again.signature, batch, store, again.plain_look, source)
+        space, batch, on_device = (
+            device_space(again.plain),
+            recipe.parsed_target.batch,
+            SpaceParts(again.plain).on_device,
+        )
+        surroundings = Surroundings(space, bench, again.signature, batch, store, again.plain_look, source)
         rows = measure_in_parts(
-            surroundings, list(dict.fromkeys(map(parts.of, architectures))), recipe.parsed_target, metrics, table,
+            surroundings, list(dict.fromkeys(map(on_device, architectures))), recipe.parsed_target, metrics, table,
             seed=request.seed, progress=progress,
         )  # fmt: skip
         by_part = {row.architecture: row for row in rows}
-        return [replace(by_part[parts.of(each)], architecture=each) for each in architectures]
+        return [replace(by_part[on_device(each)], architecture=each) for each in architectures]
     measurer = measurer_of(recipe, again.plain, again.plain_look, again.signature, benches, store, source)
     rows = []
     for start in range(0, len(architectures), TOGETHER):

@@ -171,7 +171,7 @@ class _Measuring:
         )
         return [point.architecture for point in chosen]
 
-    def _next(self, known: Seeded, count: int) -> list[Architecture]:
+    def _next(self, known: Seeded, count: int) -> Sequence[Architecture]:
         """Return candidates whose measurement would most change the front; if none can meet the limits, the nearest."""
         beliefs, limits = self._state.beliefs, self._asked.limits
         trained = [limit for limit in limits if limit.metric.source == "trained"]

@@ -25,10 +25,10 @@ from nas.results.search_cost import total_cost
 from nas.searching.fitting import Fitting
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
+from nas.space.parts.candidate import Candidate
 from nas.space.parts.device_parts import innermost
 from nas.space.parts.own_inputs import wishes_of
 from nas.space.parts.start_weights import origin_of
-from nas.space.parts.training_parts import PLAIN
 from nas.space.tracing import build_checked, load_weights
 from nas.storage.journal import write_aside
 from nas.storage.journal_rows import Cost
@@ -113,7 +113,7 @@ class BundleMaker:
 
     def winner(
         self,
-        architecture: Architecture,
+        candidate: Candidate,
         model: Deployed,
         outcome: Outcome,
         difference: float,
@@ -128,29 +128,29 @@ class BundleMaker:
         details of the row by the test error, which is None if the winner fails.
         """
         state = self._state
-        task = self._task(architecture)
-        folder = self._unfinished(architecture)
+        task = self._task(candidate)
+        folder = self._unfinished(candidate)
         deployed, exported = task.criterion.tally(), task.criterion.tally()
         try:
             if isinstance(outcome, CandidateError):
                 raise outcome
             for batch in in_order(task.test, task.signature.together(TESTED_TOGETHER)):
                 inputs = task.prepared(batch.raw)
-                _add(deployed, state.resolved.bench_of(architecture).outputs(model, inputs), batch.targets)
+                _add(deployed, state.resolved.bench_of(candidate).outputs(model, inputs), batch.targets)
                 _add(exported, outputs_of(folder / ONNX, inputs), batch.targets)
             scores = recordable(scores_of(deployed, task.test))
-            noise = self._noise(architecture, model, task)
+            noise = self._noise(candidate, model, task)
         except CandidateError as error:
             failure = Failure(error.kind, error.reason)
-            return Evaluation("winner", architecture, details=more(None), failure=failure)
+            return Evaluation("winner", candidate, details=more(None), failure=failure)
         tested = scores.pop("error")
         if noise:
             scores[NOISE] = mean_score(list(noise.values()))
         row = Evaluation(
             "winner",
-            architecture,
-            values=state.beliefs.counted(architecture),
-            predicted=self._fitting.predicted_before(architecture),
+            candidate,
+            values=state.beliefs.counted(candidate),
+            predicted=self._fitting.predicted_before(candidate),
             measurements=outcome,
             details={
                 "test_error": tested.value,
@@ -158,11 +158,11 @@ class BundleMaker:
                 "scores": {name: list(score) for name, score in scores.items()},
                 **({"noise": {name: list(score) for name, score in noise.items()}} if noise else {}),
                 "exported_test_error": exported.error if is_result(exported.error) else None,
-                **_compared(state.beliefs.training_parts.precision_of(architecture), plain, exported, task),
+                **({} if candidate.in_fp32 is None else _compared(plain, exported, task)),
                 "chance_error": deployed.chance_error,
                 **_confusion(deployed, task),
                 "parity": difference,
-                "folder": f"{self._inside}/{architecture.id}",
+                "folder": f"{self._inside}/{candidate.id}",
                 "deployed": model.path.relative_to(folder).as_posix(),
                 **more(tested.value),
             },
@@ -266,10 +266,8 @@ def recordable(scores: Mapping[str, Score]) -> dict[str, Score]:
     return {"error": error._replace(high=min(error.high, LARGEST_VALUE)), **others}
 
 
-def _compared(precision: str | None, plain: Mapping[str, Measurement], exported: Tally, task: Task) -> dict[str, Any]:
-    """Return the details that compare a winner with the same weights in fp32; none if it is fp32, or was no choice."""
-    if precision in (None, PLAIN):
-        return {}
+def _compared(plain: Mapping[str, Measurement], exported: Tally, task: Task) -> dict[str, Any]:
+    """Return the details that compare a winner with the same weights in fp32."""
     details: dict[str, Any] = {"fp32": {name: measurement.to_json() for name, measurement in plain.items()}}
     if is_result(exported.error):
         tested = scores_of(exported, task.test)["error"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -13,8 +13,7 @@ from nas.hardware.bench import Bench, Outcome, ProfilingBench
 from nas.hardware.runtimes.runtime import Deployed
 from nas.searching.state import RunState
 from nas.searching.winners.bundles import BundleMaker
-from nas.space.architecture import Architecture
-from nas.space.parts.training_parts import PLAIN, PRECISION
+from nas.space.parts.candidate import PLAIN, Candidate
 from nas.storage.scratch import temporary_folder
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Measurement
@@ -31,48 +30,43 @@ class FinalMeasurements:
     def __init__(self, state: RunState, bundles: BundleMaker) -> None:
         self._state = state
         self._bundles = bundles
-        self._precision_of = state.beliefs.training_parts.precision_of
-        self._plain: dict[Architecture, Mapping[str, Measurement]] = {}
-        self._layer_times: dict[Architecture, LayerTimes] = {}
+        self._plain: dict[Candidate, Mapping[str, Measurement]] = {}
+        self._layer_times: dict[Candidate, LayerTimes] = {}
 
-    def take(self, deployed: Mapping[Architecture, Deployed]) -> dict[Architecture, Outcome]:
+    def take(self, deployed: Mapping[Candidate, Deployed]) -> dict[Candidate, Outcome]:
         """Return the outcome of each winner, and keep those of the same weights in fp32 for ``plain_of``."""
         state = self._state
         rng = np.random.default_rng((state.recipe.seed, 2))
         state.check_bench()
         with temporary_folder("plain") as scratch:
             models = {**deployed, **self._plain_models(deployed, scratch)}
-            outcomes: dict[Architecture, Outcome] = {}
+            outcomes: dict[Candidate, Outcome] = {}
             rounds = state.resolved.bench.rounds
             state.progress.stage("sessions of measuring winners", len(models) * rounds)
-            for precision in dict.fromkeys(map(self._precision_of, models)):
-                group = {a: model for a, model in models.items() if self._precision_of(a) == precision}
-                bench = state.resolved.bench_of(next(iter(group)))
+            for bench, group in self._by_bench(models):
                 outcomes |= zip(group, self._measured(bench, list(group.values()), rng), strict=True)
         sound = {a: each for a, each in outcomes.items() if not isinstance(each, CandidateError)}
-        self._plain |= {a: each for a, each in sound.items() if self._precision_of(a) == PLAIN}
+        self._plain |= {a: each for a, each in sound.items() if a.precision == PLAIN}
         self._profile({a: model for a, model in deployed.items() if a in sound})
         return {architecture: outcomes[architecture] for architecture in deployed}
 
-    def plain_of(self, winner: Architecture) -> Mapping[str, Measurement]:
+    def plain_of(self, winner: Candidate) -> Mapping[str, Measurement]:
         """Return the measurements of a winner's weights in fp32; none where precision is no choice, or it is fp32."""
-        if self._precision_of(winner) in (None, PLAIN):
+        plain = winner.in_fp32
+        if plain is None:
             return {}
-        plain = self._in_fp32(winner)
         earlier = self._state.beliefs.winners.get(plain)
         return self._plain.get(plain, {} if earlier is None else earlier.measurements)
 
-    def layer_details(self, winner: Architecture) -> dict[str, Any]:
+    def layer_details(self, winner: Candidate) -> dict[str, Any]:
         """Return the detail of a winner's row that tells its latency by layer; none if its bench cannot profile."""
         found = self._layer_times.get(winner)
         return {} if found is None else {"layer_times": found.shortened().to_json()}
 
-    def _profile(self, deployed: Mapping[Architecture, Deployed]) -> None:
+    def _profile(self, deployed: Mapping[Candidate, Deployed]) -> None:
         """Note each winner's latency by layer, or why it is not known: no winner is lost for lack of it."""
         say, advance = self._state.progress.say, self._state.progress.advance
-        for precision in dict.fromkeys(map(self._precision_of, deployed)):
-            group = {a: model for a, model in deployed.items() if self._precision_of(a) == precision}
-            bench = self._state.resolved.bench_of(next(iter(group)))
+        for bench, group in self._by_bench(deployed):
             if not isinstance(bench, ProfilingBench):
                 continue
             self._state.progress.stage("profiling winners", len(group))
@@ -83,18 +77,18 @@ class FinalMeasurements:
                 found = [LayerTimes(reason=str(error))] * len(group)
             self._layer_times |= zip(group, found, strict=True)
 
-    def _in_fp32(self, architecture: Architecture) -> Architecture:
-        siblings = self._state.beliefs.training_parts.siblings(architecture)
-        return next(each for each in siblings if each[PRECISION] == PLAIN)
+    def _by_bench(self, models: Mapping[Candidate, Deployed]) -> Iterator[tuple[Bench, dict[Candidate, Deployed]]]:
+        """Yield the models of each precision together, with the bench that measures them."""
+        for precision in dict.fromkeys(candidate.precision for candidate in models):
+            group = {candidate: model for candidate, model in models.items() if candidate.precision == precision}
+            yield self._state.resolved.bench_of(next(iter(group))), group
 
-    def _plain_models(self, deployed: Mapping[Architecture, Deployed], scratch: Path) -> dict[Architecture, Deployed]:
+    def _plain_models(self, deployed: Mapping[Candidate, Deployed], scratch: Path) -> dict[Candidate, Deployed]:
         """Return models in fp32 that are measured for comparison only, one for each training that lacks it."""
-        found: dict[Architecture, Deployed] = {}
+        found: dict[Candidate, Deployed] = {}
         for winner in deployed:
-            if self._precision_of(winner) in (None, PLAIN) or self.plain_of(winner):
-                continue
-            plain = self._in_fp32(winner)
-            if plain not in deployed and plain not in found:
+            plain = winner.in_fp32
+            if plain is not None and not self.plain_of(winner) and plain not in deployed and plain not in found:
                 model = self._bundles.deployed_in(plain, winner, scratch / plain.id)
                 if not isinstance(model, CandidateError):
                     found[plain] = model

@@ -15,6 +15,7 @@ from nas.searching.winners.bundles import TESTED_TOGETHER, WINNERS, BundleMaker,
 from nas.searching.winners.retraining_jobs import SeedOf, seed_weights, write_weights
 from nas.searching.winners.retraining_plan import RetrainingPlan
 from nas.space.architecture import Architecture
+from nas.space.parts.candidate import Candidate, by_training
 from nas.space.parts.own_inputs import wishes_of
 from nas.storage.retraining_rows import SeedTested
 from nas.storage.scratch import temporary_folder
@@ -34,10 +35,10 @@ class FurtherSeeds:
         self._folder = folder
         self._plan = plan
 
-    def missing(self, architectures: Iterable[Architecture]) -> list[tuple[Architecture, int]]:
-        """Return the architectures and numbers of seeds that have no row yet."""
+    def missing(self, candidates: Iterable[Candidate]) -> list[tuple[Candidate, int]]:
+        """Return the candidates and numbers of seeds that have no row yet."""
         known = {(row.architecture, row.number) for row in self._rows()}
-        varying = [each for each in architectures if not self._is_same_for_all_seeds(each)]
+        varying = [each for each in candidates if not self._is_same_for_all_seeds(each)]
         wanted = [(each, number) for number in range(1, self._plan.seeds) for each in varying]
         return [pair for pair in wanted if pair not in known]
 
@@ -47,28 +48,28 @@ class FurtherSeeds:
         settings = self._plan.settings(state.recipe).of(state.resolved.space, architecture)
         return row is not None and row.is_fitted and is_head_alone(settings)
 
-    def to_train(self, missing: Collection[tuple[Architecture, int]]) -> list[SeedOf]:
+    def to_train(self, missing: Collection[tuple[Candidate, int]]) -> list[SeedOf]:
         """Return the trainings that these need, without those whose weights are on the disk already."""
         found = []
         for number in dict.fromkeys(number for _, number in missing):
-            group = [architecture for architecture, each in missing if each == number]
-            for sharing in self._state.beliefs.training_parts.grouped(group):
+            group = [candidate for candidate, each in missing if each == number]
+            for sharing in by_training(group).values():
                 if not self._weights(sharing[0], number).is_file():
                     found.append(SeedOf(tuple(sharing), number))
         return found
 
-    def test(self, missing: Sequence[tuple[Architecture, int]]) -> None:
+    def test(self, missing: Sequence[tuple[Candidate, int]]) -> None:
         """Deploy and test each of these whose training did not fail, and add its row."""
         state = self._state
         trained = [pair for pair in missing if self._weights(*pair).is_file()]
         state.progress.stage("testing further seeds", len(trained))
-        for architecture, number in trained:
+        for candidate, number in trained:
             try:
-                error = self._error(architecture, self._weights(architecture, number).read_bytes())
-                row = SeedTested(architecture, number, self._plan.number, error)
+                error = self._error(candidate, self._weights(candidate, number).read_bytes())
+                row = SeedTested(candidate, number, self._plan.number, error)
             except CandidateError as failed:
                 failure = Failure(failed.kind, failed.reason)
-                row = SeedTested(architecture, number, self._plan.number, failure=failure)
+                row = SeedTested(candidate, number, self._plan.number, failure=failure)
             state.journal.append(row)
             state.progress.advance()
         state.progress.close()
@@ -83,21 +84,20 @@ class FurtherSeeds:
     def _rows(self) -> list[SeedTested]:
         return [row for row in self._state.journal.rows(SeedTested) if row.retraining == self._plan.number]
 
-    def _weights(self, architecture: Architecture, number: int) -> Path:
-        part = self._state.beliefs.training_parts.of(architecture)
-        return seed_weights(self._folder, self._plan, f"{part.id}-{number}")
+    def _weights(self, candidate: Candidate, number: int) -> Path:
+        return seed_weights(self._folder, self._plan, f"{candidate.trained.id}-{number}")
 
-    def _error(self, architecture: Architecture, weights: bytes) -> float:
+    def _error(self, candidate: Candidate, weights: bytes) -> float:
         """Return the test error of the deployed model, as for a winner. Raises CandidateError if it cannot be run."""
         resolved = self._state.resolved
-        task = resolved.task.prepared_for(wishes_of(resolved.space, architecture))
+        task = resolved.task.prepared_for(wishes_of(resolved.space, candidate))
         tally = task.criterion.tally()
         with temporary_folder("seed") as scratch:
             bundles = BundleMaker(self._state, self._fitting, scratch)
-            write_weights(scratch / WINNERS / architecture.id, weights)
-            bundles.export(architecture)
-            model = bundles.deploy(architecture)
+            write_weights(scratch / WINNERS / candidate.id, weights)
+            bundles.export(candidate)
+            model = bundles.deploy(candidate)
             for batch in in_order(task.test, task.signature.together(TESTED_TOGETHER)):
-                outputs = resolved.bench_of(architecture).outputs(model, task.prepared(batch.raw))
+                outputs = resolved.bench_of(candidate).outputs(model, task.prepared(batch.raw))
                 add_finite(tally, torch.from_numpy(outputs), batch.targets)
         return recordable(scores_of(tally, task.test))["error"].value

@@ -30,6 +30,7 @@ from nas.searching.winners.retraining_jobs import RetrainingJobs, SeedOf, shared
 from nas.searching.winners.retraining_plan import RetrainingPlan
 from nas.searching.winners.teaching import EarlierWeights, MakesTeacher, RetrainedTeacher, best_of
 from nas.space.architecture import Architecture
+from nas.space.parts.candidate import Candidate, by_training
 from nas.space.parts.parents import parents_space
 from nas.storage.retraining_rows import RETRAINING
 from nas.storage.run_files import SUPERNET_WEIGHTS
@@ -64,7 +65,7 @@ class Retraining:
                 is_said = True
             chosen = [*choose_winners(state.beliefs, wanted, self._too_long), *self._sound_parent()]
             chosen += self._simple(chosen)
-            if not self._advance(list(dict.fromkeys(chosen)), executor):
+            if not self._advance(list(map(state.beliefs.candidate, dict.fromkeys(chosen))), executor):
                 fitting = self._that_fit()
                 if fitting <= wanted:
                     break
@@ -73,11 +74,12 @@ class Retraining:
 
     def make(self, architectures: Sequence[Architecture], executor: Executor) -> None:
         """Retrain, export, measure and test these architectures. One that fails gets a row that says why."""
-        while self._advance(architectures, executor):
+        chosen = list(map(self._state.beliefs.candidate, architectures))
+        while self._advance(chosen, executor):
             pass
         self._checkpoints.close()
 
-    def _advance(self, chosen: Sequence[Architecture], executor: Executor) -> bool:
+    def _advance(self, chosen: Sequence[Candidate], executor: Executor) -> bool:
         """Do the next stage for the chosen architectures. Return False if nothing is left to do for them."""
         retrained, winners = self._rows("retrain"), self._rows("winner")
         untrained = [a for a in chosen if a not in retrained]
@@ -101,7 +103,7 @@ class Retraining:
         """The parent of the space, which people compare all others with."""
         beliefs = self._state.beliefs
         space = parents_space(beliefs.space)
-        return None if space is None else beliefs.parts.completed(space.parent)
+        return None if space is None else beliefs.candidate(space.parent)
 
     def _sound_parent(self) -> list[Architecture]:
         """Return the parent, unless it was not evaluated or failed."""
@@ -155,47 +157,43 @@ class Retraining:
 
     # Training
 
-    def _retrain(self, untrained: Sequence[Architecture], chosen: Sequence[Architecture], executor: Executor) -> None:
-        """Retrain each network once. Architectures that differ in their precision alone share it.
+    def _retrain(self, untrained: Sequence[Candidate], chosen: Sequence[Candidate], executor: Executor) -> None:
+        """Retrain each network once. Candidates that differ in their precision alone share it.
 
         If the best winner teaches, it is trained first and alone; the others follow in the next pass.
         """
-        state = self._state
-        part_of = state.beliefs.training_parts.of
-        retrained = {part_of(a): row for a, row in self._rows("retrain").items()}
-        groups = state.beliefs.training_parts.grouped(untrained)
-        for group in groups:
-            if part_of(group[0]) in retrained:
-                self._share(retrained[part_of(group[0])], group)
-        groups = [group for group in groups if part_of(group[0]) not in retrained]
+        candidate = self._state.beliefs.candidate
+        retrained = {candidate(a).trained: row for a, row in self._rows("retrain").items()}
+        groups = by_training(untrained)
+        for trained in [each for each in groups if each in retrained]:
+            self._share(retrained[trained], groups.pop(trained))
         best = self._best(chosen)
-        if best is not None and any(best in group for group in groups):
-            groups = [group for group in groups if best in group]
-        self._train([SeedOf(tuple(group)) for group in groups], chosen, executor)
+        if best is not None and best.trained in groups:
+            groups = {best.trained: groups[best.trained]}
+        self._train([SeedOf(tuple(group)) for group in groups.values()], chosen, executor)
 
-    def _share(self, row: Evaluation, architectures: Sequence[Architecture]) -> None:
-        """Let architectures have the weights, or the failure, of a retraining that has ended."""
-        for architecture in architectures:
-            shared = replace(row, architecture=architecture)
+    def _share(self, row: Evaluation, candidates: Sequence[Candidate]) -> None:
+        """Let candidates have the weights, or the failure, of a retraining that has ended."""
+        for candidate in candidates:
+            shared = replace(row, architecture=candidate)
             if not row.failed:
                 weights = weights_of(self._folder / row.details["folder"]).read_bytes()
-                shared = shared_row(row, architecture, self._plan)
+                shared = shared_row(row, candidate, self._plan)
                 write_weights(self._folder / shared.details["folder"], weights)
             self._state.add(shared)
 
-    def _best(self, chosen: Sequence[Architecture]) -> Architecture | None:
+    def _best(self, chosen: Sequence[Candidate]) -> Candidate | None:
         """Return the winner that teaches the others, which is the best whose training did not fail; None for none."""
         if self._plan.teacher != BEST:
             return None
         rows = self._rows("retrain")
         sound = [a for a in chosen if a not in rows or not rows[a].failed]
-        return best_of(self._state.beliefs, sound) if sound else None
+        return self._state.beliefs.candidate(best_of(self._state.beliefs, sound)) if sound else None
 
-    def _train(self, seeds: Sequence[SeedOf], chosen: Sequence[Architecture], executor: Executor) -> None:
+    def _train(self, seeds: Sequence[SeedOf], chosen: Sequence[Candidate], executor: Executor) -> None:
         """Train networks by seeds: those that learn from no teacher, and then those that do."""
         best = self._best(chosen)
-        of = self._state.beliefs.training_parts.of
-        apart = [seed for seed in seeds if best is not None and of(seed.architectures[0]) == of(best)]
+        apart = [seed for seed in seeds if best is not None and seed.trained == best.trained]
         others = [seed for seed in seeds if seed not in apart]
         if apart:
             self._run(apart, "", None, executor)
@@ -205,11 +203,11 @@ class Retraining:
         elif others:
             self._run(others, self._plan.teacher or "", self._plan.named, executor)
 
-    def _retrained_teacher(self, best: Architecture) -> RetrainedTeacher:
-        resolved, of = self._state.resolved, self._state.beliefs.training_parts.of
+    def _retrained_teacher(self, best: Candidate) -> RetrainedTeacher:
+        resolved = self._state.resolved
         row = self._rows("retrain")[best]
         weights = weights_of(self._folder / row.details["folder"]).read_bytes()
-        return RetrainedTeacher(resolved.space, of(best), resolved.task.signature, weights)
+        return RetrainedTeacher(resolved.space, best.trained, resolved.task.signature, weights)
 
     def _run(self, seeds: Sequence[SeedOf], name: str, teacher: MakesTeacher | None, executor: Executor) -> None:
         state, plan = self._state, self._plan
@@ -232,49 +230,49 @@ class Retraining:
         if self._plan.start == "supernet":
             return SharedWeights(self._state.resolved.space, (self._folder / SUPERNET_WEIGHTS).read_bytes())
         if self._plan.start == "winner":
-            first = [seed.architectures[0] for seed in seeds]
+            first = [seed.candidates[0] for seed in seeds]
             return EarlierWeights(self._state.beliefs, self._folder, first, self._plan.number)
         return None
 
     # Finishing
 
-    def _finish(self, architectures: Sequence[Architecture]) -> None:
+    def _finish(self, candidates: Sequence[Candidate]) -> None:
         """Export and deploy all, measure them together, test each once, and add their rows."""
         state = self._state
         began_s = state.spent_s
-        parities: dict[Architecture, float] = {}
-        deployed: dict[Architecture, Deployed] = {}
-        state.progress.stage("exporting winners", len(architectures))
-        for architecture in architectures:
+        parities: dict[Candidate, float] = {}
+        deployed: dict[Candidate, Deployed] = {}
+        state.progress.stage("exporting winners", len(candidates))
+        for candidate in candidates:
             try:
-                parities[architecture] = self._bundles.export(architecture)
-                deployed[architecture] = self._bundles.deploy(architecture)
+                parities[candidate] = self._bundles.export(candidate)
+                deployed[candidate] = self._bundles.deploy(candidate)
             except CandidateError as error:
                 failure = Failure(error.kind, error.reason)
-                state.add(Evaluation("winner", architecture, details=self._plan.details, failure=failure))
+                state.add(Evaluation("winner", candidate, details=self._plan.details, failure=failure))
             state.progress.advance()
         outcomes = self._measurements.take(deployed)
         state.progress.stage("testing winners", len(deployed))
         retrained = self._rows("retrain")
-        for architecture, model in deployed.items():
-            plain = self._measurements.plain_of(architecture)
+        for candidate, model in deployed.items():
+            plain = self._measurements.plain_of(candidate)
             row = self._bundles.winner(
-                architecture,
+                candidate,
                 model,
-                outcomes[architecture],
-                parities[architecture],
+                outcomes[candidate],
+                parities[candidate],
                 plain,
-                partial(self._details, architecture, retrained[architecture]),
+                partial(self._details, candidate, retrained[candidate]),
             )
-            before = state.beliefs.winners.get(architecture)
+            before = state.beliefs.winners.get(candidate)
             if not row.failed and not row.predicted and before is not None:
                 row = replace(row, predicted=before.predicted)
             state.add(row)
             state.progress.advance()
         state.progress.close()
-        state.durations.learn(FINISHING, len(architectures), state.spent_s - began_s)
+        state.durations.learn(FINISHING, len(candidates), state.spent_s - began_s)
 
-    def _details(self, architecture: Architecture, retrained: Evaluation, error: float | None) -> dict[str, Any]:
+    def _details(self, candidate: Candidate, retrained: Evaluation, error: float | None) -> dict[str, Any]:
         """Return what the row of a winner says of its training, its further seeds and its layers.
 
         One that failed has no error.
@@ -283,9 +281,9 @@ class Retraining:
             return self._plan.details
         kept = ("epochs", "start", "teacher", "items", RETRAINING)
         training = {key: retrained.details[key] for key in kept if key in retrained.details}
-        layers = self._measurements.layer_details(architecture)
-        parent = {PARENT: True} if architecture == self._parent else {}
-        return {**training, **parent, **self._seeds.details(architecture, error), **layers}
+        layers = self._measurements.layer_details(candidate)
+        parent = {PARENT: True} if candidate == self._parent else {}
+        return {**training, **parent, **self._seeds.details(candidate, error), **layers}
 
 
 def run_plan(state: RunState) -> RetrainingPlan:

@@ -15,6 +15,7 @@ from nas.searching.state import RunState
 from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.retraining_plan import RetrainingPlan
 from nas.space.architecture import Architecture
+from nas.space.parts.candidate import Candidate
 from nas.space.parts.device_parts import innermost
 from nas.space.parts.start_weights import origin_of
 from nas.storage.journal import write_aside
@@ -31,10 +32,15 @@ SEEDS = "seeds"
 @final
 @dataclass(frozen=True)
 class SeedOf:
-    """A training of a network by one seed. The ``architectures`` share it; ``number`` 0 makes their models."""
+    """A training of a network by one seed. The ``candidates`` share it; ``number`` 0 makes their models."""
 
-    architectures: tuple[Architecture, ...]
+    candidates: tuple[Candidate, ...]
     number: int = 0
+
+    @property
+    def trained(self) -> Architecture:
+        """What is trained, which the candidates share."""
+        return self.candidates[0].trained
 
 
 @final
@@ -66,13 +72,12 @@ class RetrainingJobs:
         if not self._waiting:
             return None
         seed = self._waiting.pop(0)
-        part = self._state.beliefs.training_parts.of(seed.architectures[0])
-        name = f"{part.id}-{seed.number}"
+        name = f"{seed.trained.id}-{seed.number}"
         self._going[name] = seed
         return {
             "id": name,
-            "architecture": dict(part),
-            "seed": further_seed(training_seed(self._state.recipe, part), seed.number),
+            "architecture": dict(seed.trained),
+            "seed": further_seed(training_seed(self._state.recipe, seed.trained), seed.number),
             "teacher": self._teacher,
             "start": self._plan.start,
             CHECKPOINT: self._checkpoints.place(name),
@@ -95,7 +100,7 @@ class RetrainingJobs:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_aside(path, report["weights"])
         else:
-            first, *others = seed.architectures
+            first, *others = seed.candidates
             row = Evaluation("retrain", first, details=self._details(job, report, first))
             rows = [row, *(shared_row(row, other, self._plan) for other in others)]
             for each in rows:
@@ -107,18 +112,18 @@ class RetrainingJobs:
     def on_failure(self, job: Job, failure: CandidateError) -> None:
         failed, seed = Failure(failure.kind, failure.reason), self._going[job["id"]]
         if seed.number:
-            rows = [SeedTested(each, seed.number, self._plan.number, failure=failed) for each in seed.architectures]
+            rows = [SeedTested(each, seed.number, self._plan.number, failure=failed) for each in seed.candidates]
             self._state.journal.append(*rows)
         else:
             details = self._plan.details
-            rows_of_all = (Evaluation("retrain", a, details=details, failure=failed) for a in seed.architectures)
+            rows_of_all = (Evaluation("retrain", each, details=details, failure=failed) for each in seed.candidates)
             self._state.add(*rows_of_all)
         self._checkpoints.drop(job["id"])
         self._state.progress.advance()
 
     def _take_in(self, job: Job, report: Report) -> None:
         """Tell what a report says beside its values."""
-        say, ids = self._state.progress.say, self._going[job["id"]].architectures[0].id
+        say, ids = self._state.progress.say, self._going[job["id"]].candidates[0].id
         if "resumed" in report:
             self._resumed[job["id"]] = report["resumed"]
             say(f"the retraining of {ids} goes on after epoch {report['resumed']} of {self._plan.epochs}")

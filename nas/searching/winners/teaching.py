@@ -17,6 +17,7 @@ from nas.results.bundled.unfinished import weights_of
 from nas.searching.beliefs import Beliefs
 from nas.searching.resolving import Resolved
 from nas.space.architecture import Architecture
+from nas.space.parts.candidate import Candidate
 from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature
 from nas.space.tracing import build_checked, load_weights
@@ -57,14 +58,13 @@ def _made(teacher: RetrainedTeacher) -> torch.nn.Module:
 class EarlierWeights:
     """Lets a training begin with the weights that the network's last model has in the run's folder."""
 
-    def __init__(self, beliefs: Beliefs, folder: Path, architectures: Iterable[Architecture], before: int) -> None:
+    def __init__(self, beliefs: Beliefs, folder: Path, candidates: Iterable[Candidate], before: int) -> None:
         """Take the models that were there before the retraining of that number."""
-        of = beliefs.training_parts.of
         self._weights: dict[str, bytes] = {}
-        for architecture in architectures:
-            bundle = last_model(beliefs, architecture, before)
+        for candidate in candidates:
+            bundle = last_model(beliefs, candidate, before)
             assert bundle is not None, "who asks for retraining has checked that there is a model"
-            self._weights[of(architecture).id] = weights_of(folder / bundle).read_bytes()
+            self._weights[candidate.trained.id] = weights_of(folder / bundle).read_bytes()
 
     def __call__(self, architecture: Architecture, module: torch.nn.Module) -> None:
         """Load the weights into a module. Raises CandidateError if they do not fit."""
@@ -78,8 +78,7 @@ def retrained_teacher(
     bundle = last_model(beliefs, architecture)
     assert bundle is not None, "a winner has a model"
     weights = weights_of(folder / bundle).read_bytes()
-    part = beliefs.training_parts.of(architecture)
-    return RetrainedTeacher(resolved.space, part, resolved.task.signature, weights)
+    return RetrainedTeacher(resolved.space, beliefs.candidate(architecture).trained, resolved.task.signature, weights)
 
 
 def last_model(beliefs: Beliefs, architecture: Architecture, before: float = math.inf) -> str | None:

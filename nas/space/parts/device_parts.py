@@ -1,149 +1,76 @@
-"""The part of an architecture that devices see: all choices but those that affect training only."""
+"""Spaces without their choices of training, as devices see them, and spaces with further choices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
 from nas.space.listing import HasListing, HasNumbers, Listing
+from nas.space.parts.candidate import PRECISION, SpaceParts
 from nas.space.parts.known_values import HasKnown
 from nas.space.parts.own_inputs import HasInputs
 from nas.space.parts.start_weights import HasStart
-from nas.space.search_space import HasCanonical, HasLayers, SearchSpace, canonical_values, is_active
+from nas.space.search_space import HasCanonical, HasLayers, SearchSpace, canonical_values
 
 if TYPE_CHECKING:
     import torch
 
-Value = TypeVar("Value")
-
-
-@final
-class DeviceParts:
-    """Splits the architectures of a space into what devices see and what only training does.
-
-    Attributes:
-        whole: the space.
-        space: the same without choices of training; ``whole`` itself where there are none.
-        names: the names of the choices of training.
-    """
-
-    def __init__(self, whole: SearchSpace) -> None:
-        self.whole = whole
-        self.names = tuple(choice.name for choice in whole.choices if choice.is_of_training)
-        self._beside = tuple(choice for choice in whole.choices if choice.is_of_training or choice.is_of_deployment)
-        self._parts: dict[Architecture, Architecture] = {}
-        self.space: SearchSpace = _DeviceSpace(self) if self.names else whole
-
-    def of(self, architecture: Architecture) -> Architecture:
-        """Return the part of an architecture that devices see; the architecture itself where that is all."""
-        if not self.names:
-            return architecture
-        if architecture not in self._parts:
-            self._parts[architecture] = architecture.without(self.names)
-        return self._parts[architecture]
-
-    def completed(self, part: Mapping[str, Option]) -> Architecture:
-        """Return an architecture that has this part. Choices of training that it lacks take their middle option.
-
-        A choice of deployment that it lacks takes its first option.
-        """
-        if isinstance(part, Architecture) and all(choice.name in part for choice in self._beside):
-            return part
-        values: dict[str, Option] = {}
-        for choice in self.whole.choices:
-            if choice.name in part:
-                values[choice.name] = part[choice.name]
-            elif choice.is_of_training and is_active(choice, values):
-                values[choice.name] = choice.options[(len(choice.options) - 1) // 2]
-            elif choice.is_of_deployment:
-                values[choice.name] = choice.options[0]
-        return Architecture(values)
-
-    def one_each(self, architectures: Iterable[Architecture]) -> list[Architecture]:
-        """Return the first architecture of each part."""
-        found: dict[Architecture, Architecture] = {}
-        for architecture in architectures:
-            found.setdefault(self.of(architecture), architecture)
-        return list(found.values())
-
 
 def device_space(space: SearchSpace) -> SearchSpace:
     """Return the space without choices of training; the space itself where there are none."""
-    return DeviceParts(space).space
+    parts = SpaceParts(space)
+    return _DeviceSpace(space, parts) if parts.training else space
 
 
 @final
 class _DeviceSpace:
     """A space without its choices of training. It has the optional methods that the whole space has."""
 
-    def __init__(self, parts: DeviceParts) -> None:
-        self.choices = tuple(choice for choice in parts.whole.choices if not choice.is_of_training)
+    def __init__(self, whole: SearchSpace, parts: SpaceParts) -> None:
+        self.choices = tuple(choice for choice in whole.choices if not choice.is_of_training)
+        self.inner = whole
         self._parts = parts
         # As attributes, so that a space that lacks a method lacks it here too.
-        if isinstance(parts.whole, HasLayers):
+        if isinstance(whole, HasLayers):
             self.layers = self._layers
-        if isinstance(parts.whole, HasCanonical):
+        if isinstance(whole, HasCanonical):
             self.canonical = self._canonical
-        if isinstance(parts.whole, HasInputs):
+        if isinstance(whole, HasInputs):
             self.inputs = self._inputs
-        if isinstance(parts.whole, HasStart):
+        if isinstance(whole, HasStart):
             self.start = self._start
-        if isinstance(parts.whole, HasKnown):
-            self.known, self.known_names = self._known, tuple(parts.whole.known_names)
-        if isinstance(parts.whole, HasNumbers):
-            self.numbers, self.number_names = self._numbers, tuple(parts.whole.number_names)
-        if isinstance(parts.whole, HasListing):
-            self.listing = Listing(self.choices, [parts.of(whole) for whole in parts.whole.listing])
+        if isinstance(whole, HasKnown):
+            self.known, self.known_names = self._known, tuple(whole.known_names)
+        if isinstance(whole, HasNumbers):
+            self.numbers, self.number_names = self._numbers, tuple(whole.number_names)
+        if isinstance(whole, HasListing):
+            self.listing = Listing(self.choices, [parts.on_device(each) for each in whole.listing])
 
     def build(self, architecture: Architecture) -> torch.nn.Module:
         """Return the module of this part, whatever it is trained with."""
-        return self._parts.whole.build(self._parts.completed(architecture))
+        return self.inner.build(self._parts.candidate(architecture))
 
     def _layers(self, architecture: Architecture) -> Sequence[Layer]:
-        return cast(HasLayers, self._parts.whole).layers(self._parts.completed(architecture))
+        return cast(HasLayers, self.inner).layers(self._parts.candidate(architecture))
 
     def _canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
-        found = canonical_values(cast(HasCanonical, self._parts.whole), self._parts.completed(values))
-        return {name: option for name, option in found.items() if name not in self._parts.names}
+        found = canonical_values(cast(HasCanonical, self.inner), self._parts.candidate(values))
+        return {name: option for name, option in found.items() if name not in self._parts.training}
 
     def _inputs(self, architecture: Architecture) -> Mapping[str, Any]:
-        return cast(HasInputs, self._parts.whole).inputs(self._parts.completed(architecture))
+        return cast(HasInputs, self.inner).inputs(self._parts.candidate(architecture))
 
     def _start(self, architecture: Architecture, module: torch.nn.Module) -> None:
-        cast(HasStart, self._parts.whole).start(self._parts.completed(architecture), module)
+        cast(HasStart, self.inner).start(self._parts.candidate(architecture), module)
 
     def _known(self, architecture: Architecture) -> Mapping[str, float]:
-        return cast(HasKnown, self._parts.whole).known(self._parts.completed(architecture))
+        return cast(HasKnown, self.inner).known(self._parts.candidate(architecture))
 
     def _numbers(self, architecture: Architecture) -> Sequence[float]:
-        return cast(HasNumbers, self._parts.whole).numbers(self._parts.completed(architecture))
-
-
-@final
-class ByPart(MutableMapping[Architecture, Value], Generic[Value]):
-    """A mapping that holds one value for all architectures with the same part. It goes over the parts."""
-
-    def __init__(self, part: Callable[[Architecture], Architecture]) -> None:
-        self._part = part
-        self._values: dict[Architecture, Value] = {}
-
-    def __getitem__(self, architecture: Architecture) -> Value:
-        return self._values[self._part(architecture)]
-
-    def __setitem__(self, architecture: Architecture, value: Value) -> None:
-        self._values[self._part(architecture)] = value
-
-    def __delitem__(self, architecture: Architecture) -> None:
-        del self._values[self._part(architecture)]
-
-    def __iter__(self) -> Iterator[Architecture]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+        return cast(HasNumbers, self.inner).numbers(self._parts.candidate(architecture))
 
 
 @final
@@ -210,11 +137,17 @@ def with_training(space: SearchSpace, search: Mapping[str, Sequence[Option]]) ->
     return WithTraining(space, [Choice(name, tuple(options), affects="training") for name, options in search.items()])
 
 
+def with_precisions(space: SearchSpace, precisions: Sequence[str]) -> SearchSpace:
+    """Return the space with a choice of these precisions; the space itself for none."""
+    if not precisions:
+        return space
+    return WithTraining(space, [Choice(PRECISION, tuple(precisions), affects="deployment")])
+
+
 def innermost(space: SearchSpace) -> SearchSpace:
     """Return the space whose code builds: without what ``with_training`` and ``device_space`` put around it."""
     while isinstance(space, _DeviceSpace | WithTraining):
-        inner: Any = space._parts.whole if isinstance(space, _DeviceSpace) else space.inner
-        space = inner
+        space = space.inner
     return space
 
 

@@ -14,7 +14,7 @@ from nas.prediction.predictor import FloatArray
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.layer import Layer
-from nas.space.parts.training_parts import with_precisions
+from nas.space.parts.device_parts import with_precisions
 from nas.values.layer_times import LayerTime
 from nas.values.profiled_network import ProfiledNetwork
 
