@@ -7,7 +7,7 @@ from nas.recipe.recipe import Recipe
 from nas.searching.user_inputs.training_choices import LookWithout
 from nas.space.first_look import FirstLook
 from nas.space.parts.candidate import PRECISION
-from nas.space.parts.device_parts import WithTraining, with_precisions
+from nas.space.parts.device_parts import AdaptedSpace, with_precisions
 from nas.space.search_space import SearchSpace
 
 
@@ -23,4 +23,4 @@ def with_precision_choice(recipe: Recipe, space: SearchSpace, look: FirstLook) -
             "of that name already. Leave one of them out."
         )
     made = with_precisions(space, recipe.precisions)
-    return made, LookWithout(look, made) if isinstance(made, WithTraining) and made is not space else look
+    return made, LookWithout(look, made) if isinstance(made, AdaptedSpace) and made is not space else look

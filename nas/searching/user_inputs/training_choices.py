@@ -14,7 +14,7 @@ from nas.recipe.training_sections import SEARCHABLE, TrainingRecipe
 from nas.space.architecture import Architecture
 from nas.space.first_look import FirstLook
 from nas.space.layer import Layer
-from nas.space.parts.device_parts import WithTraining, with_training
+from nas.space.parts.device_parts import AdaptedSpace, with_training
 from nas.space.search_space import SearchSpace
 from nas.tasks.task import Task
 from nas.training.settings import TrainingSettings
@@ -51,7 +51,7 @@ def with_training_choices(
             "searched. Turn it off, or leave the choice epochs out."
         )
     _check_own(space, say)
-    return made, LookWithout(look, made) if isinstance(made, WithTraining) else look
+    return made, LookWithout(look, made) if isinstance(made, AdaptedSpace) else look
 
 
 def check_retrained(settings: Mapping[str, object], names: Collection[str]) -> None:
@@ -107,19 +107,19 @@ def check_training(space: SearchSpace, settings: TrainingSettings, task: Task) -
 class LookWithout:
     """Looks at architectures as the space itself knows them: without the choices that a recipe added."""
 
-    def __init__(self, look: FirstLook, space: WithTraining) -> None:
+    def __init__(self, look: FirstLook, space: AdaptedSpace) -> None:
         self._look = look
-        self._without = space.without
+        self._told = space.told
 
     def layers(self, architecture: Architecture) -> tuple[Layer, ...]:
-        return self._look.layers(self._without(architecture))
+        return self._look.layers(self._told(architecture))
 
     def check_build(self, architecture: Architecture) -> None:
         """Check the build of the network itself."""
-        self._look.check_build(self._without(architecture))
+        self._look.check_build(self._told(architecture))
 
     def step_seconds(self, architecture: Architecture, batch: int, threads: int) -> float:
-        return self._look.step_seconds(self._without(architecture), batch, threads)
+        return self._look.step_seconds(self._told(architecture), batch, threads)
 
     def close(self) -> None:
         """Release what the look holds."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any, cast, final
 
 from nas.space.architecture import Architecture, Choice, Option
-from nas.space.layer import Layer
 from nas.space.listing import HasListing, HasNumbers, Listing
 from nas.space.parts.candidate import PRECISION, SpaceParts
 from nas.space.parts.known_values import HasKnown
@@ -19,134 +19,102 @@ if TYPE_CHECKING:
     import torch
 
 
-def device_space(space: SearchSpace) -> SearchSpace:
-    """Return the space without choices of training; the space itself where there are none."""
-    parts = SpaceParts(space)
-    return _DeviceSpace(space, parts) if parts.training else space
+_OF_AN_ARCHITECTURE = {
+    HasLayers: "layers",
+    HasInputs: "inputs",
+    HasStart: "start",
+    HasKnown: "known",
+    HasNumbers: "numbers",
+}
+"""The optional methods of a space that take an architecture, by protocol."""
 
 
 @final
-class _DeviceSpace:
-    """A space without its choices of training. It has the optional methods that the whole space has."""
+class AdaptedSpace:
+    """A space with other choices than its own code knows. It has the optional methods that the space has.
 
-    def __init__(self, whole: SearchSpace, parts: SpaceParts) -> None:
-        self.choices = tuple(choice for choice in whole.choices if not choice.is_of_training)
-        self.inner = whole
-        self._parts = parts
-        # As attributes, so that a space that lacks a method lacks it here too.
-        if isinstance(whole, HasLayers):
-            self.layers = self._layers
-        if isinstance(whole, HasCanonical):
-            self.canonical = self._canonical
-        if isinstance(whole, HasInputs):
-            self.inputs = self._inputs
-        if isinstance(whole, HasStart):
-            self.start = self._start
-        if isinstance(whole, HasKnown):
-            self.known, self.known_names = self._known, tuple(whole.known_names)
-        if isinstance(whole, HasNumbers):
-            self.numbers, self.number_names = self._numbers, tuple(whole.number_names)
-        if isinstance(whole, HasListing):
-            self.listing = Listing(self.choices, [parts.on_device(each) for each in whole.listing])
+    Attributes:
+        inner: the space whose code answers.
+        choices: the choices here.
+        told: returns an architecture of these choices in the form that ``inner`` knows.
+    """
 
-    def build(self, architecture: Architecture) -> torch.nn.Module:
-        """Return the module of this part, whatever it is trained with."""
-        return self.inner.build(self._parts.candidate(architecture))
-
-    def _layers(self, architecture: Architecture) -> Sequence[Layer]:
-        return cast(HasLayers, self.inner).layers(self._parts.candidate(architecture))
-
-    def _canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
-        found = canonical_values(cast(HasCanonical, self.inner), self._parts.candidate(values))
-        return {name: option for name, option in found.items() if name not in self._parts.training}
-
-    def _inputs(self, architecture: Architecture) -> Mapping[str, Any]:
-        return cast(HasInputs, self.inner).inputs(self._parts.candidate(architecture))
-
-    def _start(self, architecture: Architecture, module: torch.nn.Module) -> None:
-        cast(HasStart, self.inner).start(self._parts.candidate(architecture), module)
-
-    def _known(self, architecture: Architecture) -> Mapping[str, float]:
-        return cast(HasKnown, self.inner).known(self._parts.candidate(architecture))
-
-    def _numbers(self, architecture: Architecture) -> Sequence[float]:
-        return cast(HasNumbers, self.inner).numbers(self._parts.candidate(architecture))
-
-
-@final
-class WithTraining:
-    """A space with further choices, of training or of deployment, of which its own code knows nothing."""
-
-    def __init__(self, inner: SearchSpace, added: Sequence[Choice]) -> None:
+    def __init__(
+        self,
+        inner: SearchSpace,
+        choices: Iterable[Choice],
+        told: Callable[[Mapping[str, Option]], Architecture],
+        listed: Callable[[Architecture], Iterable[Architecture]],
+    ) -> None:
+        """``listed`` returns all architectures here that ``inner`` knows as this one."""
         self.inner = inner
-        self.choices = (*inner.choices, *added)
-        self._names = tuple(choice.name for choice in added)
-        if isinstance(inner, HasLayers):
-            self.layers = self._layers
+        self.choices = tuple(choices)
+        self.told = told
+        self._names = {choice.name for choice in self.choices}
+        self._names_inside = {choice.name for choice in inner.choices}
+        # As attributes, so that a space that lacks a method lacks it here too.
+        for protocol, method in _OF_AN_ARCHITECTURE.items():
+            if isinstance(inner, protocol):
+                setattr(self, method, partial(self._asked, method))
         if isinstance(inner, HasCanonical):
             self.canonical = self._canonical
-        if isinstance(inner, HasInputs):
-            self.inputs = self._inputs
-        if isinstance(inner, HasStart):
-            self.start = self._start
         if isinstance(inner, HasKnown):
-            self.known, self.known_names = self._known, tuple(inner.known_names)
+            self.known_names = tuple(inner.known_names)
         if isinstance(inner, HasNumbers):
-            self.numbers, self.number_names = self._numbers, tuple(inner.number_names)
+            self.number_names = tuple(inner.number_names)
         if isinstance(inner, HasListing):
-            ways = [
-                dict(zip(self._names, options, strict=True)) for options in product(*(each.options for each in added))
-            ]
-            self.listing = Listing(
-                self.choices, [Architecture({**listed, **way}) for listed in inner.listing for way in ways]
-            )
+            self.listing = Listing(self.choices, [each for known in inner.listing for each in listed(known)])
 
     def build(self, architecture: Architecture) -> torch.nn.Module:
         """Return the module that the space itself builds."""
-        return self.inner.build(self.without(architecture))
+        return self.inner.build(self.told(architecture))
 
-    def without(self, architecture: Architecture) -> Architecture:
-        """Return the architecture as the space itself knows it."""
-        return architecture.without(self._names)
-
-    def _layers(self, architecture: Architecture) -> Sequence[Layer]:
-        return cast(HasLayers, self.inner).layers(self.without(architecture))
+    def _asked(self, method: str, architecture: Architecture, *others: Any) -> Any:
+        return getattr(self.inner, method)(self.told(architecture), *others)
 
     def _canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
-        own = {name: option for name, option in values.items() if name not in self._names}
-        added = {name: option for name, option in values.items() if name in self._names}
-        return {**canonical_values(cast(HasCanonical, self.inner), own), **added}
+        found = canonical_values(cast(HasCanonical, self.inner), self.told(values))
+        beside = {name: option for name, option in values.items() if name not in self._names_inside}
+        return {name: option for name, option in {**found, **beside}.items() if name in self._names}
 
-    def _inputs(self, architecture: Architecture) -> Mapping[str, Any]:
-        return cast(HasInputs, self.inner).inputs(self.without(architecture))
 
-    def _start(self, architecture: Architecture, module: torch.nn.Module) -> None:
-        cast(HasStart, self.inner).start(self.without(architecture), module)
-
-    def _known(self, architecture: Architecture) -> Mapping[str, float]:
-        return cast(HasKnown, self.inner).known(self.without(architecture))
-
-    def _numbers(self, architecture: Architecture) -> Sequence[float]:
-        return cast(HasNumbers, self.inner).numbers(self.without(architecture))
+def device_space(space: SearchSpace) -> SearchSpace:
+    """Return the space without choices of training; the space itself where there are none."""
+    parts = SpaceParts(space)
+    if not parts.training:
+        return space
+    seen = (choice for choice in space.choices if not choice.is_of_training)
+    return AdaptedSpace(space, seen, parts.candidate, lambda listed: [parts.on_device(listed)])
 
 
 def with_training(space: SearchSpace, search: Mapping[str, Sequence[Option]]) -> SearchSpace:
     """Return the space with a choice of training for each key of ``search``; the space itself for none."""
-    if not search:
-        return space
-    return WithTraining(space, [Choice(name, tuple(options), affects="training") for name, options in search.items()])
+    added = [Choice(name, tuple(options), affects="training") for name, options in search.items()]
+    return _with_choices(space, added) if added else space
 
 
 def with_precisions(space: SearchSpace, precisions: Sequence[str]) -> SearchSpace:
     """Return the space with a choice of these precisions; the space itself for none."""
-    if not precisions:
-        return space
-    return WithTraining(space, [Choice(PRECISION, tuple(precisions), affects="deployment")])
+    return _with_choices(space, [Choice(PRECISION, tuple(precisions), affects="deployment")]) if precisions else space
+
+
+def _with_choices(space: SearchSpace, added: Sequence[Choice]) -> AdaptedSpace:
+    """Return the space with further choices, of which its own code knows nothing."""
+    names = tuple(choice.name for choice in added)
+    ways = [dict(zip(names, options, strict=True)) for options in product(*(choice.options for choice in added))]
+    choices = (*space.choices, *added)
+    return AdaptedSpace(
+        space, choices, partial(_without, names), lambda listed: (Architecture({**listed, **way}) for way in ways)
+    )
+
+
+def _without(names: Collection[str], values: Mapping[str, Option]) -> Architecture:
+    return Architecture({name: option for name, option in values.items() if name not in names})
 
 
 def innermost(space: SearchSpace) -> SearchSpace:
     """Return the space whose code builds: without what ``with_training`` and ``device_space`` put around it."""
-    while isinstance(space, _DeviceSpace | WithTraining):
+    while isinstance(space, AdaptedSpace):
         space = space.inner
     return space
 
