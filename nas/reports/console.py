@@ -20,7 +20,6 @@ from nas.results.failures import failures_text
 from nas.results.front import REPORT_NAME, Front
 from nas.results.text_tables import differing_choices
 from nas.results.winner import Winner, broken_text
-from nas.space.parts.candidate import precision_of
 from nas.values.metric import METRICS, Metric, bare_range
 
 PADDING = 2
@@ -87,7 +86,7 @@ def _columns(front: Front, notes: _Notes, with_predictions: bool) -> list[_Colum
         f"{'●' if on_front else '○'} {each.architecture.id}"
         for each, on_front in zip(front, front.on_front, strict=True)
     ]
-    precisions = [precision_of(winner.architecture) or "" for winner in front]
+    precisions = [winner.precision or "" for winner in front]
     columns = [[("Winner", "precision" if any(precisions) else ""), *zip(names, precisions, strict=True)]]
     columns.append([_header(front), *(_narrow(winner.told(METRICS["error"])) for winner in front)])
     if any(winner.seeds is not None for winner in front):
@@ -154,7 +153,7 @@ def _print_cards(front: Front, notes: _Notes, console: Console) -> None:
             lines.append((_title(cost).lower(), text))
             if cost.name in winner.predicted:
                 lines.append(("  predicted", _inline(*winner.foretold(cost))))
-        if precision := precision_of(winner.architecture):
+        if precision := winner.precision:
             lines.append(("precision", precision))
         if front.limits:
             met = winner.meets(front.limits)

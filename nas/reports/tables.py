@@ -13,7 +13,6 @@ from nas.results.first_answer import MARKED, UNMARKED, FirstAnswer, Untrained, m
 from nas.results.front import Front
 from nas.results.notes.front_notes import listed
 from nas.results.winner import Winner, broken_text
-from nas.space.parts.candidate import precision_of
 from nas.storage.journal_rows import Fit
 from nas.values.comparison import Standing
 from nas.values.held_out import HeldOutError, correlation_text, per_cent, width_text
@@ -155,7 +154,7 @@ def _executed_cell(winner: Winner) -> Cell:
     before = winner.exported_test_error
     changed = before is not None and before != winner.test_error
     detail = f"{winner.words.text(before)} in fp32, before deployment" if before is not None and changed else ""
-    chosen = precision_of(winner.architecture)
+    chosen = winner.precision
     details = [*([f"{chosen} was chosen"] if chosen else []), *([detail] if detail else [])]
     return Cell(winner.executed_precision or "–", "; ".join(details), winner.executed_precision or "")
 

@@ -20,7 +20,6 @@ from nas.results.text_tables import (
     wrapped,
 )
 from nas.results.winner import Winner
-from nas.space.parts.candidate import precision_of
 from nas.values.comparison import Standing
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import limit_text
@@ -157,8 +156,8 @@ def _columns(front: Front, *, ranges: bool = True) -> list[list[str]]:
     """Return the columns of the winners that are shown, without their choices."""
     shown, standings = front.winners[:MOST_SHOWN], front.standings[:MOST_SHOWN]
     columns = [["", *map(str, range(len(shown)))], ["winner", *(winner.architecture.id for winner in shown)]]
-    if any(precision_of(winner.architecture) for winner in front.winners):
-        columns.append(["precision", *(precision_of(winner.architecture) or "" for winner in shown)])
+    if any(winner.precision for winner in front.winners):
+        columns.append(["precision", *(winner.precision or "" for winner in shown)])
     columns.append(["front", *("yes" if standing.on_front else "no" for standing in standings)])
     columns.append([f"test {front.words.title}", *map(_accuracy, shown)])
     if any(winner.seeds is not None for winner in front.winners):

@@ -178,6 +178,11 @@ class Winner:
         return throughput_of(latency, self.values.get("macs"), least_bytes)
 
     @property
+    def precision(self) -> str | None:
+        """The precision in which it runs, if the search chose it; None where the target alone says it."""
+        return precision_of(self.architecture)
+
+    @property
     def executed_precision(self) -> str | None:
         """The precision that really ran when the latency was measured."""
         latency = self.measurements.get("latency_ms")
@@ -279,7 +284,7 @@ class Winner:
             "test_error_interval_95": None if self.test_interval.is_point else self.test_interval.to_json(),
             "predicted": {name: each.to_json() for name, each in self.predicted.items()},
             "measured": {name: each.summary() for name, each in self.measurements.items()},
-            "precision": precision_of(self.architecture),
+            "precision": self.precision,
             "measured_in_fp32": {name: each.summary() for name, each in self.fp32.items()},
             "scores": {name: each.to_json() for name, each in self.scores.items()},
             "noise": {name: each.to_json() for name, each in self.noise.items()},

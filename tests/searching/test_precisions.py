@@ -138,7 +138,7 @@ def test_winners_of_one_network_share_a_retraining(tmp_path: Path) -> None:
             both = [(folder / "model.safetensors").read_bytes() for folder in folders]
             assert both[0] == both[1]
     for winner in front:
-        precision = precision_of(winner.architecture)
+        precision = winner.precision
         assert f":{precision}:" in Bundle.read(winner.bundle).about["target"]  # type: ignore[arg-type]
         assert isinstance(winner.load(OneChoice()), nn.Module)
         assert bool(winner.fp32) == (precision == "int8")
@@ -154,7 +154,7 @@ def test_a_winner_that_int8_makes_no_faster_is_marked(tmp_path: Path, factor: fl
     """Its note gives both latencies with intervals; one that is surely faster has no such note."""
     front = search(tmp_path, factor, limits=[f"latency_ms <= {2 * factor}ms"], objectives=["error", "weight_bytes"])
     marked = [any("gains no time" in note for note in notes) for notes in front.notes]
-    assert marked == [bool(said) and precision_of(each.architecture) == "int8" for each in front]
+    assert marked == [bool(said) and each.precision == "int8" for each in front]
     if any(marked):
         note = next(note for note in front.notes[marked.index(True)] if "gains no time" in note)
         assert said in note
@@ -167,7 +167,7 @@ def test_a_winner_that_int8_makes_no_faster_is_marked(tmp_path: Path, factor: fl
 def test_a_winner_whose_form_in_fp32_cannot_be_measured_says_so(tmp_path: Path) -> None:
     """Its accuracy is compared all the same."""
     front = search(tmp_path, plain=(2, 3, 4, 5, 6, 8), retraining={"epochs": 1, "winners": 1})
-    assert {precision_of(winner.architecture) for winner in front} == {"int8"}
+    assert {winner.precision for winner in front} == {"int8"}
     assert all(winner.exported is not None for winner in front)
     assert all(any("could not be measured in fp32" in note for note in notes) for notes in front.notes)
 
@@ -201,7 +201,7 @@ def test_limits_hold_for_each_precision(tmp_path: Path) -> None:
     assert too_slow
     small = {row.architecture["width"] for row in rows_by_precision(tmp_path / "run", "train")["int8"]}
     assert {architecture["width"] for architecture in too_slow} <= small
-    assert all(precision_of(each.architecture) == "int8" for each in front if each.architecture in too_slow)
+    assert all(each.precision == "int8" for each in front if each.architecture in too_slow)
 
 
 def test_a_precision_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def test_a_precision_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: p
     assert all(not row.failed for row in rows["fp32"])
     assert {row.failure.reason for row in rows["int8"] if row.failure} == {"it crashed"}
     assert dict(asked)[2] == []
-    assert {precision_of(winner.architecture) for winner in front} == {"fp32"}
+    assert {winner.precision for winner in front} == {"fp32"}
 
 
 @pytest.mark.slow
@@ -274,7 +274,7 @@ def test_a_run_resumes_among_its_winners(tmp_path: Path, stage: str) -> None:
     front = nas.resume(tmp_path / "run", space=OneChoice(), instruments=tools(FASTER))
     retrained = [row for row in evaluations_of(tmp_path / "run", "retrain") if not row.is_shared]
     assert len({row.architecture["width"] for row in retrained}) == len(retrained)
-    assert all(winner.fp32 for winner in front if precision_of(winner.architecture) == "int8")
+    assert all(winner.fp32 for winner in front if winner.precision == "int8")
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,10 @@ def precision_notes(winner: Winner) -> list[str]:
     One says that it is slower, or that the measurements cannot tell it to be faster. Another says that it is surely
     less accurate on the test.
     """
-    precision = precision_of(winner.architecture)
-    if precision in (None, PLAIN):
+    precision = winner.precision
+    if precision is None or precision == PLAIN:
         return []
-    return [*_about_time(winner, str(precision)), *_about_errors(winner, str(precision))]
+    return [*_about_time(winner, precision), *_about_errors(winner, precision)]
 
 
 def _about_time(winner: Winner, precision: str) -> list[str]:
