@@ -274,3 +274,12 @@ def test_a_front_prints_and_gives_data(run: Path) -> None:
     assert any(mark.x_bounds for each in series for mark in each.marks)
     with pytest.raises(ValueError, match="no point has a value of energy_mj"):
         solved.plot("energy_mj")
+
+
+def test_nothing_is_said_of_models(run: Path) -> None:
+    """A table's errors are of no split of data, its seconds are simulated, and nothing of it can be retrained."""
+    solved = on_other(run, ["error <= 0.9", "latency_ms <= 3ms"])
+    told = " ".join((*solved.notes, *solved.improvements))
+    assert not [word for word in ("validation", "No model", "of training", "Retrained") if word in told]
+    with pytest.raises(RecipeError, match="there is nothing to measure"):
+        nas.measure_run(run, [solved[0].architecture.id], progress=None)

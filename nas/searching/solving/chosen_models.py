@@ -151,8 +151,7 @@ def measure_named(
     asked = asked_of(run, None, None, request.target, None)
     if request.target is not None and asked.recipe.parsed_target == run.recipe.parsed_target:
         asked = asked_of(run, None, None, None, None)  # the run's own target in other words
-    if asked.is_of_table:
-        raise RecipeError(f"the values of {run.run_folder} were looked up in {run.table}: there is nothing to measure.")
+    asked.place.check_measures(run)
     if not run.notes.get("space"):
         raise JournalError(f"{run.run_folder} must hold the journal of a run, but nothing was recorded yet.")
     metrics = [measured_metric(name) for name in request.metrics] or list(asked.metrics) or ["latency_ms"]

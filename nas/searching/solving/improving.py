@@ -82,7 +82,7 @@ def _source(point: SolvedPoint, limit: Limit) -> str:
 def _quality_title(asked: Asked, quality: Metric) -> str:
     if quality.name != "error":
         return quality.title.lower()
-    return f"{'' if asked.is_of_table else 'validation '}{asked.run.words.title}"
+    return asked.place.error_title(asked.run.words)
 
 
 def _quality_text(point: SolvedPoint, quality: Metric) -> str:
@@ -99,10 +99,10 @@ def _longer_search(asked: Asked) -> list[str]:
     recipe, run = asked.recipe, asked.run
     trained = [row for row in run.rows if row.stage == "train" and not row.is_shared]
     rounds = len({row.round for row in trained}) or 1
-    seconds = [float(row.details["seconds"]) for row in trained if row.details.get("seconds")]
+    seconds = asked.place.training_s(trained)
     each = len(trained) / rounds
     took = ""
-    if seconds and not asked.is_of_table:
+    if seconds:
         median = float(np.median(seconds))
         took = f", each {duration_text(median)} of training, so a round of {each:.0f} is {duration_text(each * median)}"
     told = f"The run trained {len(trained)} candidates in {rounds} round{'s' * (rounds != 1)}{took}."

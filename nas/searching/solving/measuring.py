@@ -25,7 +25,6 @@ from nas.searching.solving.later_measurements import later_folder, later_journal
 from nas.searching.solving.request import Asked
 from nas.searching.solving.seeded import Seeded, seeded
 from nas.searching.solving.space_and_bench import (
-    benches_again,
     check_same_device,
     fingerprint_of,
     is_same_device,
@@ -66,19 +65,19 @@ def measured_and_predicted(
     run, recipe, device = asked.run, asked.recipe, instruments.device
     task = task_of(data)
     benches: dict[str, Bench] = {}
-    if asked.target is not None and not asked.is_of_table:
-        benches = benches_again(asked, task, instruments, progress)
+    if asked.target is not None:
+        benches = asked.place.benches(asked, task, instruments, progress)
     is_new = _is_new(asked, benches, device)
     fingerprint = fingerprint_of(benches) if benches else None
     folder = later_folder(run.run_folder, recipe.measured_on, fingerprint if is_new else own_fingerprint(run))
     known = replace(seeded(run, is_new=is_new, later=later_rows(folder)), fingerprint=fingerprint)
-    recounts = is_new and not asked.is_of_table and (asked.measures(known) or asked.models)
+    recounts = is_new and asked.place.counts_by_target and (asked.measures(known) or asked.models)
     if not asked.measures(known) and not recounts:
         return known
     _check_budget(asked, known)
     with space_again(asked, space, trust, progress) as again:
-        if not benches and not asked.is_of_table:
-            benches = benches_again(asked, task, instruments, progress)
+        if not benches:
+            benches = asked.place.benches(asked, task, instruments, progress)
         if benches and not is_new:
             known = replace(known, fingerprint=fingerprint_of(benches))
             check_same_device(run, recipe, known.fingerprint, device)
@@ -93,8 +92,8 @@ def measured_and_predicted(
 
 def _is_new(asked: Asked, benches: Mapping[str, Bench], device: Device) -> bool:
     """Return True if values of the run's own target are of no use but to learn from."""
-    if asked.is_of_table:
-        return asked.recipe.measured_on != asked.run.recipe.measured_on
+    if asked.recipe.measured_on != asked.run.recipe.measured_on:
+        return True
     return bool(benches) and not is_same_device(asked.run, asked.recipe, fingerprint_of(benches), device)
 
 

@@ -42,12 +42,7 @@ def _about_errors(asked: Asked) -> list[str]:
     ways = ways_of(asked.run.rows)
     told = [f"Errors are {' and '.join(ways)}, not of separate trainings."] if ways else []
     limited = [limit for limit in asked.limits if limit.metric.source == "trained"]
-    if limited and not asked.is_of_table:
-        told.append(
-            "Limits that need training are checked against the test of retrained models, and else against the short "
-            "trainings of the search. Retrained models are usually better."
-        )
-    return told
+    return [*told, *(asked.place.about_trained_limits if limited else ())]
 
 
 def _about_failures(known: Seeded) -> list[str]:
@@ -76,15 +71,13 @@ def _about_predictions(asked: Asked, known: Seeded, front: Sequence[SolvedPoint]
 
 
 def _about_models(asked: Asked, front: Sequence[SolvedPoint], *, is_new: bool) -> list[str]:
-    if asked.is_of_table or not front:
-        return []
     told = []
     if is_new and any(point.folder for point in front):
         told.append(
             f"Models in bundles were deployed for {asked.run.target}. Their ONNX files and weights are the same on "
             f"{asked.recipe.target}."
         )
-    without = [point.architecture.id for point in front if not point.folder]
+    without = [point.architecture.id for point in asked.place.without_model(front)]
     if without:
         told.append(
             f"No model yet: {listed(without)}. They were trained for the search alone. To retrain, export and test "

@@ -10,10 +10,10 @@ from nas.errors import RecipeError, did_you_mean
 from nas.recipe.recipe import Recipe
 from nas.results.run import Run
 from nas.results.solved import SolvedPoint
+from nas.searching.solving.places import Place, place_of
 from nas.searching.solving.seeded import Seeded
 from nas.values.metric import METRICS
 from nas.values.objective import Limit, Objective, measured_metrics, modelled_metrics, trained_metrics
-from nas.values.target import Target
 
 DEFAULT_MEASURED = 10
 """Architectures that are measured where a target or a metric is new, unless another number is asked for."""
@@ -22,12 +22,16 @@ DEFAULT_MEASURED = 10
 @final
 @dataclass(frozen=True)
 class Asked:
-    """A run, and the ``recipe`` that it is solved for. ``target`` is the text of another target, or None."""
+    """A run, the ``recipe`` that it is solved for, and the ``place`` of its values.
+
+    ``target`` is the text of another target, or None.
+    """
 
     run: Run
     recipe: Recipe
     target: str | None
     measure: int | None
+    place: Place
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -61,11 +65,6 @@ class Asked:
         """True if a modelled metric, which depends on the target's precision, is minimised or limited."""
         return bool(modelled_metrics(self.objectives, self.limits))
 
-    @property
-    def is_of_table(self) -> bool:
-        """True if values are looked up in a table."""
-        return self.recipe.evaluate == "table"
-
 
 def asked_of(
     run: Run,
@@ -85,31 +84,17 @@ def asked_of(
             raise RecipeError(f"{what} are a list of texts, such as [{texts!r}], but got the text alone.")
     if measure is not None and measure < 0:
         raise RecipeError(f"measure is how many architectures may be measured, 0 or more, but got {measure}.")
-    recipe = run.recipe
+    recipe, place = run.recipe, place_of(run.recipe)
     changes: dict[str, Any] = {}
     if limits is not None:
         changes["limits"] = list(limits)
     if objectives is not None:
         changes["objectives"] = list(objectives)
-    if target is not None and recipe.evaluate == "table":
-        changes["table"] = {**recipe.table.model_dump(exclude_unset=True), "device": target}
-    elif target is not None:
-        changes["target"] = str(Target.parse(target))
-        _check_precisions(run, changes["target"])
+    if target is not None:
+        changes |= place.named(recipe, target)
     if changes:
         recipe = Recipe.from_mapping({**recipe.model_dump(exclude_unset=True), **changes})
-    return Asked(run, recipe, target, measure)
-
-
-def _check_precisions(run: Run, target: str) -> None:
-    """Check that a run which chose the precision is solved on its own target. Raises RecipeError if it is not."""
-    recipe = run.recipe
-    if recipe.precisions and target != recipe.target:
-        raise RecipeError(
-            f"a run that chose the precision is solved on its own target, {recipe.target}, but got {target}: its "
-            f"errors in {', '.join(recipe.precisions)} hold for that runtime alone. Leave the target out, or search "
-            "again on the other one."
-        )
+    return Asked(run, recipe, target, measure, place)
 
 
 def check_trained(asked: Asked, candidates: Sequence[SolvedPoint]) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from nas.errors import JournalError, RecipeError
 from nas.hardware.bench import Bench, target_part
 from nas.hardware.devices.device import Device
 from nas.hardware.latency_rounds import BenchSettings
-from nas.hardware.measuring import Measurer
 from nas.prediction.measured_run import check_trusted, code_in, signature_of_run
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
@@ -21,8 +20,7 @@ from nas.searching.backend import NothingTrained
 from nas.searching.precisions.benches import benches_of
 from nas.searching.precisions.choosing import with_precision_choice
 from nas.searching.precisions.measuring import fingerprint_of_all
-from nas.searching.resolving import Instruments, Resolved, look_apart_of, made_space, measurer_of, source_of
-from nas.searching.solving.request import Asked
+from nas.searching.resolving import Instruments, Resolved, look_apart_of, made_space
 from nas.searching.user_inputs.objects import GivenSpace
 from nas.searching.user_inputs.training_choices import with_training_choices
 from nas.space.first_look import FirstLook
@@ -34,6 +32,9 @@ from nas.storage.journal_rows import BenchUsed
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.table_evaluation import SearchedTable
 from nas.tasks.task import Task
+
+if TYPE_CHECKING:
+    from nas.searching.solving.request import Asked
 
 
 @final
@@ -152,20 +153,15 @@ def resolved_again(
     """Return a search of the run's space that trains nothing. It measures on the benches, or looks a table up.
 
     ``task`` is the data, if they were passed as an object. With ``fresh``, kept measurements are ignored. Raises as
-    ``_table`` does.
+    ``table_again`` does.
     """
     recipe = asked.recipe
     store = MeasurementStore(home(), fresh=fresh or not recipe.measuring.reuse)
-    measurer: Measurer
-    if asked.is_of_table:
-        measurer = _table(asked, again.space)
-    else:
-        source = source_of(recipe, task)
-        measurer = measurer_of(recipe, again.plain, again.plain_look, again.signature, benches, store, source)
+    measurer = asked.place.measurer(asked, again, benches, store, task)
     return Resolved(recipe, again.space, again.look, again.signature, measurer, NothingTrained(), store, device=device)
 
 
-def _table(asked: Asked, space: SearchSpace) -> SearchedTable:
+def table_again(asked: Asked, space: SearchSpace) -> SearchedTable:
     """Return the table from which values are looked up.
 
     Raises:

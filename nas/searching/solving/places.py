@@ -1,0 +1,140 @@
+"""Where a finished run got its values, and gets further ones: models that are measured on a device, or a table.
+
+Solving asks the place for all that differs between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, final
+
+from nas.errors import RecipeError
+from nas.recipe.recipe import Recipe
+from nas.results.run import Run
+from nas.results.solved import SolvedPoint
+from nas.values.error_words import ErrorWords
+from nas.values.evaluation import Evaluation
+from nas.values.target import Target
+
+if TYPE_CHECKING:
+    from nas.hardware.bench import Bench
+    from nas.hardware.measuring import Measurer
+    from nas.progress import Progress
+    from nas.searching.resolving import Instruments
+    from nas.searching.solving.request import Asked
+    from nas.searching.solving.space_and_bench import SpaceAgain
+    from nas.storage.measurement_store import MeasurementStore
+    from nas.tasks.task import Task
+
+
+@final
+class OnDevice:
+    """Models were trained, and are measured on a device.
+
+    Attributes:
+        counts_by_target: True if modelled values of a candidate are others on another target.
+        about_trained_limits: sentences about limits that need training.
+    """
+
+    counts_by_target = True
+    about_trained_limits: tuple[str, ...] = (
+        "Limits that need training are checked against the test of retrained models, and else against the short "
+        "trainings of the search. Retrained models are usually better.",
+    )
+
+    def named(self, recipe: Recipe, target: str) -> dict[str, Any]:
+        """Return the keys of the recipe that name another target.
+
+        Raises:
+            RecipeError: it is malformed, or the run chose the precision: then its errors hold for its own target alone.
+        """
+        named = str(Target.parse(target))
+        if recipe.precisions and named != recipe.target:
+            raise RecipeError(
+                f"a run that chose the precision is solved on its own target, {recipe.target}, but got {named}: its "
+                f"errors in {', '.join(recipe.precisions)} hold for that runtime alone. Leave the target out, or "
+                "search again on the other one."
+            )
+        return {"target": named}
+
+    def benches(
+        self, asked: Asked, task: Task | None, instruments: Instruments, progress: Progress
+    ) -> dict[str, Bench]:
+        """Return the benches that measure on the target, by precision; none where nothing is measured."""
+        from nas.searching.solving.space_and_bench import benches_again  # it loads torch, which takes seconds
+
+        return benches_again(asked, task, instruments, progress)
+
+    def measurer(
+        self, asked: Asked, again: SpaceAgain, benches: Mapping[str, Bench], store: MeasurementStore, task: Task | None
+    ) -> Measurer:
+        """Return what finds further values of candidates."""
+        from nas.searching.resolving import measurer_of, source_of
+
+        source = source_of(asked.recipe, task)
+        return measurer_of(asked.recipe, again.plain, again.plain_look, again.signature, benches, store, source)
+
+    def check_measures(self, run: Run) -> None:
+        """Do nothing: models can always be built again and measured."""
+
+    def error_title(self, words: ErrorWords) -> str:
+        """Return the title of a candidate's error."""
+        return f"validation {words.title}"
+
+    def training_s(self, trained: Iterable[Evaluation]) -> list[float]:
+        """Return the seconds that trainings took, as far as they are known."""
+        return [float(row.details["seconds"]) for row in trained if row.details.get("seconds")]
+
+    def without_model(self, points: Sequence[SolvedPoint]) -> list[SolvedPoint]:
+        """Return the points that have no model yet, but could have one."""
+        return [point for point in points if not point.folder]
+
+
+@final
+class InTable:
+    """Values are looked up in a table: nothing is trained, measured or exported."""
+
+    counts_by_target = False
+    about_trained_limits: tuple[str, ...] = ()
+
+    def named(self, recipe: Recipe, target: str) -> dict[str, Any]:
+        """Return another device of the table."""
+        return {"table": {**recipe.table.model_dump(exclude_unset=True), "device": target}}
+
+    def benches(
+        self, asked: Asked, task: Task | None, instruments: Instruments, progress: Progress
+    ) -> dict[str, Bench]:
+        """Return none: nothing is measured."""
+        return {}
+
+    def measurer(
+        self, asked: Asked, again: SpaceAgain, benches: Mapping[str, Bench], store: MeasurementStore, task: Task | None
+    ) -> Measurer:
+        """Return the table. Raises as ``table_again`` does."""
+        from nas.searching.solving.space_and_bench import table_again
+
+        return table_again(asked, again.space)
+
+    def check_measures(self, run: Run) -> None:
+        """Refuse to measure: raises RecipeError."""
+        raise RecipeError(f"the values of {run.run_folder} were looked up in {run.table}: there is nothing to measure.")
+
+    def error_title(self, words: ErrorWords) -> str:
+        """Return the title of an error: the table does not tell of which split it is."""
+        return words.title
+
+    def training_s(self, trained: Iterable[Evaluation]) -> list[float]:
+        """Return nothing: a table's seconds are simulated."""
+        return []
+
+    def without_model(self, points: Sequence[SolvedPoint]) -> list[SolvedPoint]:
+        """Return nothing: a table makes no models."""
+        return []
+
+
+Place = OnDevice | InTable
+
+
+def place_of(recipe: Recipe) -> Place:
+    """Return the place of a run's values."""
+    return InTable() if recipe.evaluate == "table" else OnDevice()
