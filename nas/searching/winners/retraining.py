@@ -188,7 +188,7 @@ class Retraining:
             return None
         rows = self._rows("retrain")
         sound = [a for a in chosen if a not in rows or not rows[a].failed]
-        return self._state.beliefs.candidate(best_of(self._state.beliefs, sound)) if sound else None
+        return best_of(self._state.beliefs, sound) if sound else None
 
     def _train(self, seeds: Sequence[SeedOf], chosen: Sequence[Candidate], executor: Executor) -> None:
         """Train networks by seeds: those that learn from no teacher, and then those that do."""

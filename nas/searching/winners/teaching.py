@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import final
+from typing import TypeVar, final
 
 import torch
 from safetensors.torch import load
@@ -22,6 +22,8 @@ from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature
 from nas.space.tracing import build_checked, load_weights
 from nas.storage.retraining_rows import RETRAINING
+
+One = TypeVar("One", bound=Architecture)
 
 MakesTeacher = Callable[[], torch.nn.Module]
 
@@ -94,7 +96,7 @@ def last_model(beliefs: Beliefs, architecture: Architecture, before: float = mat
     return found[-1] if found else None
 
 
-def best_of(beliefs: Beliefs, architectures: Iterable[Architecture]) -> Architecture:
+def best_of(beliefs: Beliefs, architectures: Iterable[One]) -> One:
     """Return the architecture that was best in the search. The test split must not choose: winners are scored on it."""
 
     def quality(architecture: Architecture) -> float:
