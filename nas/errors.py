@@ -20,38 +20,58 @@ import sysconfig
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 
 class NasError(Exception):
-    """A foreseen failure whose message says the rule, the value and what to do."""
+    """A foreseen failure whose message says the rule, the value and what to do.
+
+    ``code`` is a word for programs, which stays the same when the message changes.
+    """
+
+    code: ClassVar[str] = "failure"
 
 
 class RecipeError(NasError):
     """The request is unknown, malformed or contradictory."""
 
+    code = "recipe"
+
 
 class DataError(NasError):
     """The data set is missing, unreadable or unfit for the task."""
+
+    code = "data"
 
 
 class TargetError(NasError):
     """The hardware, runtime or instrument cannot do what was asked."""
 
+    code = "target"
+
 
 class SpaceError(NasError):
     """A search space breaks its own rules."""
+
+    code = "space"
 
 
 class LimitError(NasError):
     """Nothing in the space meets a limit."""
 
+    code = "limit"
+
 
 class RepeatedFailureError(NasError):
     """Too many evaluations failed in a row for the rest to be worth trying."""
 
+    code = "repeated-failure"
+
 
 class JournalError(NasError):
     """A run folder is missing, taken by another recipe, or unreadable."""
+
+    code = "journal"
 
 
 class CandidateError(NasError):
@@ -60,6 +80,8 @@ class CandidateError(NasError):
     ``kind`` is a word for counting: build, nan, report, memory, exception, timeout,
     worker, export, parity, measure, energy or table.
     """
+
+    code = "candidate"
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)

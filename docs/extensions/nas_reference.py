@@ -1,7 +1,7 @@
 """Directives that write the reference while the site is built, so that it cannot fall behind the code.
 
 ``{nas-command}`` lists the arguments and options of one command, ``{nas-recipe}`` the keys of one recipe section,
-and ``{nas-api}`` documents names of ``nas``.
+``{nas-api}`` documents names of ``nas``, and ``{nas-errors}`` lists the codes of its exceptions.
 """
 
 from __future__ import annotations
@@ -70,6 +70,15 @@ class ApiDirective(_Written):
             if kind == "class":
                 yield "   :members:"
             yield from ("```", "")
+
+
+class ErrorsDirective(_Written):
+    """A table of the codes of exceptions."""
+
+    required_arguments = 0
+
+    def lines(self) -> Iterator[str]:
+        yield from table(("Code", "Exception", "What it says"), error_rows())
 
 
 class OtherNamesDirective(_Written):
@@ -270,6 +279,16 @@ def other_names(documented: set[str]) -> Iterator[tuple[str, str]]:
         yield f"`{name}`", text
 
 
+def error_rows() -> Iterator[tuple[str, str, str]]:
+    """Every public exception of ``nas``: its code, its name, and the first sentence of its documentation."""
+    import nas
+
+    for name in nas.__all__:
+        if kind_of(name) == "exception":
+            thing = getattr(nas, name)
+            yield f"`{thing.code}`", f"`nas.{name}`", (inspect.getdoc(thing) or "").partition("\n\n")[0]
+
+
 def keep_colons(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """Begin a property's documentation with an empty line, or Napoleon takes the words before a colon for its type."""
     if what == "property":
@@ -281,6 +300,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("nas-command", CommandDirective)
     app.add_directive("nas-recipe", RecipeDirective)
     app.add_directive("nas-api", ApiDirective)
+    app.add_directive("nas-errors", ErrorsDirective)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
     app.add_directive("nas-other-names", OtherNamesDirective)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

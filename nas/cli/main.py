@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from nas.cli.output import print_json
 from nas.cli.plug_in_summaries import first_sentence, summary_of
 from nas.errors import LimitError, NasError, RepeatedFailureError
 from nas.signals import Stopped, check, heed, stopping
@@ -182,6 +183,8 @@ def _run() -> None:
         sys.exit(next((each.status for each in (error, error.__cause__) if isinstance(each, Stopped)), INTERRUPTED))
     except NasError as error:
         _complain(f"error: {error}", error)
+        if "--json" in sys.argv:
+            print_json({"error": {"code": error.code, "message": str(error)}})
         sys.exit(STOPPED if isinstance(error, LimitError | RepeatedFailureError) else REFUSED)
     except BrokenPipeError:  # the reader of the output has closed it, as in ``nas show … | head``
         _drop_output()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from commands import SHORT, TESTS, UNMEASURED, run_nas
 from in_process import refused
+
+from nas.errors import JournalError
 
 pytestmark = pytest.mark.usefixtures("onnx_profile")  # found once, not by each command anew
 
@@ -127,6 +130,15 @@ def test_a_run_folder_that_cannot_be_made_is_refused(
     text = refused(capsys, monkeypatch, "search", *SPACE, *SHORT, *INLINE, "--runs", tmp_path / "file")
     assert str(tmp_path / "file") in text
     assert len(text.splitlines()) == 1
+
+
+def test_a_program_that_asked_for_json_gets_the_code_too(tmp_path: Path) -> None:
+    """Standard error has the message for people as ever, and standard output both."""
+    done = run_nas("show", tmp_path, "--json")
+    assert done.returncode == 2
+    found = json.loads(done.stdout)["error"]
+    assert found["code"] == JournalError.code == "journal"
+    assert done.stderr == f"error: {found['message']}\n"
 
 
 def test_the_real_command_refuses_the_same_way(tmp_path: Path) -> None:

@@ -55,6 +55,16 @@ def test_types_and_ranges_are_in_words() -> None:
     assert reference.default_text(fields["objectives"]) == '`["error", "latency_ms"]`'
 
 
+def test_every_error_is_listed_with_its_code() -> None:
+    """A new exception needs a code of its own, for which a program can look."""
+    rows = list(reference.error_rows())
+    errors = [each for each in vars(nas.errors).values() if isinstance(each, type) and issubclass(each, nas.NasError)]
+    assert {name for _, name, _ in rows} == {f"`nas.{each.__name__}`" for each in errors}
+    assert len({code for code, _, _ in rows}) == len(rows) == len(errors)
+    assert all(each.code and "code" in vars(each) for each in errors)
+    assert all(meaning for _, _, meaning in rows)
+
+
 def test_names_are_documented_in_full_or_in_one_line() -> None:
     """Every public name of ``nas`` is on the page about the API."""
     page = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
