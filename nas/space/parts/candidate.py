@@ -45,8 +45,8 @@ class Candidate(Architecture):
     @property
     def siblings(self) -> list[Candidate]:
         """All candidates that share the training of this one, itself included, in the order of precisions."""
-        ways = [{PRECISION: precision} for precision in self.parts.precisions] or [{}]
-        return [Candidate({**self, **way}, parts=self.parts) for way in ways]
+        found = [Candidate({**self, PRECISION: each}, parts=self.parts) for each in self.parts.precisions]
+        return found or [self]
 
     @property
     def in_fp32(self) -> Candidate | None:
@@ -71,6 +71,7 @@ class SpaceParts:
         self.precisions = tuple(
             str(option) for choice in space.choices if choice.is_of_deployment for option in choice.options
         )
+        self._added = [*self.training, *([PRECISION] if self.precisions else [])]
         self._on_device: dict[Architecture, Architecture] = {}
 
     def on_device(self, architecture: Architecture) -> Architecture:
@@ -86,15 +87,18 @@ class SpaceParts:
 
         A precision that they lack is the first one.
         """
+        given = part.values_by_choice if isinstance(part, Architecture) else part
+        if all(name in given for name in self._added):
+            return Candidate(given, parts=self)
         values: dict[str, Option] = {}
         for choice in self._choices:
-            if choice.name in part:
-                values[choice.name] = part[choice.name]
+            if choice.name in given:
+                values[choice.name] = given[choice.name]
             elif choice.is_of_training and is_active(choice, values):
                 values[choice.name] = choice.options[(len(choice.options) - 1) // 2]
             elif choice.is_of_deployment:
                 values[choice.name] = choice.options[0]
-        return Candidate({**values, **part}, parts=self)
+        return Candidate({**values, **given}, parts=self)
 
     def one_each(self, architectures: Iterable[Architecture]) -> list[Candidate]:
         """Return the first candidate of each that devices can tell apart."""
