@@ -230,8 +230,8 @@ class Durations:
         """Return the seconds in which these become winners: retrained, as far as they were not, and finished."""
         beliefs = self._beliefs
         new = [each for each in architectures if each not in beliefs.retrainings]
-        rows = {beliefs.candidate(each).trained: beliefs.trainings[each] for each in new}
-        timed = [row for row in rows.values() if _was_timed(row)]
+        rows = {beliefs.candidate(each).trained: beliefs.trainings.get(each) for each in new}
+        timed = [row for row in rows.values() if row is not None and _was_timed(row)]
         prices = [self._retrained_s(row) for row in timed]
         usual_s = self.retraining_s(1) or 0.0
         prices = [price * self._more_items for price in prices] + [usual_s] * (len(rows) - len(timed))

@@ -38,7 +38,7 @@ def _hopeful(state: RunState, known: KnownPrior) -> list[Architecture]:
     """Return the architectures within the limits that no other one beats by predictions and by what is known."""
     beliefs = state.beliefs
     parts, rng = beliefs.parts, np.random.default_rng((state.recipe.seed, 6))
-    drawn = [*first_of(beliefs.space), *draw(parts.space, pool_size(beliefs.space), rng)]
+    drawn = [*first_of(beliefs.space), *draw(beliefs.device_describer.space, pool_size(beliefs.space), rng)]
     pool = parts.one_each(drawn)
     kept: list[tuple[Architecture, tuple[float, ...], float]] = []
     for architecture, value in zip(pool, known(pool)[:, 0].tolist(), strict=True):
