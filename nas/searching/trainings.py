@@ -222,6 +222,8 @@ class Trainings:
         if report.get("done"):
             self._record(job, report)
         architecture = Architecture(job["architecture"])
+        if "note" in report:
+            self._state.progress.say(f"training {architecture.id}: {report['note']}")
         row = Evaluation(
             "train",
             architecture,

@@ -5,8 +5,9 @@ Numbers are regressed by ridge, classes and labels by logistic regression, all b
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -33,6 +34,7 @@ MOST_TO_CHOOSE = 4000
 """Items by which a strength is chosen at most: it hardly depends on more."""
 MOST_STEPS = 200
 TOLERANCE = 1e-3
+NOT_CONVERGED = "its regression stopped before it had converged, so it is smoother than the best one"
 NEVER = -12.0
 """The logit of a class that no item has, when another class is at 0."""
 
@@ -44,6 +46,22 @@ class Linear:
 
     weight: FloatArray
     bias: FloatArray
+
+
+@contextlib.contextmanager
+def noting_convergence(notes: list[str]) -> Iterator[None]:
+    """Add a note to ``notes`` if a model of scikit-learn that is fitted inside has not converged.
+
+    Other warnings pass through.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        yield
+    for each in caught:
+        if not issubclass(each.category, ConvergenceWarning):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    if any(issubclass(each.category, ConvergenceWarning) for each in caught):
+        notes.append(NOT_CONVERGED)
 
 
 def can_regress(criterion: Criterion) -> bool:
@@ -97,7 +115,9 @@ def _classes(features: FloatArray, targets: npt.NDArray[np.int64], classes: int,
     if len(seen) == 1:
         bias[seen] = 0.0
         return Linear(weight, bias)
-    fitted = _logistic(features, targets, _strength(features, targets, seed, check))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ConvergenceWarning)
+        fitted = _logistic(features, targets, _strength(features, targets, seed, check))
     if len(seen) == 2:  # one row, for the second class
         weight[seen] = np.outer((-0.5, 0.5), fitted.coef_[0])
         bias[seen] = np.multiply((-0.5, 0.5), fitted.intercept_[0])
@@ -131,7 +151,10 @@ def _strength(features: FloatArray, targets: npt.NDArray[np.int64], seed: int, c
     for strength in STRENGTHS:
         total = 0.0
         for fitted, left in folds:
-            total += _cross_entropy(_logistic(features[fitted], targets[fitted], strength), features, targets, left)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model = _logistic(features[fitted], targets[fitted], strength)
+            total += _cross_entropy(model, features, targets, left)
             check()
         losses.append(total)
         if len(losses) >= 3 and losses[-1] > losses[-2] > losses[-3]:
@@ -140,10 +163,11 @@ def _strength(features: FloatArray, targets: npt.NDArray[np.int64], seed: int, c
 
 
 def _logistic(features: FloatArray, targets: npt.NDArray[np.int64], strength: float) -> LogisticRegression:
-    """Return a logistic regression. One that has not converged after ``MOST_STEPS`` is still a sound, smoother one."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return LogisticRegression(C=strength, max_iter=MOST_STEPS, tol=TOLERANCE).fit(features, targets)
+    """Return a logistic regression. One that has not converged after ``MOST_STEPS`` is still a sound, smoother one.
+
+    It warns of that by a ConvergenceWarning.
+    """
+    return LogisticRegression(C=strength, max_iter=MOST_STEPS, tol=TOLERANCE).fit(features, targets)
 
 
 def _cross_entropy(

@@ -24,7 +24,7 @@ from nas.training.fitted_heads import fit_head, is_head_alone
 from nas.training.mixing import Mixed, Mixer, can_cut, can_mix
 from nas.training.modules import device_named, metrics_on, move, moved
 from nas.training.optimizing import Tuning, check_optimizer, factor_of, make_optimizer, restore_optimizer, set_rates
-from nas.training.regressions import can_regress
+from nas.training.regressions import can_regress, noting_convergence
 from nas.training.settings import TrainingSettings
 from nas.values.evaluation import FITTED
 
@@ -93,7 +93,8 @@ class Trainer:
         trained on. Before the last report, the error is that of averaged weights, which predicts the final one better.
 
         A module that fits itself, and a linear head that is tuned alone without a teacher and on items as they are, are
-        fitted in one pass over the items, by regression, and give a single report, in which ``fitted`` is true.
+        fitted in one pass over the items, by regression, and give a single report, in which ``fitted`` is true. It has
+        a ``note`` if the regression has not converged.
 
         With a ``checkpoint`` the state is kept after each epoch but the last, and a training that was interrupted goes
         on from it, with the same result. Its first report then holds ``resumed``, the last epoch before.
@@ -110,9 +111,12 @@ class Trainer:
             self.teacher.to(device).eval()
         shares = settings.subsets or (settings.subset,) * settings.epochs
         is_new = checkpoint is None or checkpoint.state is None
-        fitted = self._fitted(module, task, device, max(shares), seed, began_s) if is_new else ""
+        notes: list[str] = []
+        with noting_convergence(notes):
+            fitted = self._fitted(module, task, device, max(shares), seed, began_s) if is_new else ""
         if fitted == WHOLE:
-            yield self._fitted_report(module, task, device, max(shares))
+            told = {"note": notes[0]} if notes else {}
+            yield {**self._fitted_report(module, task, device, max(shares)), **told}
             return
         parts = {share: task.to_fit(share, settings.use_validation) for share in set(shares)}
         run = _Training(self, module, task, device, [parts[share] for share in shares], seed, began_s)

@@ -19,6 +19,7 @@ from nas.tasks.images.images import Images
 from nas.training import trainer as trainer_module
 from nas.training.fitted_heads import is_head_alone
 from nas.training.optimizing import tuned
+from nas.training.regressions import NOT_CONVERGED
 from nas.training.trainer import Trainer
 
 HEAD = replace(SETTINGS, tune="head", augment=False)
@@ -191,3 +192,13 @@ def test_the_last_stage_is_timm_s_own_with_the_head() -> None:
     assert "head" in blocks
     assert not any(name.startswith(("patch_embed", "blocks.0")) for name in blocks)
     assert names_of(network(), "last") == {"0", "1", "4"}
+
+
+def test_a_head_that_does_not_converge_says_so(digits: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is still a candidate."""
+    (sound,) = Trainer(HEAD).train(network(), digits, seed=1)
+    monkeypatch.setattr("nas.training.regressions.MOST_STEPS", 1)
+    (report,) = Trainer(HEAD).train(network(), digits, seed=1)
+    assert "note" not in sound
+    assert report["note"] == NOT_CONVERGED
+    assert report["fitted"]

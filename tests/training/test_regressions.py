@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,15 @@ from sklearn.preprocessing import StandardScaler
 
 from nas.errors import CandidateError
 from nas.tasks.criteria import Classification, MultiLabel, NextToken, Regression
-from nas.training.regressions import NEVER, STRENGTHS, _cross_entropy, can_regress, regression
+from nas.training.regressions import (
+    NEVER,
+    NOT_CONVERGED,
+    STRENGTHS,
+    _cross_entropy,
+    can_regress,
+    noting_convergence,
+    regression,
+)
 
 
 def outputs(features: torch.Tensor, found: object) -> np.ndarray:
@@ -137,3 +147,20 @@ def test_time_is_checked_between_fits() -> None:
 
     with pytest.raises(CandidateError, match="too long"):
         regression(features, targets, Classification(3), seed=0, check_time=check)
+
+
+def test_a_regression_that_does_not_converge_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is still used. One that converges, and other warnings, are told as ever."""
+    features, targets = drawn(60, 5, 3, seed=0)
+    notes: list[str] = []
+    with noting_convergence(notes):
+        regression(features, targets, Classification(3), 0)
+    assert notes == []
+    monkeypatch.setattr("nas.training.regressions.MOST_STEPS", 1)
+    with noting_convergence(notes):
+        found = regression(features, targets, Classification(3), 0)
+    assert notes == [NOT_CONVERGED]
+    assert np.isfinite(found.weight).all()
+    with pytest.warns(UserWarning, match="something else"), noting_convergence(notes):
+        warnings.warn("something else", UserWarning, stacklevel=1)
+    assert notes == [NOT_CONVERGED]
