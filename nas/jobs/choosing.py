@@ -11,13 +11,15 @@ from nas.jobs.resources import Resources, local_gpus
 from nas.recipe.recipe import Recipe
 
 
-def executor_of(recipe: Recipe, data_bytes: int = 0) -> Executor:
+def executor_of(recipe: Recipe, data_bytes: int = 0, *, is_brief: bool = False) -> Executor:
     """Return the executor that a recipe asks for, with as many workers as this machine can serve.
 
-    ``data_bytes`` is the memory that the data take in each worker.
+    ``data_bytes`` is the memory that the data take in each worker. ``is_brief`` tells that all trainings take seconds,
+    by code that comes with the project: then they need no workers, unless the recipe says something of these.
     """
     execution = recipe.execution
-    if execution.executor == "inline":
+    asks_for_workers = execution.workers or execution.gpus_per_worker or execution.ray_address
+    if execution.executor == "inline" or (execution.executor == "auto" and is_brief and not asks_for_workers):
         return InlineExecutor()
     gpus = 0 if recipe.training.device == "cpu" or execution.ray_address else local_gpus()
     workers = execution.workers or gpus or default_workers(execution.threads_per_worker, data_bytes)

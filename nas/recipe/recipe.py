@@ -250,7 +250,7 @@ class Recipe(Section):
     def _gpus_for_who_needs_them(self) -> Recipe:
         gpus = self.execution.gpus_per_worker
         takes_none = gpus == 0 or (gpus is None and self.execution.ray_address is not None)
-        trains_by_ray = self.evaluate != "table" and self.execution.executor == "ray"
+        trains_by_ray = self.evaluate != "table" and self.execution.executor != "inline"
         if self.training.device == "cuda" and trains_by_ray and takes_none:
             raise ValueError(
                 'training.device "cuda" needs execution.gpus_per_worker, a share of one GPU or a whole number of them, '

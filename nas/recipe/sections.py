@@ -236,8 +236,10 @@ class ZeroCostRecipe(Section):
 class ExecutionRecipe(Section):
     """Where trainings run. These keys change no result, so a resumed run may change them."""
 
-    executor: Annotated[Literal["ray", "inline"], OwnOption("--executor")] = "ray"
-    """``ray`` trains in parallel worker processes, ``inline`` one after the other in this process."""
+    executor: Annotated[Literal["auto", "ray", "inline"], OwnOption("--executor")] = "auto"
+    """``ray`` trains in parallel worker processes, ``inline`` one after the other in this process.
+
+    ``auto`` is inline if all trainings together should take seconds, and ray otherwise."""
     workers: int = Field(default=0, ge=0)
     """Trainings side by side; 0 is one for each core, or for each GPU, as far as memory allows."""
     threads_per_worker: int = Field(default=1, ge=1)

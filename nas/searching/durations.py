@@ -30,6 +30,8 @@ They are guesses for the first plan. What was seen corrects them.
 """
 WORKERS_S = 5.0
 """Seconds in which Ray and its workers start."""
+BRIEF_S = 10.0
+"""Seconds of training up to which workers are not worth their start."""
 STARTUP_S = 2.5
 """Seconds that the first export of a process takes longer than others."""
 REPORT_S = 3.0
@@ -73,7 +75,7 @@ class Durations:
         self.own_fits: set[Option | None] = set()
         self.guess: float | None = None
         self.parent_epoch_s = 0.0
-        self.starting_s = WORKERS_S if execution.executor == "ray" and execution.ray_address is None else 0.0
+        self.starting_s = WORKERS_S if execution.executor != "inline" and execution.ray_address is None else 0.0
 
     def learn(self, stage: str, count: int, seconds: float) -> None:
         """Learn how long a stage with ``count`` models took. Nothing is learnt from none."""
@@ -177,6 +179,17 @@ class Durations:
     def _share_fitted(self, architectures: Sequence[Architecture]) -> float:
         """Return the share of candidates that are fitted in one pass; 0 for none."""
         return float(np.mean([self._is_fitted(each) for each in architectures])) if architectures else 0.0
+
+    @property
+    def are_brief(self) -> bool:
+        """True if all trainings that are left take so few seconds that workers are not worth their start."""
+        recipe, beliefs = self._recipe, self._beliefs
+        count = recipe.trials - beliefs.trials
+        count = count if beliefs.untrained is None else min(count, beliefs.untrained)
+        winners = min(recipe.retraining.winners, recipe.trials, MOST_WINNERS_PLANNED)
+        parts_s = self.training_s(count), self.retraining_s(winners), recipe.retraining.epochs * self.parent_epoch_s
+        total_s = sum(math.inf if seconds is None else seconds for seconds in parts_s)
+        return self._workers * total_s <= BRIEF_S
 
     @property
     def least_candidate_s(self) -> float:

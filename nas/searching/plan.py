@@ -9,6 +9,7 @@ import numpy as np
 
 from nas.errors import CandidateError
 from nas.progress import duration_text
+from nas.results.bundle import GIVEN
 from nas.searching.durations import DRAWN, PART
 from nas.searching.evaluating.parents import parent_epoch_seconds
 from nas.searching.state import RunState
@@ -36,6 +37,8 @@ def tell_plan(state: RunState, folder: Path) -> None:
         state.durations.own_fits = _own_fits(state)
         state.durations.guess = _epoch_guess(state)
         state.durations.parent_epoch_s = parent_epoch_seconds(state, folder)
+        if is_brief(state) and state.recipe.execution.executor == "auto":
+            state.durations.starting_s = 0.0
     begun = max(state.rounds_done, default=-1) + 1
     several = state.recipe.early_stopping.enabled and not state.recipe.stopping.enabled
     stopping = ["no training is stopped early, because several objectives are trained"] if several else []
@@ -55,6 +58,13 @@ def _shortage(state: RunState) -> list[str]:
         f"fewer epochs (training.epochs = {recipe.training.epochs}, retraining.epochs = {recipe.retraining.epochs}), "
         "items (training.subset), or a smaller input"
     ]
+
+
+def is_brief(state: RunState) -> bool:
+    """Return True if trainings take seconds and none runs code of the user's own, which may hang or crash."""
+    resolved, section = state.resolved, state.recipe.data
+    is_own = resolved.function is not None or section.name == GIVEN or ":" in section.task
+    return isinstance(resolved.look, LookHere) and not is_own and state.durations.are_brief
 
 
 def tell_what_is_left(state: RunState, number: int) -> None:

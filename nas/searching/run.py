@@ -26,7 +26,7 @@ from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.first_answer import give_first_answer
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
-from nas.searching.plan import has_time_for_round, tell_plan, tell_what_is_left
+from nas.searching.plan import has_time_for_round, is_brief, tell_plan, tell_what_is_left
 from nas.searching.resolving import (
     Clock,
     Instruments,
@@ -282,7 +282,8 @@ def _work(state: RunState, folder: Path) -> None:
         state.end_round(state.last_round)
         return
     task = state.resolved.backend.task
-    with executor_of(state.recipe, 0 if task is None else task.memory_bytes) as executor:
+    data_bytes = 0 if task is None else task.memory_bytes
+    with executor_of(state.recipe, data_bytes, is_brief=is_brief(state)) as executor:
         state.durations.starting_s = 0.0
         prepare_parent(state, folder)
         evaluator = evaluator_of(state, folder)

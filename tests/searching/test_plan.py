@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from commands import evaluations_of
-from quick_runs import Diary, OneChoice, search, trained
+from quick_runs import BASE, Diary, OneChoice, instruments, search, trained
 
+import nas
 from nas.searching.durations import Durations
+from nas.searching.plan import is_brief
 from nas.searching.schedule import Schedule
+from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -130,3 +134,26 @@ def test_without_time_for_any_winner_the_quickest_is_made(tmp_path: Path, monkey
     monkeypatch.setattr(Durations, "making_s", lambda self, architectures: sum(int(a["width"]) for a in architectures))
     front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600)
     assert [int(winner.architecture["width"]) for winner in front] == [2]
+
+
+@pytest.mark.parametrize("space", [None, "own"])
+def test_only_short_trainings_of_known_code_run_in_this_process(
+    tmp_path: Path, space: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code of one's own may hang or crash, which a process of its own survives."""
+    values = {**BASE, "space": "mobilenet", "execution": {}, "trials": 2, "rounds": 1}
+    given = OneChoice() if space else None
+    recipe = nas.Recipe.from_mapping({key: value for key, value in values.items() if not (given and key == "space")})
+    found: list[tuple[bool, bool]] = []
+    tools = replace(instruments(OneChoice()), looks_apart=True)
+
+    def stop(state: RunState, folder: Path) -> None:
+        for guess in (0.01, 10.0):
+            state.durations.guess = guess
+            found.append((state.durations.are_brief, is_brief(state)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nas.searching.run.tell_plan", stop)
+    with pytest.raises(KeyboardInterrupt):
+        nas.search(recipe, space=given, runs=tmp_path, progress=None, instruments=tools)
+    assert found == [(True, given is None), (False, False)]

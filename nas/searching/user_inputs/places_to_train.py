@@ -42,7 +42,7 @@ def check_gpus(recipe: Recipe) -> None:
     if recipe.execution.ray_address is not None:
         return
     has = local_gpus()
-    wants = recipe.execution.gpus_per_worker if recipe.execution.executor == "ray" else None
+    wants = recipe.execution.gpus_per_worker if recipe.execution.executor != "inline" else None
     if wants is not None and wants > has:
         raise RecipeError(
             f"execution.gpus_per_worker must be at most what this machine has, {has}, but got {wants:g}. Lower it, or "
