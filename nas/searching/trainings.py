@@ -67,6 +67,7 @@ class Trainings:
         self._curves: dict[str, list[float]] = {}
         self._subsets: dict[str, list[float]] = {}
         self.dried_up = False
+        self._room_s = math.inf
         self._first_is_told = all(each in beliefs.trainings for each in self._wanted_first)
         recipe = state.recipe
         self._stopping = Stopping(state, evaluator.epochs)
@@ -116,6 +117,7 @@ class Trainings:
             return settled
         screening = self._state.screening
         starts = [] if self._has_met_limits else self._measured_within_limits()
+        self._room_s = self._time_left_s()
         proposal = self._proposer.propose(self._judged, self._taken, starts)
         self._screen(proposal)
         if proposal.architecture is None and not screening.may_drop_caution:
@@ -125,7 +127,8 @@ class Trainings:
     def _judged(self, architecture: Architecture) -> Verdict:
         """Return whether a proposal is trained: within the limits, and within the time that the round has left."""
         verdict = self._state.screening.judge(architecture)
-        return Verdict(TOO_LONG) if verdict.is_accepted and not self._has_time_for(architecture) else verdict
+        is_short = self._room_s == math.inf or self._state.durations.candidate_s(architecture) / 2 < self._room_s
+        return verdict if is_short or not verdict.is_accepted else Verdict(TOO_LONG)
 
     def _first(self) -> Architecture | None:
         """Return the parent, or one of those that the space wants to see first, if there is one left."""
@@ -148,17 +151,22 @@ class Trainings:
         return evenly(list(filter(beliefs.probably_meets, first)), max(1, FIRST_QUARTERS * recipe.trials // 4))
 
     def _time_is_over(self) -> bool:
-        """Return True once no candidate fits any more. However short the time, a run trains at least one."""
-        return not self._has_time(self._state.durations.least_candidate_s)
+        """Return True once not half of any candidate's training fits into the round's time."""
+        left_s = self._time_left_s()
+        return left_s < math.inf and self._state.durations.least_candidate_s / 2 >= left_s
 
     def _has_time_for(self, architecture: Architecture) -> bool:
-        """Return True if at least half of a training fits into the round's time. The first one always begins."""
-        return self._ends_s == math.inf or self._has_time(self._state.durations.candidate_s(architecture))
+        """Return True if at least half of a training fits into the round's time."""
+        left_s = self._time_left_s()
+        return left_s == math.inf or self._state.durations.candidate_s(architecture) / 2 < left_s
 
-    def _has_time(self, seconds: float) -> bool:
-        """Return True if at least half of a training that takes these seconds fits into the round's time."""
+    def _time_left_s(self) -> float:
+        """Return the seconds that are left of the round's time; infinity for the first candidate of a run.
+
+        However short the time, a run trains at least one.
+        """
         is_first = not (self._predicted or self._state.beliefs.trials)
-        return is_first or self._ends_s == math.inf or self._state.spent_s + seconds / 2 < self._ends_s
+        return math.inf if is_first or self._ends_s == math.inf else self._ends_s - self._state.spent_s
 
     def _settled(self) -> Architecture | None:
         """Return a proposal of an earlier round that was near a limit, and was measured since to meet it."""

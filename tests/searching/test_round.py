@@ -269,6 +269,7 @@ def test_what_takes_too_long_gives_way_to_what_still_fits() -> None:
     trainings = Trainings(state, cast(Any, SimpleNamespace(epochs=1, subset=1.0)), 1, 9, ends_s=100.0)
     assert trainings._judged(slow).is_accepted  # the first candidate of a run always begins
     assert trainings.next_job() is not None
+    trainings._room_s = trainings._time_left_s()
     verdicts = [trainings._judged(each) for each in (slow, quick)]
     assert [each.reason for each in verdicts] == [TOO_LONG, None]
     state.spent_s = 99.5
