@@ -36,6 +36,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def counts(text: str) -> tuple[int, ...]:
+    """Parse ascending whole numbers of at least 1 that are separated by commas."""
+    found = tuple(map(positive, names(text)))
+    if list(found) != sorted(set(found)):
+        raise argparse.ArgumentTypeError(f"must be ascending numbers, separated by commas, but got {text!r}.")
+    return found
+
+
 def image_shape(text: str) -> tuple[int, int, int]:
     """Parse channels, height and width, such as 3x32x32."""
     match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)x([1-9][0-9]*)", text)

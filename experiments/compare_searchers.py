@@ -32,6 +32,10 @@ limit is then compared with the bounds of the predictions. With ``--ask M`` a ru
 predicted mean meets the limits while their bound does not, as a search asks the device. Only searchers that can use
 known costs get them.
 
+Families. ``scaled`` and ``spread`` plan a number of evaluations before the first, and learn nothing. Each number of
+``--after`` takes a run of its own. ``scaled`` is a family made by compound scaling, with the same factor between costs.
+``spread`` are members of the front of known costs and ``--prior``, or of multiply-accumulates without one.
+
 Scores. A score is the per cent of the hypervolume of all rows, with the reference point (1, …, 1). Error and costs are
 min-max normalised over the table, costs after clipping at their 0.05 and 99.95 percentiles. With ``--limit`` only rows
 that truly meet it count, both in the whole and in what was found. The winners are the evaluated rows that meet the
@@ -52,7 +56,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from experiments.command_line import names, parser_of, positive
+from experiments.command_line import counts, names, parser_of, positive
 from experiments.search_tasks import MOST_OBJECTIVES, CostLimit
 from experiments.searchers.by_name import DEFAULT_SEARCHERS, SEARCHERS
 from experiments.table_options import add_table_options, check_table_options
@@ -152,6 +156,13 @@ def command_parser() -> argparse.ArgumentParser:
         help=f"names from {', '.join(SEARCHERS)}; default: the fast ones",
     )
     parser.add_argument("--evaluations", type=positive, default=200, help="distinct evaluations in each run")
+    parser.add_argument(
+        "--after",
+        type=counts,
+        default=(),
+        metavar="COUNT[,COUNT]",
+        help="evaluations after which scores are shown, beside the last one; default: a few",
+    )
     parser.add_argument("--seeds", type=positive, default=20, help="number of seeds, counted from 0")
     parser.add_argument("--json", type=Path, help="file for all runs")
     parser.add_argument("--workers", type=positive, default=1, help="processes; each runs one task and seed at a time")

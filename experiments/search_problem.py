@@ -57,9 +57,9 @@ class KnownCosts:
 class Problem:
     """Everything that one searcher may know in one run: the space, and the known costs.
 
-    ``prior`` gives values that rank accuracies. If ``is_informed``, the costs of unevaluated rows are known too, true
-    or predicted. A row may be too near to a limit to tell if it holds. Up to ``asks`` such rows have their costs
-    measured, as a search asks the device; ``asked`` counts them.
+    ``evaluations`` is the budget, and ``prior`` gives values that rank accuracies. If ``is_informed``, the costs of
+    unevaluated rows are known too, true or predicted. A row may be too near to a limit to tell if it holds. Up to
+    ``asks`` such rows have their costs measured, as a search asks the device; ``asked`` counts them.
     """
 
     def __init__(
@@ -73,8 +73,10 @@ class Problem:
         describer: Callable[[], Describer],
         asks: int = 0,
         prior: TablePrior | None = None,
+        evaluations: int = 0,
     ) -> None:
         self.space = space
+        self.evaluations = evaluations
         self.prior = prior
         self.objectives = task.objectives
         self.is_informed = is_informed
@@ -108,6 +110,12 @@ class Problem:
     def limits(self) -> int:
         """The number of costs with a limit."""
         return int(np.isfinite(self._task.limits).sum())
+
+    @property
+    def rows(self) -> list[Architecture]:
+        """All architectures that may be evaluated, one for each network."""
+        usable = self._task.usable
+        return [self._networks.architectures[row] for row in usable[self._networks.is_canonical[usable]]]
 
     def known_costs(self, architectures: Sequence[Architecture]) -> FloatArray:
         """Return the known costs of A architectures, shape (A, C).

@@ -12,6 +12,7 @@ import optuna
 from experiments.search_problem import Problem
 from experiments.searchers.local_search import LocalSearcher
 from experiments.searchers.optuna_searcher import gp_searcher, searcher_of
+from experiments.searchers.planned_family import PLANNED
 from experiments.searchers.pymoo_searcher import PymooSearcher
 from experiments.searchers.random_search import RandomSearcher
 from experiments.searchers.searcher import POPULATION, Searcher
@@ -86,6 +87,7 @@ _MAKERS: dict[str, Callable[[Problem, int], Searcher]] = {
     "syne-tune-ehvi": _syne_tune_improvement,
     "ax": _ax,
     "primo": _primo,
+    **PLANNED,
 }
 _PACKAGES = {
     "pymoo-nsga2": (("pymoo", "compare"),),

@@ -16,6 +16,7 @@ import numpy as np
 from experiments.search_problem import KnownCosts, Problem, winners
 from experiments.search_tasks import MOST_USELESS, Networks, TableTask, evaluations_to
 from experiments.searchers.by_name import make_searcher
+from experiments.searchers.planned_family import PLANNED
 from experiments.searchers.searcher import Searcher
 from experiments.table_search.study import SearchSettings, SearchStudy, study_of
 from nas.values.rank_correlation import rank_correlation
@@ -68,13 +69,25 @@ def compare(settings: SearchSettings, job: tuple[int, int]) -> list[SearcherRun]
     study = study_of(settings)
     task, seed = study.tasks[job[0]], job[1]
     known = study.known_costs(task, seed)
-    runs = [_run(study, task, known.copy(), name, seed) for name in settings.searchers]
+    runs = [_run(study, task, known, name, seed) for name in settings.searchers]
     texts = ", ".join(f"{run.searcher} {run.hypervolume_percent[str(settings.evaluations)]:.2f} %" for run in runs)
     print(f"{task.name}, seed {seed}: {texts}", file=sys.stderr, flush=True)
     return runs
 
 
-def _run(study: SearchStudy, task: TableTask, known: KnownCosts, name: str, seed: int) -> SearcherRun:
+def _run(study: SearchStudy, task: TableTask, before: KnownCosts, name: str, seed: int) -> SearcherRun:
+    """Run one searcher; one that plans for a number of evaluations runs anew for each number that is scored."""
+    counts = checkpoints(study.settings)
+    budgets = counts if name in PLANNED else counts[-1:]
+    *earlier, whole = (_run_for(study, task, before.copy(), name, seed, budget) for budget in budgets)
+    for budget, run in zip(budgets, earlier, strict=False):
+        whole.hypervolume_percent[str(budget)] = run.hypervolume_percent[str(budget)]
+    return whole
+
+
+def _run_for(
+    study: SearchStudy, task: TableTask, known: KnownCosts, name: str, seed: int, evaluations: int
+) -> SearcherRun:
     settings = study.settings
     problem = Problem(
         study.space,
@@ -85,9 +98,10 @@ def _run(study: SearchStudy, task: TableTask, known: KnownCosts, name: str, seed
         describer=lambda: study.describer,
         asks=settings.ask,
         prior=study.prior,
+        evaluations=evaluations,
     )
     evaluated, counts, proposing_s = search(
-        make_searcher(name, problem, seed), study.networks, task, known, settings.evaluations
+        make_searcher(name, problem, seed), study.networks, task, known, evaluations
     )
     won = winners(task, known, evaluated)
     shares = task.shares(evaluated)
@@ -104,7 +118,7 @@ def _run(study: SearchStudy, task: TableTask, known: KnownCosts, name: str, seed
         proposing_s=proposing_s,
         hypervolume_percent={
             str(count): float(shares[min(count, len(shares)) - 1]) if len(shares) else 0.0
-            for count in checkpoints(settings.evaluations)
+            for count in checkpoints(settings)
         },
         evaluations_to={share: int(count) if math.isfinite(count) else None for share, count in reached.items()},
         asked=problem.asked,
@@ -168,10 +182,10 @@ def search(
     return list(evaluated), counts, proposing_s
 
 
-def checkpoints(evaluations: int) -> list[int]:
+def checkpoints(settings: SearchSettings) -> list[int]:
     """Return the numbers of evaluations after which scores are shown."""
-    known = EARLY if evaluations <= CHECKPOINTS[1] else CHECKPOINTS
-    return [count for count in known if count < evaluations] + [evaluations]
+    usual = EARLY if settings.evaluations <= CHECKPOINTS[1] else CHECKPOINTS
+    return [count for count in settings.after or usual if count < settings.evaluations] + [settings.evaluations]
 
 
 def compare_all(settings: SearchSettings, workers: int) -> Iterator[list[SearcherRun]]:

@@ -59,6 +59,7 @@ class SearchSettings:
     features: tuple[str, ...] = ()
     prior: tuple[str, ...] = ()
     source_rows: int | None = None
+    after: tuple[int, ...] = ()
 
     @property
     def samples(self) -> int | None:

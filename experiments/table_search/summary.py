@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments.command_line import heading, line
-from experiments.table_search.runs import SHARES, checkpoints
+from experiments.table_search.runs import SHARES
 
 
 def summary(runs: Sequence[dict[str, Any]], evaluations: int, *, limited: bool) -> str:
@@ -22,8 +22,10 @@ def summary(runs: Sequence[dict[str, Any]], evaluations: int, *, limited: bool) 
     parts = [(", ".join(task), [run for run in runs if (run["accuracy"], *run["costs"]) == task]) for task in tasks]
     if len(tasks) > 1:
         parts.append((f"All {len(tasks)} tasks", list(runs)))
-    columns = _columns(evaluations, limited=limited, with_prior=any(run["prior"] for run in runs))
-    lines = ["Mean per cent of the table's hypervolume; medians of evaluations to 95 and 99 per cent of it."]
+    columns = _columns(runs, evaluations, limited=limited, with_prior=any(run["prior"] for run in runs))
+    lines = [
+        "Mean per cent of the table's hypervolume, ± its standard error; medians of evaluations to 95 and 99 per cent."
+    ]
     for title, chosen in parts:
         lines += ["", title, "", *heading(["searcher", *columns])]
         for searcher in dict.fromkeys(run["searcher"] for run in chosen):
@@ -35,11 +37,11 @@ def summary(runs: Sequence[dict[str, Any]], evaluations: int, *, limited: bool) 
 _Shown = Callable[[Sequence[dict[str, Any]]], str]
 
 
-def _columns(evaluations: int, *, limited: bool, with_prior: bool) -> dict[str, _Shown]:
+def _columns(runs: Sequence[dict[str, Any]], evaluations: int, *, limited: bool, with_prior: bool) -> dict[str, _Shown]:
     """Return the columns by their titles: each turns the runs of one searcher into a cell."""
     columns: dict[str, _Shown] = {
-        f"after {count}": functools.partial(_mean, of="hypervolume_percent", at=str(count))
-        for count in checkpoints(evaluations)
+        f"after {count}": functools.partial(_mean, of="hypervolume_percent", at=count)
+        for count in runs[0]["hypervolume_percent"]
     }
     columns |= {f"to {share} %": functools.partial(_median, share=str(share)) for share in SHARES}
     columns[f"reach {SHARES[-1]} %"] = lambda runs: _share(
@@ -71,7 +73,9 @@ def _kendall(runs: Sequence[dict[str, Any]]) -> float:
 
 
 def _mean(runs: Sequence[dict[str, Any]], *, of: str, at: str) -> str:
-    return f"{np.mean([run[of][at] for run in runs]):.2f}"
+    values = [run[of][at] for run in runs]
+    error = f" ± {np.std(values, ddof=1) / math.sqrt(len(values)):.2f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.2f}{error}"
 
 
 def _median(runs: Sequence[dict[str, Any]], *, share: str) -> str:

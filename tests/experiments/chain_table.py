@@ -16,6 +16,7 @@ from experiments.compare_searchers import command_parser, main, settings_from
 from experiments.search_problem import KnownCosts, Problem
 from experiments.search_tasks import Networks, TableTask
 from experiments.searchers.by_name import SEARCHERS
+from experiments.searchers.planned_family import PLANNED
 from experiments.table_search.study import SearchSettings, study_of
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
@@ -23,7 +24,7 @@ from nas.tables.table import Table
 from search_spaces.blocks import LayerWriter
 
 SLOW = ("optuna-gp", "syne-tune-evolution", "syne-tune-ehvi", "ax", "primo")
-OTHERS = [name for name in SEARCHERS if name not in ("gp", *SLOW)]
+OTHERS = [name for name in SEARCHERS if name not in ("gp", *SLOW, *PLANNED)]
 WITHOUT_ENERGY = (3, 60)
 ROWS, NETWORKS = 81, 63
 TIMES = ("proposing_s",)
