@@ -23,7 +23,7 @@ import numpy as np
 from nas.prediction.medoids import medoids
 from nas.prediction.predictor import BoolArray, FloatArray
 from nas.space.architecture import Architecture
-from nas.space.description import QUANTITIES, Describer
+from nas.space.description import QUANTITIES, Describer, Descriptions
 from nas.space.listing import HasListing
 from nas.space.name_parts import is_of_names
 from nas.space.search_space import HasLayers
@@ -144,11 +144,15 @@ class SurrogateSampler(SpaceSampler):
             return
         begun = self._pool.places((*self._record.running, *(each.architecture for each in self._record.finished)))
         begun = begun[self._pool.are_fit(begun)]
-        places = np.union1d(candidates, self._family(candidates))
+        places, sizes = (candidates, None) if self._pool.is_ranked else self._with_family(candidates)
         if self._weigh_time:
-            places = places[self._macs(places) <= np.median(self._macs(candidates))]
+            is_light = self._macs(places) <= np.median(self._macs(candidates))
+            places, sizes = places[is_light], None if sizes is None else sizes[is_light]
         everything = np.concatenate([places, begun])
-        expected = self._pool.expected(everything) if self._pool.is_ranked else errors_by_size(self._sizes(everything))
+        if sizes is None:
+            expected = self._pool.expected(everything)
+        else:
+            expected = errors_by_size(np.concatenate([sizes, sizes_of(self._described(begun))]))
         losses, begun_losses = np.split(np.column_stack([expected, self._costs(everything)]), [len(places)])
         # The largest network is the best one by its size. What a prior ranks first need not be the best.
         ends = [*range(1, losses.shape[1]), *([] if self._pool.is_ranked else [0])]
@@ -156,21 +160,27 @@ class SurrogateSampler(SpaceSampler):
         for place in islice(best, max(1, FIRST - len(begun))):
             yield self._pool.architecture(places[place])
 
-    def _family(self, candidates: IntArray) -> IntArray:
-        """Return the places of a scaled family, unless all architectures are candidates or have names."""
+    def _with_family(self, candidates: IntArray) -> tuple[IntArray, FloatArray]:
+        """Return the places of candidates and of a scaled family, and their sizes, each of shape (N,).
+
+        There is no family where all architectures are candidates or have names.
+        """
         space = self._describer.space
-        if self._pool.is_ranked or isinstance(space, HasListing) or any(map(is_of_names, space.choices)):
-            return candidates[:0]
-        described = self._describer.describe([self._pool.architecture(place) for place in candidates])
-        family = scaled_family(space, described, sizes_of(described), self._costs(candidates))
+        described = self._described(candidates)
+        sizes = sizes_of(described)
+        if isinstance(space, HasListing) or any(map(is_of_names, space.choices)):
+            return candidates, sizes
+        family = scaled_family(space, described, sizes, self._costs(candidates))
         if not isinstance(space, HasLayers):  # tracing each takes some hundredths of a second
             family = family[:: -(-len(family) // TRACED_FAMILY)]
         places = self._pool.places(each for each in family if each not in self._record.taken)
-        fit: IntArray = places[self._pool.are_fit(places)]
-        return fit
+        further = np.setdiff1d(places[self._pool.are_fit(places)], candidates)
+        both = np.concatenate([candidates, further])
+        order = np.argsort(both)
+        return both[order], np.concatenate([sizes, sizes_of(self._described(further))])[order]
 
-    def _sizes(self, places: IntArray) -> FloatArray:
-        return sizes_of(self._describer.describe([self._pool.architecture(place) for place in places]))
+    def _described(self, places: IntArray) -> Descriptions:
+        return self._describer.describe([self._pool.architecture(place) for place in places])
 
     def _costs(self, places: IntArray) -> FloatArray:
         """Return the known costs of N architectures, shape (N, C): where none is known, their work."""
@@ -188,8 +198,7 @@ class SurrogateSampler(SpaceSampler):
 
     def _macs(self, places: IntArray) -> FloatArray:
         """Return the multiply-accumulates of N architectures, shape (N,)."""
-        described = self._describer.describe([self._pool.architecture(place) for place in places])
-        macs: FloatArray = described.layer_sums[:, :, QUANTITIES.index("macs")].sum(axis=1)
+        macs: FloatArray = self._described(places).layer_sums[:, :, QUANTITIES.index("macs")].sum(axis=1)
         return macs
 
     def _plan(self, candidates: IntArray, uncertain: Sequence[int]) -> Iterator[Architecture]:
