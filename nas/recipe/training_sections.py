@@ -46,7 +46,7 @@ class TrainingRecipe(Section):
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     """The share of each label that is spread over all classes."""
     augment: bool = True
-    """Augment training items as the task does: images are shifted, and mirrored where classes allow it."""
+    """Augment training items as the task does: images are shifted or cut to parts, and mirrored where classes allow."""
     augmentation_strength: float = Field(default=0.0, ge=0, le=1)
     """How strongly training items are changed further; for pictures, by RandAugment, whose 30 is 1. 0 turns it off."""
     mixup: float = Field(default=0.0, ge=0)

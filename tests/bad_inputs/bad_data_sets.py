@@ -171,6 +171,9 @@ BAD_INPUTS = {
     "mirroring in words": BadInput(
         (*PHOTOS, "--set", "data.mirror=perhaps"), ("mirror must be true or false",), photos
     ),
+    "random parts in words": BadInput(
+        (*PHOTOS, "--set", "data.random_parts=some"), ("random_parts must be true or false",), photos
+    ),
     "no size": BadInput((*PHOTOS, "--set", "data.image_size=0"), ("image_size",), photos),
     "a negative size": BadInput((*PHOTOS, "--set", "data.image_size=-8"), ("image_size",), photos),
     "a size in words": BadInput((*PHOTOS, "--set", "data.image_size=big"), ("image_size",), photos),

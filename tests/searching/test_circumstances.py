@@ -17,14 +17,18 @@ def began(**facts: Any) -> Began:
     return Began(space={"choices": "ab"}, machine={"processor": "one"}, versions={}, data_set=data)
 
 
-def test_pictures_stay_mirrored_or_not() -> None:
-    """A run of a version that mirrored no folder would else go on with other pictures than it began with."""
+@pytest.mark.parametrize(
+    ("fact", "words", "key"),
+    [("mirrored", "mirrored", "data.mirror"), ("random parts", "cut to random parts", "data.random_parts")],
+)
+def test_training_changes_pictures_as_before(fact: str, words: str, key: str) -> None:
+    """A run of a version that changed no picture would else go on with other ones than it began with."""
     check_same(began(), began(), Path("run"))
-    check_same(began(mirrored=True), began(mirrored=True), Path("run"))
-    with pytest.raises(JournalError, match="in run these are not mirrored in training, and now they are"):
-        check_same(began(), began(mirrored=True), Path("run"))
-    with pytest.raises(JournalError, match="in run these are mirrored in training, and now they are not"):
-        check_same(began(mirrored=True), began(), Path("run"))
+    check_same(began(**{fact: True}), began(**{fact: True}), Path("run"))
+    with pytest.raises(JournalError, match=f"in run these are not {words} in training, and now they are.*{key}"):
+        check_same(began(), began(**{fact: True}), Path("run"))
+    with pytest.raises(JournalError, match=f"in run these are {words} in training, and now they are not"):
+        check_same(began(**{fact: True}), began(), Path("run"))
 
 
 def test_other_data_are_refused() -> None:

@@ -44,26 +44,31 @@ class TestFolder:
         assert (data.flip, data.name) == (True, f"folder:{tmp_path}")
 
     @pytest.mark.parametrize(
-        ("classes", "mode", "mirrored"),
+        ("classes", "mode", "mirrored", "random_parts"),
         [
-            (("cat", "dog"), "RGB", True),
-            (("cat", "dog"), "L", False),
-            (("3", "10"), "RGB", False),
-            (("a", "dog"), "RGB", False),
-            (("turn-Left", "stop"), "RGB", False),
+            (("cat", "dog"), "RGB", True, True),
+            (("cat", "dog"), "L", False, False),
+            (("3", "10"), "RGB", False, False),
+            (("a", "dog"), "RGB", False, False),
+            (("turn-Left", "stop"), "RGB", False, True),
         ],
     )
-    def test_photos_are_mirrored_but_no_letters_or_sides(
-        self, tmp_path: Path, classes: tuple[str, ...], mode: str, mirrored: bool
+    def test_photos_are_mirrored_and_cut_in_training_but_no_letters(
+        self, tmp_path: Path, classes: tuple[str, ...], mode: str, mirrored: bool, random_parts: bool
     ) -> None:
-        """Unless the user says so. What is done is told with the data."""
+        """Unless the user says so. What is done is told with the data. Sides are not mirrored."""
         for title in classes:
             for number in range(3):
                 write_image(tmp_path / title / f"{number}.png", mode=mode, value=9)
         data = load_data(f"folder:{tmp_path}")
-        assert data.flip == mirrored
-        assert ("mirrored in training" in data.in_words) == mirrored
+        assert (data.flip, data.random_parts) == (mirrored, random_parts)
+        assert ("in training mirrored" in data.in_words) == mirrored
+        assert ("cut to random parts above 32 pixels" in data.in_words) == random_parts
+        assert data.facts.get("mirrored", False) == mirrored
+        assert data.facts.get("random parts", False) == random_parts
         assert load_data(f"folder:{tmp_path}", mirror=not mirrored).flip == (not mirrored)
+        other = load_data(f"folder:{tmp_path}", random_parts=not random_parts)
+        assert (other.flip, other.random_parts) == (mirrored, not random_parts)
 
     @pytest.mark.parametrize("validation", ["val", "valid", "validation", None])
     @pytest.mark.parametrize("has_test", [True, False])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -20,6 +21,7 @@ from nas.training import trainer as trainer_module
 from nas.training.fitted_heads import is_head_alone
 from nas.training.optimizing import tuned
 from nas.training.regressions import NOT_CONVERGED
+from nas.training.settings import TrainingSettings
 from nas.training.trainer import Trainer
 
 HEAD = replace(SETTINGS, tune="head", augment=False)
@@ -61,6 +63,26 @@ def test_a_head_costs_one_pass_over_the_data_and_beats_steps(digits: Images, mon
     assert report["error"] < slow[-1]["error"]
     before = dict(network().named_parameters())
     assert all(p.shape == before[name].shape for name, p in first.named_parameters())
+
+
+def test_a_head_is_fitted_to_whole_photos() -> None:
+    """Features are computed once, so they are those of pictures as they are, also before all weights are tuned."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 3, 40, 40), dtype=np.uint8)
+    cut = Images.from_arrays(images, np.arange(40) % 2, classes=("cat", "dog"), random_parts=True)
+    whole = Images.from_arrays(images, np.arange(40) % 2, classes=("cat", "dog"))
+
+    def fitted(task: Images, settings: TrainingSettings) -> torch.Tensor:
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Conv2d(3, 4, 3, 4), nn.ReLU(), nn.Flatten(), nn.Linear(400, 2))
+        for _ in Trainer(settings).train(module, task, seed=1):
+            pass
+        return cast(nn.Linear, module[-1]).weight.detach()
+
+    assert torch.equal(fitted(cut, HEAD), fitted(whole, HEAD))
+    deep = replace(SETTINGS, fit_head=True, augment=True, epochs=1)
+    assert not torch.equal(fitted(cut, deep), fitted(whole, deep)), "steps see parts"
+    still = replace(deep, learning_rate=1e-12)
+    torch.testing.assert_close(fitted(cut, still), fitted(whole, still))
 
 
 def test_only_the_head_changes(digits: Images) -> None:

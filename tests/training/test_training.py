@@ -22,7 +22,6 @@ from nas.space.architecture import Architecture
 from nas.space.torch_settings import torch_with
 from nas.tasks.folds import folds_of
 from nas.tasks.images.images import Images
-from nas.tasks.images.splits import Split
 from nas.training.averaging import AveragedState
 from nas.training.modules import error_of
 from nas.training.settings import further_seed, retraining_settings, training_settings
@@ -325,47 +324,3 @@ def test_inputs_are_normalised(digits: Images) -> None:
     assert seen.shape == digits.train.images.shape
     assert seen.mean() == pytest.approx(0, abs=1e-4)
     assert seen.std() == pytest.approx(1, abs=1e-4)
-
-
-def colourful(*, flip: bool, shift: int) -> Images:
-    images = np.random.default_rng(0).integers(1, 256, (200, 3, 5, 7), dtype=np.uint8)
-    split = Split(images, np.arange(200) % 2)
-    return Images("colourful", split, split, split, ("a", "b"), flip=flip, shift=shift)
-
-
-def test_shifts_move_whole_images() -> None:
-    """Each image keeps shape and type, moves by at most the given shift, and is padded with black."""
-    data = colourful(flip=False, shift=1)
-    images = torch.from_numpy(data.train.images)
-    moved = data.augmented((images,), torch.Generator().manual_seed(0))[0]
-    assert moved.shape == images.shape
-    assert moved.dtype == images.dtype
-    found = set()
-    padded = nn.functional.pad(images, (1, 1, 1, 1))
-    for index, image in enumerate(moved):
-        places = [
-            (row, column)
-            for row, column in itertools.product(range(3), range(3))
-            if torch.equal(image, padded[index, :, row : row + 5, column : column + 7])
-        ]
-        assert len(places) == 1
-        found.add(places[0])
-    assert len(found) == 9
-
-
-def test_flips_mirror_half_of_the_images() -> None:
-    """About half of the images are mirrored left to right; the others do not change."""
-    data = colourful(flip=True, shift=0)
-    images = torch.from_numpy(data.train.images)
-    flipped = data.augmented((images,), torch.Generator().manual_seed(0))[0]
-    mirrored = [torch.equal(new, old.flip(2)) for new, old in zip(flipped, images, strict=True)]
-    same = [torch.equal(new, old) for new, old in zip(flipped, images, strict=True)]
-    assert all(one != other for one, other in zip(mirrored, same, strict=True))
-    assert 70 <= sum(mirrored) <= 130
-
-
-def test_images_do_not_change_without_augmentation() -> None:
-    """Without flip and shift the images do not change."""
-    data = colourful(flip=False, shift=0)
-    images = torch.from_numpy(data.train.images)
-    assert torch.equal(data.augmented((images,), torch.Generator())[0], images)

@@ -43,13 +43,13 @@ def check_same(then: Began, now: Began, folder: Path) -> None:
     Raises:
         JournalError: one of them has changed.
     """
-    mirrored = [bool(each and each.get("mirrored")) for each in (then.data_set, now.data_set)]
-    if then.data_set is not None and mirrored[0] != mirrored[1]:
-        was, is_now = ("are" if each else "are not" for each in mirrored)
-        raise JournalError(
-            f"a run goes on with the pictures that it began with, but in {folder} these {was} mirrored in training, "
-            f"and now they {is_now}. Start a new run beside it; data.mirror decides about mirroring."
-        )
+    for fact, words, key in _CHANGES_IN_TRAINING:
+        was, is_now = (bool(each and each.get(fact)) for each in (then.data_set, now.data_set))
+        if then.data_set is not None and was != is_now:
+            raise JournalError(
+                f"a run goes on with the pictures that it began with, but in {folder} these {_are(was)} {words} in "
+                f"training, and now they {_are(is_now)}. Start a new run beside it; {key} decides about it."
+            )
     _check_splits(then.data_set or {}, now.data_set or {}, folder)
     pairs = (
         ("data set", "fingerprint", then.data_set, now.data_set),
@@ -63,6 +63,17 @@ def check_same(then: Began, now: Began, folder: Path) -> None:
                 f"a run goes on with the {part} that it began with, but the {key} was {before.get(key)} "
                 f"and is {after[key]} now. Bring that back, or start a new run beside {folder}."
             )
+
+
+_CHANGES_IN_TRAINING = (
+    ("mirrored", "mirrored", "data.mirror"),
+    ("random parts", "cut to random parts", "data.random_parts"),
+)
+"""How training changes pictures: a fact of the data, in words, and the key that decides."""
+
+
+def _are(is_done: bool) -> str:
+    return "are" if is_done else "are not"
 
 
 def _check_splits(then: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

@@ -25,7 +25,7 @@ from nas.tasks.doubts import contradiction_warnings, copy_warnings, imbalance_wa
 from nas.tasks.images.arrays import checked_images, checked_label_matrix, checked_labels
 from nas.tasks.images.decoded.pixel_statistics import checksum_of, digests_of, moments_of
 from nas.tasks.images.decoded.stored_images import StoredImages
-from nas.tasks.images.picture_changes import PICTURE_CORRUPTIONS, corrupted_pictures, randomly_augmented
+from nas.tasks.images.picture_changes import PICTURE_CORRUPTIONS, corrupted_pictures, parts_of, randomly_augmented
 from nas.tasks.images.resizing import Originals, PictureWishes
 from nas.tasks.images.splits import SomeLabels, Split, complete_splits
 from nas.tasks.splitting import TEST_SHARE
@@ -35,6 +35,8 @@ Float32Array = npt.NDArray[np.float32]
 
 MOST_VIEWS = 4
 """Images in other sizes that a process keeps."""
+SMALL_SIDE = 32
+"""Images up to this side stay whole in training: a part of them shows too little."""
 PIXEL_BY_PIXEL = ", pixel by pixel"
 
 
@@ -54,6 +56,7 @@ class Images(Task):
         notes: what a user should know about the loading, such as files that were left out.
         originals: the images before they were brought to one size; None if they are the splits themselves.
         wishes: how an architecture wishes the images, if they are prepared for one.
+        random_parts: training sees random parts of images above ``SMALL_SIDE``, instead of whole ones that are shifted.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Images(Task):
     notes: tuple[str, ...] = ()
     originals: Originals | None = None
     wishes: PictureWishes | None = None
+    random_parts: bool = False
 
     noun: ClassVar[str] = "images"
     default_space: ClassVar[str | None] = "mobilenet"
@@ -94,8 +98,9 @@ class Images(Task):
                     f"but got {split.labels.min()} to {split.labels.max()} in {title}."
                 )
         _check_count(len(self.classes))
-        if not isinstance(self.flip, bool):
-            raise ValueError(f"flip must be True or False, but got {self.flip!r}.")
+        for title, value in (("flip", self.flip), ("random_parts", self.random_parts)):
+            if not isinstance(value, bool):
+                raise ValueError(f"{title} must be True or False, but got {value!r}.")
         if not isinstance(self.shift, int):
             raise ValueError(f"shift must be a whole number of pixels, but got {self.shift!r}.")
         if self.shift < 0:
@@ -128,18 +133,22 @@ class Images(Task):
 
     @property
     def in_words(self) -> str:
-        """The number of classes, the shape of images, and whether they are mirrored."""
+        """The number of classes, the shape of images, and how training changes them."""
         channels, height, width = self.input_shape
         pixels = f"{width}×{height} pixels in {channels} channel{'s' if channels > 1 else ''}"
         kind = "labels" if self.is_multi_label else "classes"
-        return f"{len(self.classes)} {kind}, {pixels}{', mirrored in training' if self.flip else ''}"
+        changes = ["mirrored"] if self.flip else []
+        changes += [f"cut to random parts above {SMALL_SIDE} pixels"] if self.random_parts else []
+        told = f", in training {' and '.join(changes)}" if changes else ""
+        return f"{len(self.classes)} {kind}, {pixels}{told}"
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The number of classes, the shape of images, and whether pictures of the user's own are mirrored."""
+        """The number of classes, the shape of images, and how training changes pictures of the user's own."""
         are_pictures = self.originals is not None and self.originals.source is not None
-        mirrored = {"mirrored": True} if self.flip and are_pictures else {}
-        return {"classes": len(self.classes), "image shape": list(self.input_shape), **mirrored}
+        changes = {"mirrored": self.flip, "random parts": self.random_parts} if are_pictures else {}
+        told = {name: True for name, is_done in changes.items() if is_done}
+        return {"classes": len(self.classes), "image shape": list(self.input_shape), **told}
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -265,10 +274,12 @@ class Images(Task):
         return (corrupted_pictures(raw[0], name, strength, generator),)
 
     def augmented(self, raw: Tensors, generator: torch.Generator) -> Tensors:
-        """Shift each image by up to ``shift`` pixels, and flip it at random if ``flip`` allows it."""
+        """Take a random part of each image, or shift it by up to ``shift`` pixels; flip half if ``flip`` allows it."""
         (images,) = raw
         count, _, height, width = images.shape
-        if self.shift:
+        if self.random_parts and min(height, width) > SMALL_SIDE:
+            images = parts_of(images, generator)
+        elif self.shift:
             reach = self.shift
             padded = F.pad(images, (reach, reach, reach, reach)).numpy()
             offsets = torch.randint(0, 2 * reach + 1, (count, 2), generator=generator)
@@ -315,6 +326,7 @@ class Images(Task):
         name: str = "custom",
         flip: bool = False,
         shift: int = 0,
+        random_parts: bool = False,
     ) -> Images:
         """Build a data set from arrays, split by class.
 
@@ -349,7 +361,7 @@ class Images(Task):
         everything = Split(pixels, found)
         test = None if test_pixels is None or tested is None else Split(test_pixels, tested)
         train, validation, test = complete_splits(everything, None, test, validation_share, test_share, seed)
-        return cls(name, train, validation, test, names, flip=flip, shift=shift)
+        return cls(name, train, validation, test, names, flip=flip, shift=shift, random_parts=random_parts)
 
 
 _VIEWS: WeakKeyDictionary[Images, dict[PictureWishes, Images]] = WeakKeyDictionary()

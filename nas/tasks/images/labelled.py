@@ -16,7 +16,7 @@ from nas.tasks.class_folders import SPLIT_NAMES
 from nas.tasks.images.decoded.decoding import Decoded, Source, decoded, reasons
 from nas.tasks.images.images import Images
 from nas.tasks.images.resizing import Originals
-from nas.tasks.images.splits import SomeLabels, Split, complete_splits, keeps_label_mirrored, usual_shift
+from nas.tasks.images.splits import SomeLabels, Split, are_photos, complete_splits, keeps_label_mirrored, usual_shift
 from nas.tasks.splitting import TEST_SHARE
 
 
@@ -74,9 +74,10 @@ class LabelledPictures:
             raise DataError(f"{self.name.removeprefix('folder:')}: {error}") from error
         notes = (*pictures.notes, *self.notes)
         crop, shift = pictures.is_scaled, usual_shift(train)
-        flip = keeps_label_mirrored(pictures.images.shape[1], self.classes)
-        found = (self.name, train, validation, test, self.classes, flip)
-        return Images(*found, shift=shift, crop=crop, notes=notes, originals=Originals(self.source))
+        channels, originals = pictures.images.shape[1], Originals(self.source)
+        flip, random_parts = keeps_label_mirrored(channels, self.classes), are_photos(channels, self.classes)
+        found = (self.name, train, validation, test, self.classes, flip, shift, crop, notes, originals)
+        return Images(*found, random_parts=random_parts)
 
     def _split(self, title: str, pictures: Decoded) -> Split:
         chosen = np.flatnonzero((self.splits == title) & pictures.is_sound)

@@ -40,6 +40,7 @@ def load_images(
     root: str | None = None,
     image_size: int | None = None,
     mirror: bool | None = None,
+    random_parts: bool | None = None,
     path_column: str = Columns.path,
     label_column: str | list[str] = "label",
     split_column: str = Columns.split,
@@ -49,8 +50,8 @@ def load_images(
     """Return images with one label or several: a folder of classes, a table of paths, or a well-known set.
 
     ``load_data`` says which. The columns are those of a table of pictures; ``label_column`` may be a list of columns
-    of 0 and 1. ``mirror`` says if pictures keep their label when mirrored. ``arguments`` are those of a set of
-    torchvision.
+    of 0 and 1. ``mirror`` says if pictures keep their label when mirrored, ``random_parts`` if most parts of a picture
+    show what its label says. ``arguments`` are those of a set of torchvision.
 
     Raises:
         RecipeError: an option is unfit, or does not belong to such data.
@@ -63,6 +64,7 @@ def load_images(
             root=root,
             image_size=image_size,
             mirror=mirror,
+            random_parts=random_parts,
             columns=columns,
             arguments=arguments,
             validation_share=loading.validation_share,
@@ -84,6 +86,7 @@ def load_data(
     root: str | Path | None = None,
     image_size: int | None = None,
     mirror: bool | None = None,
+    random_parts: bool | None = None,
     columns: Columns = DEFAULT_COLUMNS,
     arguments: Mapping[str, Any] | None = None,
     validation_share: float | None = None,
@@ -105,7 +108,9 @@ def load_data(
     PATH/test, each with a folder for each class. A missing split is taken from the training images. ``image_size``
     cuts images to their central square and scales it; images of different sizes, and large ones, are scaled without it
     too. ``mirror`` lets training mirror them left to right; by default, pictures in colour are mirrored unless their
-    classes are digits or letters, or tell left from right. Reading and downloading are shown by ``progress``.
+    classes are digits or letters, or tell left from right. ``random_parts`` lets training see random parts of pictures
+    above 32 pixels; by default, of those in colour unless their classes are digits or letters. Reading and downloading
+    are shown by ``progress``.
 
     A table is a CSV or Parquet file with a row for each picture; ``columns`` names its columns. A set of torchvision is
     made with ``arguments``, in the same roots.
@@ -113,12 +118,13 @@ def load_data(
     Raises:
         DataError: the name is unknown, or files are missing, unreadable or unfit.
         ValueError: the image size is below 1, or the share is outside (0, 1).
-        RecipeError: ``mirror`` is something else, or an option does not belong to such data.
+        RecipeError: ``mirror`` or ``random_parts`` is something else, or an option does not belong to such data.
     """
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size must be at least 1, but got {image_size}.")
-    if mirror is not None and not isinstance(mirror, bool):
-        raise RecipeError(f"mirror must be true or false, but got {mirror!r}.")
+    for title, value in (("mirror", mirror), ("random_parts", random_parts)):
+        if value is not None and not isinstance(value, bool):
+            raise RecipeError(f"{title} must be true or false, but got {value!r}.")
     share = 0.25 if validation_share is None and name == "digits" else validation_share
     if share is not None:
         check_share(share, "validation_share")
@@ -130,7 +136,8 @@ def load_data(
     if arguments is not None and not name.startswith(TORCHVISION):
         raise RecipeError(f"arguments belong to a set of torchvision, such as {TORCHVISION}SVHN, not to {name}.")
     found = _loaded(name, root, here, columns, arguments, reading, is_table=is_table)
-    return found if mirror is None else replace(found, flip=mirror)
+    flip = found.flip if mirror is None else mirror
+    return replace(found, flip=flip, random_parts=found.random_parts if random_parts is None else random_parts)
 
 
 def _loaded(

@@ -1,8 +1,12 @@
-"""Changed pictures: as a camera, a dirty lens, bad light or a small file spoil them, and by RandAugment to train on."""
+"""Changed pictures: as a camera, a dirty lens, bad light or a small file spoil them; and to train on, by random parts
+of them and by RandAugment.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +17,8 @@ NOISE_OF_1 = 0.4
 """The standard deviation of noise of strength 1, as a share of the range of pixels (ImageNet-C's strongest: 0.38)."""
 TOGETHER = 8
 """Groups of a batch, each of which is changed by operations of its own. One by one it would take many times longer."""
+LEAST_PART = 0.35
+"""The least share of a picture's area that a random part of it has."""
 STRONGEST = 30
 """The magnitude of RandAugment that a strength of 1 stands for. The paper uses 9 of 30 on ImageNet."""
 
@@ -75,6 +81,19 @@ def _occluded(images: torch.Tensor, strength: float, generator: torch.Generator)
     return torch.where(covered, torch.tensor(127, dtype=torch.uint8), images)
 
 
+def parts_of(images: torch.Tensor, generator: torch.Generator, least: float = LEAST_PART) -> torch.Tensor:
+    """Return a random part of each picture, shape (N, channels, height, width), scaled to the whole's size.
+
+    A part has at least the share ``least`` of a picture's area, and nearly its shape (Szegedy et al., "Going deeper
+    with convolutions", 2015).
+    """
+    from torchvision.transforms import v2
+
+    cut = v2.RandomResizedCrop(images.shape[2:], scale=(least, 1.0))
+    with _drawn_from(generator):
+        return torch.stack([cut(image) for image in images])
+
+
 def randomly_augmented(images: torch.Tensor, generator: torch.Generator, strength: float) -> torch.Tensor:
     """Return uint8 pictures, shape (N, channels, height, width), each changed by two random operations.
 
@@ -84,11 +103,18 @@ def randomly_augmented(images: torch.Tensor, generator: torch.Generator, strengt
     transform = _transform(round(strength * STRONGEST))
     order = torch.randperm(len(images), generator=generator)
     changed = images.clone()
-    with torch.random.fork_rng(devices=[]):  # torchvision draws from the global random state
-        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+    with _drawn_from(generator):
         for group in order.chunk(min(TOGETHER, len(images))):
             changed[group] = transform(images[group])
     return changed
+
+
+@contextlib.contextmanager
+def _drawn_from(generator: torch.Generator) -> Iterator[None]:
+    """Let torchvision draw what ``generator`` decides. It draws from the global random state, which stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        yield
 
 
 @lru_cache(maxsize=16)

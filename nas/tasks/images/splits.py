@@ -124,10 +124,14 @@ def usual_shift(split: Split) -> int:
 _SIDES = re.compile("left|right", re.IGNORECASE)
 
 
+def are_photos(channels: int, classes: Sequence[str]) -> bool:
+    """Return True for pictures in colour whose classes are neither digits nor letters. Grey ones are often writing."""
+    return channels == 3 and not any(len(name) == 1 or name.isdigit() for name in classes)
+
+
 def keeps_label_mirrored(channels: int, classes: Sequence[str]) -> bool:
     """Return True if pictures that are mirrored left to right probably keep their label.
 
-    Photos in colour do, unless their classes are digits or letters, or tell left from right. Grey pictures are often
-    scans of writing.
+    Photos do, unless their classes tell left from right.
     """
-    return channels == 3 and not any(len(name) == 1 or name.isdigit() or _SIDES.search(name) for name in classes)
+    return are_photos(channels, classes) and not any(_SIDES.search(name) for name in classes)
