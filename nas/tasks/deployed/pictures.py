@@ -27,8 +27,21 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".
 """Files with these endings are the pictures of a folder."""
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """The formats that are read: none of them starts another program."""
-CAMERA_FORMATS = ("JPEG", "MPO")
-"""Formats whose pictures may be stored rotated. MPO is JPEG with several pictures."""
+JPEG_FORMATS = ("JPEG", "MPO")
+"""MPO is JPEG with several pictures."""
+TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+"""By EXIF orientation, Pillow's name of what turns a picture upright."""
+ON_ITS_SIDE = (5, 6, 7, 8)
+"""EXIF orientations that exchange width and height."""
+_ORIENTATION = 0x0112
 COLOURS = {1: "L", 3: "RGB"}
 """Pillow's mode by the number of channels."""
 BILINEAR = "bilinear"
@@ -85,11 +98,25 @@ def opened(path: Path, name: str | None = None) -> Iterator[Image.Image]:
         raise InputError(f"{name} cannot be read as an image: {error}") from error
 
 
+def orientation_of(image: Image.Image) -> int:
+    """Return a picture's EXIF orientation; 1 if it has none. PNG pictures are decoded, whose data may follow pixels.
+
+    Damaged EXIF data count as none: the pixels beside them are sound.
+    """
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except (SyntaxError, ValueError, struct.error):
+        return 1
+    return int(found) if found in TURNS else 1
+
+
 def pixels_of(image: Image.Image, frame: Frame) -> Pixels:
     """Return an opened picture as models are trained on it: uint8 of shape (channels, height, width)."""
     from PIL import Image, ImageOps
 
-    upright = ImageOps.exif_transpose(image) if image.format in CAMERA_FORMATS else image
+    image.load()  # turns a TIFF picture upright, and then it has no orientation any more
+    turn = TURNS.get(orientation_of(image))
+    upright = image if turn is None else image.transpose(Image.Transpose[turn])
     if upright.mode.startswith("I;16"):  # the upper eight bits: Pillow's own conversion clips at 255
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
     elif upright.mode in ("I", "F"):
@@ -144,7 +171,7 @@ class PicturePreparation(ReadsArrays):
     def to_json(self) -> dict[str, Any]:
         """Return the preparation as plain data, for programs and in words."""
         return {
-            "orientation": "EXIF, of JPEG files",
+            "orientation": "EXIF",
             "mode": COLOURS.get(self.channels),
             "channels": self.channels,
             "height": self.height,
@@ -172,7 +199,7 @@ class PicturePreparation(ReadsArrays):
         scale = f"{cut}, and scale it: {self._resampling}."
         same = "" if self.crop else ", as all tested pictures have. From one of another size,"
         return [
-            "Take the first frame of the file. Turn a JPEG picture upright by its EXIF orientation.",
+            "Take the first frame of the file. Turn it upright by its EXIF orientation, in any format.",
             f"Keep the upper 8 of 16 bits. Convert the picture to {colour}.",
             f"Give it {size}{same or ':'} {scale}",
             "Divide by 255. From each channel, subtract its mean, and divide by its standard deviation.",

@@ -19,7 +19,7 @@ from nas.errors import DataError, RecipeError, did_you_mean, raised_text
 from nas.progress import Progress
 from nas.tasks.class_folders import SPLIT_NAMES
 from nas.tasks.deployed.inputs import InputError
-from nas.tasks.deployed.pictures import Frame, pixels_of
+from nas.tasks.deployed.pictures import ON_ITS_SIDE, Frame, orientation_of, pixels_of
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.decoded.decoding import GREY_MODES, Header, Source
 from nas.tasks.images.images import Images
@@ -247,6 +247,8 @@ class _SetOfTorchvision(Source):
     def header(self, index: int) -> Header:
         picture = self._picture(index)
         width, height = picture.size
+        if orientation_of(picture) in ON_ITS_SIDE:
+            width, height = height, width
         return Header(width, height, picture.mode in GREY_MODES)
 
     def pixels(self, index: int, frame: Frame) -> ImageArray:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from nas.errors import DataError
 from nas.tasks.class_folders import shown
 from nas.tasks.deployed.inputs import InputError
-from nas.tasks.deployed.pictures import CAMERA_FORMATS, Frame, opened, pixels_of
+from nas.tasks.deployed.pictures import JPEG_FORMATS, ON_ITS_SIDE, Frame, opened, orientation_of, pixels_of
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.decoded.cut_off import is_cut_off
 from nas.tasks.images.decoded.decoding import GREY_MODES, Header, Source
 from nas.tasks.transfer.packing import here
 
-_EXIF_ORIENTATION = 0x0112
+if TYPE_CHECKING:
+    from PIL import Image
+
+_PNG_EXIF = re.compile(rb"eXIf|Raw profile type|XML:com\.adobe\.xmp")
+"""What tells the orientation of a PNG picture, before its pixels or behind them."""
 Stamp = tuple[int, int] | None
 """The size of a file, and the time of its last change in ns; None if there is none."""
 
@@ -65,8 +70,7 @@ class PictureFiles(Source):
             raise InputError("it is empty")
         with opened(Path(path), "it") as image:
             width, height = image.size
-            # Cameras store the orientation. PNG is left out, because reading it there decodes the whole image.
-            if image.format in CAMERA_FORMATS and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:
+            if _lies_on_its_side(image, path):
                 width, height = height, width
             return Header(width, height, image.mode in GREY_MODES)
 
@@ -75,7 +79,7 @@ class PictureFiles(Source):
         path = Path(self.paths[index])
         with opened(path, "it") as image:
             pixels = pixels_of(image, frame)
-            if image.format in CAMERA_FORMATS and is_cut_off(path, image):
+            if image.format in JPEG_FORMATS and is_cut_off(path, image):
                 raise InputError("it breaks off before its end")
         return pixels
 
@@ -93,6 +97,15 @@ class PictureFiles(Source):
                 return pixels_of(image, frame)
         except InputError as error:
             raise DataError(f"a picture could be read before, but no longer: {shown(Path(path))} ({error}).") from error
+
+
+def _lies_on_its_side(image: Image.Image, path: str) -> bool:
+    """Return True if an opened picture is stored with width and height exchanged. Hardly any PNG picture is decoded."""
+    if image.format == "PNG" and not _PNG_EXIF.search(Path(path).read_bytes()):
+        return False
+    if image.format == "TIFF" and image.size != (image.tag_v2[256], image.tag_v2[257]):  # type: ignore[attr-defined]
+        return False  # Pillow since 11 has exchanged them
+    return orientation_of(image) in ON_ITS_SIDE
 
 
 def _stamp(path: str) -> Stamp:
