@@ -21,11 +21,11 @@ from nas.space.signature import Signature, image_signature
 from nas.tasks.batches import Items, Tensors
 from nas.tasks.criteria import Classification, Criterion, MultiLabel
 from nas.tasks.deployed.pictures import PicturePreparation
-from nas.tasks.doubts import contradiction_warnings, copy_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.images.arrays import checked_images, checked_label_matrix, checked_labels
-from nas.tasks.images.decoded.pixel_statistics import checksum_of, digests_of, moments_of
+from nas.tasks.images.decoded.pixel_statistics import checksum_of, moments_of
 from nas.tasks.images.decoded.stored_images import StoredImages
 from nas.tasks.images.picture_changes import PICTURE_CORRUPTIONS, corrupted_pictures, parts_of, randomly_augmented
+from nas.tasks.images.picture_doubts import picture_warnings
 from nas.tasks.images.resizing import Originals, PictureWishes
 from nas.tasks.images.splits import SomeLabels, Split, complete_splits
 from nas.tasks.splitting import TEST_SHARE
@@ -37,7 +37,6 @@ MOST_VIEWS = 4
 """Images in other sizes that a process keeps."""
 SMALL_SIDE = 32
 """Images up to this side stay whole in training: a part of them shows too little."""
-PIXEL_BY_PIXEL = ", pixel by pixel"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -220,26 +219,10 @@ class Images(Task):
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about what makes results doubtful: notes of loading, classes without a test, duplicate images."""
+        """Sentences about what makes results doubtful: notes of loading, and what lies in the splits."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        unequal: list[str] = []
-        if self.is_multi_label:
-            tested = set(np.flatnonzero(self.test.labels.any(axis=0)).tolist())
-        else:
-            tested = set(self.test.labels.tolist())
-            counts = np.bincount(self.train.labels, minlength=len(self.classes))
-            unequal = imbalance_warnings(counts, self.classes, self.noun)
-        digests = {title: digests_of(split.images) for title, split in splits.items()}
-        labels = [label for split in splits.values() for label in _hashable(split.labels)]
-        return (
-            *self.notes,
-            *missing_warnings({"test": tested}, self.classes, "picture"),
-            *unequal,
-            *copy_warnings(digests, "pictures", PIXEL_BY_PIXEL),
-            *contradiction_warnings(
-                [each for some in digests.values() for each in some], labels, "picture", PIXEL_BY_PIXEL
-            ),
-        )
+        source = None if self.originals is None else self.originals.source
+        return (*self.notes, *picture_warnings(splits, self.classes, self.noun, source))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -366,11 +349,6 @@ class Images(Task):
 
 _VIEWS: WeakKeyDictionary[Images, dict[PictureWishes, Images]] = WeakKeyDictionary()
 """Images as architectures wish them, by the images that they were made from. They are not pickled with those."""
-
-
-def _hashable(labels: npt.NDArray[Any]) -> list[Any]:
-    """Return each image's label, or a tuple of its labels."""
-    return [tuple(each) if isinstance(each, list) else each for each in labels.tolist()]
 
 
 def _check_count(classes: int) -> None:

@@ -36,7 +36,7 @@ USUAL_SIDES = (32, 48, 64, 96, 128)
 """Pictures that have to be scaled, though no size is asked for, get the largest of these that most of them have."""
 GREY_MODES = {"1", "L", "LA", "I;16", "I;16B", "I;16L"}
 """Pillow's names of modes without colour."""
-_FORMAT = 2
+_FORMAT = 3
 """It changes when the same settings give other pixels, or when entries are written in another way."""
 _AT_ONCE = 64
 """So many pictures are in memory while they are decoded."""

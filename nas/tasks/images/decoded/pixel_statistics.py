@@ -1,4 +1,4 @@
-"""Digests, the checksum and the moments of images: counted where they lie in memory, else from what is kept of each."""
+"""Digests, thumbnails, checksum and moments of images: counted in memory, else from what is kept of each."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 
-from nas.tasks.images.decoded.stored_images import SomeImages, StoredImages, digest_of
+from nas.tasks.images.decoded.stored_images import SomeImages, StoredImages, digest_of, shrunk_to_thumbnails
 
 LEAST_STD = 1 / 255
 """One grey level, so that division by a standard deviation is safe."""
+_AT_ONCE = 1000
+Thumbnails = npt.NDArray[np.uint8]
 
 
 def digests_of(images: SomeImages) -> list[bytes]:
@@ -19,6 +21,15 @@ def digests_of(images: SomeImages) -> list[bytes]:
     if isinstance(images, StoredImages):
         return [row.tobytes() for row in images.facts["digest"]]
     return [digest_of(image) for image in images]
+
+
+def thumbnails_of(images: SomeImages) -> Thumbnails:
+    """Return a thumbnail of each image, shape (N, channels, height, width)."""
+    if isinstance(images, StoredImages):
+        kept: Thumbnails = images.facts["thumbnail"]
+        return kept
+    parts = [shrunk_to_thumbnails(images[start : start + _AT_ONCE]) for start in range(0, len(images), _AT_ONCE)]
+    return np.concatenate(parts)
 
 
 def checksum_of(images: SomeImages) -> int:

@@ -10,23 +10,33 @@ from typing import Any, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
+import torch
+import torch.nn.functional as F
 
 from nas.tasks.batches import IntArray, Places
 from nas.tasks.images.arrays import ImageArray
 
 DIGEST_BYTES = 16
-
+THUMBNAIL = 8
+"""The sides of thumbnails, by which copies are found."""
 
 Facts = npt.NDArray[Any]
 """What is kept of images, a record each, shape (N,); see ``facts_type``."""
 
 
 def facts_type(channels: int) -> np.dtype[Any]:
-    """Return the type of a record: digest, CRC-32, and of each channel the sum of the levels and of their squares.
+    """Return the type of a record: digest, CRC-32, of each channel the sums of levels and of squares, and a thumbnail.
 
     The record of a broken image holds zeros.
     """
-    return np.dtype([("digest", np.uint8, (DIGEST_BYTES,)), ("checksum", np.uint32), ("sums", np.int64, (channels, 2))])
+    return np.dtype(
+        [
+            ("digest", np.uint8, (DIGEST_BYTES,)),
+            ("checksum", np.uint32),
+            ("sums", np.int64, (channels, 2)),
+            ("thumbnail", np.uint8, (channels, THUMBNAIL, THUMBNAIL)),
+        ]
+    )
 
 
 def facts_of(image: ImageArray) -> Facts:
@@ -37,7 +47,15 @@ def facts_of(image: ImageArray) -> Facts:
     found["digest"] = np.frombuffer(digest_of(content), dtype=np.uint8)
     found["checksum"] = zlib.crc32(content.data)
     found["sums"] = np.stack([levels.sum(axis=1), np.einsum("cp,cp->c", levels, levels)], axis=1)
+    found["thumbnail"] = shrunk_to_thumbnails(content[None])[0]
     return found
+
+
+def shrunk_to_thumbnails(images: ImageArray) -> ImageArray:
+    """Return the mean levels in ``THUMBNAIL`` × ``THUMBNAIL`` fields of each image, shape (N, channels, 8, 8)."""
+    means = F.adaptive_avg_pool2d(torch.from_numpy(images).float(), THUMBNAIL)
+    thumbnails: ImageArray = means.round().to(torch.uint8).numpy()
+    return thumbnails
 
 
 def digest_of(image: ImageArray) -> bytes:

@@ -1,0 +1,77 @@
+"""Reasons to doubt results that lie in the splits of pictures: classes, copies, and pictures of two classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.tasks.doubts import contradiction_warnings, copy_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.images.decoded.decoding import Source
+from nas.tasks.images.decoded.pixel_statistics import digests_of, thumbnails_of
+from nas.tasks.images.decoded.stored_images import THUMBNAIL, StoredImages
+from nas.tasks.images.near_copies import near_copy_warnings
+from nas.tasks.images.splits import Split
+
+PIXEL_BY_PIXEL = ", pixel by pixel"
+
+
+def picture_warnings(
+    splits: Mapping[str, Split], classes: Sequence[str], noun: str, source: Source | None
+) -> tuple[str, ...]:
+    """Return sentences about classes without a test, unequal classes, duplicate pictures and contradicting labels.
+
+    ``splits`` holds train, validation and test, in this order. ``source`` gives the pictures' names, if it is known.
+    """
+    train, test = splits["train"], splits["test"]
+    unequal: list[str] = []
+    if train.labels.ndim == 2:
+        tested = set(np.flatnonzero(test.labels.any(axis=0)).tolist())
+    else:
+        tested = set(test.labels.tolist())
+        unequal = imbalance_warnings(np.bincount(train.labels, minlength=len(classes)), classes, noun)
+    digests = {title: digests_of(split.images) for title, split in splits.items()}
+    every = [digest for some in digests.values() for digest in some]
+    labels = [label for split in splits.values() for label in _hashable(split.labels)]
+    return (
+        *missing_warnings({"test": tested}, classes, "picture"),
+        *unequal,
+        *copy_warnings(digests, "pictures", PIXEL_BY_PIXEL),
+        *_near_copies(splits, digests, source),
+        *contradiction_warnings(every, labels, "picture", PIXEL_BY_PIXEL),
+    )
+
+
+def _near_copies(
+    splits: Mapping[str, Split], digests: Mapping[str, list[bytes]], source: Source | None
+) -> tuple[str, ...]:
+    if min(splits["train"].images.shape[2:]) < THUMBNAIL:
+        return ()
+    thumbnails = {title: thumbnails_of(split.images) for title, split in splits.items()}
+
+    def name(titles: Sequence[str], place: int) -> str:
+        for title in titles:
+            images = splits[title].images
+            if place < len(images):
+                if source is None or not isinstance(images, StoredImages):
+                    return f"{title}[{place}]"
+                return source.name(int(images.numbers[place]))
+            place -= len(images)
+        raise IndexError(place)
+
+    def joined(*titles: str) -> tuple[Any, list[bytes], partial[str]]:
+        together = [digest for title in titles for digest in digests[title]]
+        return np.concatenate([thumbnails[title] for title in titles]), together, partial(name, titles)
+
+    return (
+        *near_copy_warnings("test", joined("test"), joined("train", "validation")),
+        *near_copy_warnings("validation", joined("validation"), joined("train")),
+    )
+
+
+def _hashable(labels: npt.NDArray[Any]) -> list[Any]:
+    """Return each image's label, or a tuple of its labels."""
+    return [tuple(each) if isinstance(each, list) else each for each in labels.tolist()]
