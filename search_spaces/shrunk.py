@@ -78,7 +78,7 @@ class Shrunk:
             )
         self._signature = signature
         found = parent_of(parent, weights, signature)
-        self._module, self._name, self.untuned = found.module, found.name, found.untuned
+        self._module, self._name, self.untuned, self._told = found.module, found.name, found.untuned, found.notes
         is_picture = signature.inputs[0].name == PICTURES
         self._is_unknown = is_picture and preparation is None and not found.scaling and not found.untuned
         usual = found.scaling if is_picture else {}
@@ -214,8 +214,8 @@ class Shrunk:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about layers whose channels must stay, and sizes at which the parent does not run."""
-        refused, unknown = self._plan.refused, [self._own_scaling()] if self._is_unknown else []
+        """Sentences about the parent's weights, layers whose channels must stay, and sizes at which it does not run."""
+        refused, unknown = self._plan.refused, [*self._told, *([self._own_scaling()] if self._is_unknown else [])]
         if not refused:
             return (*unknown, *self._left_out)
         shown = "; ".join(f"{name}, because {why}" for name, why in refused[:MOST_REFUSED])

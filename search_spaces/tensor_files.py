@@ -43,6 +43,21 @@ def _of_safetensors(path: Path) -> object:
         raise unreadable(path, error) from error
 
 
+def structure_in(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors in a file of safetensors without their values. Raises RecipeError as ``tensors_in`` does."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 it is no mapping
+    except (OSError, SafetensorError) as error:
+        raise unreadable(path, error) from error
+    if not shapes:  # timm would download others in their place
+        raise RecipeError(f"weights must be tensors by name, as of model.state_dict(), but {path} holds none.")
+    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+
+
 def _of_pickle(path: Path) -> object:
     import torch
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nas
-from search_spaces.tensor_files import tensors_in, unreadable
+from search_spaces.tensor_files import structure_in, tensors_in
+from search_spaces.weight_matching import OrderError, has_own_names, matched_in_order, mismatches, told
 
 if TYPE_CHECKING:
     import torch
@@ -24,21 +25,25 @@ NESTED = ("state_dict_ema", "state_dict", "model")
 """The names under which timm's training script puts weights; the averaged ones are those that it evaluates."""
 ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 _MOST_NAMED = 5
+_MOST_DIFFERENCES = 2
 _CONNECT_S = 5.0
 _HOST = "huggingface.co"
 
 
-def check_weights(models: Sequence[str], weights: str) -> None:
-    """Check that the weights of all models are there or can be downloaded, before anything runs.
+def check_weights(models: Sequence[str], weights: str, channels: int) -> list[str]:
+    """Check that the weights of all models are there or can be downloaded, before anything runs, and that files fit.
+
+    Returns a sentence for each file whose tensors have other names than timm's, and are taken by their order.
 
     Raises:
-        RecipeError: the folder lacks some, a file is a pickle that may run code, or the hub cannot be reached.
+        RecipeError: the folder lacks some, a file is a pickle that may run code or belongs to another network, or the
+            hub cannot be reached.
     """
     if weights == NONE:
-        return
+        return []
     if weights == HUB:
         _check_hub(models)
-        return
+        return []
     folder = Path(weights)
     if not folder.is_dir():
         raise nas.RecipeError(
@@ -51,27 +56,63 @@ def check_weights(models: Sequence[str], weights: str) -> None:
             f"the folder {folder} lacks the weights of {_listed(missing)}. Put a file for each into it, called "
             f"{missing[0]}.safetensors, or choose other models."
         )
+    notes = []
     for name in models:
         path = file_in(folder, name)
         assert path is not None
-        if path.suffix == ".safetensors":
-            _check_whole(path)
-        else:
-            tensors_in(path, NESTED)
+        if path.suffix == ".safetensors" and not mismatches(*_structures(name, path)):
+            continue  # without reading all weights of a large folder
+        try:
+            _, note = tensors_for(name, path, channels)
+        except nas.CandidateError as error:
+            raise nas.RecipeError(error.reason) from error
+        notes += [note] if note else []
+    return notes
 
 
-def _check_whole(path: Path) -> None:
-    """Check the list of tensors at the beginning of a file, and that all of them are there. Raises RecipeError."""
-    from safetensors import SafetensorError, safe_open
+def tensors_for(model: str, path: Path, channels: int) -> tuple[dict[str, torch.Tensor], str]:
+    """Return the tensors in a file under names that timm knows, and what to tell of them if they were matched by order.
 
+    Raises:
+        RecipeError: the file cannot be read, or holds no tensors.
+        CandidateError: of kind build; the tensors are those of another network.
+    """
+    tensors = tensors_in(path, NESTED)
+    own, heads = structure_of(model)
+    differences = mismatches(own, tensors, heads)
+    if not differences:
+        return tensors, ""
+    try:  # timm knows names of some other packages, and fits embeddings of places to other resolutions
+        _made_by_timm(model, _classes_in(tensors, heads), channels, {}, tensors)
+        return tensors, ""
+    except nas.CandidateError as error:
+        by_name = error
+    rule = f"the weights of {model} must be those of its architecture, but {path}"
+    if not has_own_names(own, tensors):
+        more = f", and {len(differences) - _MOST_DIFFERENCES} more" if len(differences) > _MOST_DIFFERENCES else ""
+        text = "; ".join(differences[:_MOST_DIFFERENCES])
+        raise nas.CandidateError("build", f"{rule} does not fit: {text}{more}.") from by_name
     try:
-        with safe_open(path, framework="pt") as file:
-            if not file.keys():  # timm would download others in their place
-                raise nas.RecipeError(
-                    f"weights must be tensors by name, as of model.state_dict(), but {path} holds none."
-                )
-    except (OSError, SafetensorError) as error:
-        raise unreadable(path, error) from error
+        matched = matched_in_order(own, tensors, heads, path)
+    except OrderError as error:
+        raise nas.CandidateError("build", f"{rule} fits neither by names nor by order: {error}.") from error
+    return matched, told(model, path, len(matched))
+
+
+def _structures(model: str, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], set[str]]:
+    own, heads = structure_of(model)
+    return own, structure_in(path), heads
+
+
+def structure_of(model: str) -> tuple[dict[str, torch.Tensor], set[str]]:
+    """Return the tensors of a model of timm without their values, and the names of its head's."""
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        module = timm.create_model(model)
+    own = module.state_dict()
+    return own, {name for name in own if name.rpartition(".")[0] in _head_names(module)}
 
 
 def origin_of(model: str, weights: str) -> dict[str, str]:
@@ -158,21 +199,35 @@ def load_into(module: nn.Module, model: str, weights: str, channels: int, size: 
     Raises:
         CandidateError: of kind build; the weights are those of another network, or cannot be fetched.
     """
-    import timm
-
     if weights == NONE:
         return
-    overlay: dict[str, Any] = {}
+    tensors, classes = None, int(module.num_classes)  # type: ignore[arg-type]
     if weights != HUB:
         path = file_in(Path(weights), model)
         if path is None:
             raise nas.CandidateError("build", f"the folder {weights} has no weights of {model}.")
-        tensors = tensors_in(path, NESTED)
-        overlay = {"state_dict": tensors, "num_classes": _classes_in(tensors, module)}
-    classes = int(module.num_classes)  # type: ignore[arg-type]
+        tensors, _ = tensors_for(model, path, channels)
+    trained = _made_by_timm(model, classes, channels, size, tensors)
+    module.load_state_dict(trained.state_dict())
+
+
+def _made_by_timm(
+    model: str, classes: int, channels: int, size: Mapping[str, Any], tensors: dict[str, torch.Tensor] | None
+) -> nn.Module:
+    """Return timm's model with trained weights, those of the hub if ``tensors`` is None.
+
+    Raises:
+        CandidateError: of kind build; the weights are those of another network, or cannot be fetched.
+    """
+    import timm
+
+    overlay: dict[str, Any] = {}
+    if tensors is not None:
+        _, heads = structure_of(model)
+        overlay = {"state_dict": dict(tensors), "num_classes": _classes_in(tensors, heads)}
     with _notes_of_loading() as notes:
         try:
-            trained = timm.create_model(
+            trained: nn.Module = timm.create_model(
                 model, pretrained=True, num_classes=classes, in_chans=channels, pretrained_cfg_overlay=overlay, **size
             )
         except Exception as error:
@@ -180,8 +235,8 @@ def load_into(module: nn.Module, model: str, weights: str, channels: int, size: 
             raise nas.CandidateError(
                 "build", f"the weights of {model} cannot be loaded into it: {text:.300}"
             ) from error
-    _check_all(model, module, notes)
-    module.load_state_dict(trained.state_dict())
+    _check_all(model, trained, notes)
+    return trained
 
 
 def _head_names(module: nn.Module) -> tuple[str, ...]:
@@ -190,10 +245,10 @@ def _head_names(module: nn.Module) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names or ())
 
 
-def _classes_in(tensors: Mapping[str, torch.Tensor], module: nn.Module) -> int:
+def _classes_in(tensors: Mapping[str, torch.Tensor], heads: Collection[str]) -> int:
     """Return the number of classes of a file's head; 0 if it has none."""
-    heads = [tensors[f"{name}.weight"] for name in _head_names(module) if f"{name}.weight" in tensors]
-    return len(heads[0]) if heads else 0
+    found = [tensors[name] for name in heads if name.endswith(".weight") and name in tensors]
+    return len(found[0]) if found else 0
 
 
 @contextlib.contextmanager

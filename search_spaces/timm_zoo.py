@@ -216,10 +216,10 @@ class TimmZoo:
         return {} if self._weights == NONE else origin_of(str(architecture["model"]), self._weights)
 
     def check_start(self) -> None:
-        """Check that a model fits the memory, and that all weights can be had. Raises RecipeError."""
+        """Check that a model fits the memory, and that all weights can be had and fit. Raises RecipeError."""
         if self._too_large:
             raise nas.RecipeError(self._too_large)
-        check_weights(self._models, self._weights)
+        self.notes += check_weights(self._models, self._weights, self._channels)
 
     def known(self, architecture: nas.Architecture) -> Mapping[str, float]:
         """Return what the table tells of a model's accuracy; nothing of a model that it lacks."""

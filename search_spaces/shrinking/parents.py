@@ -16,7 +16,7 @@ from nas.space.own_code import own_code
 from nas.space.plug_ins import load_plug_in, parameters_of
 from nas.space.signature import Signature
 from nas.space.tracing import zero_inputs
-from search_spaces.shrinking.weight_files import class_count, load_checked, read_weights
+from search_spaces.shrinking.weight_files import class_count, load_checked, named_alike, read_weights
 from search_spaces.timm_descriptions import scaling_of
 
 TIMM = "timm:"
@@ -36,12 +36,14 @@ class Parent:
         module: the model, on the CPU.
         untuned: in words, why it must first be tuned on the data; empty if it need not.
         scaling: the mean and the standard deviation of pictures that it was trained with; empty if they are unknown.
+        notes: sentences on how its weights were loaded.
     """
 
     name: str
     module: nn.Module
     untuned: tuple[str, ...] = ()
     scaling: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def parent_of(given: str | nn.Module, weights: str | None, signature: Signature) -> Parent:
@@ -54,16 +56,18 @@ def parent_of(given: str | nn.Module, weights: str | None, signature: Signature)
         RecipeError: it cannot be found or made, the weights are not its own, or it takes other inputs.
     """
     reasons: list[str] = []
+    notes: tuple[str, ...] = ()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # new weights are the same in every process
         if isinstance(given, nn.Module):
             name = type(given).__qualname__
             module = _on_cpu(_copied(given, name), name)
             if weights is not None:
-                load_checked(module, read_weights(weights), name, weights)
+                held, notes = named_alike(module, read_weights(weights), name, weights)
+                load_checked(module, held, name, weights)
         else:
             name = given
-            module = _named(given, weights)
+            module, notes = _named(given, weights)
             if weights is None and (given.startswith(TIMM) or given.partition(".")[0].partition(":")[0] in UNTRAINED):
                 reasons.append(f"{given} comes without weights")
         reasons += _fit_channels(module, signature)
@@ -72,7 +76,7 @@ def parent_of(given: str | nn.Module, weights: str | None, signature: Signature)
     for parameter in module.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     is_timm_s = isinstance(given, str) and given.startswith(TIMM) and weights is not None
-    return Parent(name, module.eval(), tuple(reasons), _scaling(module, signature) if is_timm_s else {})
+    return Parent(name, module.eval(), tuple(reasons), _scaling(module, signature) if is_timm_s else {}, notes)
 
 
 def _scaling(module: nn.Module, signature: Signature) -> dict[str, Any]:
@@ -91,8 +95,8 @@ def _copied(module: nn.Module, name: str) -> nn.Module:
         ) from error
 
 
-def _named(given: str, weights: str | None) -> nn.Module:
-    """Return the module that a name stands for, with the weights of a file if there is one."""
+def _named(given: str, weights: str | None) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the module that a name stands for, with the weights of a file if there is one, and notes on these."""
     wants_hub = weights == PRETRAINED
     if wants_hub and not given.startswith(TIMM):
         raise RecipeError(
@@ -100,15 +104,15 @@ def _named(given: str, weights: str | None) -> nn.Module:
             " Give a file, or a function that loads its own weights."
         )
     if weights is None or wants_hub:
-        return _made(given, {"pretrained": True} if wants_hub else {})
-    held = read_weights(weights)
+        return _made(given, {"pretrained": True} if wants_hub else {}), ()
     module = _made(given, {})
+    held, notes = named_alike(module, read_weights(weights), given, weights)
     count = class_count(module, held)
     word = next((word for word in CLASS_WORDS if word in _words(given)), None)
     if count is not None and word is not None:
         module = _made(given, {word: count})
     load_checked(module, held, given, weights)
-    return module
+    return module, notes
 
 
 def _words(given: str) -> Mapping[str, inspect.Parameter]:

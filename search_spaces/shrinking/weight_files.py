@@ -9,12 +9,23 @@ import torch
 
 from nas.errors import RecipeError
 from search_spaces.tensor_files import tensors_in
+from search_spaces.weight_matching import (
+    COUNTERS,
+    OrderError,
+    has_own_names,
+    matched_in_order,
+    mismatches,
+    told,
+)
 
 NESTED = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
 """The names under which training scripts put weights beside other things."""
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """What wrappers of torch and Lightning put before every name."""
 MOST_NAMED = 3
+HEAD_TENSORS = 2
+"""A head, which comes last, has a weight and a bias. They may be those of another number of classes."""
+REMEDY = "Name the function that makes the model of these weights, with its number of classes."
 
 
 def read_weights(path: str) -> dict[str, torch.Tensor]:
@@ -33,23 +44,33 @@ def read_weights(path: str) -> dict[str, torch.Tensor]:
     return found
 
 
-def mismatches(module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return in words each tensor that the module lacks, that the weights lack, or that has another shape."""
+def named_alike(
+    module: torch.nn.Module, weights: Mapping[str, torch.Tensor], of: str, path: str
+) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+    """Return weights under the module's names, with a sentence if they have others and are taken by their order.
+
+    Those that have the module's names are returned as they are, whether they fit or not.
+
+    Raises:
+        RecipeError: they have other names, and their order does not fit either.
+    """
     own = module.state_dict()
-    found = []
-    for name, tensor in own.items():
-        if name not in weights:
-            if not name.endswith("num_batches_tracked"):
-                found.append(f"{name} is missing in the file")
-        elif weights[name].shape != tensor.shape:
-            found.append(f"{name} is {_sizes(weights[name])} in the file and {_sizes(tensor)} in the model")
-    return found + [f"{name} of the file is not in the model" for name in weights if name not in own]
+    if not has_own_names(own, weights):
+        return dict(weights), ()
+    try:
+        found = matched_in_order(own, weights, list(own)[-HEAD_TENSORS:], Path(path))
+    except OrderError as error:
+        raise RecipeError(
+            f"weights must be those of the parent, {of}, but {path} fits neither by names nor by order: {error}. "
+            f"{REMEDY}"
+        ) from error
+    return found, (told(of, Path(path), len(found)),)
 
 
 def class_count(module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> int | None:
     """Return the number of outputs of the weights if they differ from the module in that alone; None otherwise."""
-    own = module.state_dict()
-    if set(own) != set(weights):
+    own = {name: tensor for name, tensor in module.state_dict().items() if not name.endswith(COUNTERS)}
+    if set(own) != {name for name in weights if not name.endswith(COUNTERS)}:
         return None
     other = [name for name, tensor in own.items() if weights[name].shape != tensor.shape]
     sizes = {tuple(weights[name].shape[:1]) for name in other}
@@ -59,16 +80,11 @@ def class_count(module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) ->
 
 def load_checked(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], of: str, path: str) -> None:
     """Load weights into the parent called ``of``. Raises RecipeError, which names the first tensors that do not fit."""
-    wrong = mismatches(module, weights)
+    wrong = mismatches(module.state_dict(), weights)
     if wrong:
         more = f", and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
         raise RecipeError(
             f"weights must be those of the parent, {of}, but {path} does not fit: "
-            f"{'; '.join(wrong[:MOST_NAMED])}{more}. Name the function that makes the "
-            "model of these weights, with its number of classes."
+            f"{'; '.join(wrong[:MOST_NAMED])}{more}. {REMEDY}"
         )
     module.load_state_dict(weights, strict=False)  # counters of batches may be missing, and only those
-
-
-def _sizes(tensor: torch.Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "a number"

@@ -1,21 +1,8 @@
-"""The study of shrinking: weights that are put into another class, and the sentences of its table."""
+"""The study of shrinking: the sentences of its table."""
 
 from __future__ import annotations
 
-import pytest
-import torch
-from torch import nn
-
-from experiments.shrink_study import Point, converted, summary
-
-
-def test_weights_get_the_names_of_another_class() -> None:
-    theirs = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    ours = nn.ModuleDict({"first": nn.Linear(3, 4), "norm": nn.BatchNorm1d(4)})
-    ours.load_state_dict(converted(theirs.state_dict(), ours))
-    assert torch.equal(ours["first"].weight, theirs[0].weight)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"0\.weight does not have the shape of first\.weight"):
-        converted(theirs.state_dict(), nn.ModuleDict({"first": nn.Linear(2, 4), "norm": nn.BatchNorm1d(4)}))
+from experiments.shrink_study import Point, summary
 
 
 def test_the_table_says_what_was_reached() -> None:

@@ -173,6 +173,25 @@ def test_a_pickle_of_tensors_alone_is_taken(tmp_path: Path, prefix: str) -> None
     torch.testing.assert_close(inherited(space, space.parent)(x), small_parents.make_digits().eval()(x))
 
 
+def test_weights_with_other_names_are_taken_by_their_order(tmp_path: Path) -> None:
+    """It is told. Those of another number of classes are, too, and those in another order are refused."""
+    state = small_parents.make_digits().state_dict()
+    torch.save({f"net_{name}": tensor for name, tensor in state.items()}, tmp_path / "w.pt")
+    space = shrunk(weights=str(tmp_path / "w.pt"))
+    assert "the weights of small_parents:make_digits in w.pt have other names, so 33 tensors" in " ".join(space.notes)
+    x = pictures()
+    torch.testing.assert_close(inherited(space, space.parent)(x), small_parents.make_digits().eval()(x))
+    seven = small_parents.ThreeStages(3, 7).state_dict()
+    torch.save({f"net_{name}": tensor for name, tensor in seven.items()}, tmp_path / "seven.pt")
+    other = shrunk("small_parents:make_colours", image_signature((3, 8, 8), 7), weights=str(tmp_path / "seven.pt"))
+    assert other.untuned == ()
+    torch.save({f"net_{name}": tensor for name, tensor in reversed(state.items())}, tmp_path / "back.pt")
+    with pytest.raises(
+        RecipeError, match=r"by order: tensor 1 must be stem\.0\.weight of 16×1×3×3, but is net_head\.bias of 10\. Name"
+    ):
+        shrunk(weights=str(tmp_path / "back.pt"))
+
+
 def test_weights_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     torch.save(small_parents.make_digits(), tmp_path / "whole.pt")
     with pytest.raises(RecipeError, match=r"whole\.pt is a pickle that needs to run code, which is refused"):
@@ -183,8 +202,12 @@ def test_weights_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"torn\.safetensors must be safetensors, but cannot be read"):
         shrunk(weights=str(tmp_path / "torn.safetensors"))
     save_file({"a.weight": torch.zeros(3, 4), "head.weight": torch.zeros(5, 32)}, tmp_path / "other.safetensors")
-    with pytest.raises(RecipeError, match=r"stem\.0\.weight is missing in the file; .*, and \d+ more\. Name"):
+    with pytest.raises(RecipeError, match=r"it has no stem\.0\.weight of 16×1×3×3, but names such as a\.weight.* Name"):
         shrunk(weights=str(tmp_path / "other.safetensors"))
+    lacking = {name: each for name, each in small_parents.make_digits().state_dict().items() if "stem" not in name}
+    save_file(lacking, tmp_path / "lacking.safetensors")
+    with pytest.raises(RecipeError, match=r"stem\.0\.weight of .* is missing in the file; .*, and \d+ more\. Name"):
+        shrunk(weights=str(tmp_path / "lacking.safetensors"))
     save_file(small_parents.ThreeStages(1, 4).state_dict(), tmp_path / "four.safetensors")
     with pytest.raises(RecipeError, match=r"head\.weight is 4×32 in the file and 10×32 in the model"):
         shrunk(weights=str(tmp_path / "four.safetensors"))

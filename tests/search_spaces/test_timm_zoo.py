@@ -197,6 +197,43 @@ class TestWeights:
             load_start(space, one(CONVNET), build_checked(space, one(CONVNET), COLOUR))
         assert logging.root.manager.disable == silenced
 
+    def test_files_of_another_architecture_are_told_before_anything_runs(self, tmp_path: Path) -> None:
+        """The sentence names a tensor with both shapes."""
+        weights = write_weights(tmp_path, [CONVNET])[CONVNET]
+        name = next(each for each in weights if each.endswith("conv_dw.weight"))
+        save_file(weights | {name: torch.zeros(3, 1, 5, 5)}, tmp_path / f"{CONVNET}.safetensors")
+        with pytest.raises(RecipeError, match=rf"{name} is 3×1×5×5 in the file and .*×1×3×3 in the model"):
+            check_start(zoo(models=CONVNET, weights=str(tmp_path)))
+
+    def test_other_names_are_taken_by_their_order_and_told(self, tmp_path: Path) -> None:
+        """Also with another resolution, in grey, and with another number of classes than the data have."""
+        weights = write_weights(tmp_path / "known", [CONVNET], classes=7)[CONVNET]
+        torch.save(
+            {f"_{name}".replace("bn", "norm"): each for name, each in weights.items()}, tmp_path / f"{CONVNET}.pth"
+        )
+        for channels in (3, 1):
+            space = TimmZoo((channels, 28, 28), 2, models=CONVNET, resolutions=(64,), weights=str(tmp_path))
+            check_start(space)
+            (note,) = [note for note in space.notes if "order" in note]
+            assert f"the weights of {CONVNET} in {CONVNET}.pth have other names" in note
+            module = space.build(one(CONVNET, resolution=64))
+            load_start(space, one(CONVNET, resolution=64), module)
+            first = weights["conv_stem.weight"]
+            wanted = first if channels == 3 else first.sum(dim=1, keepdim=True)
+            torch.testing.assert_close(module.state_dict()["conv_stem.weight"], wanted)
+            for name, each in module.state_dict().items():
+                if not name.startswith(("classifier", "conv_stem")) and each.ndim:
+                    torch.testing.assert_close(each, weights[name])
+
+    def test_neither_names_nor_order_fit(self, tmp_path: Path) -> None:
+        weights = write_weights(tmp_path / "known", [CONVNET])[CONVNET]
+        torch.save({f"_{name}": each for name, each in reversed(weights.items())}, tmp_path / f"{CONVNET}.pth")
+        with pytest.raises(
+            RecipeError,
+            match=r"tensor 1 must be conv_stem\.weight of .*×3×3×3, but is _classifier\.bias of 1000",
+        ):
+            check_start(zoo(models=CONVNET, weights=str(tmp_path)))
+
     def test_a_file_for_each_model_is_needed(self, tmp_path: Path) -> None:
         write_weights(tmp_path, [VIT])
         with pytest.raises(RecipeError, match=f"lacks the weights of {CONVNET}. Put a file"):

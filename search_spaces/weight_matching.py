@@ -1,0 +1,160 @@
+"""Matching the tensors of a file to those of a network: by their names, or by their order and shapes.
+
+Other packages give the same network other names, but mostly write its tensors in the same order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # spaces are listed without it
+    import torch
+
+COUNTERS = "num_batches_tracked"
+"""Batch normalisations count their batches, which nothing depends on. Older files lack the counts."""
+ROLES = ("weight", "bias", "running_mean", "running_var")
+"""What torch's own layers call their tensors. Names of other packages end alike."""
+_FEW = 0.5
+"""With a smaller share of the names that a network needs, a file has names of its own."""
+
+
+class OrderError(ValueError):
+    """Weights that cannot be matched by their order. The message says which tensor does not fit, in one sentence."""
+
+
+def mismatches(
+    own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], heads: Collection[str] = ()
+) -> list[str]:
+    """Return in words each tensor that the network or the file lacks, or that has another shape in the file.
+
+    Tensors of the ``heads`` may be missing, or be those of another number of classes.
+    """
+    found = []
+    for name, tensor in own.items():
+        if name not in given:
+            if not name.endswith(COUNTERS) and name not in heads:
+                found.append(f"{name} of {sizes(tensor)} is missing in the file")
+        elif not _fits(tensor, given[name], is_head=name in heads):
+            found.append(f"{name} is {sizes(given[name])} in the file and {sizes(tensor)} in the model")
+    return found + [f"{name} of the file is not in the model" for name in given if name not in own]
+
+
+def has_own_names(own: Collection[str], given: Collection[str]) -> bool:
+    """Return True if a file calls most of a network's tensors by other names."""
+    needed = [name for name in own if not name.endswith(COUNTERS)]
+    return sum(name in given for name in needed) < _FEW * len(needed)
+
+
+def matched_in_order(
+    own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], heads: Collection[str], path: Path
+) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file under the names of a network that has the same shapes in the same order.
+
+    Tensors of the ``heads`` may be those of another number of classes. Shapes that agree may still belong to another
+    network, so names that contradict the order are refused, and so are values that no trained network has.
+
+    Raises:
+        OrderError: a shape differs, names contradict, values cannot be, or the file keeps no order.
+    """
+    if path.suffix == ".safetensors":
+        missing = next(name for name in own if name not in given)
+        raise OrderError(
+            f"it has no {missing} of {sizes(own[missing])}, but names such as {next(iter(given))}, and safetensors "
+            "keep no order of tensors. Take the pickle that they were made from"
+        )
+    mine, theirs = _with_a_shape(own), _with_a_shape(given)
+    _check_shapes(mine, theirs, heads)
+    names = list(zip(mine, theirs, strict=True))
+    _check_roles(names)
+    _check_owners(names)
+    _check_numbers(list(mine), list(theirs))
+    _check_values(names, theirs)
+    return {name: theirs[other].contiguous() for name, other in names}
+
+
+def told(of: str, path: Path, count: int) -> str:
+    """Return the sentences on weights that were matched by their order."""
+    return (
+        f"the weights of {of} in {path.name} have other names, so {count} tensors are taken by their order, in which "
+        "all shapes agree. Nobody can check what the network did between its tensors, such as activations and padding: "
+        "compare the accuracy of a fitted head with what you know of these weights."
+    )
+
+
+def _with_a_shape(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if tensor.ndim}
+
+
+def sizes(tensor: torch.Tensor) -> str:
+    """Return a tensor's shape in words."""
+    return "×".join(map(str, tensor.shape)) or "a number"
+
+
+def _fits(own: torch.Tensor, given: torch.Tensor, *, is_head: bool) -> bool:
+    return own.shape[1:] == given.shape[1:] if is_head else own.shape == given.shape
+
+
+def _check_shapes(mine: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor], heads: Collection[str]) -> None:
+    for number, (name, other) in enumerate(zip(mine, theirs, strict=False), start=1):
+        wanted, found = mine[name], theirs[other]
+        fits = _fits(wanted, found, is_head=name in heads)
+        if not fits or wanted.is_floating_point() != found.is_floating_point():
+            raise OrderError(f"tensor {number} must be {name} of {sizes(wanted)}, but is {other} of {sizes(found)}")
+    if len(mine) != len(theirs):
+        longer = mine if len(mine) > len(theirs) else theirs
+        first = list(longer)[min(len(mine), len(theirs))]
+        raise OrderError(f"there must be {len(mine)} tensors, but there are {len(theirs)}; {first} has no counterpart")
+
+
+def _check_roles(names: Sequence[tuple[str, str]]) -> None:
+    for name, other in names:
+        mine, theirs = name.rpartition(".")[2], other.rpartition(".")[2]
+        if mine in ROLES and theirs in ROLES and mine != theirs:
+            raise OrderError(f"{name} would be taken from {other}, which is called by another role")
+
+
+def _check_owners(names: Sequence[tuple[str, str]]) -> None:
+    """Check that the tensors of each layer come from one layer. Raises OrderError."""
+    forth: dict[str, str] = {}
+    back: dict[str, str] = {}
+    for name, other in names:
+        mine, _, role = name.rpartition(".")
+        theirs, _, their_role = other.rpartition(".")
+        if role not in ROLES or their_role not in ROLES:
+            continue
+        if forth.setdefault(mine, theirs) != theirs or back.setdefault(theirs, mine) != mine:
+            raise OrderError(f"{name} would be taken from {other}, but tensors of one layer must come from one layer")
+
+
+def _check_numbers(mine: Sequence[str], theirs: Sequence[str]) -> None:
+    """Check that numbers in names, as those of blocks, never fall where those of the network do not."""
+    if next(_falls(mine), None) is not None:
+        return
+    fallen = next(_falls(theirs), None)
+    if fallen is not None:
+        raise OrderError(f"the names of the file suggest another order: {fallen[1]} comes after {fallen[0]}")
+
+
+def _falls(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield names with a number that is lower than that of an earlier name which begins alike, behind that one."""
+    last: dict[str, tuple[int, str]] = {}
+    for name in names:
+        parts = re.split(r"(\d+)", name)
+        for place in range(1, len(parts), 2):
+            begin, number = "".join(parts[:place]), int(parts[place])
+            before = last.get(begin)
+            if before is not None and before[0] > number:
+                yield before[1], name
+            last[begin] = number, name
+
+
+def _check_values(names: Sequence[tuple[str, str]], theirs: Mapping[str, torch.Tensor]) -> None:
+    for name, other in names:
+        tensor = theirs[other]
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise OrderError(f"{other} must be finite, but has NaN or infinite values")
+        if name.endswith("running_var") and bool((tensor < 0).any()):
+            raise OrderError(f"{other} would be the variances {name}, but has negative values")

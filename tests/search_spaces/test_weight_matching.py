@@ -1,0 +1,137 @@
+"""Weights of another package are matched by their order, and refused where anything contradicts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from search_spaces.weight_matching import OrderError, has_own_names, matched_in_order, mismatches
+
+State = dict[str, torch.Tensor]
+FILE = Path("theirs.pth")
+
+
+def ours() -> nn.Module:
+    """Return three blocks of equal shapes and a head."""
+    torch.manual_seed(0)
+    blocks = [nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)) for _ in range(12)]
+    return nn.ModuleDict({"blocks": nn.ModuleList(blocks), "classifier": nn.Linear(4, 10)})
+
+
+def theirs() -> State:
+    """Return the same weights as another package calls them."""
+    names = {"0": "conv", "1": "bn"}
+    found = {}
+    for name, tensor in ours().state_dict().items():
+        parts = name.split(".")
+        own = f"_layer{parts[1]}._{names[parts[2]]}.{parts[3]}" if parts[0] == "blocks" else f"_fc.{parts[1]}"
+        found[own] = tensor
+    return found
+
+
+def matched(given: State, heads: tuple[str, ...] = ()) -> State:
+    return matched_in_order(ours().state_dict(), given, heads, FILE)
+
+
+def test_tensors_get_the_names_of_the_network() -> None:
+    """Counts of batches do not matter, so older files may lack them."""
+    own, given = ours().state_dict(), theirs()
+    assert has_own_names(own, given)
+    assert not has_own_names(own, own)
+    for each in (given, {name: tensor for name, tensor in given.items() if tensor.ndim}):
+        found = matched(each)
+        assert set(found) == {name for name in own if not name.endswith("num_batches_tracked")}
+        assert all(torch.equal(own[name], tensor) for name, tensor in found.items())
+
+
+def test_a_head_may_be_of_other_classes() -> None:
+    given = theirs() | {"_fc.weight": torch.zeros(7, 4), "_fc.bias": torch.zeros(7)}
+    heads = ("classifier.weight", "classifier.bias")
+    assert matched(given, heads)["classifier.weight"].shape == (7, 4)
+    with pytest.raises(OrderError, match=r"tensor 73 must be classifier\.weight of 10×4, but is _fc\.weight of 7×4"):
+        matched(given)
+
+
+def moved(state: State, change: Callable[[list[str]], list[str]]) -> State:
+    """Return the tensors in an order that ``change`` makes of their names."""
+    return {name: state[name] for name in change(list(state))}
+
+
+def swapped(names: list[str]) -> list[str]:
+    """Put the third layer before the second one. All shapes still agree."""
+    second, third = ([name for name in names if name.startswith(f"_layer{number}.")] for number in (1, 2))
+    rest = [name for name in names if name not in (*second, *third)]
+    return [*rest[:6], *third, *second, *rest[6:]]
+
+
+def mixed(names: list[str]) -> list[str]:
+    """Exchange the biases of two layers."""
+    one, other = names.index("_layer0._bn.bias"), names.index("_layer1._bn.bias")
+    names[one], names[other] = names[other], names[one]
+    return names
+
+
+def exchanged(names: list[str]) -> list[str]:
+    """Exchange the mean and the variance of one layer."""
+    one, other = names.index("_layer0._bn.running_mean"), names.index("_layer0._bn.running_var")
+    names[one], names[other] = names[other], names[one]
+    return names
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (swapped, r"suggest another order: _layer1\._conv\.weight comes after _layer2\._bn"),
+        (mixed, "tensors of one layer must come from one layer"),
+        (exchanged, r"running_mean would be taken from .*running_var, which is called by another role"),
+    ],
+)
+def test_names_that_contradict_the_order_are_refused(change: Callable[[list[str]], list[str]], message: str) -> None:
+    """The shapes agree, so that nothing else would tell."""
+    with pytest.raises(OrderError, match=message):
+        matched(moved({name: tensor for name, tensor in theirs().items() if tensor.ndim}, change))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("_layer3._bn.running_var", -1.0, "would be the variances .*, but has negative values"),
+        ("_layer3._conv.weight", float("nan"), "must be finite"),
+    ],
+)
+def test_values_that_no_trained_network_has_are_refused(name: str, value: float, message: str) -> None:
+    given = theirs()
+    with pytest.raises(OrderError, match=message):
+        matched(given | {name: torch.full_like(given[name], value)})
+
+
+def test_more_or_fewer_tensors_are_refused() -> None:
+    given = theirs()
+    with pytest.raises(OrderError, match="there must be 74 tensors, but there are 75; extra has no counterpart"):
+        matched(given | {"extra": torch.zeros(3)})
+    del given["_fc.bias"]
+    with pytest.raises(OrderError, match=r"there are 73; classifier\.bias has no counterpart"):
+        matched(given)
+
+
+def test_safetensors_keep_no_order() -> None:
+    """They are sorted by name and type, which says nothing of the network."""
+    with pytest.raises(
+        OrderError, match=r"it has no blocks\.0\.0\.weight of 4×4×3×3, but names such as _layer0\._conv"
+    ):
+        matched_in_order(ours().state_dict(), theirs(), (), Path("theirs.safetensors"))
+
+
+def test_differences_by_name_are_listed_with_both_shapes() -> None:
+    own = ours().state_dict()
+    given = own | {"blocks.0.0.weight": torch.zeros(4, 4, 5, 5)}
+    del given["classifier.weight"]
+    assert mismatches(own, given) == [
+        "blocks.0.0.weight is 4×4×5×5 in the file and 4×4×3×3 in the model",
+        "classifier.weight of 10×4 is missing in the file",
+    ]
+    assert len(mismatches(own, given, ("classifier.weight",))) == 1
