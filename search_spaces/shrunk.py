@@ -20,6 +20,7 @@ from search_spaces.shrinking.importance import importance_by_data, importance_by
 from search_spaces.shrinking.layer_table import layer_table
 from search_spaces.shrinking.parents import TIMM, parent_of
 from search_spaces.shrinking.plan import IntArray, Plan, plan_of, pruned
+from search_spaces.shrinking.weight_files import SCORE, WEIGHT
 
 WIDTHS = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 TRUNKS = (0.5, 0.625, 0.75, 0.875, 1.0)
@@ -29,7 +30,6 @@ FIRST_SHARES = (0.75, 0.5)
 """The same share everywhere: what people try first, and what the sampler learns from."""
 FIRST_SIZES = 2
 """The parent itself at so many lower sizes is tried before anything else is: it costs no channel."""
-WEIGHT, SCORE = "parent:", "importance:"
 MOST_REFUSED = 5
 SIZE = "image_size"
 PICTURES = "images"
@@ -79,8 +79,10 @@ class Shrunk:
         self._signature = signature
         found = parent_of(parent, weights, signature)
         self._module, self._name, self.untuned, self._told = found.module, found.name, found.untuned, found.notes
+        self.tuned_on = found.tuned_on
         is_picture = signature.inputs[0].name == PICTURES
-        self._is_unknown = is_picture and preparation is None and not found.scaling and not found.untuned
+        is_known = bool(found.scaling or found.untuned or found.tuned_on)
+        self._is_unknown = is_picture and preparation is None and not is_known
         usual = found.scaling if is_picture else {}
         self._preparation = self._checked_preparation(usual if preparation is None else preparation)
         self._plan = self._planned()

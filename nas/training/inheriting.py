@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, final
 
@@ -67,10 +68,16 @@ class Inheritance:
         return all(architecture.get(name) == option for name, option in parent.items())
 
 
-def inheritance_of(space: HasParent, parent: torch.nn.Module, task: Task) -> bytes:
-    """Return what architectures inherit from a tuned parent, as a safetensors file."""
+def inheritance_of(space: HasParent, parent: torch.nn.Module, task: Task, wishes: Mapping[str, Any]) -> bytes:
+    """Return what architectures inherit from a tuned parent, as a safetensors file.
+
+    The file also tells on which data it was tuned, and how it saw them, so that a later run can take it as it is.
+    ``task`` is prepared as the parent ``wishes``.
+    """
     found = space.inheritance(parent, list(_losses(task)))
-    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in found.items()})
+    preparation = {name: value for name, value in wishes.items() if name != "image_size"}
+    about = {"data": task.name, "fingerprint": task.fingerprint, "preparation": json.dumps(preparation)}
+    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in found.items()}, about)
 
 
 def _losses(task: Task) -> Iterator[Callable[[torch.nn.Module], torch.Tensor]]:

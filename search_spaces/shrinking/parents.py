@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,9 @@ from nas.space.own_code import own_code
 from nas.space.plug_ins import load_plug_in, parameters_of
 from nas.space.signature import Signature
 from nas.space.tracing import zero_inputs
-from search_spaces.shrinking.weight_files import class_count, load_checked, named_alike, read_weights
+from search_spaces.shrinking.weight_files import class_count, load_checked, named_alike, read_weights, run_that_left
 from search_spaces.timm_descriptions import scaling_of
+from search_spaces.weight_matching import mismatches
 
 TIMM = "timm:"
 PRETRAINED = "pretrained"
@@ -35,7 +36,9 @@ class Parent:
         name: what it is called.
         module: the model, on the CPU.
         untuned: in words, why it must first be tuned on the data; empty if it need not.
-        scaling: the mean and the standard deviation of pictures that it was trained with; empty if they are unknown.
+        scaling: the mean and the standard deviation of pictures that it was trained with, or all of the preparation
+            that an earlier run gave it; empty if they are unknown.
+        tuned_on: the fingerprint of the data on which an earlier run tuned it; empty if it comes from elsewhere.
         notes: sentences on how its weights were loaded.
     """
 
@@ -43,6 +46,7 @@ class Parent:
     module: nn.Module
     untuned: tuple[str, ...] = ()
     scaling: Mapping[str, Any] = field(default_factory=dict)
+    tuned_on: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -57,26 +61,56 @@ def parent_of(given: str | nn.Module, weights: str | None, signature: Signature)
     """
     reasons: list[str] = []
     notes: tuple[str, ...] = ()
+    name = given if isinstance(given, str) else type(given).__qualname__
+    run = None if weights in (None, PRETRAINED) else run_that_left(str(weights))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # new weights are the same in every process
+        module = None if run is None else _as_in_its_run(given, name, str(weights), signature)
+        if module is not None:
+            assert run is not None
+            notes = (f"the parent is the one that an earlier run used on {run.data}: {weights}.",)
+            return _parent(name, module, [], run.preparation, notes, run.fingerprint)
         if isinstance(given, nn.Module):
-            name = type(given).__qualname__
             module = _on_cpu(_copied(given, name), name)
             if weights is not None:
                 held, notes = named_alike(module, read_weights(weights), name, weights)
                 load_checked(module, held, name, weights)
         else:
-            name = given
             module, notes = _named(given, weights)
             if weights is None and (given.startswith(TIMM) or given.partition(".")[0].partition(":")[0] in UNTRAINED):
                 reasons.append(f"{given} comes without weights")
         reasons += _fit_channels(module, signature)
         reasons += _fit_classes(module, name, signature)
+    if run is not None:
+        return _parent(name, module, reasons, run.preparation, notes)
+    is_timm_s = isinstance(given, str) and given.startswith(TIMM) and weights is not None
+    return _parent(name, module, reasons, _scaling(module, signature) if is_timm_s else {}, notes)
+
+
+def _parent(
+    name: str,
+    module: nn.Module,
+    reasons: Sequence[str],
+    scaling: Mapping[str, Any],
+    notes: tuple[str, ...],
+    tuned_on: str = "",
+) -> Parent:
     # Layers that were frozen when the parent was trained must adapt to what is removed.
     for parameter in module.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
-    is_timm_s = isinstance(given, str) and given.startswith(TIMM) and weights is not None
-    return Parent(name, module.eval(), tuple(reasons), _scaling(module, signature) if is_timm_s else {}, notes)
+    return Parent(name, module.eval(), tuple(reasons), scaling, tuned_on, notes)
+
+
+def _as_in_its_run(given: str | nn.Module, name: str, weights: str, signature: Signature) -> nn.Module | None:
+    """Return the parent that an earlier run left, fitted to the data as there; None if these have other shapes."""
+    module = _on_cpu(_copied(given, name), name) if isinstance(given, nn.Module) else _made(given, {})
+    held = read_weights(weights)
+    _fit_channels(module, signature)
+    _fit_classes(module, name, signature)
+    if mismatches(module.state_dict(), held):
+        return None
+    load_checked(module, held, name, weights)
+    return module
 
 
 def _scaling(module: nn.Module, signature: Signature) -> dict[str, Any]:

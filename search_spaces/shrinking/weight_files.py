@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from nas.errors import RecipeError
-from search_spaces.tensor_files import tensors_in
+from search_spaces.tensor_files import tensors_in, unreadable
 from search_spaces.weight_matching import (
     COUNTERS,
     OrderError,
@@ -22,6 +26,8 @@ NESTED = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_em
 """The names under which training scripts put weights beside other things."""
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """What wrappers of torch and Lightning put before every name."""
+WEIGHT, SCORE = "parent:", "importance:"
+"""What names begin with in the file that a run leaves of its parent."""
 MOST_NAMED = 3
 HEAD_TENSORS = 2
 """A head, which comes last, has a weight and a bias. They may be those of another number of classes."""
@@ -38,10 +44,42 @@ def read_weights(path: str) -> dict[str, torch.Tensor]:
     if not file.is_file():
         raise RecipeError(f"weights must be a file of tensors, such as weights.safetensors, but {path!r} is none.")
     found = tensors_in(file, NESTED)
+    if all(name.startswith((WEIGHT, SCORE)) for name in found):
+        found = {name.removeprefix(WEIGHT): each for name, each in found.items() if name.startswith(WEIGHT)}
     for prefix in PREFIXES:
         if found and all(name.startswith(prefix) for name in found):
             found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return found
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """What a run tells of the parent that it leaves.
+
+    Attributes:
+        data: the name of its data.
+        fingerprint: that of its data, as the parent saw them.
+        preparation: how the parent saw pictures, as of the option of the space.
+    """
+
+    data: str
+    fingerprint: str
+    preparation: Mapping[str, Any]
+
+
+def run_that_left(path: str) -> EarlierRun | None:
+    """Return what the run tells that left a parent in a file; None for any other file."""
+    file = Path(path).expanduser()
+    if file.suffix != ".safetensors" or not file.is_file():
+        return None
+    try:
+        with safe_open(file, framework="pt") as opened:
+            about = opened.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise unreadable(file, error) from error
+    if not {"data", "fingerprint", "preparation"} <= about.keys():
+        return None
+    return EarlierRun(about["data"], about["fingerprint"], json.loads(about["preparation"]))
 
 
 def named_alike(

@@ -13,6 +13,7 @@ import small_parents
 import torch
 from commands import evaluations_of
 from quick_runs import BASE, Diary, Stopping, instruments
+from safetensors.torch import load_file
 from torch import nn
 
 import nas
@@ -87,9 +88,9 @@ def test_the_parent_comes_first_as_it_is_and_is_always_a_winner(
     space, diary, seen = space_of(trained, preparation=SCALED), Diary(), []
     assert isinstance(space, nas.HasParent)
 
-    def seeing(space: nas.HasParent, parent: nn.Module, task: Any) -> bytes:
+    def seeing(space: nas.HasParent, parent: nn.Module, task: Any, wishes: Any) -> bytes:
         seen.append(task.mean.tolist())
-        return inheritance_of(space, parent, task)
+        return inheritance_of(space, parent, task, wishes)
 
     monkeypatch.setattr(parents, "inheritance_of", seeing)
     tools = instruments(space)
@@ -141,6 +142,39 @@ def test_a_parent_with_another_head_is_tuned_first(tmp_path: Path) -> None:
     whole = max(front, key=lambda winner: size(winner.architecture))
     count = [sum(p.numel() for p in winner.load().parameters()) for winner in (smallest, whole)]
     assert count[0] < count[1]
+
+
+def test_the_parent_of_an_earlier_run_is_taken_as_it_is(tmp_path: Path) -> None:
+    """It is tuned again only on other data, or other splits of them. What it saw pictures by comes with it."""
+    parent = "small_parents:make_colours"
+    training = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3, "device": "cpu"}
+    more = {"training": training, "retraining": {"epochs": 1}}
+
+    def parent_of(name: str, weights: Path | None = None, **changes: Any) -> tuple[Diary, dict[str, torch.Tensor]]:
+        diary = Stopping("round 1/1: training")
+        space = space_of(parent, **({} if weights is None else {"weights": str(weights)}))
+        recipe = {**KEYS, "name": name, "space": FEW, **more, **changes}
+        with pytest.raises(KeyboardInterrupt):
+            nas.shrink(parent, recipe, weights=weights, runs=tmp_path, progress=diary, instruments=instruments(space))
+        return diary, load_file(tmp_path / name / PARENT)
+
+    own = {"preparation": {"mean": [0.4], "std": [0.3]}}
+    diary, first = parent_of("first", space={**FEW, **own})
+    assert "tuning the parent" in diary.stages
+    left = tmp_path / "first" / PARENT
+    diary, again = parent_of("again", left)
+    assert "tuning the parent" not in diary.stages
+    assert "an earlier run had the parent on these data and splits, so it is taken as it is" in diary.news
+    assert first.keys() == again.keys()
+    for name, tensor in first.items():
+        torch.testing.assert_close(again[name], tensor, rtol=1e-4 if name.startswith("importance") else 0, atol=0)
+    space: Any = space_of(parent, weights=str(left))
+    assert nas.wishes_of(space, space.parent) == own["preparation"]
+    assert any(note.startswith("the parent is the one that an earlier run used on digits:") for note in space.notes)
+    diary, other = parent_of("other", left, data={"validation_share": 0.3})
+    assert "tuning the parent" in diary.stages
+    assert any("because an earlier run had it on other data" in text for text in diary.news)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
 def test_limits_that_nothing_meets_are_told_before_the_parent_is_tuned(tmp_path: Path) -> None:

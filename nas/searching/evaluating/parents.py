@@ -14,7 +14,7 @@ from nas.recipe.recipe import Recipe
 from nas.searching.state import RunState
 from nas.space.parts.device_parts import innermost
 from nas.space.parts.own_inputs import wishes_of
-from nas.space.parts.parents import HasParent, parents_space
+from nas.space.parts.parents import HasParent, HasTunedParent, parents_space
 from nas.space.torch_settings import torch_with
 from nas.storage.journal import write_aside
 from nas.storage.run_files import PARENT_WEIGHTS
@@ -60,13 +60,17 @@ def _kept(path: Path) -> bytes | None:
 
 def _made(state: RunState, space: HasParent) -> bytes:
     recipe = state.recipe
-    task = state.resolved.task.prepared_for(wishes_of(innermost(state.resolved.space), space.parent))
+    wishes = wishes_of(innermost(state.resolved.space), space.parent)
+    task = state.resolved.task.prepared_for(wishes)
     parent = space.parent_module()
     epochs = state.schedule.parent_epochs()
     settings = parent_settings(recipe, task, epochs)
     with torch_with(settings.threads, training_seed(recipe, space.parent)):
-        if space.untuned:
-            state.progress.say(f"the parent is tuned on the data first, because {', and '.join(space.untuned)}")
+        untuned, note = why_untuned(space, task)
+        if note:
+            state.progress.say(note)
+        if untuned:
+            state.progress.say(f"the parent is tuned on the data first, because {', and '.join(untuned)}")
             state.progress.stage("tuning the parent", epochs)
             try:
                 for report in Trainer(settings).train(parent, task, training_seed(recipe, space.parent)):
@@ -76,7 +80,17 @@ def _made(state: RunState, space: HasParent) -> bytes:
                 raise RecipeError(f"the parent must be tuned on the data, but that failed: {error.reason}") from error
             finally:
                 state.progress.close()
-        return inheritance_of(space, parent.cpu(), task)
+        return inheritance_of(space, parent.cpu(), task, wishes)
+
+
+def why_untuned(space: HasParent, task: Task) -> tuple[tuple[str, ...], str]:
+    """Return why the parent must be tuned on a task, prepared as it wishes, and what to tell if it was before."""
+    tuned_on = space.tuned_on if isinstance(space, HasTunedParent) else ""
+    if not tuned_on or space.untuned:
+        return space.untuned, ""
+    if tuned_on == task.fingerprint:
+        return (), "an earlier run had the parent on these data and splits, so it is taken as it is"
+    return ("an earlier run had it on other data, in another size, or in other splits",), ""
 
 
 def parent_settings(recipe: Recipe, task: Task, epochs: int) -> TrainingSettings:
@@ -88,8 +102,16 @@ def parent_settings(recipe: Recipe, task: Task, epochs: int) -> TrainingSettings
 def parent_epoch_seconds(state: RunState, folder: Path) -> float:
     """Return about how long an epoch of tuning the parent takes; 0 if it need not be tuned, or if nobody knows."""
     space = parents_space(state.resolved.space)
-    if space is None or not space.untuned or _kept(folder / PARENT_WEIGHTS) is not None:
+    if space is None or _kept(folder / PARENT_WEIGHTS) is not None:
+        return 0.0
+    task = _prepared(state, space)
+    untuned, _ = why_untuned(space, task)
+    if not untuned:
         return 0.0
     parent = state.beliefs.candidate(space.parent)
-    task = state.resolved.task
     return epoch_seconds(state.beliefs.look, parent, task, parent_settings(state.recipe, task, 1)) or 0.0
+
+
+def _prepared(state: RunState, space: HasParent) -> Task:
+    """Return the task, prepared as the parent wishes it."""
+    return state.resolved.task.prepared_for(wishes_of(innermost(state.resolved.space), space.parent))

@@ -68,6 +68,16 @@ class HasParent(Protocol):
         ...
 
 
+@runtime_checkable
+class HasTunedParent(Protocol):
+    """A space whose parent an earlier run may have tuned."""
+
+    @property
+    def tuned_on(self) -> str:
+        """The fingerprint of the data on which it was tuned, as ``Task.fingerprint``; empty if it is not known."""
+        ...
+
+
 def parents_space(space: SearchSpace) -> HasParent | None:
     """Return the space itself, without what a recipe added, if its architectures have a parent."""
     inner = innermost(space)
