@@ -18,7 +18,7 @@ from nas.space.signature import Signature
 from nas.space.tracing import trace_layers, zero_inputs
 from search_spaces.shrinking.importance import importance_by_data, importance_by_weights, most_important
 from search_spaces.shrinking.layer_table import layer_table
-from search_spaces.shrinking.parents import TIMM, parent_of
+from search_spaces.shrinking.parents import PICTURES, TIMM, parent_of
 from search_spaces.shrinking.plan import IntArray, Plan, plan_of, pruned
 from search_spaces.shrinking.weight_files import SCORE, WEIGHT
 
@@ -32,8 +32,6 @@ FIRST_SIZES = 2
 """The parent itself at so many lower sizes is tried before anything else is: it costs no channel."""
 MOST_REFUSED = 5
 SIZE = "image_size"
-PICTURES = "images"
-"""The name of the input of models of pictures, which a task can prepare in several ways."""
 SCALED = {"crop", "interpolation"}
 PREPARATION = ("mean", "std", *sorted(SCALED))
 

@@ -143,7 +143,8 @@ def _split_folders(path: Path) -> dict[str, Path]:
 def _inner_hint(path: Path, classes: Sequence[str]) -> str:
     """Return a hint if the only folder looks like the data set itself, as in an unpacked archive."""
     inner = path.joinpath(*classes[:1])
-    return f" Did you mean folder:{inner}?" if len(classes) == 1 and len(_subfolders(inner)) > 1 else ""
+    looks_like_one = len(classes) == 1 and inner.is_dir() and len(_subfolders(inner)) > 1
+    return f" Did you mean folder:{inner}?" if looks_like_one else ""
 
 
 def _subfolders(path: Path) -> list[Path]:

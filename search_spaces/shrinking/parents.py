@@ -23,6 +23,8 @@ from search_spaces.weight_matching import mismatches
 TIMM = "timm:"
 PRETRAINED = "pretrained"
 """In the place of a file: the weights that timm offers for its model, from its hub."""
+PICTURES = "images"
+"""The name of the input of models of pictures, which a task can prepare in several ways."""
 CLASS_WORDS = ("num_classes", "classes")
 UNTRAINED = ("timm", "torchvision")
 """Libraries whose functions draw weights at random unless they are asked for others."""
@@ -236,9 +238,10 @@ def _fit_classes(module: nn.Module, name: str, signature: Signature) -> list[str
         with own_code(), torch.no_grad():
             output: object = module.eval()(*zero_inputs(signature.inputs, 1))
     except Exception as error:
+        sized = " Of pictures, --set data.image_size sets another size." if signature.inputs[0].name == PICTURES else ""
         raise RecipeError(
             f"a parent must take {', '.join(map(str, signature.inputs))}, as the data have, but {name} raised "
-            f"{raised_text(error)}.{_about_gpus(error)}"
+            f"{raised_text(error)}.{_about_gpus(error) or sized}"
         ) from error
     if not isinstance(output, torch.Tensor) or output.ndim != len(signature.output) + 1:
         got = tuple(output.shape) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"

@@ -97,6 +97,22 @@ def copies_in_the_test(root: Path) -> None:
         shutil.copy(root / "train" / title / f"{index}.png", root / "test" / title / f"other-{index}.png")
 
 
+def one_class_to_validate(root: Path) -> None:
+    """Make splits of the classes, whose validation has dogs alone."""
+    for title in ("cat", "dog"):
+        (root / "train").mkdir(exist_ok=True)
+        (root / title).rename(root / "train" / title)
+    for index in range(3):
+        picture(root / "val" / "dog" / f"{index}.png", (60, 50), 900 + index)
+
+
+def one_class_to_train(root: Path) -> None:
+    """Make splits, of which only the test has both classes."""
+    one_class_to_validate(root)
+    (root / "train" / "dog").rename(root / "other")
+    (root / "other").rename(root / "val" / "cat")
+
+
 def recipe(text: str) -> Prepare:
     """Return what writes a recipe."""
     return lambda folder: (folder / "recipe.toml").write_text(text)
@@ -204,6 +220,34 @@ BAD_INPUTS = {
         LOOKED_AT,
         ("warning: 3 of 3 test pictures are also in the training",),
         with_photos(copies_in_the_test, count=10),
+        status=0,
+    ),
+    "one picture a class": BadInput(
+        PHOTOS,
+        ("no class has more than one. Add images: three of a class give one to train, one to validate",),
+        with_photos(lambda root: None, count=1),
+    ),
+    "two pictures a class": BadInput(
+        PHOTOS,
+        ("a validation split needs a class with at least two images", "Add images: three of a class"),
+        with_photos(lambda root: None, count=2),
+    ),
+    "three pictures a class": BadInput(
+        LOOKED_AT, ("2 to train, 2 to validate, 2 to test",), with_photos(lambda root: None, count=3), status=0
+    ),
+    "one class to train": BadInput(
+        PHOTOS, ("for each of at least 2 classes, but it holds 1",), with_photos(one_class_to_train)
+    ),
+    "one class to validate": BadInput(
+        LOOKED_AT,
+        ("warning: all validation pictures are of dog, so a candidate that always answers dog seems best. Put",),
+        with_photos(one_class_to_validate),
+        status=0,
+    ),
+    "a picture of one pixel beside large ones": BadInput(
+        LOOKED_AT,
+        ("differ in size, from 1×1 to 60×50 pixels, so their middle squares are scaled to 48",),
+        with_photos(lambda root: picture(root / "cat" / "1.png", (1, 1))),
         status=0,
     ),
     "a picture in two classes": BadInput(

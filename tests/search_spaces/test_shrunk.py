@@ -221,6 +221,7 @@ def test_weights_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         ("small_parents:make_linear", "a parent must have channels or blocks that can be removed, but .* has none"),
         ("small_parents:make_digit", "Did you mean 'make_digits'"),
         ("nonsense", "a parent is a function that returns a torch module"),
+        ("timm:test_vit", r"images .*8×8.* raised .*Input height .*\. Of pictures, --set data\.image_size sets"),
         ("timm:resnet19", "timm has no model 'resnet19'. Did you mean 'resnet"),
         ("small_parents:make_colours", "a parent must take signals .* but small_parents:make_colours raised"),
     ],

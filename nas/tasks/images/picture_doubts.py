@@ -38,11 +38,23 @@ def picture_warnings(
     labels = [label for split in splits.values() for label in _hashable(split.labels)]
     return (
         *missing_warnings({"test": tested}, classes, "picture"),
+        *_one_class_warnings(splits["validation"], classes),
         *unequal,
         *copy_warnings(digests, "pictures", PIXEL_BY_PIXEL),
         *_near_copies(splits, digests, source),
         *contradiction_warnings(every, labels, "picture", PIXEL_BY_PIXEL),
     )
+
+
+def _one_class_warnings(validation: Split, classes: Sequence[str]) -> list[str]:
+    """Return a sentence if all validation pictures are of one class."""
+    if validation.labels.ndim == 2 or len(np.unique(validation.labels)) > 1:
+        return []
+    name = classes[int(validation.labels[0])]
+    return [
+        f"all validation pictures are of {name}, so a candidate that always answers {name} seems best. Put pictures of "
+        "each class there, or leave the split out: it is then taken from the training pictures."
+    ]
 
 
 def _near_copies(

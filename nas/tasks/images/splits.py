@@ -111,7 +111,10 @@ def _carve(split: Split, share: float, seed: int, title: str) -> tuple[Split, Sp
     """Return the remaining images, and ``share`` of each class: at least one image, but never the last one."""
     taken = taken_of_each(split.strata, share, seed)
     if not len(taken):
-        raise ValueError(f"a {title} split needs a class with at least two images, but no class has more than one.")
+        raise ValueError(
+            f"a {title} split needs a class with at least two images, but no class has more than one. Add images: "
+            "three of a class give one to train, one to validate and one to test."
+        )
     return split.take(np.setdiff1d(np.arange(len(split)), taken)), split.take(np.sort(taken))
 
 
