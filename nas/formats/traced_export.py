@@ -20,7 +20,8 @@ _ARITHMETIC = ("Add", "Clip", "Div", "Mul", "Neg", "Pow", "Reciprocal", "ReduceM
 _ACTIVATIONS = ("Erf", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softmax")
 _LAYERS = ("AveragePool", "BatchNormalization", "Conv", "Gemm", "GlobalAveragePool", "LayerNormalization", "MatMul")
 _MOVES = ("Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Transpose", "Unsqueeze")
-SAME_OPERATORS = frozenset((*_ARITHMETIC, *_ACTIVATIONS, *_LAYERS, *_MOVES, "Constant", "MaxPool"))
+_LOOK_UPS = ("Cast", "Equal", "GatherElements", "Less", "Min", "ReduceMax", "ScatterElements")
+SAME_OPERATORS = frozenset((*_ARITHMETIC, *_ACTIVATIONS, *_LAYERS, *_MOVES, *_LOOK_UPS, "Constant", "MaxPool"))
 """Operators that both exporters write alike, so that ONNX Runtime makes the same of both files. A test compares them.
 
 Others are left to the newer exporter.

@@ -35,7 +35,7 @@ _OPERATORS_BY_KIND = {
     "pool": "mean sum amax amin avg_pool2d max_pool2d_with_indices _adaptive_avg_pool2d adaptive_max_pool2d",
     "concat": "cat stack",
     "softmax": "_softmax _log_softmax _safe_softmax",
-    "embedding": "embedding",
+    "embedding": "embedding gather",
     # These move or convert data, and runtimes mostly remove them.
     "none": "clone _to_copy copy _unsafe_view _reshape_copy _reshape_alias lift_fresh detach alias fill zero new_zeros "
     "new_ones new_full new_empty new_empty_strided zeros_like ones_like full_like empty_like empty_strided",

@@ -142,6 +142,21 @@ def test_transformers_are_traced_alike(
     assert parity(module, tmp_path / "traced.onnx", [tokens]) < 1e-5
 
 
+def test_n_grams_are_traced_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables that are looked up, and numbers that are scattered, become the same operators."""
+    signature = Signature((TensorType("tokens", (16,), "int64", (32,)),), (16, 32))
+    space = load_space("ngram", {}, signature)
+    module = space.build(architecture_from(space, {"order": 4, "smoothing": "kneser-ney", "entries": 512})).eval()
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "write_traced", lambda *_: False)
+        export_onnx(module, signature.inputs, 1, tmp_path / "newer.onnx")
+    monkeypatch.setattr(export, "_write_program", lambda *_: pytest.fail("it was not traced"))
+    export_onnx(module, signature.inputs, 1, tmp_path / "traced.onnx")
+    assert optimised(tmp_path / "traced.onnx") == optimised(tmp_path / "newer.onnx")
+    tokens = np.random.default_rng(0).integers(0, 32, (3, 16))
+    assert parity(module, tmp_path / "traced.onnx", [tokens]) < 1e-6
+
+
 def test_signals_are_averaged_over_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not over their channels too."""
     monkeypatch.setattr(export, "_write_program", lambda *_: pytest.fail("it was not traced"))
