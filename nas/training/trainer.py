@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from nas.errors import CandidateError, RecipeError
-from nas.space.parts.own_fit import fits_itself
+from nas.space.parts.own_fit import fits_itself, share_to_fit
 from nas.space.signature import Signature
 from nas.tasks.batches import Examples, Items, items_at
 from nas.tasks.folds import check_folds
@@ -111,12 +111,15 @@ class Trainer:
             self.teacher.to(device).eval()
         shares = settings.subsets or (settings.subset,) * settings.epochs
         is_new = checkpoint is None or checkpoint.state is None
+        most = max(shares)
+        if fits_itself(module):
+            most = share_to_fit(module, len(task.train), most)
         notes: list[str] = []
         with noting_convergence(notes):
-            fitted = self._fitted(module, task, device, max(shares), seed, began_s) if is_new else ""
+            fitted = self._fitted(module, task, device, most, seed, began_s) if is_new else ""
         if fitted == WHOLE:
             told = {"note": notes[0]} if notes else {}
-            yield {**self._fitted_report(module, task, device, max(shares)), **told}
+            yield {**self._fitted_report(module, task, device, most), **told}
             return
         parts = {share: task.to_fit(share, settings.use_validation) for share in set(shares)}
         run = _Training(self, module, task, device, [parts[share] for share in shares], seed, began_s)

@@ -199,6 +199,24 @@ def test_a_module_may_fit_itself(digits: Images) -> None:
     assert report["error"] < 0.2
 
 
+@pytest.mark.parametrize(("share", "seen"), [(None, 0.2), (1.5, 1.0), (0.5, 0.5)])
+def test_a_module_may_say_to_how_many_items_it_is_fitted(
+    digits: Images, share: float | None, seen: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it sees so many, or all, in the place of the share that candidates of epochs see."""
+    counts: list[int] = []
+    monkeypatch.setattr(Means, "fit", lambda _, inputs, targets, seed: counts.append(len(targets)))
+    module = Means(64, 10)
+    if share is not None:
+        module.most_items = int(share * len(digits.train))
+    (report,) = Trainer(replace(SETTINGS, subset=0.2)).train(module, digits)
+    assert report["subset"] == pytest.approx(seen, rel=0.01)
+    assert counts == [pytest.approx(seen * len(digits.train), rel=0.02)]
+    module.most_items = 2.5
+    with pytest.raises(CandidateError, match=r"most_items .* must be a whole number of at least 1, but got 2\.5"):
+        list(Trainer(SETTINGS).train(module, digits))
+
+
 def names_of(module: nn.Module, tune: str) -> set[str]:
     wanted = {id(p) for p in tuned(module, tune)}
     return {name.rpartition(".")[0] for name, p in module.named_parameters() if id(p) in wanted}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 
+from nas.errors import CandidateError
+
 if TYPE_CHECKING:
     import torch
 
@@ -14,7 +16,7 @@ class FitsItself(Protocol):
     """A torch module that is fitted once, in the place of epochs of gradient steps.
 
     A space whose ``build`` returns such modules is searched like any other. Settings of optimizers, epochs and
-    augmentation have no use for them.
+    augmentation have no use for them. A module may have an attribute ``most_items``: see ``share_to_fit``.
     """
 
     def fit(self, inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, seed: int) -> None:
@@ -34,3 +36,19 @@ def fits_itself(module: object) -> TypeGuard[FitsItself]:
         return {"inputs", "targets", "seed"} <= set(inspect.signature(module.fit).parameters)
     except (TypeError, ValueError):
         return False
+
+
+def share_to_fit(module: FitsItself, items: int, subset: float) -> float:
+    """Return the share of the training items to which a module fits itself: ``subset``, as other candidates.
+
+    A module with an attribute ``most_items`` takes up to so many instead, because its fit costs less than an epoch.
+
+    Raises:
+        CandidateError: of kind build; the attribute is no whole number above 0.
+    """
+    most: object = getattr(module, "most_items", None)
+    if most is None:
+        return subset
+    if type(most) is not int or most < 1:
+        raise CandidateError("build", f"most_items of a module must be a whole number of at least 1, but got {most!r}.")
+    return min(1.0, most / max(items, 1))
