@@ -16,8 +16,12 @@ from nas.searching.resolving import Instruments, Resolved, resolve
 from nas.searching.run import look
 from nas.searching.user_inputs.default_space import with_default_space
 from nas.searching.user_inputs.objects import task_of, with_given_names
+from nas.space.parts.parents import first_of
+from nas.space.search_space import load_space
 from nas.space.signature import Signature, TensorType
 from nas.tasks.data_sets import DataSetTask
+from nas.tasks.loading import Loading
+from nas.tasks.texts.loading import load_text
 from nas.tasks.usual_space import usual_space
 
 
@@ -83,6 +87,16 @@ class WithSimple(DataSetTask):
     @property
     def simple_spaces(self) -> tuple[str, ...]:
         return ("nearest_mean:NearestMeans", "rocket")
+
+
+def test_n_grams_are_searched_beside_transformers(tmp_path: Path) -> None:
+    """Of a text, with the n-grams first: they cost seconds."""
+    (tmp_path / "book.txt").write_text("so did the cat, and so did I.\n" * 400)
+    task = load_text("book.txt", Loading(folder=tmp_path), context=16, root=str(tmp_path / "tokens"))
+    recipe = with_default_space(Recipe.from_mapping({"data": {"task": "text", "name": "book.txt"}}), task)
+    assert (recipe.space.name, recipe.space.options) == ("joined", {"spaces": ["gpt", "ngram"]})
+    space = load_space("joined", recipe.space.options, task.signature)
+    assert {architecture["space"] for architecture in first_of(space)} == {"ngram"}
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,11 @@ class Texts(Task):
         return NextToken(self.vocabulary, tuple(map(len, self._preparation.spelled)))
 
     @property
+    def simple_spaces(self) -> tuple[str, ...]:
+        """N-grams, which are hard to beat on small texts."""
+        return ("ngram",)
+
+    @property
     def corruptions(self) -> tuple[str, ...]:
         """Tokens that were replaced by random ones, as bytes are in a damaged file."""
         return (RANDOM_TOKENS,)
