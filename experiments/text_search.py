@@ -1,12 +1,14 @@
-"""``python -m experiments.text_search`` compares a search for a model of text with an untuned default.
+"""``python -m experiments.text_search`` compares a search for a model of text with an untuned default and a count.
 
     python -m experiments.text_search --minutes 10 --us-per-token 25 --runs runs --json OUT.json
 
-The text is the library of the Python that runs, by bytes. The search minimises error and latency under a limit per
-token: the latency of one window divided by its length. A model that reads a text does one window for each ``context``
-tokens. The default has the proportions of nanoGPT's smallest example: 4 layers of width 128, 4 heads, a feed-forward
-network of four times the width, learned positions and tied embeddings. It is trained with the settings of the search's
-winners, on the same windows, exported and tested like them. All models are then measured together, in turns.
+The text is the library of the Python that runs, or another one, by bytes. The search of transformers and n-grams
+minimises error and latency under a limit per token: the latency of one window divided by its length. A model that reads
+a text does one window for each ``context`` tokens. The plain count is what anybody writes in twenty lines: n-grams of
+up to four bytes with Witten-Bell's smoothing, which see all bytes before and are not pruned. The default has the
+proportions of nanoGPT's smallest example: 4 layers of width 128, 4 heads, a feed-forward network of four times the
+width, learned positions and tied embeddings. It is trained with the settings of the search's winners, on the same
+windows, exported and tested like them. All models are then measured together, in turns.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import sys
 import tempfile
 import time
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,8 @@ from nas.storage.journal import write_aside
 from nas.tasks.batches import items_at
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
+from nas.tasks.texts.sources import Title
+from nas.tasks.texts.texts import Texts
 from nas.training.settings import training_seed
 
 DEFAULT: dict[str, Option] = {
@@ -72,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _recipe(options: argparse.Namespace) -> dict[str, Any]:
     limit_ms = options.us_per_token * options.context / 1000
     return {
-        "data": {"task": "text", "name": "python", "context": options.context, "most_bytes": options.most_bytes},
-        "space": "gpt",
+        "data": {"task": "text", "name": options.data, "context": options.context, "most_bytes": options.most_bytes},
+        "space": _space(options.spaces),
         "target": "onnxruntime-cpu",
         "limits": [f"latency_ms <= {limit_ms:g}ms"],
         "trials": options.trials,
@@ -92,11 +97,16 @@ def _recipe(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _space(names: Sequence[str]) -> dict[str, Any]:
+    return {"name": "joined", "spaces": list(names)} if len(names) > 1 else {"name": names[0]}
+
+
 def _compared(front: nas.Front, options: argparse.Namespace) -> dict[str, Any]:
     """Return the default's and the winners' scores, and their latencies measured together."""
     recipe = nas.load_run(front.run_folder).recipe
-    source = DataSource(task="text", name="python", options=json.dumps(recipe.data.task_options))
+    source = DataSource(task="text", name=options.data, options=json.dumps(recipe.data.task_options))
     task = source.load()
+    assert isinstance(task, Texts)
     space = load_space("gpt", {}, task.signature)
     default = architecture_from(space, DEFAULT)
     winners = [winner for winner in front if winner.bundle is not None]
@@ -118,7 +128,41 @@ def _compared(front: nas.Front, options: argparse.Namespace) -> dict[str, Any]:
         }
         for (name, architecture), scores, latency in zip(named, scored, latencies, strict=True)
     ]
-    return {"models": rows, "chance_bits": _chance_bits(task)}
+    began = time.monotonic()
+    plain = {"order": options.plain_order, "bits": plain_bits(task, options.plain_order)}
+    return {
+        "models": rows,
+        "chance_bits": _chance_bits(task),
+        "plain": {**plain, "seconds": time.monotonic() - began},
+    }
+
+
+def plain_bits(task: Texts, order: int) -> float:
+    """Return the bits of a test byte by interpolated n-grams of up to ``order`` bytes, with Witten-Bell's smoothing.
+
+    Training and validation texts are counted whole, as a winner is trained on both.
+    """
+    counts: dict[bytes, Counter[int]] = defaultdict(Counter)
+    for text in (*_texts(task, "train"), *_texts(task, "validation")):
+        for place in range(len(text)):
+            for length in range(min(order, place + 1)):
+                counts[text[place - length : place]][text[place]] += 1
+    sums = {context: found.total() for context, found in counts.items()}
+    nats, tested = 0.0, 0
+    for text in _texts(task, "test"):
+        for place in range(1, len(text)):
+            chance = 1 / task.vocabulary
+            for length in range(min(order, place + 1)):
+                if found := counts.get(context := text[place - length : place]):
+                    chance = (found[text[place]] + len(found) * chance) / (sums[context] + len(found))
+            nats -= np.log(chance)
+            tested += 1
+    return float(nats / np.log(2) / tested)
+
+
+def _texts(task: Texts, title: Title) -> list[bytes]:
+    tokens, ends = task.tokens.tokens(title).tobytes(), task.tokens.ends[title]
+    return [tokens[start:end] for start, end in zip((0, *ends), ends, strict=False)]
 
 
 def _chance_bits(task: Task) -> float:
@@ -152,6 +196,8 @@ def _table(record: dict[str, Any]) -> str:
             "",
             f"The search took {record['seconds']:.0f} s on {record['machine']}. "
             f"A model that knows only how frequent bytes are takes {record['chance_bits']:.3f} bits.",
+            f"A plain count of up to {record['plain']['order']} bytes takes {record['plain']['bits']:.3f} bits, and "
+            f"{record['plain']['seconds']:.1f} s.",
         ]
     )
 
@@ -168,6 +214,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=positive, default=10, help="time of the search")
     parser.add_argument("--us-per-token", type=float, default=25.0, help="the limit, in microseconds")
     parser.add_argument("--context", type=positive, default=64, help="tokens that a model sees together")
+    parser.add_argument("--data", default="python", help="a text file, a folder of them, or python")
+    parser.add_argument("--spaces", nargs="+", default=["gpt", "ngram"], metavar="SPACE", help="what is searched")
+    parser.add_argument("--plain-order", type=positive, default=4, help="the longest n-grams of the plain count")
     parser.add_argument("--most-bytes", type=positive, default=600_000, help="size of the text")
     parser.add_argument("--subset", type=float, default=0.3, help="share of the text on which candidates train")
     parser.add_argument("--epochs", type=positive, default=2, help="epochs of winners and of the default")
