@@ -269,6 +269,7 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence
         retraining=row.details.get(RETRAINING, 0),
         earlier=tuple(map(_earlier_model, earlier[:-1])),
         is_parent=bool(row.details.get(PARENT)),
+        is_fitted=any(each.is_fitted for each in rows if each.stage == "retrain"),
         confusion=row.details.get("confusion"),
         layer_times=_layer_times(row.details),
         words=words,

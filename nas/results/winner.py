@@ -59,6 +59,7 @@ class Winner:
         earlier: the models that the same network had before, oldest first.
         words: the words for the error.
         is_parent: True for the model that the others are made from, where a trained one is made smaller.
+        is_fitted: True for a simple model, which was fitted in one pass over the items.
         confusion: the ``names`` of the classes, and the ``counts`` of test items by true and given class; None where
             there are many classes, none, or the run is older than version 0.9.
         layer_times: the milliseconds of each operator in an inference, or the reason why they are not known; None for
@@ -92,6 +93,7 @@ class Winner:
     earlier: tuple[Earlier, ...] = ()
     words: ErrorWords = OF_IMAGES
     is_parent: bool = False
+    is_fitted: bool = False
     confusion: Mapping[str, Any] | None = None
     layer_times: LayerTimes | None = None
     bundle: Path | None = None

@@ -13,10 +13,11 @@ import pytest
 from run_record_example import architecture_at, energy_record, example_record, measurement_of
 
 from nas.results.front import cost_metrics, front_of
+from nas.results.notes.front_notes import notes_of
 from nas.results.run import funnel_of
 from nas.results.winner import broken_text
 from nas.space.architecture import Architecture
-from nas.values.evaluation import Evaluation, Failure, PredictedValue
+from nas.values.evaluation import FITTED, Evaluation, Failure, PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
 from nas.values.objective import Limit, Objective, limit_text
@@ -228,3 +229,20 @@ def test_importing_the_front_loads_no_heavy_library() -> None:
     code = f"import sys, nas.results.front; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("simple", "is_named"), [((1,), True), ((2,), False), ((1, 2), False), ((), False)])
+def test_a_simple_model_is_named_where_no_trained_winner_beats_it(simple: tuple[int, ...], is_named: bool) -> None:
+    """A reader need not know which of the spaces holds simple models."""
+    rows = [
+        Evaluation("retrain", Architecture({"depth": number}), details={"epochs": 1, FITTED: number in simple})
+        for number in (1, 2)
+    ]
+    front = front_of([*rows, winner_row(1, 0.03, 3.0), winner_row(2, 0.05, 2.0)], OBJECTIVES, (), FOLDER)
+    notes = [note for found in notes_of(front) for note in found if "simple model" in note]
+    own = Architecture({"depth": 1}).id
+    wanted = (
+        f"{own} is a simple model, fitted in one pass over the data. No winner that took epochs has a smaller "
+        f"test {front.words.title}."
+    )
+    assert notes == ([wanted] if is_named else [])

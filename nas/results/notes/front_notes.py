@@ -40,6 +40,7 @@ def notes_of(front: Front) -> list[tuple[str, ...]]:
                 f"{own} leads {listed(standing.barely_ahead_of)} by less than the joint 95 % interval, "
                 "and is surely behind in another objective."
             )
+        found += simple_notes(winner, front.winners)
         found += parent_notes(winner, parent, front.costs)
         found += precision_notes(winner)
         notes.append((*found, *(f"Doubt: {doubt}." for doubt in winner.doubts)))
@@ -49,6 +50,18 @@ def notes_of(front: Front) -> list[tuple[str, ...]]:
 def near_chance_text(winner: Winner) -> str:
     """Return the sentence about a winner that is near chance, or worse than a constant answer."""
     return chance_text(winner.test_error, winner.test_interval, winner.chance_error, winner.words)
+
+
+def simple_notes(winner: Winner, winners: Sequence[Winner]) -> list[str]:
+    """Return the sentence about a simple model that no trained winner beats; nothing for others."""
+    trained = [each for each in winners if not each.is_fitted]
+    if not winner.is_fitted or not trained or min(each.test_error for each in winners) < winner.test_error:
+        return []
+    own, title = winner.architecture.id, winner.words.title
+    return [
+        f"{own} is a simple model, fitted in one pass over the data. No winner that took epochs has a smaller "
+        f"test {title}."
+    ]
 
 
 def earlier_text(winner: Winner) -> str:
