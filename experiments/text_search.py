@@ -38,8 +38,6 @@ from nas.storage.journal import write_aside
 from nas.tasks.batches import items_at
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
-from nas.tasks.texts.sources import Title
-from nas.tasks.texts.texts import Texts
 from nas.training.settings import training_seed
 
 DEFAULT: dict[str, Option] = {
@@ -106,7 +104,6 @@ def _compared(front: nas.Front, options: argparse.Namespace) -> dict[str, Any]:
     recipe = nas.load_run(front.run_folder).recipe
     source = DataSource(task="text", name=options.data, options=json.dumps(recipe.data.task_options))
     task = source.load()
-    assert isinstance(task, Texts)
     space = load_space("gpt", {}, task.signature)
     default = architecture_from(space, DEFAULT)
     winners = [winner for winner in front if winner.bundle is not None]
@@ -137,10 +134,10 @@ def _compared(front: nas.Front, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def plain_bits(task: Texts, order: int) -> float:
+def plain_bits(task: Any, order: int) -> float:
     """Return the bits of a test byte by interpolated n-grams of up to ``order`` bytes, with Witten-Bell's smoothing.
 
-    Training and validation texts are counted whole, as a winner is trained on both.
+    The task is one of texts. Training and validation texts are counted whole, as a winner is trained on both.
     """
     counts: dict[bytes, Counter[int]] = defaultdict(Counter)
     for text in (*_texts(task, "train"), *_texts(task, "validation")):
@@ -160,7 +157,7 @@ def plain_bits(task: Texts, order: int) -> float:
     return float(nats / np.log(2) / tested)
 
 
-def _texts(task: Texts, title: Title) -> list[bytes]:
+def _texts(task: Any, title: str) -> list[bytes]:
     tokens, ends = task.tokens.tokens(title).tobytes(), task.tokens.ends[title]
     return [tokens[start:end] for start, end in zip((0, *ends), ends, strict=False)]
 
