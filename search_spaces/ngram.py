@@ -8,11 +8,13 @@ one of them, its place is the next context. Every step is an operator that runti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import nn
 
-from nas.space.architecture import Architecture, Choice
+from nas.space.architecture import Architecture, Choice, Option
 from nas.space.signature import Signature
 from search_spaces.accepted import TEXTS
 from search_spaces.ngram_fits import KNESER_NEY, UNKNOWN, WITTEN_BELL, IntArray, fit_ngrams
@@ -70,6 +72,14 @@ class Ngram:
             Architecture({"order": order, "smoothing": smoothing, "entries": entries})
             for order, smoothing, entries in FIRST
         ]
+
+    def canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
+        """Give pairs of tokens no more room than there can be of them."""
+        if values["order"] != 2:
+            return values
+        pairs = self._vocabulary * min(self._vocabulary, WIDEST)
+        enough = min((each for each in ENTRIES if each >= pairs), default=ENTRIES[-1])
+        return {**values, "entries": min(int(values["entries"]), enough)}
 
     def build(self, architecture: Architecture) -> NgramModel:
         """Return the torch module. Until it is fitted, its n-grams come from torch's global random state."""

@@ -13,6 +13,7 @@ import torch
 import nas
 from nas.formats.export import export_onnx, parity
 from nas.hardware.runtimes.runtime import ExportedModel, load_runtime
+from nas.space.search_space import architecture_from
 from nas.space.signature import Signature, TensorType
 from nas.values.target import Target
 from search_spaces.ngram import FIRST, IGNORED, Ngram, NgramModel
@@ -278,6 +279,13 @@ class TestChoices:
         assert len(set(space.first)) == len(FIRST)
         for each in space.first:
             assert all(each[choice.name] in choice.options for choice in space.choices)
+
+    @pytest.mark.parametrize(("vocabulary", "most"), [(2, 512), (256, 32_768), (32_768, 262_144)])
+    def test_pairs_have_no_more_room_than_there_are(self, vocabulary: int, most: int) -> None:
+        space = Ngram(signature(64, vocabulary))
+        largest = {"smoothing": WITTEN_BELL, "entries": 262_144}
+        assert architecture_from(space, {"order": 2, **largest})["entries"] == most
+        assert architecture_from(space, {"order": 3, **largest})["entries"] == 262_144
 
     def test_other_outputs_are_refused(self) -> None:
         tokens = TensorType("tokens", (64,), "int64", (256,))
