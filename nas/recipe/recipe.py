@@ -28,7 +28,7 @@ from nas.recipe.sections import (
     TableRecipe,
     ZeroCostRecipe,
 )
-from nas.recipe.small_searches import DEFAULT_ROUNDS, with_small_defaults
+from nas.recipe.small_searches import DEFAULT_ROUNDS, check_measures_alone, with_small_defaults
 from nas.recipe.toml_text import NAMED, apply_overrides, flat_literals, read_toml, toml_lines
 from nas.recipe.training_sections import (
     EarlyStoppingRecipe,
@@ -38,7 +38,7 @@ from nas.recipe.training_sections import (
     check_folds,
     check_retraining,
 )
-from nas.values.objective import Limit, Objective, measured_metrics, with_units
+from nas.values.objective import Limit, Objective, with_units
 from nas.values.target import Target, checked_precisions
 
 TRIALS_IN_TIME = 10_000
@@ -77,7 +77,7 @@ class Recipe(Section):
     limits: Annotated[tuple[str, ...], OwnOption("--limit", "LIMIT")] = ()
     """Upper bounds such as ``latency_ms<=2ms``, at most one for each metric."""
     trials: Annotated[int, OwnOption("--trials", "N")] = Field(default=40, ge=0)
-    """The number of candidates to train; 0 measures models alone. With ``search_time_s``, the time decides."""
+    """The number of candidates to train; 0 trains none. With ``search_time_s`` alone, the time ends the search."""
     rounds: int = Field(default=DEFAULT_ROUNDS, ge=1)
     """Rounds of training, each followed by measuring. With fewer than 15 trials the default is one for five."""
     search_time_s: Annotated[float | None, OwnOption("--time", "TIME")] = Field(default=None, gt=0)
@@ -199,16 +199,8 @@ class Recipe(Section):
     def _rounds_have_trials(self) -> Recipe:
         if self.rounds > max(1, self.trials):
             raise ValueError(f"rounds must be at most trials ({self.trials}), but got {self.rounds}.")
-        if self.trials == 0 and self.evaluate != "train":
-            raise ValueError(
-                f'with trials = 0 models are measured and nothing else, so evaluate must be "train", but got '
-                f'"{self.evaluate}". Leave it out, or give some trials.'
-            )
-        if self.trials == 0 and not measured_metrics(self.parsed_objectives, self.parsed_limits):
-            raise ValueError(
-                "with trials = 0 models are measured, so an objective or a limit must be measured, such as latency_ms, "
-                f"but got {', '.join(self.objectives)}."
-            )
+        if self.trials == 0:
+            check_measures_alone(self.evaluate, self.parsed_objectives, self.parsed_limits)
         return self
 
     @model_validator(mode="after")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.recipe.sections import DEFAULT_INITIAL, MOST_FOR_EACH_INITIAL, MeasuringRecipe
+from nas.values.objective import Limit, Objective, measured_metrics
 
 TUNED_TRIALS = 40
 """The defaults were tuned with this number of trials. A search with fewer gets smaller ones."""
@@ -68,3 +69,17 @@ def _measuring(trials: int, rounds: object, given: Mapping[str, Any]) -> dict[st
         "most_initial": max(5, min(MOST_FOR_EACH_INITIAL * initial, initial + added)),
         "per_round": max(2, min(MOST_PER_ROUND, each_round)),
     }
+
+
+def check_measures_alone(evaluate: str, objectives: Sequence[Objective], limits: Sequence[Limit]) -> None:
+    """Check a recipe without trials, in which models are measured and nothing else. Raises ValueError."""
+    if evaluate != "train":
+        raise ValueError(
+            f'with trials = 0 models are measured and nothing else, so evaluate must be "train", but got "{evaluate}". '
+            "Leave it out, or give some trials."
+        )
+    if not measured_metrics(objectives, limits):
+        raise ValueError(
+            "with trials = 0 models are measured, so an objective or a limit must be measured, such as latency_ms, but "
+            f"got {', '.join(map(str, objectives))}."
+        )

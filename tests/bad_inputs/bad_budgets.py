@@ -31,7 +31,8 @@ BAD_INPUTS = {
         "training.time_limit_s=0", says=("training.time_limit_s", "greater than 0")
     ),
     # trials and rounds
-    "no trials": search("--trials", "0", says=("trials", "1", "0")),
+    "no trials and rounds": search("--trials", "0", "--set", "rounds=2", says=("rounds must be at most trials", "2")),
+    "no trials of a table": search("--trials", "0", "--evaluate", "table", says=("trials = 0", '"table"')),
     "negative trials": search("--trials", "-4", says=("trials", "-4")),
     "half a trial": setting("trials=2.5", says=("trials", "2.5")),
     "more rounds than trials": setting("trials=4", "rounds=5", says=("rounds must be at most trials (4)", "5")),

@@ -50,7 +50,7 @@ def test_every_key_of_a_section_is_listed(section: str) -> None:
 def test_types_and_ranges_are_in_words() -> None:
     """A reader need not know Python's notation."""
     fields = nas.Recipe.model_fields
-    assert reference.type_text(fields["trials"]) == "whole number, ≥ 1"
+    assert reference.type_text(fields["trials"]) == "whole number, ≥ 0"
     assert reference.type_text(fields["search_time_s"]) == "number, > 0"
     assert reference.default_text(fields["objectives"]) == '`["error", "latency_ms"]`'
 

@@ -234,7 +234,7 @@ def test_an_error_names_the_key_the_rule_and_the_value(values: dict[str, Any], m
 def test_all_errors_are_reported_at_once() -> None:
     """Each error has a line of its own."""
     with pytest.raises(RecipeError) as caught:
-        Recipe.from_mapping({"trials": 0, "target": "", "training": {"epoch": 1}})
+        Recipe.from_mapping({"trials": -1, "target": "", "training": {"epoch": 1}})
     assert [line[:20] for line in str(caught.value).splitlines()] == [
         "target: a target sta",
         "trials: input should",

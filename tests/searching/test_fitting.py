@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import fake_bench
@@ -128,13 +129,16 @@ def test_bounds_that_later_measurements_exceed_are_widened(tmp_path: Path) -> No
     diary = search(tmp_path, settings, trials=9, rounds=3, measuring=measuring, limits=[])
     fits = load_run(tmp_path / "run").fits
     widened = [fit.widened for fit in fits]
-    assert widened[:2] == [1, 1]  # a single one above its bound may be chance
-    assert widened[2] > 2
-    assert widened[3] == pytest.approx(widened[2])
+    begin = next(place for place, factor in enumerate(widened) if factor != 1)
+    assert begin >= 1  # nothing is known before the first prediction
+    assert widened[begin] > 2
+    assert widened[begin:] == pytest.approx([widened[begin]] * len(widened[begin:]), rel=0.2)
     (first, *_) = told(diary, "were measured after their prediction")
-    assert first == fits[2].grounds[0]
-    assert "Of 2 architectures that were measured after their prediction, 2 lay above" in first
-    for number, factor in ((1, 1.0), (2, 1.0), (3, widened[2])):
+    assert first == fits[begin].grounds[0]
+    found = re.search(r"Of (\d+) architectures that were measured after their prediction, (\d+) lay above", first)
+    assert found is not None
+    assert int(found[1]) == int(found[2]) >= 2  # a single one above its bound may be chance
+    for number, factor in enumerate(widened[:3], start=1):
         for row in measured(tmp_path / "run", number):
             guess = row.predicted["latency_ms"]
             assert guess.limit / guess.mean == pytest.approx(1.045**factor)

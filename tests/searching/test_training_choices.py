@@ -216,7 +216,7 @@ def noting(module: nn.Module, task: nas.Task, settings: Any) -> Iterator[dict[st
 def test_a_function_of_the_users_gets_the_settings_of_the_candidate(tmp_path: Path) -> None:
     """Its settings are those that the architecture chooses; its epochs are its own."""
     options = {"learning_rate": [0.1, 0.2], "epochs": [1, 3]}
-    search_more(tmp_path, options, train=noting, early_stopping={"enabled": False})
+    search_more(tmp_path, options, train=noting, early_stopping={"enabled": False}, trials=9)
     rows = evaluations_of(tmp_path / "run", "train")
     assert {row.architecture["learning_rate"] for row in rows} == {0.1, 0.2}
     for row in rows:
