@@ -14,6 +14,8 @@ import onnx
 import torch
 from onnx import helper, numpy_helper, shape_inference
 
+from nas.formats.onnx_session import load_onnxruntime
+
 OPSET = 18
 """The version of operators that torch's newer exporter has functions for."""
 _ARITHMETIC = ("Add", "Clip", "Div", "Mul", "Neg", "Pow", "Reciprocal", "ReduceMean", "Sqrt", "Sub", "Trilu", "Where")
@@ -126,13 +128,100 @@ def without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with constants instead of the shapes that it computes, if it computes any."""
-    if all(node.op_type != "Shape" for node in model.graph.node):
+    """Return the model with constants instead of the shapes that it computes, if it computes any.
+
+    What follows from shapes alone is the same for all items, so one run on zeros tells it. Transposed tensors are
+    merged as the newer exporter merges them.
+    """
+    graph = model.graph
+    if all(node.op_type not in ("Shape", "Pad") for node in graph.node):
+        return model
+    of_shapes: set[str] = set()
+    for node in graph.node:  # in the order in which they run
+        if node.op_type in ("Shape", "Constant") or (node.input and of_shapes.issuperset(filter(None, node.input))):
+            of_shapes.update(node.output)
+    kept = [node for node in graph.node if node.op_type == "Constant" or not of_shapes.intersection(node.output)]
+    constants = {name for node in kept if node.op_type == "Constant" for name in node.output}
+    used = dict.fromkeys(name for node in kept for name in node.input if name in of_shapes and name not in constants)
+    found = _run_on_zeros(model, list(used))
+    del graph.node[:]
+    graph.node.extend(kept)
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in found.items())
+    if all(node.op_type != "Transpose" for node in graph.node):
         return model
     from onnxscript.optimizer import optimize  # here, because it is slow to import
 
-    folded: onnx.ModelProto = optimize(shape_inference.infer_shapes(model, data_prop=True))
-    return folded
+    merged: onnx.ModelProto = optimize(shape_inference.infer_shapes(model, data_prop=True))
+    return merged
+
+
+def _run_on_zeros(model: onnx.ModelProto, names: Sequence[str]) -> dict[str, Any]:
+    """Return what a model computes under these names, from inputs that are zero."""
+    wanted = onnx.ModelProto()
+    wanted.CopyFrom(model)
+    del wanted.graph.output[:]
+    wanted.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    onnxruntime = load_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(wanted.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    zeros = {
+        each.name: np.zeros(
+            [size.dim_value for size in each.type.tensor_type.shape.dim],
+            helper.tensor_dtype_to_np_dtype(each.type.tensor_type.elem_type),
+        )
+        for each in model.graph.input
+    }
+    return dict(zip(names, session.run(list(names), zeros), strict=True))
+
+
+def _pad_in_convolutions(graph: onnx.GraphProto) -> None:
+    """Let convolutions pad with zeros what a node before them pads, as the newer exporter does."""
+    known = {each.name: each for each in graph.initializer}
+    known |= {
+        n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant" and n.attribute[0].HasField("t")
+    }
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    gone: list[onnx.NodeProto] = []
+    for node in graph.node:
+        following = readers.get(node.output[0], ())
+        if node.op_type != "Pad" or len(following) != 1 or following[0].op_type != "Conv" or node.input[1] not in known:
+            continue
+        convolution = following[0]
+        settings = {each.name: helper.get_attribute_value(each) for each in (*node.attribute, *convolution.attribute)}
+        is_zero = len(node.input) < 3 or not node.input[2] or not np.any(numpy_helper.to_array(known[node.input[2]]))
+        pads = numpy_helper.to_array(known[node.input[1]]).tolist()
+        half = len(pads) // 2
+        outside = [*pads[:2], *pads[half : half + 2]]
+        is_plain = settings.get("mode", b"constant") == b"constant" and len(node.input) < 4 and is_zero
+        if not is_plain or any(outside) or min(pads) < 0 or settings.get("auto_pad", b"NOTSET") != b"NOTSET":
+            continue
+        inner = [*pads[2:half], *pads[half + 2 :]]
+        own = settings.get("pads", [0] * len(inner))
+        kept = [each for each in convolution.attribute if each.name != "pads"]
+        del convolution.attribute[:]
+        convolution.attribute.extend(kept)
+        convolution.attribute.append(helper.make_attribute("pads", [a + b for a, b in zip(own, inner, strict=True)]))
+        convolution.input[0] = node.input[0]
+        gone.append(node)
+    for node in gone:
+        graph.node.remove(node)
+
+
+def _drop_unread_constants(graph: onnx.GraphProto) -> None:
+    """Remove constants that nothing reads any more, which would count as weights."""
+    read = {name for node in graph.node for name in node.input}
+    unread = [node for node in graph.node if node.op_type == "Constant" and not read.intersection(node.output)]
+    for node in unread:
+        graph.node.remove(node)
+    kept_weights = [each for each in graph.initializer if each.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept_weights)
 
 
 def _alike(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -142,6 +231,8 @@ def _alike(model: onnx.ModelProto) -> onnx.ModelProto:
         _DiffersError: an operator is not among ``SAME_OPERATORS``, or one is used in a way that differs.
     """
     graph = model.graph
+    _pad_in_convolutions(graph)
+    _drop_unread_constants(graph)
     strange = {node.op_type for node in graph.node} - SAME_OPERATORS
     if strange:
         raise _DiffersError(f"{sorted(strange)}")

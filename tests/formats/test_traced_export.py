@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from timm.layers import Conv2dSame
 from torch import nn
 
 from nas.formats import export
@@ -45,6 +46,8 @@ TRACED = {
     "squeeze and excite": lambda: network(Function(lambda x: x * torch.sigmoid(x.mean((2, 3), keepdim=True)))),
     "pools": lambda: network(nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(3, 1, 1)),
     "depthwise": lambda: network(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.SiLU(), nn.Conv2d(8, 8, 3, dilation=2)),
+    "padded by the size": lambda: network(Conv2dSame(8, 8, 3, stride=2, bias=True), nn.ReLU6(), Conv2dSame(8, 8, 3)),
+    "padded twice": lambda: network(nn.ZeroPad2d((1, 0, 2, 1)), nn.Conv2d(8, 8, 3, padding=1, stride=2)),
     "shuffled": lambda: network(Function(lambda x: x.view(-1, 2, 4, 8, 8).transpose(1, 2).reshape(-1, 8, 8, 8))),
     "exact gelu": lambda: network(nn.GELU()),
     "perceptron": lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.LeakyReLU(), nn.Linear(16, 10)),
@@ -55,6 +58,8 @@ OTHERS = {
     "the largest pixel": lambda: network(nn.AdaptiveMaxPool2d(1)),
     "gelu": lambda: network(nn.GELU("tanh")),
     "groups": lambda: network(nn.GroupNorm(2, 8)),
+    "padded by ones": lambda: network(nn.ConstantPad2d(1, 1.0), nn.Conv2d(8, 8, 3)),
+    "padded for two": lambda: network(nn.ZeroPad2d(1), Function(lambda x: x + x.mean()), nn.Conv2d(8, 8, 3)),
     "a decision": lambda: network(Function(lambda x: x if x.shape[1] == 8 else -x)),
 }
 
