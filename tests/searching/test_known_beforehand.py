@@ -9,6 +9,10 @@ from commands import evaluations_of
 from knowing_space import Knowing
 from quick_runs import Diary, search
 
+from nas.results.notes.prior_ranks import prior_ranks
+from nas.space.architecture import Architecture
+from nas.values.evaluation import Evaluation
+
 pytestmark = pytest.mark.usefixtures("quick_export")
 
 
@@ -21,3 +25,12 @@ def test_candidates_keep_what_was_known_and_its_worth_is_told(tmp_path: Path) ->
     assert known
     assert all(found == ({"elsewhere": 70.0 + width} if width != 16 else {}) for width, found in known.items())
     assert any(text.startswith("The prior elsewhere ranks the") for text in diary.news)
+
+
+def test_what_is_the_same_of_all_ranks_nothing() -> None:
+    """Candidates of one pretrained model have one published accuracy."""
+    rows = [
+        Evaluation("train", Architecture({"width": n}), values={"error": n / 10}, details={"prior": {"a": 7.0, "b": n}})
+        for n in (1, 2, 3)
+    ]
+    assert list(prior_ranks(rows)) == ["b"]

@@ -15,7 +15,7 @@ PRIOR = "prior"
 def prior_ranks(rows: Iterable[Evaluation]) -> dict[str, RankCorrelation]:
     """Return, by the name of a prior, its rank correlation with the accuracy of candidates that ran to their end.
 
-    A prior is left out while fewer than three of these have a value of it.
+    A prior is left out while fewer than three of these have a value of it, or if it is the same of all.
     """
     whole = [row for row in rows if row.stage == "train" and row.reached_full_fidelity]
     known = [(row.details.get(PRIOR), row.values.get("error")) for row in whole]
@@ -24,7 +24,8 @@ def prior_ranks(rows: Iterable[Evaluation]) -> dict[str, RankCorrelation]:
         if isinstance(prior, Mapping) and error is not None:
             for name, value in prior.items():
                 pairs.setdefault(name, []).append((value, -error))
-    found = {name: rank_correlation(*zip(*each, strict=True)) for name, each in pairs.items()}
+    telling = {name: each for name, each in pairs.items() if len({value for value, _ in each}) > 1}
+    found = {name: rank_correlation(*zip(*each, strict=True)) for name, each in telling.items()}
     return {name: each for name, each in found.items() if each is not None}
 
 
