@@ -28,6 +28,9 @@ SAME_OPERATORS = frozenset((*_ARITHMETIC, *_ACTIVATIONS, *_LAYERS, *_MOVES, *_LO
 
 Others are left to the newer exporter.
 """
+_OF_NUMBERS = ("Ceil", "Floor", "Greater", "Max", "Mod", "Not")
+OF_SHAPES = frozenset((*_OF_NUMBERS, "ConstantOfShape", "Pad", "Range", "ReduceProd", "Shape", "Size", "Squeeze"))
+"""Further operators by which shapes are computed, and whose results have a size that follows from those of inputs."""
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -136,6 +139,10 @@ def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = model.graph
     if all(node.op_type not in ("Shape", "Pad") for node in graph.node):
         return model
+    # Elsewhere a shape may depend on values, a graph within the graph may read them, and noise is no constant.
+    strange = {node.op_type for node in graph.node} - SAME_OPERATORS - OF_SHAPES
+    if strange:
+        raise _DiffersError(f"{sorted(strange)}")
     of_shapes: set[str] = set()
     for node in graph.node:  # in the order in which they run
         if node.op_type in ("Shape", "Constant") or (node.input and of_shapes.issuperset(filter(None, node.input))):
@@ -187,12 +194,15 @@ def _pad_in_convolutions(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
+    outputs = {each.name for each in graph.output}
     gone: list[onnx.NodeProto] = []
     for node in graph.node:
         following = readers.get(node.output[0], ())
         if node.op_type != "Pad" or len(following) != 1 or following[0].op_type != "Conv" or node.input[1] not in known:
             continue
         convolution = following[0]
+        if convolution.input[0] != node.output[0] or node.output[0] in outputs:
+            continue
         settings = {each.name: helper.get_attribute_value(each) for each in (*node.attribute, *convolution.attribute)}
         is_zero = len(node.input) < 3 or not node.input[2] or not np.any(numpy_helper.to_array(known[node.input[2]]))
         pads = numpy_helper.to_array(known[node.input[1]]).tolist()

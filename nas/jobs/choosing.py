@@ -18,14 +18,20 @@ def executor_of(recipe: Recipe, data_bytes: int = 0, *, is_brief: bool = False) 
     by code that comes with the project: then they need no workers, unless the recipe says something of these.
     """
     execution = recipe.execution
-    asks_for_workers = execution.workers or execution.gpus_per_worker or execution.ray_address
-    if execution.executor == "inline" or (execution.executor == "auto" and is_brief and not asks_for_workers):
+    if needs_no_workers(recipe, is_brief=is_brief):
         return InlineExecutor()
     gpus = 0 if recipe.training.device == "cpu" or execution.ray_address else local_gpus()
     workers = execution.workers or gpus or default_workers(execution.threads_per_worker, data_bytes)
     share = gpu_share(gpus, workers) if execution.gpus_per_worker is None else execution.gpus_per_worker
     most = workers if execution.ray_address is None else execution.workers or None
     return RayExecutor(most, Resources(execution.threads_per_worker, share), address=execution.ray_address)
+
+
+def needs_no_workers(recipe: Recipe, *, is_brief: bool) -> bool:
+    """Return True if trainings run in this process: by the recipe, or because they are brief and it leaves it open."""
+    execution = recipe.execution
+    asks_for_workers = execution.workers or execution.gpus_per_worker or execution.ray_address
+    return execution.executor == "inline" or (execution.executor == "auto" and is_brief and not asks_for_workers)
 
 
 def gpu_share(gpus: int, workers: int) -> float:

@@ -51,7 +51,7 @@ def render_report(record: Run, page_folder: Path | None = None) -> str:
     places = {each.architecture: place for place, each in enumerate(record.records)}
     words = wording_of(front.table)
     checks = checks_of(record.rows, places, words)
-    sections = sections_of([record]) if record.rows else {}
+    sections = sections_of([record]) if record.rows and not front.first else {}
     document = {**document_of(record, page_folder), "checks": checks, "sections": sections}
     scripts = () if front.first else (*SCRIPTS, "page/page.js")
     return render_page(

@@ -10,7 +10,16 @@ from typing import Any, final
 import numpy as np
 
 from nas.results.notes.prior_ranks import PRIOR
-from nas.results.text_tables import TEXT_WIDTH, aligned, choices_column, total_width, within_bounds, wrapped
+from nas.results.text_tables import (
+    MOST_CHOICES,
+    TEXT_WIDTH,
+    aligned,
+    choices_column,
+    html_table,
+    total_width,
+    within_bounds,
+    wrapped,
+)
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation
 from nas.values.indexed_rows import IndexedRows, choices_of_training
@@ -72,6 +81,7 @@ class FirstAnswer:
     def of(cls, rows: Sequence[Evaluation], objectives: Sequence[Objective], limits: Sequence[Limit]) -> FirstAnswer:
         """Return the answer that the rows of a run give."""
         index, of_training = IndexedRows(rows), choices_of_training(rows)
+        limits = [limit for limit in limits if limit.metric.source != "trained"]  # these are not known yet
         names = measured_metrics(objectives, limits)
         found: dict[Architecture, Untrained] = {}
         for architecture, row in index.counting["measure"].items():
@@ -80,8 +90,7 @@ class FirstAnswer:
             shown = architecture.without(of_training) if of_training else architecture
             measured = index.measured[architecture]
             bounds = {**row.values, **{name: each.interval.upper for name, each in measured.items()}}
-            checked = (limit for limit in limits if limit.metric.source != "trained")
-            meets = all(limit.holds(bounds.get(limit.metric.name, math.inf)) for limit in checked)
+            meets = all(limit.holds(bounds.get(limit.metric.name, math.inf)) for limit in limits)
             found[shown] = Untrained(shown, dict(measured), dict(row.details.get(PRIOR, {})), meets)
         models = _with_front(list(found.values()), names)
         models.sort(key=lambda each: (not each.on_front, not each.meets, *_costs(each, names)))
@@ -107,6 +116,15 @@ class FirstAnswer:
 
     def text(self) -> str:
         """Return the answer as a table with a line for each model, at most ``MOST_ANSWERED``."""
+        lines = aligned(self._columns(TEXT_WIDTH))
+        return "\n".join([*wrapped(self.title), *lines, *self._left_out, *wrapped(self.hint)])
+
+    def html(self) -> str:
+        """Return the answer as an HTML table for a notebook; everything in it is escaped."""
+        return html_table(self.title, self._columns(TEXT_WIDTH + MOST_CHOICES), [*self._left_out, self.hint])
+
+    def _columns(self, width: int) -> list[list[str]]:
+        """Return the columns of the models that are shown, with as many of their choices as the width has room for."""
         shown, known = self.models[:MOST_ANSWERED], self.known_name
         ids = (f"{MARKED if each.on_front else UNMARKED} {each.architecture.id}" for each in shown)
         columns: list[list[str]] = [["Model", *ids]]
@@ -117,11 +135,14 @@ class FirstAnswer:
         if self.limits:
             columns.append(["Limits", *("met" if each.meets else "not met" for each in shown)])
         if shown:
-            room = max(LEAST_CHOICES, TEXT_WIDTH - total_width(columns))
+            room = max(LEAST_CHOICES, width - total_width(columns))
             columns.append(choices_column([each.architecture for each in shown], shown[0].architecture, room))
-        more = len(self.models) - len(shown)
-        left_out = [f"… and {more} more: see the report."] if more > 0 else []
-        return "\n".join([*wrapped(self.title), *aligned(columns), *left_out, *wrapped(self.hint)])
+        return columns
+
+    @property
+    def _left_out(self) -> list[str]:
+        more = len(self.models) - MOST_ANSWERED
+        return [f"… and {more} more: see the report."] if more > 0 else []
 
     @property
     def hint(self) -> str:

@@ -51,6 +51,8 @@ def front_text(front: Front) -> str:
 
 def front_html(front: Front) -> str:
     """Return the front as an HTML table for a notebook, at most a screen of it; everything in it is escaped."""
+    if front.first is not None:
+        return front.first.html()
     below = [*_left_out(front), *_notes(front)[:MOST_NOTES], *_learned(front), *front.compared]
     return html_table(_title(front), [*_columns(front), _choices(front, MOST_CHOICES)], below)
 

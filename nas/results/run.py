@@ -95,7 +95,8 @@ class Run:
     @property
     def is_untrained(self) -> bool:
         """True for a finished run without trainings: then the answer is what was measured."""
-        return self.is_over and bool(self.rows) and all(row.stage == "measure" for row in self.rows)
+        is_measured = self.is_over and bool(self.rows) and all(row.stage == "measure" for row in self.rows)
+        return is_measured and self.recipe.trials == 0
 
     @cached_property
     def front(self) -> Front:

@@ -129,13 +129,13 @@ class Durations:
             return 0.0
         return self._candidate_s(is_fitted=self._is_fitted(architecture)) or 0.0
 
-    def _mean_s(self, fitted_share: float, longer: float = 1.0) -> float | None:
-        """Return the seconds of one training where this share is fitted, and the others have epochs ``longer``."""
+    def _mean_s(self, fitted_share: float, longer: float = 1.0, fits_longer: float = 1.0) -> float | None:
+        """Return the seconds of one training where this share is fitted; both kinds take so many times longer."""
         fitted = self._candidate_s(is_fitted=True) if fitted_share > 0 else 0.0
         stepped = self._candidate_s(is_fitted=False) if fitted_share < 1 else 0.0
         if fitted is None or stepped is None:
             return None
-        return fitted_share * fitted + (1 - fitted_share) * longer * stepped
+        return fitted_share * fits_longer * fitted + (1 - fitted_share) * longer * stepped
 
     def _candidate_s(self, *, is_fitted: bool) -> float | None:
         """Return the seconds of one training: in epochs, or in the one pass in which a head is fitted."""
@@ -233,41 +233,47 @@ class Durations:
         if prices:
             count, each_s = min(count, len(self._beliefs.candidates)), float(np.mean(prices))
         else:
-            mean_s = self._mean_s(self._fitted_at_first, retraining.epochs / training.epochs)
+            more = self._more_items(training.subset)
+            longer = retraining.epochs / training.epochs * more
+            # What fits itself may take all items at once, whatever share of them the others see.
+            mean_s = self._mean_s(self._fitted_at_first, longer, 1.0 if self.own_fits else more)
             if mean_s is None:
                 return None
             each_s = mean_s
-        return math.ceil(count * retraining.seeds / self._workers) * self._more_items * each_s
+        return math.ceil(count * retraining.seeds / self._workers) * each_s
 
     def making_s(self, architectures: Sequence[Architecture]) -> float:
         """Return the seconds in which these become winners: retrained, as far as they were not, and finished."""
         beliefs = self._beliefs
         new = [each for each in architectures if each not in beliefs.retrainings]
         rows = {beliefs.candidate(each).trained: beliefs.trainings.get(each) for each in new}
-        timed = [row for row in rows.values() if row is not None and _was_timed(row)]
-        prices = [self._retrained_s(row) for row in timed]
+        timed = [row for row in rows.values() if row is not None and self._tells_training(row)]
         usual_s = self.retraining_s(1) or 0.0
-        prices = [price * self._more_items for price in prices] + [usual_s] * (len(rows) - len(timed))
+        prices = [*map(self._retrained_s, timed), *[usual_s] * (len(rows) - len(timed))]
         seeds = self._recipe.retraining.seeds
         in_turns_s = max(sum(prices) * seeds / self._workers, max(prices, default=0.0))
         return in_turns_s + self.finishing_s(len(architectures))
 
-    @property
-    def _more_items(self) -> float:
-        """The items that a winner's epoch sees, as a multiple of those that a candidate's sees."""
-        training = self._recipe.training
+    def _more_items(self, subset: float) -> float:
+        """Return the items of a winner's epoch as a multiple of those of a candidate that sees this share of them."""
+        folds = self._recipe.training.folds
         train, validation = self._items
-        seen = train if training.folds == 1 else (train + validation) * (training.folds - 1)
-        return (train + validation) / max(1.0, training.subset * seen)
+        seen = train if folds == 1 else (train + validation) * (folds - 1)
+        return (train + validation) / max(1.0, subset * seen)
+
+    def _tells_training(self, row: Evaluation) -> bool:
+        """Return True if a candidate's row tells how long its training took; a score tells nothing of that."""
+        return self._recipe.evaluate == "train" and _was_timed(row)
 
     def _retrained_s(self, row: Evaluation) -> float:
-        """Return the seconds in which a candidate would be retrained on as many items as it saw."""
+        """Return the seconds in which a candidate would be retrained, on all items and for a winner's epochs."""
+        more = self._more_items(float(row.details.get("subset", self._recipe.training.subset)))
         if row.is_fitted:
-            return float(row.details["seconds"])
+            return float(row.details["seconds"]) * more
         epochs = float(row.architecture.get("epochs", self._recipe.training.epochs))
         longer = self._recipe.retraining.epochs / self._recipe.training.epochs
         epoch_s = float(row.details["seconds"]) / float(row.details["epochs"])
-        return epoch_s * epochs * longer
+        return epoch_s * epochs * longer * more
 
     @property
     def _likely_winners(self) -> list[Evaluation]:
@@ -278,7 +284,7 @@ class Durations:
             most = min(self._recipe.retraining.winners, self._recipe.trials, MOST_WINNERS_PLANNED)
             chosen = choose_winners(beliefs, most) if beliefs.knows_costs else []
             rows = [beliefs.trainings[each] for each in chosen if each in beliefs.trainings]
-            rows = list(filter(_was_timed, rows))
+            rows = list(filter(self._tells_training, rows))
             self._front = len(beliefs.rows), rows
         return rows
 

@@ -25,13 +25,16 @@ def give_first_answer(state: RunState, fitting: Fitting) -> None:
     """
     if state.known is None:
         return
-    for _ in range(PASSES):
+    measured = {row.round for row in state.beliefs.rows if row.stage == "measure"}
+    for number in range(1, PASSES + 1):
+        if number in measured:  # a run that was killed goes on: a pass reaches the disk whole or not at all
+            continue
         wanted = [each for each in _hopeful(state, state.known) if not state.beliefs.is_measured(each)]
         wanted = wanted[: state.recipe.measuring.initial]
         if not wanted or not state.schedule.has_time_to_measure(len(wanted)):
             return
-        state.measure(wanted, 0)
-        fitting.fit(0)
+        state.measure(wanted, number)
+        fitting.fit(number)
 
 
 def _hopeful(state: RunState, known: KnownPrior) -> list[Architecture]:

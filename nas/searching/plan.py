@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.errors import CandidateError
+from nas.jobs.choosing import needs_no_workers
 from nas.progress import duration_text
 from nas.results.bundle import GIVEN
 from nas.searching.durations import DRAWN, PART
@@ -37,7 +38,7 @@ def tell_plan(state: RunState, folder: Path) -> None:
         state.durations.own_fits = _own_fits(state)
         state.durations.guess = _epoch_guess(state)
         state.durations.parent_epoch_s = parent_epoch_seconds(state, folder)
-        if is_brief(state) and state.recipe.execution.executor == "auto":
+        if needs_no_workers(state.recipe, is_brief=is_brief(state)):
             state.durations.starting_s = 0.0
     begun = max(state.rounds_done, default=-1) + 1
     several = state.recipe.early_stopping.enabled and not state.recipe.stopping.enabled

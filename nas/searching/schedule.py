@@ -113,7 +113,8 @@ class Schedule:
         if not self.is_timed:
             return True
         measuring_s = self.durations.measuring_s(1) if self._measures_after_rounds else 0.0
-        return (self.durations.training_s(1) or 0.0) + measuring_s + self.reserve_s <= self.left_s
+        training_s = self.durations.training_s(1) if self._recipe.evaluate == "train" else 0.0
+        return (training_s or 0.0) + measuring_s + self.reserve_s <= self.left_s
 
     def has_time_to_measure(self, count: int) -> bool:
         """Return True if ``count`` models can be measured before the winners."""
@@ -190,7 +191,7 @@ class Schedule:
         """Return what is left to do from round ``number`` on, 0 for the first measurements, and how long it takes."""
         first = [*self._first_part(number), *self._preparing_part()]
         if not self._recipe.trials:
-            return f"{', '.join(_priced(part) for part in self._first_part(number))}, train none"
+            return ", ".join([*map(_priced, self._first_part(number)), "train none"])
         between, winners = self._between_part(number), self._winners_part()
         other_s = sum(seconds for _, seconds in (*first, *between, *winners))
         parts = [*first, self._training_part(number, other_s), *between, *winners]

@@ -134,7 +134,8 @@ class Trainings:
         """Return the parent, or one of those that the space wants to see first, if there is one left."""
         beliefs = self._state.beliefs
         for architecture in self._wanted_first:
-            if architecture not in beliefs.trainings and architecture.id not in self._taken:
+            is_new = architecture not in beliefs.trainings and architecture.id not in self._taken
+            if is_new and self._has_time_for(architecture):
                 return architecture
         return None
 
@@ -146,6 +147,7 @@ class Trainings:
         """
         beliefs, recipe = self._state.beliefs, self._state.recipe
         first = list(map(beliefs.candidate, first_of(beliefs.space)))
+        first = [each for each in first if each not in beliefs.unfit and beliefs.describer.can_be_built(each)]
         if parents_space(beliefs.space) is not None:
             return [*first[:1], *filter(beliefs.probably_meets, first[1:])]
         return evenly(list(filter(beliefs.probably_meets, first)), max(1, FIRST_QUARTERS * recipe.trials // 4))
@@ -174,7 +176,7 @@ class Trainings:
         while self._measured_later:
             architecture = self._measured_later[0]
             is_new = architecture not in beliefs.trainings and architecture.id not in self._taken
-            if is_new and beliefs.probably_meets(architecture):
+            if is_new and beliefs.probably_meets(architecture) and self._has_time_for(architecture):
                 return architecture
             self._measured_later.popleft()  # nothing is measured during a round, so this stays as it is
         return None

@@ -92,6 +92,8 @@ def _effects(choices: Sequence[Choice], options: IntArray, values: FloatArray) -
     There is one array for each choice, of shape (options, V). An inactive choice adds nothing, and an active one
     nothing on average, so that a choice has the effect of those that depend on it.
     """
+    if not choices:
+        return []
     columns = []
     for place, choice in enumerate(choices):
         active = np.flatnonzero(options[:, place] >= 0)

@@ -172,7 +172,8 @@ class SurrogateSampler(SpaceSampler):
             return candidates, sizes
         family = scaled_family(space, described, sizes, self._costs(candidates))
         if not isinstance(space, HasLayers):  # tracing each takes some hundredths of a second
-            family = family[:: -(-len(family) // TRACED_FAMILY)]
+            kept = np.linspace(0, len(family) - 1, min(len(family), TRACED_FAMILY)).round().astype(int)
+            family = [family[place] for place in kept]
         places = self._pool.places(each for each in family if each not in self._record.taken)
         further = np.setdiff1d(places[self._pool.are_fit(places)], candidates)
         both = np.concatenate([candidates, further])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,19 @@ def network(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), *layers, *head)
 
 
+def doubled_by_size(x: torch.Tensor) -> torch.Tensor:
+    if x.shape[3] % 7 > 0:
+        x = x * 2
+    return x
+
+
+def scripted() -> nn.Module:
+    """A module whose decision stays a decision when it is traced."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return network(nn.ZeroPad2d((1, 0, 0, 0)), Function(torch.jit.script(doubled_by_size)))
+
+
 TRACED = {
     "batch norm": lambda: network(nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout()),
     "bounded": lambda: network(nn.ReLU6(), nn.Hardswish(), nn.Hardsigmoid()),
@@ -58,6 +72,9 @@ OTHERS = {
     "the largest pixel": lambda: network(nn.AdaptiveMaxPool2d(1)),
     "gelu": lambda: network(nn.GELU("tanh")),
     "groups": lambda: network(nn.GroupNorm(2, 8)),
+    "values that are counted": lambda: network(Function(lambda x: x * (x > 0).nonzero().shape[0])),
+    "noise": lambda: network(nn.ZeroPad2d(1), Function(lambda x: x + torch.rand(x.shape[0], 8, 10, 10))),
+    "a decision in a script": scripted,
     "padded by ones": lambda: network(nn.ConstantPad2d(1, 1.0), nn.Conv2d(8, 8, 3)),
     "padded for two": lambda: network(nn.ZeroPad2d(1), Function(lambda x: x + x.mean()), nn.Conv2d(8, 8, 3)),
     "a decision": lambda: network(Function(lambda x: x if x.shape[1] == 8 else -x)),

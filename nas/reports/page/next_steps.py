@@ -29,6 +29,8 @@ def next_steps(run: Run) -> list[Step]:
     steps = []
     if not run.is_over and run.table is None:
         steps.append(Step("The run is not finished. Go on with it.", resume_command(run.run_folder)))
+    if front.first is not None:
+        return [Step("Search with trainings: the same command without --trials 0.")]
     if front.nothing_learned:
         steps.append(Step("Nothing was learned, so look at the data and the training first."))
     if front.winners and front.best is None:

@@ -82,8 +82,10 @@ def _check_splits(then: Mapping[str, Any], now: Mapping[str, Any], folder: Path)
     Raises:
         JournalError: there are more or fewer.
     """
+    is_count = ("training ", "validation ", "test ")
+    totals = [sum(v for k, v in each.items() if k.startswith(is_count) and isinstance(v, int)) for each in (then, now)]
     for key in (key for key in then if key.startswith("validation ") and key in now):
-        if then[key] != now[key]:
+        if then[key] != now[key] and totals[0] == totals[1]:
             raise JournalError(
                 f"a run goes on with the splits that it began with, but the {key} were {then[key]:,} and are "
                 f"{now[key]:,} now. Start a new run beside {folder}; data.validation_share decides how many validate."

@@ -66,10 +66,10 @@ class Retraining:
             chosen = [*choose_winners(state.beliefs, wanted, self._too_long), *self._sound_parent()]
             chosen += self._simple(chosen)
             if not self._advance(list(map(state.beliefs.candidate, dict.fromkeys(chosen))), executor):
-                fitting = self._that_fit()
-                if fitting <= wanted:
+                wanted = max(wanted, self._that_fit())
+                made = self._rows("winner").keys() | self._rows("retrain").keys()
+                if made.issuperset(choose_winners(state.beliefs, wanted, self._too_long)):
                     break
-                wanted = fitting
         self._checkpoints.close()
 
     def make(self, architectures: Sequence[Architecture], executor: Executor) -> None:
@@ -131,15 +131,21 @@ class Retraining:
         return 1
 
     def _that_take_too_long(self) -> set[Architecture]:
-        """Return the candidates that cannot become winners in the time left; but the quickest of all always can."""
-        state = self._state
+        """Return the candidates that cannot become winners in the time left.
+
+        If those that meet the limits all take too long, or all candidates where none does, the quickest is made anyhow.
+        """
+        state, beliefs = self._state, self._state.beliefs
         if not state.schedule.is_timed:
             return set()
-        rows = state.beliefs.candidates
-        new = [row.architecture for row in rows if row.architecture not in state.beliefs.retrainings]
+        made = (*beliefs.retrainings.values(), *beliefs.winners.values())
+        failed = {row.architecture for row in made if row.failed}
+        alive = [row.architecture for row in beliefs.candidates if row.architecture not in failed]
+        new = [each for each in alive if each not in beliefs.retrainings]
         too_long = {each for each in new if not self._has_time_for([each])}
-        if too_long and len(too_long) == len(rows):
-            too_long.remove(min(too_long, key=lambda each: (state.durations.making_s([each]), each.id)))
+        meeting = [each for each in alive if beliefs.surely_meets(each)] or alive
+        if meeting and too_long.issuperset(meeting):
+            too_long.remove(min(meeting, key=lambda each: (state.durations.making_s([each]), each.id)))
         return too_long
 
     def _has_time_for(self, architectures: Sequence[Architecture]) -> bool:
