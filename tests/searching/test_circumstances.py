@@ -38,7 +38,9 @@ def test_other_data_are_refused() -> None:
 
 def test_other_splits_are_refused() -> None:
     """A run of a version that validated on a tenth of few pictures would else go on with other errors."""
-    then, now = ({"validation images": count} for count in (48, 96))
+    then, now = ({"training images": 480 - count, "validation images": count} for count in (48, 96))
     check_same(began(**then), began(**then), Path("run"))
     with pytest.raises(JournalError, match="the validation images were 48 and are 96 now"):
         check_same(began(**then), began(**now, fingerprint="4567"), Path("run"))
+    with pytest.raises(JournalError, match="the fingerprint was"):  # pictures were added
+        check_same(began(**then), began(**{**now, "training images": 500}, fingerprint="4567"), Path("run"))

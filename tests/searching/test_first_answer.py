@@ -9,14 +9,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 from quick_runs import Diary, OneChoice, resume, search
+from torch import nn
 
 import nas
 from nas.recipe.recipe import Recipe
 from nas.results.first_answer import unbeaten
 from nas.results.run_folder import load_run
-from nas.space.architecture import Architecture
+from nas.searching.state import RunState
+from nas.space.architecture import Architecture, Choice
 
+END_ROUND = RunState.end_round
 pytestmark = pytest.mark.usefixtures("quick_export")
+
+
+class Many:
+    """A hundred networks, of which the wider ones are more accurate."""
+
+    choices = (Choice("width", tuple(range(2, 12))), Choice("depth", tuple(range(1, 11))))
+    known_names = ("published",)
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        width, depth = int(architecture["width"]), int(architecture["depth"])
+        layers = [nn.Conv2d(1 if n == 0 else width, width, 3, padding=1) for n in range(depth)]
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+
+    def known(self, architecture: Architecture) -> Mapping[str, float]:
+        return {"published": float(architecture["width"]) + float(architecture["depth"]) / 10}
+
+
+def stop_at_the_end(state: RunState, number: int) -> None:
+    if number == state.last_round:
+        raise KeyboardInterrupt
+    END_ROUND(state, number)
 
 
 class Published(OneChoice):
@@ -104,3 +128,32 @@ def test_it_needs_few_measurements() -> None:
     """The answer should take a minute or two."""
     recipe = Recipe.from_mapping({"data": "digits", "trials": 0})
     assert (recipe.rounds, recipe.measuring.initial) == (1, 8)
+
+
+def test_limits_that_need_training_are_not_said_to_hold(tmp_path: Path) -> None:
+    front = search(tmp_path, Published(), trials=0, rounds=1, limits=["error<=1%"])
+    assert front.first is not None
+    assert front.first.limits == ()
+    assert "error" not in front.first.title
+
+
+def test_a_resumed_run_measures_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The passes that a killed run made are known by their rows."""
+    monkeypatch.setattr(RunState, "end_round", stop_at_the_end)
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, Many(), trials=0, rounds=1, measuring={"initial": 6})
+    monkeypatch.setattr(RunState, "end_round", END_ROUND)
+    before = load_run(tmp_path / "run").rows
+    assert {row.round for row in before} > {0}
+    resume(tmp_path / "run", space=Many())
+    assert [row.architecture for row in load_run(tmp_path / "run").rows] == [row.architecture for row in before]
+
+
+def test_a_page_says_what_comes_next(tmp_path: Path) -> None:
+    """It is no failure, and no plot is empty."""
+    front = search(tmp_path, Published(), trials=0, rounds=1)
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "the same command without --trials 0" in report
+    assert "ended without a winner" not in report
+    assert "Nothing has been evaluated" not in report
+    assert "First answer: 6 models" in front._repr_html_()

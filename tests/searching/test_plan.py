@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 from commands import evaluations_of
 from quick_runs import BASE, Diary, OneChoice, instruments, search, trained
+from torch import nn
 
 import nas
+from nas.errors import CandidateError
+from nas.searching.beliefs import Beliefs
 from nas.searching.durations import Durations
 from nas.searching.plan import is_brief
 from nas.searching.schedule import Schedule
 from nas.searching.state import RunState
+from nas.searching.winners.bundles import BundleMaker
 from nas.space.architecture import Architecture
 
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -157,3 +161,46 @@ def test_only_short_trainings_of_known_code_run_in_this_process(
     with pytest.raises(KeyboardInterrupt):
         nas.search(recipe, space=given, runs=tmp_path, progress=None, instruments=tools)
     assert found == [(True, given is None), (False, False)]
+
+
+def test_another_is_made_where_the_quickest_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without time for any, a failure must not leave a run without a winner."""
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures: False)
+    monkeypatch.setattr(Durations, "making_s", lambda self, architectures: sum(int(a["width"]) for a in architectures))
+    export = BundleMaker.export
+
+    def failing(maker: BundleMaker, architecture: Architecture) -> float:
+        if architecture["width"] == 2:
+            raise CandidateError("export", "no")
+        return export(maker, architecture)
+
+    monkeypatch.setattr(BundleMaker, "export", failing)
+    front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600)
+    assert [int(winner.architecture["width"]) for winner in front] == [3]
+
+
+def test_the_quickest_within_the_limits_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of candidates that all take too long, one that meets the limits is better than the quickest of all."""
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures: int(architectures[0]["width"]) > 4)
+    monkeypatch.setattr(Durations, "making_s", lambda self, architectures: -int(architectures[0]["width"]))
+    meets = Beliefs.surely_meets
+    monkeypatch.setattr(Beliefs, "surely_meets", lambda self, each: meets(self, each) and int(each["width"]) <= 4)
+    front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600, limits=["params<=100k"])
+    assert [int(winner.architecture["width"]) for winner in front] == [4]
+
+
+class HalfBroken(OneChoice):
+    """A space that wants to see first what cannot be built."""
+
+    first = (Architecture({"width": 5}), Architecture({"width": 2}))
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        if architecture["width"] == 5:
+            raise ValueError("no such width")
+        return super().build(architecture)
+
+
+def test_what_is_wanted_first_and_cannot_be_built_is_left_out(tmp_path: Path) -> None:
+    front = search(tmp_path, HalfBroken(), trials=3, rounds=1)
+    assert len(front) >= 1
+    assert int(trained(tmp_path / "run")[0]["width"]) == 2

@@ -275,3 +275,13 @@ def test_what_takes_too_long_gives_way_to_what_still_fits() -> None:
     state.spent_s = 99.5
     assert trainings.next_job() is None
     assert not trainings.dried_up
+
+
+def test_what_is_wanted_first_and_takes_too_long_is_passed_over() -> None:
+    state: Any = FakeState(beliefs_of(space=Wanting()), Recipe(objectives=("error",), search_time_s=100))
+    state.durations, state.spent_s = SimpleNamespace(candidate_s=lambda _: 2.0, least_candidate_s=2.0), 90.0
+    trainings = Trainings(state, cast(Any, SimpleNamespace(epochs=1, subset=1.0)), 1, 9, ends_s=100.0)
+    assert trainings.next_job() is not None
+    assert trainings._first() is not None
+    state.durations.candidate_s = lambda _: 60.0
+    assert trainings._first() is None

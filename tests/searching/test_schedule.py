@@ -148,6 +148,24 @@ class TestHeads:
         assert planned.candidate_s(WHOLE) == 0.0
         assert planned.retraining_s(1) is not None
 
+    def test_scores_do_not_price_winners(self) -> None:
+        """A score takes milliseconds, and the retraining of a winner minutes."""
+        details = {"seconds": 80.0, "epochs": 8}, {"seconds": 0.05, "epochs": 1}
+        check = Evaluation("check", ARCHITECTURES[1], 1, values={"error": 0.5}, details=details[0])
+        score = Evaluation("train", ARCHITECTURES[0], 1, values={"error": 0.5}, details=details[1])
+        recipe = Recipe.from_mapping({"execution": {"executor": "inline"}, "evaluate": "zero-cost"})
+        planned = Durations(recipe, beliefs_of(objectives=("error", "macs"), rows=[check, score]), (80, 20))
+        assert planned.retraining_s(1) == pytest.approx(2 * 1.25 * 80)
+        assert planned.making_s(ARCHITECTURES[:1]) > 2 * 80
+
+    def test_what_saw_all_items_takes_no_longer_as_a_winner(self) -> None:
+        """N-grams take all items at once, whatever share of them the others see."""
+        details = {"seconds": 6.0, "epochs": 1, "fitted": True, "subset": 1.0}
+        row = Evaluation("train", ARCHITECTURES[0], 1, values={"error": 0.5}, details=details)
+        recipe = Recipe.from_mapping({"execution": {"executor": "inline"}, "training": {"subset": 0.1}})
+        planned = Durations(recipe, beliefs_of(objectives=("error", "macs"), rows=[row]), (80, 20))
+        assert planned.retraining_s(1) == pytest.approx(1.25 * 6.0)
+
     def test_winners_are_those_that_would_be_chosen_now(self) -> None:
         """Heads are fitted again, on a quarter more items; other winners train twice as many epochs."""
         head, whole = tuned(HEAD, 3.0), tuned(WHOLE, 40.0)
