@@ -11,6 +11,7 @@ from typing import Any, Literal, final
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from nas.errors import CandidateError, RecipeError
 from nas.space.parts.own_fit import fits_itself, share_to_fit
@@ -139,7 +140,8 @@ class Trainer:
         examples = task.to_fit(share, settings.use_validation)
         if fits_itself(module):
             items = items_at(examples, slice(0, len(examples)))
-            module.fit(task.inputs_of(moved(items.raw, device)), items.targets, seed)
+            with threadpool_limits(settings.threads):
+                module.fit(task.inputs_of(moved(items.raw, device)), items.targets, seed)
             self._check_time(began_s, "fitting itself")
             return WHOLE
         is_alone = is_head_alone(settings) and self.teacher is None
