@@ -57,7 +57,7 @@ def fit_head(
     found = _features(module, head, _that_fit(examples, head.in_features, seed), task, device, check_time)
     if found is None:
         return None
-    # Its matrices are small: two threads gain nothing, and on busy cores they waited for each other for 13 s, not 0.3 s.
+    # The matrices are small: two threads gain nothing, and on busy cores they wait for each other, 13 s instead of 0.3.
     with threadpool_limits(1):
         fitted = regression(*found, task.criterion, seed, check_time)
     with torch.no_grad():
