@@ -70,6 +70,7 @@ def matched_in_order(
     names = list(zip(mine, theirs, strict=True))
     _check_roles(names)
     _check_owners(names)
+    _check_last_words(names)
     _check_numbers(list(mine), list(theirs))
     _check_values(names, theirs)
     return {name: theirs[other].contiguous() for name, other in names}
@@ -127,6 +128,24 @@ def _check_owners(names: Sequence[tuple[str, str]]) -> None:
             continue
         if forth.setdefault(mine, theirs) != theirs or back.setdefault(theirs, mine) != mine:
             raise OrderError(f"{name} would be taken from {other}, but tensors of one layer must come from one layer")
+
+
+def _check_last_words(names: Sequence[tuple[str, str]]) -> None:
+    """Check that no layer is taken from one of another word, where both sides know both words. Raises OrderError.
+
+    Words that differ in a number alone are left to the check of numbers, for many begin to count elsewhere.
+    """
+    words = [(_last_word(name), _last_word(other)) for name, other in names]
+    ours, theirs = {mine for mine, _ in words}, {other for _, other in words}
+    for (name, other), (mine, their) in zip(names, words, strict=True):
+        is_numbered = re.sub(r"\d+", "", mine) == re.sub(r"\d+", "", their)
+        if not is_numbered and mine in theirs and their in ours:
+            raise OrderError(f"{name} would be taken from {other}, but both have layers called {mine} and {their}")
+
+
+def _last_word(name: str) -> str:
+    """Return the last part of the name of a tensor's layer."""
+    return name.rpartition(".")[0].rpartition(".")[2]
 
 
 def _check_numbers(mine: Sequence[str], theirs: Sequence[str]) -> None:

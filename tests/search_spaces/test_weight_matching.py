@@ -96,6 +96,26 @@ def test_names_that_contradict_the_order_are_refused(change: Callable[[list[str]
         matched(moved({name: tensor for name, tensor in theirs().items() if tensor.ndim}, change))
 
 
+def attention(projections: str, prefix: str = "", ending: str = "_proj") -> State:
+    """Return square projections of two blocks, called by these letters."""
+    return {
+        f"{prefix}{block}.attn.{each}{ending}.{role}": torch.ones((4, 4) if role == "weight" else 4)
+        for block in range(2)
+        for each in projections
+        for role in ("weight", "bias")
+    }
+
+
+def test_layers_that_the_names_tell_apart_are_not_exchanged() -> None:
+    """All projections of attention have one shape. Other words for them, and other numbers, contradict nothing."""
+    own = attention("qkvo", "blocks.")
+    with pytest.raises(OrderError, match=r"q_proj\.weight would be taken from .*k_proj.*called q_proj and k_proj"):
+        matched_in_order(own, attention("kvqo", "encoder.layers."), (), FILE)
+    for alike in (attention("qkvo", "encoder.layers."), attention("kvqo", "h.", "_in"), attention("2345", "h.", "")):
+        assert list(matched_in_order(own, alike, (), FILE)) == list(own)
+    assert list(matched_in_order(attention("1234", "h.", "_fc"), attention("2345", "g.", "_fc"), (), FILE))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
