@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,13 @@ COUNTERS = "num_batches_tracked"
 """Batch normalisations count their batches, which nothing depends on. Older files lack the counts."""
 ROLES = ("weight", "bias", "running_mean", "running_var")
 """What torch's own layers call their tensors. Names of other packages end alike."""
+SYNONYMS = {
+    **dict.fromkeys(("gamma", "scale", "kernel"), "weight"),
+    **dict.fromkeys(("beta", "offset"), "bias"),
+    **dict.fromkeys(("moving_mean", "mean"), "running_mean"),
+    **dict.fromkeys(("moving_variance", "moving_var", "var"), "running_var"),
+}
+"""What other packages call the roles."""
 _FEW = 0.5
 """With a smaller share of the names that a network needs, a file has names of its own."""
 
@@ -53,8 +61,9 @@ def matched_in_order(
 ) -> dict[str, torch.Tensor]:
     """Return the tensors of a file under the names of a network that has the same shapes in the same order.
 
-    Tensors of the ``heads`` may be those of another number of classes. Shapes that agree may still belong to another
-    network, so names that contradict the order are refused, and so are values that no trained network has.
+    Tensors of the ``heads`` may be those of another number of classes. Those of one layer are told by their roles, in
+    any order. Shapes that agree may still belong to another network, so names that contradict the order are refused,
+    and so are values that no trained network has.
 
     Raises:
         OrderError: a shape differs, names contradict, values cannot be, or the file keeps no order.
@@ -65,7 +74,7 @@ def matched_in_order(
             f"it has no {missing} of {sizes(own[missing])}, but names such as {next(iter(given))}, and safetensors "
             "keep no order of tensors. Take the pickle that they were made from"
         )
-    mine, theirs = _with_a_shape(own), _with_a_shape(given)
+    mine, theirs = _with_a_shape(own), _by_role(list(_with_a_shape(own)), _with_a_shape(given))
     _check_shapes(mine, theirs, heads)
     names = list(zip(mine, theirs, strict=True))
     _check_roles(names)
@@ -87,6 +96,30 @@ def told(of: str, path: Path, count: int) -> str:
 
 def _with_a_shape(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in tensors.items() if tensor.ndim}
+
+
+def _by_role(mine: Sequence[str], theirs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return a file's tensors, those of a layer in the network's order if both have the same roles, each once."""
+    names, end = list(theirs), 0
+    for _, group in groupby(mine, key=_owner):
+        roles = [_role(name) for name in group]
+        begin, end = end, end + len(roles)
+        layer = {_role(name): name for name in names[begin:end]}
+        is_one = len({_owner(name) for name in names[begin:end]}) == 1
+        if is_one and len(layer) == len(roles) and layer.keys() == set(roles) <= set(ROLES):
+            names[begin:end] = [layer[role] for role in roles]
+    return {name: theirs[name] for name in names}
+
+
+def _owner(name: str) -> str:
+    """Return the layer that a tensor's name tells."""
+    return name.rpartition(".")[0]
+
+
+def _role(name: str) -> str:
+    """Return what a tensor's name tells that it does in its layer, in torch's word if there is one."""
+    word = name.rpartition(".")[2]
+    return SYNONYMS.get(word, word)
 
 
 def sizes(tensor: torch.Tensor) -> str:
@@ -112,7 +145,7 @@ def _check_shapes(mine: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.T
 
 def _check_roles(names: Sequence[tuple[str, str]]) -> None:
     for name, other in names:
-        mine, theirs = name.rpartition(".")[2], other.rpartition(".")[2]
+        mine, theirs = _role(name), _role(other)
         if mine in ROLES and theirs in ROLES and mine != theirs:
             raise OrderError(f"{name} would be taken from {other}, which is called by another role")
 
@@ -122,10 +155,9 @@ def _check_owners(names: Sequence[tuple[str, str]]) -> None:
     forth: dict[str, str] = {}
     back: dict[str, str] = {}
     for name, other in names:
-        mine, _, role = name.rpartition(".")
-        theirs, _, their_role = other.rpartition(".")
-        if role not in ROLES or their_role not in ROLES:
+        if _role(name) not in ROLES or _role(other) not in ROLES:
             continue
+        mine, theirs = _owner(name), _owner(other)
         if forth.setdefault(mine, theirs) != theirs or back.setdefault(theirs, mine) != mine:
             raise OrderError(f"{name} would be taken from {other}, but tensors of one layer must come from one layer")
 
@@ -145,7 +177,7 @@ def _check_last_words(names: Sequence[tuple[str, str]]) -> None:
 
 def _last_word(name: str) -> str:
     """Return the last part of the name of a tensor's layer."""
-    return name.rpartition(".")[0].rpartition(".")[2]
+    return _owner(name).rpartition(".")[2]
 
 
 def _check_numbers(mine: Sequence[str], theirs: Sequence[str]) -> None:
@@ -175,5 +207,5 @@ def _check_values(names: Sequence[tuple[str, str]], theirs: Mapping[str, torch.T
         tensor = theirs[other]
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise OrderError(f"{other} must be finite, but has NaN or infinite values")
-        if name.endswith("running_var") and bool((tensor < 0).any()):
+        if _role(name) == "running_var" and bool((tensor < 0).any()):
             raise OrderError(f"{other} would be the variances {name}, but has negative values")
