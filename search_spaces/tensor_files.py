@@ -44,18 +44,25 @@ def _of_safetensors(path: Path) -> object:
 
 
 def structure_in(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors in a file of safetensors without their values. Raises RecipeError as ``tensors_in`` does."""
+    """Return the tensors in a file of safetensors without their values: floats as float32, others as int64.
+
+    Raises RecipeError as ``tensors_in`` does.
+    """
     import torch
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 it is no mapping
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 it is no mapping
+            kinds = {name: (each.get_shape(), each.get_dtype()) for name, each in slices.items()}
     except (OSError, SafetensorError) as error:
         raise unreadable(path, error) from error
-    if not shapes:  # timm would download others in their place
+    if not kinds:  # timm would download others in their place
         raise RecipeError(f"weights must be tensors by name, as of model.state_dict(), but {path} holds none.")
-    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    return {
+        name: torch.empty(shape, device="meta", dtype=torch.float32 if kind.startswith(("F", "BF")) else torch.int64)
+        for name, (shape, kind) in kinds.items()
+    }
 
 
 def _of_pickle(path: Path) -> object:

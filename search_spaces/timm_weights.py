@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from search_spaces.tensor_files import structure_in, tensors_in
-from search_spaces.weight_matching import OrderError, has_own_names, matched_in_order, mismatches, told
+from search_spaces.weight_matching import OrderError, flaws, has_own_names, matched_in_order, mismatches, told
 
 if TYPE_CHECKING:
     import torch
@@ -79,6 +79,10 @@ def tensors_for(model: str, path: Path, channels: int) -> tuple[dict[str, torch.
     """
     tensors = tensors_in(path, NESTED)
     own, heads = structure_of(model)
+    rule = f"the weights of {model} must be those of its architecture, but {path}"
+    damaged = flaws(own, tensors)
+    if damaged:
+        raise nas.CandidateError("build", f"{rule} does not fit: {_some(damaged)}.")
     differences = mismatches(own, tensors, heads)
     if not differences:
         return tensors, ""
@@ -87,16 +91,19 @@ def tensors_for(model: str, path: Path, channels: int) -> tuple[dict[str, torch.
         return tensors, ""
     except nas.CandidateError as error:
         by_name = error
-    rule = f"the weights of {model} must be those of its architecture, but {path}"
     if not has_own_names(own, tensors):
-        more = f", and {len(differences) - _MOST_DIFFERENCES} more" if len(differences) > _MOST_DIFFERENCES else ""
-        text = "; ".join(differences[:_MOST_DIFFERENCES])
-        raise nas.CandidateError("build", f"{rule} does not fit: {text}{more}.") from by_name
+        raise nas.CandidateError("build", f"{rule} does not fit: {_some(differences)}.") from by_name
     try:
         matched = matched_in_order(own, tensors, heads, path)
     except OrderError as error:
         raise nas.CandidateError("build", f"{rule} fits neither by names nor by order: {error}.") from error
     return matched, told(model, path, len(matched))
+
+
+def _some(differences: Sequence[str]) -> str:
+    """Return the first differences and the number of others."""
+    more = f", and {len(differences) - _MOST_DIFFERENCES} more" if len(differences) > _MOST_DIFFERENCES else ""
+    return "; ".join(differences[:_MOST_DIFFERENCES]) + more
 
 
 def _structures(model: str, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], set[str]]:

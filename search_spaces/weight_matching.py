@@ -36,7 +36,7 @@ class OrderError(ValueError):
 def mismatches(
     own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], heads: Collection[str] = ()
 ) -> list[str]:
-    """Return in words each tensor that the network or the file lacks, or that has another shape in the file.
+    """Return in words each tensor that the network or the file lacks, and those of another shape, or with a flaw.
 
     Tensors of the ``heads`` may be missing, or be those of another number of classes.
     """
@@ -47,7 +47,25 @@ def mismatches(
                 found.append(f"{name} of {sizes(tensor)} is missing in the file")
         elif not _fits(tensor, given[name], is_head=name in heads):
             found.append(f"{name} is {sizes(given[name])} in the file and {sizes(tensor)} in the model")
+    found += flaws(own, {name: tensor for name, tensor in given.items() if name in own})
     return found + [f"{name} of the file is not in the model" for name in given if name not in own]
+
+
+def flaws(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return in words each tensor of a file that has another type than the network's, or values that cannot be.
+
+    A network may have infinite values itself, as masks do. Values of tensors without data are not looked at.
+    """
+    found = []
+    for name, tensor in given.items():
+        wanted = own.get(name)
+        if wanted is not None and wanted.is_floating_point() != tensor.is_floating_point():
+            if not name.endswith(COUNTERS):
+                found.append(f"{name} is of {_type(tensor)} in the file and of {_type(wanted)} in the model")
+        elif not tensor.is_meta and (wanted is None or wanted.is_meta or _is_finite(wanted)):
+            flaw = _flaw(name, tensor)
+            found += [f"{name} {flaw}"] if flaw else []
+    return found
 
 
 def has_own_names(own: Collection[str], given: Collection[str]) -> bool:
@@ -204,8 +222,23 @@ def _falls(names: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _check_values(names: Sequence[tuple[str, str]], theirs: Mapping[str, torch.Tensor]) -> None:
     for name, other in names:
-        tensor = theirs[other]
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise OrderError(f"{other} must be finite, but has NaN or infinite values")
-        if _role(name) == "running_var" and bool((tensor < 0).any()):
-            raise OrderError(f"{other} would be the variances {name}, but has negative values")
+        flaw = _flaw(name, theirs[other])
+        if flaw:
+            raise OrderError(f"{other}, taken as {name}, {flaw}")
+
+
+def _flaw(name: str, tensor: torch.Tensor) -> str:
+    """Return in words why no trained network has these values under a name; nothing if it may."""
+    if not _is_finite(tensor):
+        return "must be finite, but has NaN or infinite values"
+    if _role(name) == "running_var" and bool((tensor < 0).any()):
+        return "must be variances, but has negative values"
+    return ""
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
+
+
+def _type(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

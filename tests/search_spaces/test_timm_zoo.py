@@ -205,6 +205,18 @@ class TestWeights:
         with pytest.raises(RecipeError, match=rf"{name} is 3×1×5×5 in the file and .*×1×3×3 in the model"):
             check_start(zoo(models=CONVNET, weights=str(tmp_path)))
 
+    def test_whole_numbers_and_nan_are_no_trained_weights(self, tmp_path: Path) -> None:
+        """Torch and timm would load both without a word. Values are told when they are read."""
+        weights = write_weights(tmp_path, [CONVNET])[CONVNET]
+        name, file = "classifier.weight", tmp_path / f"{CONVNET}.safetensors"
+        space = zoo(models=CONVNET, weights=str(tmp_path))
+        save_file(weights | {name: weights[name].to(torch.int8)}, file)
+        with pytest.raises(RecipeError, match=rf"{name} is of int8 in the file and of float32 in the model"):
+            check_start(space)
+        save_file(weights | {name: torch.full_like(weights[name], float("nan"))}, file)
+        with pytest.raises(CandidateError, match=rf"{name} must be finite, but has NaN"):
+            load_start(space, one(CONVNET), build_checked(space, one(CONVNET), COLOUR))
+
     def test_other_names_are_taken_by_their_order_and_told(self, tmp_path: Path) -> None:
         """Also with another resolution, in grey, and with another number of classes than the data have."""
         weights = write_weights(tmp_path / "known", [CONVNET], classes=7)[CONVNET]

@@ -140,7 +140,7 @@ def test_layers_that_the_names_tell_apart_are_not_exchanged() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("_layer3._bn.running_var", -1.0, "would be the variances .*, but has negative values"),
+        ("_layer3._bn.running_var", -1.0, r"taken as blocks\.3\.1\.running_var, must be variances, but has negative values"),
         ("_layer3._conv.weight", float("nan"), "must be finite"),
     ],
 )
@@ -176,3 +176,25 @@ def test_differences_by_name_are_listed_with_both_shapes() -> None:
         "classifier.weight of 10×4 is missing in the file",
     ]
     assert len(mismatches(own, given, ("classifier.weight",))) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("blocks.0.0.weight", torch.ones(4, 4, 3, 3, dtype=torch.int8), "is of int8 in the file and of float32 in the"),
+        ("classifier.bias", torch.full((10,), float("nan")), "must be finite, but has NaN or infinite values"),
+        ("blocks.1.1.running_var", torch.full((4,), -1.0), "must be variances, but has negative values"),
+    ],
+)
+def test_flaws_are_told_by_name_too(name: str, tensor: torch.Tensor, message: str) -> None:
+    """Torch would load whole numbers as floats. Older files may count batches in floats, which nothing depends on."""
+    own = ours().state_dict()
+    counts = {each: value.float() for each, value in own.items() if each.endswith("num_batches_tracked")}
+    assert mismatches(own, own | counts) == []
+    (found,) = mismatches(own, own | {name: tensor})
+    assert found.startswith(f"{name} {message}")
+
+
+def test_a_network_may_have_infinite_values_itself() -> None:
+    masks = {"mask": torch.full((3, 3), float("-inf"))}
+    assert mismatches(masks, masks) == []
