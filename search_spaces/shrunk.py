@@ -83,6 +83,8 @@ class Shrunk:
         self._is_unknown = is_picture and preparation is None and not is_known
         usual = found.scaling if is_picture else {}
         self._preparation = self._checked_preparation(usual if preparation is None else preparation)
+        if self.tuned_on and not _are_alike(self._preparation, found.scaling):
+            self.untuned = (*self.untuned, "it was tuned with another preparation")
         self._plan = self._planned()
         self._sizes, self._left_out = self._usable_sizes(sizes)
         tables = {size: layer_table(self._module, self._plan, self._at(size)) for size in self._sizes}
@@ -281,6 +283,15 @@ class Shrunk:
             if blocks:
                 dropped += blocks[int(architecture[f"{stage}.blocks"]) :]
         return dropped
+
+
+def _are_alike(given: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return True for the same preparation; numbers of channels may be lists, as in files, or tuples."""
+
+    def plain(each: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in each.items()}
+
+    return plain(given) == plain(other)
 
 
 def _shares(name: str, given: Sequence[Any]) -> tuple[float, ...]:

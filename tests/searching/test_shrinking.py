@@ -144,8 +144,11 @@ def test_a_parent_with_another_head_is_tuned_first(tmp_path: Path) -> None:
     assert count[0] < count[1]
 
 
-def test_the_parent_of_an_earlier_run_is_taken_as_it_is(tmp_path: Path) -> None:
-    """It is tuned again only on other data, or other splits of them. What it saw pictures by comes with it."""
+def test_the_parent_of_an_earlier_run_is_taken_as_it_is(tmp_path: Path, digits: Images) -> None:
+    """It is tuned again only on other data, other splits of them, or with another preparation.
+
+    What it saw pictures by comes with it.
+    """
     parent = "small_parents:make_colours"
     training = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3, "device": "cpu"}
     more = {"training": training, "retraining": {"epochs": 1}}
@@ -171,6 +174,12 @@ def test_the_parent_of_an_earlier_run_is_taken_as_it_is(tmp_path: Path) -> None:
     space: Any = space_of(parent, weights=str(left))
     assert nas.wishes_of(space, space.parent) == own["preparation"]
     assert any(note.startswith("the parent is the one that an earlier run used on digits:") for note in space.notes)
+    same: Any = space_of(parent, weights=str(left), preparation={"mean": (0.4,), "std": [0.3]})
+    changed: Any = space_of(parent, weights=str(left), preparation={"mean": [0.5], "std": [0.3]})
+    assert same.untuned == ()
+    task = digits.prepared_for(nas.wishes_of(changed, changed.parent))
+    assert changed.tuned_on == task.fingerprint
+    assert parents.why_untuned(changed, task) == (("it was tuned with another preparation",), "")
     diary, other = parent_of("other", left, data={"validation_share": 0.3})
     assert "tuning the parent" in diary.stages
     assert any("because an earlier run had it on other data" in text for text in diary.news)
