@@ -68,7 +68,11 @@ class EarlierRun:
 
 
 def run_that_left(path: str) -> EarlierRun | None:
-    """Return what the run tells that left a parent in a file; None for any other file."""
+    """Return what the run tells that left a parent in a file; None for any other file.
+
+    Raises:
+        RecipeError: the file is damaged.
+    """
     file = Path(path).expanduser()
     if file.suffix != ".safetensors" or not file.is_file():
         return None
@@ -79,7 +83,13 @@ def run_that_left(path: str) -> EarlierRun | None:
         raise unreadable(file, error) from error
     if not {"data", "fingerprint", "preparation"} <= about.keys():
         return None
-    return EarlierRun(about["data"], about["fingerprint"], json.loads(about["preparation"]))
+    try:
+        preparation = json.loads(about["preparation"])
+        if not isinstance(preparation, dict):
+            raise ValueError(f"a preparation must be a table, but is {about['preparation']:.40}")
+    except ValueError as error:
+        raise unreadable(file, error) from error
+    return EarlierRun(about["data"], about["fingerprint"], preparation)
 
 
 def named_alike(

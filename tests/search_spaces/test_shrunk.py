@@ -201,6 +201,11 @@ def test_weights_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     (tmp_path / "torn.safetensors").write_bytes(b"nothing")
     with pytest.raises(RecipeError, match=r"torn\.safetensors must be safetensors, but cannot be read"):
         shrunk(weights=str(tmp_path / "torn.safetensors"))
+    for told in ("nope", '"nope"'):
+        about = {"data": "digits", "fingerprint": "0123", "preparation": told}
+        save_file(small_parents.make_digits().state_dict(), tmp_path / "damaged.safetensors", about)
+        with pytest.raises(RecipeError, match=r"damaged\.safetensors must be safetensors, but cannot be read: "):
+            shrunk(weights=str(tmp_path / "damaged.safetensors"))
     save_file({"a.weight": torch.zeros(3, 4), "head.weight": torch.zeros(5, 32)}, tmp_path / "other.safetensors")
     with pytest.raises(RecipeError, match=r"it has no stem\.0\.weight of 16×1×3×3, but names such as a\.weight.* Name"):
         shrunk(weights=str(tmp_path / "other.safetensors"))
