@@ -35,8 +35,8 @@ def test_it_looks_at_the_data_the_space_and_the_target(
     told, lines = output.err.splitlines()[:begin], output.err.splitlines()[begin:]
     assert "looking at pictures: 53 to do." in told
     assert (
-        lines[0] == "data: folder:photos, 2 classes, 16×16 pixels in 3 channels, in training mirrored and cut to "
-        "random parts above 32 pixels: 20 to train, 6 to validate, 26 to test"
+        lines[0] == "data: folder:photos, 2 classes, 16×16 pixels in 3 channels, in training mirrored: 20 to train, "
+        "6 to validate, 26 to test"
     )
     assert lines[1] == "models: images (float32, 3×16×16) → 2"
     assert lines[2].startswith("warning: 1 of 53 pictures was left out as unreadable: train/cat/broken.jpg (")

@@ -56,10 +56,13 @@ class TestFolder:
     def test_photos_are_mirrored_and_cut_in_training_but_no_letters(
         self, tmp_path: Path, classes: tuple[str, ...], mode: str, mirrored: bool, random_parts: bool
     ) -> None:
-        """Unless the user says so. What is done is told with the data. Sides are not mirrored."""
+        """Unless the user says so. What is done is told with the data. Sides are not mirrored.
+
+        Small pictures stay whole, so runs on them go on that began before any were cut.
+        """
         for title in classes:
             for number in range(3):
-                write_image(tmp_path / title / f"{number}.png", mode=mode, value=9)
+                write_image(tmp_path / title / f"{number}.png", (33, 40), mode=mode, value=9)
         data = load_data(f"folder:{tmp_path}")
         assert (data.flip, data.random_parts) == (mirrored, random_parts)
         assert ("in training mirrored" in data.in_words) == mirrored
@@ -69,6 +72,10 @@ class TestFolder:
         assert load_data(f"folder:{tmp_path}", mirror=not mirrored).flip == (not mirrored)
         other = load_data(f"folder:{tmp_path}", random_parts=not random_parts)
         assert (other.flip, other.random_parts) == (mirrored, not random_parts)
+        small = load_data(f"folder:{tmp_path}", image_size=32)
+        assert small.random_parts == random_parts
+        assert "random parts" not in small.in_words
+        assert "random parts" not in small.facts
 
     @pytest.mark.parametrize("validation", ["val", "valid", "validation", None])
     @pytest.mark.parametrize("has_test", [True, False])

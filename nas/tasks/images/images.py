@@ -137,7 +137,7 @@ class Images(Task):
         pixels = f"{width}×{height} pixels in {channels} channel{'s' if channels > 1 else ''}"
         kind = "labels" if self.is_multi_label else "classes"
         changes = ["mirrored"] if self.flip else []
-        changes += [f"cut to random parts above {SMALL_SIDE} pixels"] if self.random_parts else []
+        changes += [f"cut to random parts above {SMALL_SIDE} pixels"] if self._is_cut else []
         told = f", in training {' and '.join(changes)}" if changes else ""
         return f"{len(self.classes)} {kind}, {pixels}{told}"
 
@@ -145,9 +145,14 @@ class Images(Task):
     def facts(self) -> dict[str, Any]:
         """The number of classes, the shape of images, and how training changes pictures of the user's own."""
         are_pictures = self.originals is not None and self.originals.source is not None
-        changes = {"mirrored": self.flip, "random parts": self.random_parts} if are_pictures else {}
+        changes = {"mirrored": self.flip, "random parts": self._is_cut} if are_pictures else {}
         told = {name: True for name, is_done in changes.items() if is_done}
         return {"classes": len(self.classes), "image shape": list(self.input_shape), **told}
+
+    @property
+    def _is_cut(self) -> bool:
+        """True if training sees random parts of these pictures."""
+        return self.random_parts and min(self.input_shape[1:]) > SMALL_SIDE
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -260,7 +265,7 @@ class Images(Task):
         """Take a random part of each image, or shift it by up to ``shift`` pixels; flip half if ``flip`` allows it."""
         (images,) = raw
         count, _, height, width = images.shape
-        if self.random_parts and min(height, width) > SMALL_SIDE:
+        if self._is_cut:
             images = parts_of(images, generator)
         elif self.shift:
             reach = self.shift
