@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,3 +131,35 @@ def test_ten_thousand_pictures_take_a_few_seconds(monkeypatch: pytest.MonkeyPatc
     assert looked_at == 500
     assert 150 < len(found) < 350
     assert all(others[there].tobytes() == tested[here].tobytes() for here, there in found)
+
+
+def test_parts_of_the_others_give_what_all_at_once_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blank pictures fill some parts, and the last one is not full."""
+    rng = np.random.default_rng(0)
+    others = rng.integers(0, 256, (95, 3, 8, 8), dtype=np.uint8)
+    others[20:45] = 7
+    tested = np.concatenate([others[10:60], rng.integers(0, 256, (30, 3, 8, 8), dtype=np.uint8)])
+    wanted = near_copies(tested, others)
+    assert wanted == ([(at, 10 + at) for at in (*range(10), *range(35, 50))], 80)
+    monkeypatch.setattr(module, "_OTHERS_AT_ONCE", 10)
+    assert near_copies(tested, others) == wanted
+
+
+MANY = """
+import resource
+import numpy as np
+from nas.tasks.images.near_copies import near_copies
+others = np.random.default_rng(0).integers(0, 256, (200_000, 3, 8, 8), dtype=np.uint8)
+near_copies(others[:20], others[:20])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found, looked_at = near_copies(others[::100], others)
+assert looked_at == 250 and found and all(there == 100 * here for here, there in found), found
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count the memory in other units")
+def test_two_hundred_thousand_pictures_take_little_memory() -> None:
+    """All of them in floats would take 150 MB, and each step on them as much again."""
+    found = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, check=True)
+    assert int(found.stdout) < 200

@@ -26,7 +26,8 @@ LEAST_CONTRAST = 8.0
 """Thumbnails of a smaller standard deviation, in levels, show nothing that could be compared."""
 MOST_PAIRS = 50_000_000
 """So many pairs are compared, about a second. Of more pictures, some of the tested ones are looked at."""
-_AT_ONCE = 500
+_AT_ONCE, _OTHERS_AT_ONCE = 500, 20_000
+"""So many tested pictures are compared with so many others at a time, which takes about 100 MB."""
 MOST_SHOWN = 3
 Name = Callable[[int], str]
 """Gives what a picture is called, by its place in its split."""
@@ -39,16 +40,29 @@ def near_copies(tested: Thumbnails, others: Thumbnails) -> tuple[list[tuple[int,
     """
     looked_at = _spread(len(tested), max(1, MOST_PAIRS // max(1, len(others))))
     mine, my_places = _directions(tested[looked_at])
-    other, other_places = _directions(others)
-    if not len(mine) or not len(other):
+    likeness, places, compared = _nearest(mine, others)
+    if not len(mine) or not compared:
         return [], len(looked_at)
-    count = min(NEAREST, math.ceil(len(other) / 2))
-    found = [(part @ other.T).topk(count, dim=1) for part in torch.split(mine, _AT_ONCE)]
-    distances = 1 - torch.cat([each.values for each in found])
-    nearest = torch.cat([each.indices[:, 0] for each in found])
+    distances = 1 - likeness[:, : math.ceil(compared / 2)]
     limit = min(LARGEST_DISTANCE, SHARE * float(distances[:, -1].median()))
     copies = torch.nonzero(distances[:, 0] <= limit).flatten().tolist()
-    return [(int(looked_at[my_places[at]]), int(other_places[nearest[at]])) for at in copies], len(looked_at)
+    return [(int(looked_at[my_places[at]]), int(places[at, 0])) for at in copies], len(looked_at)
+
+
+def _nearest(mine: torch.Tensor, others: Thumbnails) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Return how alike the ``NEAREST`` others of each are, best first, their places, and how many show something."""
+    likeness, places, compared = torch.empty(len(mine), 0), torch.empty(len(mine), 0, dtype=torch.int64), 0
+    for start in range(0, len(others), _OTHERS_AT_ONCE):
+        other, other_places = _directions(others[start : start + _OTHERS_AT_ONCE])
+        compared += len(other)
+        count = min(NEAREST, len(other))
+        found = [(part @ other.T).topk(count, dim=1) for part in torch.split(mine, _AT_ONCE)]
+        indices = torch.cat([each.indices for each in found])
+        likeness = torch.cat([likeness, torch.cat([each.values for each in found])], dim=1)
+        places = torch.cat([places, start + torch.from_numpy(other_places)[indices]], dim=1)
+        likeness, order = likeness.topk(min(NEAREST, likeness.shape[1]), dim=1)
+        places = places.gather(1, order)
+    return likeness, places, compared
 
 
 def _spread(count: int, most: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -62,10 +76,10 @@ def _directions(thumbnails: Thumbnails) -> tuple[torch.Tensor, np.ndarray[tuple[
     Those that show nothing are left out. The product of two is their correlation.
     """
     values = torch.from_numpy(thumbnails.reshape(len(thumbnails), -1).astype(np.float32))
-    centred = values - values.mean(dim=1, keepdim=True)
+    centred = values.sub_(values.mean(dim=1, keepdim=True))
     places = np.flatnonzero((centred.std(dim=1, correction=0) >= LEAST_CONTRAST).numpy())
     chosen = centred[torch.from_numpy(places)]
-    return chosen / chosen.norm(dim=1, keepdim=True), places
+    return chosen.div_(chosen.norm(dim=1, keepdim=True)), places
 
 
 def near_copy_warnings(
