@@ -159,8 +159,9 @@ class NgramModel(nn.Module):
     def fit(self, inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, seed: int) -> None:
         """Count the n-grams of windows, shape (N, tokens), and keep those that tell most. Nothing is drawn at random.
 
-        ``targets`` are the tokens after each, int64 of shape (N, tokens); -100 stands behind the end of a text. The
-        last tenth of the windows tells the best strength of the smoothing, and is then counted too.
+        ``targets`` are the tokens after each, int64 of shape (N, tokens); -100 stands behind the end of a text, and
+        wherever nothing is to be told, such as in padding. The last tenth of the windows tells the best strength of the
+        smoothing, and is then counted too.
 
         Raises:
             ValueError: targets that are not the next tokens.
@@ -176,7 +177,7 @@ class NgramModel(nn.Module):
 
 
 def _sequences(tokens: IntArray, targets: IntArray) -> IntArray:
-    """Return windows with the token after each, shape (N, tokens + 1); ``UNKNOWN`` behind the end of a text."""
+    """Return windows with the token after each, shape (N, tokens + 1); ``UNKNOWN`` where none is told."""
     is_one_later = targets.shape == tokens.shape and bool(
         ((targets[:, :-1] == tokens[:, 1:]) | (targets[:, :-1] == IGNORED)).all()
     )

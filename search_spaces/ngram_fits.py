@@ -23,7 +23,7 @@ STRENGTHS = {WITTEN_BELL: (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0), KNESER_NEY: (0.6
 HELD_OUT = 10
 """One window of so many, the last ones, tells the best strength. Of fewer windows the published formulas are taken."""
 UNKNOWN = -1
-"""What stands behind the end of a text, and for n-grams that were not counted."""
+"""What stands behind the end of a text, for tokens that are not to be told, and for n-grams that were not counted."""
 LEAST_DISCOUNT, MOST_DISCOUNT = 0.05, 0.98
 """The bounds of what is taken from a count, for each unit of it. Counts of few different n-grams may leave none."""
 LEAST_LEFT = 1e-9
@@ -40,7 +40,7 @@ class Level:
         following: the last token of each.
         shorter: the number of each n-gram without its first token; a token for pairs.
         counts: how often each comes.
-        beginning: how many of them begin a window, so that nothing is known of the token before.
+        beginning: how many of them begin a window, or follow an ``UNKNOWN`` token.
     """
 
     contexts: IntArray
@@ -106,6 +106,8 @@ def fit_ngrams(
 def count_ngrams(tokens: IntArray, vocabulary: int, order: int) -> tuple[Level, ...]:
     """Return the n-grams of 2 to ``order`` tokens in windows, shape (N, tokens). ``UNKNOWN`` tokens are in none."""
     levels, numbers = [], tokens
+    is_first = np.ones(tokens.shape, dtype=np.bool_)
+    is_first[:, 1:] = tokens[:, :-1] < 0
     for length in range(2, order + 1):
         contexts, following, shorter = numbers[:, :-1], tokens[:, length - 1 :], numbers[:, 1:]
         is_there = (contexts >= 0) & (following >= 0)
@@ -113,8 +115,7 @@ def count_ngrams(tokens: IntArray, vocabulary: int, order: int) -> tuple[Level, 
         found, first, inverse, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
         numbers = np.full(contexts.shape, UNKNOWN)
         numbers[is_there] = inverse
-        starts = numbers[:, :1]
-        beginning = np.bincount(starts[starts >= 0], minlength=len(found))
+        beginning = np.bincount(numbers[is_there & is_first[:, : numbers.shape[1]]], minlength=len(found))
         levels.append(Level(found // vocabulary, found % vocabulary, shorter[is_there][first], counts, beginning))
     return tuple(levels)
 
@@ -158,7 +159,7 @@ def smooth(tokens: IntArray, levels: Sequence[Level], vocabulary: int, smoothing
 
 
 def _continuations(level: Level, longer: Level) -> FloatArray:
-    """Return how many different tokens precede each n-gram; the beginning of a window counts as another one."""
+    """Return how many different tokens precede each n-gram; nothing known before it counts as another one."""
     counts = np.bincount(longer.shorter, minlength=len(level.counts)) + (level.beginning > 0)
     return counts.astype(np.float64)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,12 @@ def sequences_of(inputs: torch.Tensor, targets: torch.Tensor) -> list[Window]:
     ]
 
 
+def runs_of(windows: list[list[int]]) -> list[Window]:
+    """Return the tokens between those that are ignored."""
+    parts = [groupby(window, key=lambda token: token >= 0) for window in windows]
+    return [tuple(run) for window in parts for is_told, run in window if is_told]
+
+
 class TestFit:
     """What ``fit`` makes of a text."""
 
@@ -217,6 +224,31 @@ class TestAwkwardTexts:
             model = fitted(inputs, targets, order, smoothing, vocabulary=256)
             torch.testing.assert_close(outputs(model, inputs).exp().sum(-1), torch.ones(inputs.shape))
             assert bits_of(model, inputs, targets) < 8
+
+    @pytest.mark.parametrize("smoothing", SMOOTHINGS)
+    @pytest.mark.parametrize("order", [2, 3, 5])
+    @pytest.mark.parametrize("ignored", [slice(6, 9), slice(0, 5), slice(3, None, 7)], ids=["gap", "left", "many"])
+    def test_targets_may_be_ignored_anywhere(self, ignored: slice, order: int, smoothing: str) -> None:
+        """As of masked prompts and of padding on the left. What follows a gap begins anew."""
+        inputs, targets = windows(text(2001), 20)
+        targets[1::3, ignored] = IGNORED
+        model = fitted(inputs, targets, order, smoothing)
+        assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
+        torch.testing.assert_close(outputs(model, inputs).exp().sum(-1), torch.ones(inputs.shape))
+        whole = fitted(*windows(text(2001), 20), order, smoothing)
+        tested = windows(text(901, seed=1), 20)
+        assert bits_of(model, *tested) == pytest.approx(bits_of(whole, *tested), abs=0.1)
+        if smoothing == KNESER_NEY:
+            sequences = torch.cat([inputs[:, :1], targets], dim=1)
+            strength = best_strength(np.where(sequences < 0, -1, sequences), LETTERS, order, smoothing)
+            plain = PlainCounts(runs_of(sequences.tolist()), order, smoothing, strength)
+            assert bits_of(model, *tested) == pytest.approx(plain.bits(sequences_of(*tested)), abs=1e-5)
+
+    @pytest.mark.parametrize("smoothing", SMOOTHINGS)
+    def test_ignored_targets_leave_the_choice_of_the_strength(self, smoothing: str) -> None:
+        by_chance = np.random.default_rng(0).integers(0, 21, (100, 21))
+        by_chance[:, 8:10] = -1
+        assert best_strength(by_chance, 21, 4, smoothing) == STRENGTHS[smoothing][-1]
 
     def test_nothing_to_tell(self) -> None:
         """Where no token follows another one, all are equally probable."""
