@@ -115,7 +115,7 @@ def count_ngrams(tokens: IntArray, vocabulary: int, order: int) -> tuple[Level, 
         found, first, inverse, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
         numbers = np.full(contexts.shape, UNKNOWN)
         numbers[is_there] = inverse
-        beginning = np.bincount(numbers[is_there & is_first[:, : numbers.shape[1]]], minlength=len(found))
+        beginning = np.bincount(numbers[is_there & is_first[:, : following.shape[1]]], minlength=len(found))
         levels.append(Level(found // vocabulary, found % vocabulary, shorter[is_there][first], counts, beginning))
     return tuple(levels)
 

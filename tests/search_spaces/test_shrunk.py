@@ -187,7 +187,7 @@ def test_weights_with_other_names_are_taken_by_their_order(tmp_path: Path) -> No
     assert other.untuned == ()
     torch.save({f"net_{name}": tensor for name, tensor in reversed(state.items())}, tmp_path / "back.pt")
     with pytest.raises(
-        RecipeError, match=r"by order: tensor 1 must be stem\.0\.weight of 16×1×3×3, but is net_head\.weight of 10×32\. "
+        RecipeError, match=r"by order: tensor 1 must be stem\.0\.weight of 16×1×3×3, but is net_head\.weight of 10×32"
     ):
         shrunk(weights=str(tmp_path / "back.pt"))
 

@@ -140,7 +140,7 @@ def test_layers_that_the_names_tell_apart_are_not_exchanged() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("_layer3._bn.running_var", -1.0, r"taken as blocks\.3\.1\.running_var, must be variances, but has negative values"),
+        ("_layer3._bn.running_var", -1.0, r"as blocks\.3\.1\.running_var, must be variances, but has negative values"),
         ("_layer3._conv.weight", float("nan"), "must be finite"),
     ],
 )
