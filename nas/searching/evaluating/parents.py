@@ -26,6 +26,14 @@ from nas.training.settings import TrainingSettings, training_seed, training_sett
 from nas.training.trainer import Trainer
 
 
+RATE_FROM_FITTED_HEAD = 0.3
+"""The share of the learning rate for a parent whose head was fitted: more would spoil the features that it relies on.
+
+An EfficientNet-Lite0 on 598 photos, after four epochs and two seeds, has validation errors of 22.9 and 21.9 % with it,
+47.9 and 29.2 % at the whole rate, and 29.2 and 33.3 % at the whole rate from a new head.
+"""
+
+
 def prepare_parent(state: RunState, folder: Path) -> None:
     """Tune the parent if it must be, and let candidates inherit from it. A space without a parent is left alone.
 
@@ -94,9 +102,12 @@ def why_untuned(space: HasParent, task: Task) -> tuple[tuple[str, ...], str]:
 
 
 def parent_settings(recipe: Recipe, task: Task, epochs: int) -> TrainingSettings:
-    """Return how a parent is tuned: as winners are, by all cores, and from a head that is fitted if it is new."""
+    """Return how a parent is tuned: as winners are, by all cores, and from a fitted head, at a lower rate then."""
     settings = training_settings(recipe, epochs, recipe.training.subset, recipe.retraining.time_limit_s)
-    return replace(settings, threads=max(usable_cores(), settings.threads), fit_head=can_regress(task.criterion))
+    settings = replace(settings, threads=max(usable_cores(), settings.threads))
+    if not can_regress(task.criterion):
+        return settings
+    return replace(settings, fit_head=True, learning_rate=RATE_FROM_FITTED_HEAD * settings.learning_rate)
 
 
 def parent_epoch_seconds(state: RunState, folder: Path) -> float:
