@@ -25,7 +25,6 @@ from nas.training.regressions import can_regress
 from nas.training.settings import TrainingSettings, training_seed, training_settings
 from nas.training.trainer import Trainer
 
-
 RATE_FROM_FITTED_HEAD = 0.3
 """The share of the learning rate for a parent whose head was fitted: more would spoil the features that it relies on.
 
