@@ -15,6 +15,7 @@ LOCAL_RAY_VARIABLES = (
     "RAY_AUTH_TOKEN",
     "RAY_gcs_rpc_server_reconnect_timeout_s",
     "RAY_process_group_cleanup_enabled",
+    "RAY_worker_niceness",
 )
 PENDING_TRIALS = "TUNE_MAX_PENDING_TRIALS_PG"
 
@@ -48,6 +49,9 @@ def set_local_ray_variables() -> tuple[str, ...]:
         "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
         # Processes that a training has started end with its worker, even if the worker is killed. Linux only.
         "RAY_process_group_cleanup_enabled": "1",
+        # By default workers give way to everything else, at niceness 15: beside other work a training then takes many
+        # times as long as planned.
+        "RAY_worker_niceness": "0",
     }
     names = tuple(name for name in LOCAL_RAY_VARIABLES if name not in os.environ)
     os.environ.update({name: values[name] for name in names})

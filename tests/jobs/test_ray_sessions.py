@@ -158,3 +158,29 @@ for _ in range(2):
     assert refused.startswith("a training takes 1 cores and 1000 GPUs, but the largest node has 1 and ")
     private = "['0o700', '0o700'] True"
     assert others == ["False", *["64 5", private, "[None]", "False False True"] * 2]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_workers_do_not_give_way_to_other_programs() -> None:
+    """Ray's own default is a niceness of 15, at which trainings starve beside other work."""
+    code = """
+import os
+from scripted_jobs import Script, two_workers
+
+def work(job):
+    yield {"done": True, "epoch": 1, "error": 0.0, "niceness": os.nice(0)}
+
+class Keeps(Script):
+    found = []
+
+    def on_end(self, job, report):
+        self.found.append(report["niceness"])
+
+source = Keeps({"do": "count slowly"}, {"do": "count slowly"})
+with two_workers() as executor:
+    executor.run(work, source, time_limit_s=60)
+print(source.found, os.nice(0))
+"""
+    told = run_apart(code)
+    assert told.stdout == "[0, 0] 0\n", told.stderr
