@@ -97,7 +97,8 @@ def test_runs_are_shown_live(tab: Any, tmp_path: Path) -> None:
         try:
             tab.goto(server.address)
             tab.wait_for_selector("#rows svg.spark")
-            assert tab.inner_text("#rows").count("cannot") + tab.inner_text("#rows").count("newer version") >= 1
+            told = "document.querySelector('#rows').innerText"
+            tab.wait_for_function(f"() => /cannot|newer version/.test({told})")  # runs are read one after the other
             assert tab.locator("img").count() == 0
             tab.check('input[value="finished"]')
             tab.wait_for_timeout(2500)
