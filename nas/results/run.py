@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -95,8 +96,12 @@ class Run:
     @property
     def is_untrained(self) -> bool:
         """True for a finished run without trainings: then the answer is what was measured."""
-        is_measured = self.is_over and bool(self.rows) and all(row.stage == "measure" for row in self.rows)
-        return is_measured and self.recipe.trials == 0
+        if not (self.is_over and self.rows and all(row.stage == "measure" for row in self.rows)):
+            return False
+        try:
+            return tomllib.loads(self.recipe_text).get("trials") == 0
+        except tomllib.TOMLDecodeError:  # the damage is told elsewhere
+            return False
 
     @cached_property
     def front(self) -> Front:
