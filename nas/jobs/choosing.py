@@ -15,7 +15,7 @@ def executor_of(recipe: Recipe, data_bytes: int = 0, *, is_brief: bool = False) 
     """Return the executor that a recipe asks for, with as many workers as this machine can serve.
 
     ``data_bytes`` is the memory that the data take in each worker. ``is_brief`` tells that all trainings take seconds,
-    by code that comes with the project: then they need no workers, unless the recipe says something of these.
+    by code that comes with the project: then they need no workers, unless the recipe asks for some.
     """
     execution = recipe.execution
     if needs_no_workers(recipe, is_brief=is_brief):
@@ -28,7 +28,7 @@ def executor_of(recipe: Recipe, data_bytes: int = 0, *, is_brief: bool = False) 
 
 
 def needs_no_workers(recipe: Recipe, *, is_brief: bool) -> bool:
-    """Return True if trainings run in this process: by the recipe, or because they are brief and it leaves it open."""
+    """Return True if trainings run in this process: they are brief, or the recipe says so."""
     execution = recipe.execution
     asks_for_workers = execution.workers or execution.gpus_per_worker or execution.ray_address
     return execution.executor == "inline" or (execution.executor == "auto" and is_brief and not asks_for_workers)

@@ -24,7 +24,8 @@ ADDED_FOR_EACH_TRIAL = 0.8
 def with_small_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recipe's keys with the defaults that suit its number of trials. Keys that are given stay.
 
-    Nothing else is added without trials, for ``TUNED_TRIALS`` or more, nor for a table, where measuring costs nothing.
+    Without trials, these are one round and few first measurements. Nothing is added for ``TUNED_TRIALS`` or more, and
+    nothing for a table, where measuring costs nothing.
     """
     found, trials = dict(values), values.get("trials")
     if type(trials) is int and trials == 0:

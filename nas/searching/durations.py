@@ -130,7 +130,10 @@ class Durations:
         return self._candidate_s(is_fitted=self._is_fitted(architecture)) or 0.0
 
     def _mean_s(self, fitted_share: float, longer: float = 1.0, fits_longer: float = 1.0) -> float | None:
-        """Return the seconds of one training where this share is fitted; both kinds take so many times longer."""
+        """Return the mean seconds of a training where this share is fitted and the others take epochs.
+
+        ``fits_longer`` multiplies the time of the former, and ``longer`` that of the latter.
+        """
         fitted = self._candidate_s(is_fitted=True) if fitted_share > 0 else 0.0
         stepped = self._candidate_s(is_fitted=False) if fitted_share < 1 else 0.0
         if fitted is None or stepped is None:

@@ -62,7 +62,7 @@ def _shortage(state: RunState) -> list[str]:
 
 
 def is_brief(state: RunState) -> bool:
-    """Return True if trainings take seconds and none runs code of the user's own, which may hang or crash."""
+    """Return True if all trainings together take seconds and run no code of the user's own, which may hang or crash."""
     resolved, section = state.resolved, state.recipe.data
     is_own = resolved.function is not None or section.name == GIVEN or ":" in section.task
     return isinstance(resolved.look, LookHere) and not is_own and state.durations.are_brief

@@ -68,7 +68,7 @@ def _kept(path: Path) -> bytes | None:
 def _made(state: RunState, space: HasParent) -> bytes:
     recipe = state.recipe
     wishes = wishes_of(innermost(state.resolved.space), space.parent)
-    task = state.resolved.task.prepared_for(wishes)
+    task = _prepared(state, space)
     parent = space.parent_module()
     epochs = state.schedule.parent_epochs()
     settings = parent_settings(recipe, task, epochs)
