@@ -43,6 +43,8 @@ from nas.tables.measured_table import device_name
 from nas.values.target import Target
 
 ONBOARD = ("predictor", "onboard")
+BUSY_ATTEMPTS = 4
+"""Tries for measurements that a busy machine makes doubtful."""
 
 pytestmark = pytest.mark.usefixtures("small_spaces_here")
 
@@ -300,11 +302,14 @@ def test_a_target_is_measured_in_processes_of_its_own(
     assert all(len(line) <= 80 for line in shown[:-2])
     assert shown[-2:] == [f"Table: {out}", f"Report: {table.parent / 'page.html'}"]
     assert sum(row[f"latency_ms_{device}"] != "" for row in rows_in(out)) == 5
-    again = re.search(
-        r"(\d) of 5 architectures were measured on this target before", printed(capsys, monkeypatch, *ONBOARD, *common)
-    )
-    assert again is not None
-    assert int(again[1]) >= 3  # what was measured beside other tests may be doubtful, and is then not kept
+    kept = 0
+    for _ in range(BUSY_ATTEMPTS):  # what is measured beside other tests may be doubtful, and is then not kept
+        text = printed(capsys, monkeypatch, *ONBOARD, *common)
+        again = re.search(r"(\d) of 5 architectures were measured on this target before", text)
+        kept = 0 if again is None else int(again[1])
+        if kept >= 3:
+            break
+    assert kept >= 3
 
 
 @pytest.mark.slow
