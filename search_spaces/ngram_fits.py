@@ -69,17 +69,18 @@ class Smoothed:
 @final
 @dataclass(frozen=True)
 class Kept:
-    """N-grams that were kept, as a tree of contexts. Its first nodes are the tokens, and n-grams follow by length.
+    """N-grams that were kept, as a tree of contexts. Its first nodes are its roots, and n-grams follow by length.
 
     Attributes:
-        of_tokens: the log-probability of each token without a context.
+        of_roots: the log-probability of each token, shape (tokens,), if the tokens are the roots. If all pairs are,
+            that of each token after each, shape (tokens, tokens).
         following: the last token of each n-gram. Those of one context lie together.
         log_probabilities: that of each n-gram's last token after its context.
         log_left: of each node, the logarithm of the factor for tokens that do not follow it.
         first: of each node, the place of the first n-gram that continues it; it ends where the next node's begin.
     """
 
-    of_tokens: FloatArray
+    of_roots: FloatArray
     following: IntArray
     log_probabilities: FloatArray
     log_left: FloatArray
@@ -87,17 +88,48 @@ class Kept:
 
 
 def fit_ngrams(
-    tokens: IntArray, vocabulary: int, order: int, smoothing: str, widths: Sequence[int], entries: int
+    tokens: IntArray,
+    vocabulary: int,
+    order: int,
+    smoothing: str,
+    widths: Sequence[int],
+    entries: int,
+    *,
+    all_pairs: bool = False,
 ) -> Kept:
     """Return the n-grams of up to ``order`` tokens that tell most of windows of tokens, shape (N, tokens).
 
-    At most ``entries`` are kept, and of each context of k tokens at most ``widths[k - 1]``. The strength of the
-    smoothing has the best likelihood on windows that are left out of the counts at first.
+    At most ``entries`` are kept, and of each context of k tokens at most ``widths[k - 1]``. With ``all_pairs`` all
+    pairs are kept too. The strength of the smoothing has the best likelihood on windows that are left out of the counts
+    at first.
     """
     strength = best_strength(tokens, vocabulary, order, smoothing)
     levels = count_ngrams(tokens, vocabulary, order)
     smoothed = smooth(tokens, levels, vocabulary, smoothing, strength)
-    return _packed(levels, smoothed, _chosen(levels, smoothed, widths, entries))
+    return _packed(levels, smoothed, _chosen(levels, smoothed, widths, entries, all_pairs=all_pairs))
+
+
+def with_table_of_pairs(kept: Kept) -> Kept:
+    """Return n-grams of which all pairs are kept as a tree whose roots are the pairs of tokens, seen or not.
+
+    Pair (a, b) has the number a × tokens + b.
+    """
+    tokens, pairs = len(kept.of_roots), int(kept.first[len(kept.of_roots)])
+    contexts = np.repeat(np.arange(tokens), np.diff(kept.first[: tokens + 1]))
+    following = kept.following[:pairs]
+    table = kept.log_left[:tokens, None] + kept.of_roots
+    table[contexts, following] = kept.log_probabilities[:pairs]
+    numbers = contexts * tokens + following
+    continued, left = np.zeros(tokens**2, dtype=np.int64), np.zeros(tokens**2)
+    counts = np.diff(kept.first[tokens:])
+    continued[numbers], left[numbers] = counts[:pairs], kept.log_left[tokens : tokens + pairs]
+    return Kept(
+        table,
+        kept.following[pairs:],
+        kept.log_probabilities[pairs:],
+        np.concatenate([left, kept.log_left[tokens + pairs :]]),
+        np.concatenate([[0], np.cumsum(np.concatenate([continued, counts[pairs:]]))]),
+    )
 
 
 # Counts
@@ -230,8 +262,10 @@ class _Found:
 # Pruning
 
 
-def _chosen(levels: Sequence[Level], smoothed: Smoothed, widths: Sequence[int], entries: int) -> list[BoolArray]:
-    """Return a mask of each length: the n-grams to keep, whose contexts are kept too.
+def _chosen(
+    levels: Sequence[Level], smoothed: Smoothed, widths: Sequence[int], entries: int, *, all_pairs: bool
+) -> list[BoolArray]:
+    """Return a mask of each length: the n-grams to keep, whose contexts are kept too. ``all_pairs`` need no entry.
 
     An n-gram is worth what it adds to the likelihood of the counted text beside the shorter one (the weighted
     difference of Seymore and Rosenfeld, 1996), or what the best n-gram that goes on from it is worth.
@@ -243,6 +277,9 @@ def _chosen(levels: Sequence[Level], smoothed: Smoothed, widths: Sequence[int], 
         shorter = own
     for place in range(len(levels) - 1, 0, -1):
         np.maximum.at(worths[place - 1], levels[place].contexts, worths[place])
+    if all_pairs:
+        worths[0][:] = np.inf
+        entries += len(worths[0])
     is_above = np.ones(0, dtype=np.bool_)
     for place, (level, worth, width) in enumerate(zip(levels, worths, widths, strict=True)):
         if place:

@@ -164,11 +164,13 @@ def test_transformers_are_traced_alike(
     assert parity(module, tmp_path / "traced.onnx", [tokens]) < 1e-5
 
 
-def test_n_grams_are_traced_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pairs", ["tree", "table"])
+def test_n_grams_are_traced_alike(pairs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables that are looked up, and numbers that are scattered, become the same operators."""
     signature = Signature((TensorType("tokens", (16,), "int64", (32,)),), (16, 32))
     space = load_space("ngram", {}, signature)
-    module = space.build(architecture_from(space, {"order": 4, "smoothing": "kneser-ney", "entries": 512})).eval()
+    values = {"order": 4, "smoothing": "kneser-ney", "pairs": pairs, "followers": 128, "entries": 512}
+    module = space.build(architecture_from(space, values)).eval()
     with monkeypatch.context() as patch:
         patch.setattr(export, "write_traced", lambda *_: False)
         export_onnx(module, signature.inputs, 1, tmp_path / "newer.onnx")

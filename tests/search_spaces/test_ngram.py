@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from itertools import groupby
@@ -17,11 +18,12 @@ from nas.hardware.runtimes.runtime import ExportedModel, load_runtime
 from nas.space.search_space import architecture_from
 from nas.space.signature import Signature, TensorType
 from nas.values.target import Target
-from search_spaces.ngram import FIRST, IGNORED, Ngram, NgramModel
+from search_spaces.ngram import ENTRIES, FIRST, FOLLOWERS, IGNORED, TABLE, TREE, Ngram, NgramModel
 from search_spaces.ngram_fits import KNESER_NEY, STRENGTHS, WITTEN_BELL, best_strength
 
 SMOOTHINGS = (WITTEN_BELL, KNESER_NEY)
 LETTERS = 7
+PAIRS = pytest.mark.parametrize("has_table", [False, True], ids=[TREE, TABLE])
 Window = tuple[int, ...]
 
 
@@ -55,8 +57,10 @@ def fitted(
     smoothing: str,
     entries: int = 4096,
     vocabulary: int = LETTERS,
+    *,
+    has_table: bool = False,
 ) -> NgramModel:
-    model = NgramModel(inputs.shape[1], vocabulary, order, smoothing, entries)
+    model = NgramModel(inputs.shape[1], vocabulary, order, smoothing, entries, has_table=has_table)
     model.fit((inputs,), targets, 0)
     return model.eval()
 
@@ -141,24 +145,26 @@ def runs_of(windows: list[list[int]]) -> list[Window]:
 class TestFit:
     """What ``fit`` makes of a text."""
 
+    @PAIRS
     @pytest.mark.parametrize("smoothing", SMOOTHINGS)
     @pytest.mark.parametrize("order", [2, 3, 5])
-    def test_bits_are_those_of_a_plain_count(self, order: int, smoothing: str) -> None:
+    def test_bits_are_those_of_a_plain_count(self, order: int, smoothing: str, has_table: bool) -> None:
         """Of the text itself and of another one, with a last window that is not full."""
         inputs, targets = windows(text(260), 20)
-        model = fitted(inputs, targets, order, smoothing)
+        model = fitted(inputs, targets, order, smoothing, has_table=has_table)
         sequences = torch.cat([inputs[:, :1], targets], dim=1).numpy()
         strength = best_strength(np.where(sequences < 0, -1, sequences), LETTERS, order, smoothing)
         plain = PlainCounts(sequences_of(inputs, targets), order, smoothing, strength)
         for each in (windows(text(260), 20), windows(text(90, seed=1), 20)):
             assert bits_of(model, *each) == pytest.approx(plain.bits(sequences_of(*each)), abs=1e-5)
 
+    @PAIRS
     @pytest.mark.parametrize("smoothing", SMOOTHINGS)
     @pytest.mark.parametrize("entries", [0, 1, 10, 60, 400])
-    def test_pruned_models_give_probabilities(self, entries: int, smoothing: str) -> None:
+    def test_pruned_models_give_probabilities(self, entries: int, smoothing: str, has_table: bool) -> None:
         """They add up to 1, whatever is left out, and no more n-grams are kept than there is room for."""
         inputs, targets = windows(text(2000), 20)
-        model = fitted(inputs, targets, 5, smoothing, entries)
+        model = fitted(inputs, targets, 5, smoothing, entries, has_table=has_table)
         unseen = torch.randint(LETTERS, (50, 20), generator=torch.Generator().manual_seed(0))
         for each in (inputs, unseen):
             torch.testing.assert_close(outputs(model, each).exp().sum(-1), torch.ones(each.shape))
@@ -174,15 +180,25 @@ class TestFit:
         assert all_of_them < tenth < none
         assert none - tenth > 0.5 * (none - all_of_them)
 
+    def test_a_table_of_pairs_leaves_the_room_to_longer_n_grams(self) -> None:
+        """So with as much room the model tells more, and it never tells less than all pairs do."""
+        inputs, targets = windows(text(2000), 20)
+        tested = windows(text(900, seed=1), 20)
+        pairs = bits_of(fitted(inputs, targets, 2, WITTEN_BELL, has_table=True), *tested)
+        assert bits_of(fitted(inputs, targets, 4, WITTEN_BELL, 60), *tested) > pairs - 0.3
+        assert bits_of(fitted(inputs, targets, 4, WITTEN_BELL, 60, has_table=True), *tested) < pairs - 0.3
+
     def test_a_context_has_room_for_its_best_followers(self) -> None:
-        """A context of one token keeps 128 of 200 followers, and the others share what is left."""
+        """A context of one token keeps 128 or 32 of 200 followers, and the others share what is left."""
         followers = [[0, 1 + place] for place in range(200) for _ in range(4 if place < 128 else 1)]
         inputs, targets = windows([token for pair in followers for token in pair], 40)
-        model = fitted(inputs, targets, 2, WITTEN_BELL, vocabulary=256)
-        chances = outputs(model, torch.zeros(1, 40, dtype=torch.int64)).exp()[0, 0]
-        assert int((model.followers[model.first[0] : model.first[1]] < 256).sum()) == 128
-        assert chances.sum() == pytest.approx(1, abs=1e-5)
-        assert chances[1:129].min() > chances[129:].max()
+        for most in (128, 32):
+            model = NgramModel(40, 256, 2, WITTEN_BELL, 4096, most)
+            model.fit((inputs,), targets, 0)
+            chances = outputs(model, torch.zeros(1, 40, dtype=torch.int64)).exp()[0, 0]
+            assert int((model.followers[model.first[0] : model.first[1]] < 256).sum()) == most
+            assert chances.sum() == pytest.approx(1, abs=1e-5)
+            assert chances[1 : most + 1].min() > chances[129:].max()
 
     @pytest.mark.parametrize("smoothing", SMOOTHINGS)
     def test_the_strength_comes_from_windows_that_are_left_out(self, smoothing: str) -> None:
@@ -220,19 +236,20 @@ class TestAwkwardTexts:
     )
     def test_gives_probabilities(self, tokens: list[int], context: int, smoothing: str) -> None:
         inputs, targets = windows(tokens, context)
-        for order in (2, 6):
-            model = fitted(inputs, targets, order, smoothing, vocabulary=256)
+        for order, has_table in itertools.product((2, 6), (False, True)):
+            model = fitted(inputs, targets, order, smoothing, vocabulary=256, has_table=has_table)
             torch.testing.assert_close(outputs(model, inputs).exp().sum(-1), torch.ones(inputs.shape))
             assert bits_of(model, inputs, targets) < 8
 
+    @PAIRS
     @pytest.mark.parametrize("smoothing", SMOOTHINGS)
     @pytest.mark.parametrize("order", [2, 3, 5])
     @pytest.mark.parametrize("ignored", [slice(6, 9), slice(0, 5), slice(3, None, 7)], ids=["gap", "left", "many"])
-    def test_targets_may_be_ignored_anywhere(self, ignored: slice, order: int, smoothing: str) -> None:
+    def test_targets_may_be_ignored_anywhere(self, ignored: slice, order: int, smoothing: str, has_table: bool) -> None:
         """As of masked prompts and of padding on the left. What follows a gap begins anew."""
         inputs, targets = windows(text(2001), 20)
         targets[1::3, ignored] = IGNORED
-        model = fitted(inputs, targets, order, smoothing)
+        model = fitted(inputs, targets, order, smoothing, has_table=has_table)
         assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
         torch.testing.assert_close(outputs(model, inputs).exp().sum(-1), torch.ones(inputs.shape))
         whole = fitted(*windows(text(2001), 20), order, smoothing)
@@ -253,8 +270,10 @@ class TestAwkwardTexts:
     def test_nothing_to_tell(self) -> None:
         """Where no token follows another one, all are equally probable."""
         nothing = torch.full((20, 8), IGNORED)
-        model = fitted(torch.zeros(20, 8, dtype=torch.int64), nothing, 4, KNESER_NEY, vocabulary=256)
-        torch.testing.assert_close(outputs(model, torch.zeros(1, 8).long()), torch.full((1, 8, 256), -math.log(256)))
+        for has_table in (False, True):
+            inputs = torch.zeros(20, 8, dtype=torch.int64)
+            model = fitted(inputs, nothing, 4, KNESER_NEY, vocabulary=256, has_table=has_table)
+            torch.testing.assert_close(outputs(model, inputs[:1]), torch.full((1, 8, 256), -math.log(256)))
 
     def test_a_large_vocabulary_takes_no_larger_tables(self) -> None:
         """The most byte pairs that a text may have; each token takes 12 bytes, and no table has pairs of them."""
@@ -275,11 +294,22 @@ class TestAwkwardTexts:
 class TestExport:
     """Fitted models in runtimes."""
 
-    @pytest.mark.parametrize(("order", "vocabulary", "batch"), [(2, LETTERS, 1), (5, LETTERS, 1), (3, 700, None)])
-    def test_exported_models_agree(self, order: int, vocabulary: int, batch: int | None, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("order", "vocabulary", "batch", "has_table"),
+        [
+            (2, LETTERS, 1, False),
+            (5, LETTERS, 1, False),
+            (3, 700, None, False),
+            (2, LETTERS, 1, True),
+            (5, LETTERS, None, True),
+        ],
+    )
+    def test_exported_models_agree(
+        self, order: int, vocabulary: int, batch: int | None, has_table: bool, tmp_path: Path
+    ) -> None:
         """The file holds the tables and little else."""
         inputs, targets = windows(text(600, letters=LETTERS), 20)
-        model = fitted(inputs, targets, order, KNESER_NEY, 200, vocabulary)
+        model = fitted(inputs, targets, order, KNESER_NEY, 200, vocabulary, has_table=has_table)
         path = tmp_path / "model.onnx"
         export_onnx(model, signature(20, vocabulary).inputs, batch, path)
         for each in inputs.split(1) if batch else [inputs]:
@@ -315,9 +345,21 @@ class TestChoices:
     @pytest.mark.parametrize(("vocabulary", "most"), [(2, 512), (256, 32_768), (32_768, 262_144)])
     def test_pairs_have_no_more_room_than_there_are(self, vocabulary: int, most: int) -> None:
         space = Ngram(signature(64, vocabulary))
-        largest = {"smoothing": WITTEN_BELL, "entries": 262_144}
+        largest = {"smoothing": WITTEN_BELL, "pairs": TREE, "followers": 128, "entries": 262_144}
         assert architecture_from(space, {"order": 2, **largest})["entries"] == most
         assert architecture_from(space, {"order": 3, **largest})["entries"] == 262_144
+
+    def test_only_few_tokens_have_a_table_of_pairs(self) -> None:
+        assert Ngram(signature(64, 363)).choices[2].options == (TREE,)
+        space = Ngram(signature(64, 362))
+        twins = [
+            architecture_from(
+                space, {"order": 2, "smoothing": WITTEN_BELL, "pairs": TABLE, "followers": followers, "entries": each}
+            )
+            for each in ENTRIES
+            for followers in FOLLOWERS
+        ]
+        assert len(set(twins)) == 1
 
     def test_other_outputs_are_refused(self) -> None:
         tokens = TensorType("tokens", (64,), "int64", (256,))
