@@ -11,6 +11,7 @@ import pytest
 from fake_bench import FakeBench, FakeClock
 from made_tables import people
 from quick_runs import BASE, Diary
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import nn
 
 import nas
@@ -96,6 +97,19 @@ def test_resuming_does_not_repeat_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def _stop_at_the_end(state: object, number: int) -> None:
     if number == 3:
         raise KeyboardInterrupt
+
+
+def test_it_is_fitted_in_as_many_threads_as_a_worker_has(tmp_path: Path) -> None:
+    """Of scikit-learn's threads each waits for all others, which takes minutes on a busy machine."""
+    seen: list[int] = []
+
+    def fit(_: int) -> bytes:
+        seen.extend(each["num_threads"] for each in threadpool_info() if each["user_api"] == "openmp")
+        return b""
+
+    with threadpool_limits(2):
+        search(tmp_path, failing(table(), fit))
+    assert set(seen) == {1}
 
 
 def test_failure_is_told(tmp_path: Path) -> None:

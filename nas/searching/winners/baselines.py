@@ -12,6 +12,7 @@ from typing import final
 import numpy as np
 import onnx
 import torch
+from threadpoolctl import threadpool_limits
 
 from nas.errors import CandidateError, NasError, raised_text
 from nas.formats.onnx_file import with_counts
@@ -77,7 +78,9 @@ class Baselines:
     def _fitted(self, baseline: Baseline) -> Path:
         """Fit a baseline, and return its file, which takes what the models take."""
         state = self._state
-        content = baseline.fit(state.recipe.parsed_target.batch)
+        # Threads that wait for each other in turns take minutes instead of seconds where other programs are busy.
+        with threadpool_limits(state.recipe.execution.threads_per_worker):
+            content = baseline.fit(state.recipe.parsed_target.batch)
         model = with_counts(onnx.load_from_string(content), state.resolved.signature.inputs)
         self._folder.mkdir(exist_ok=True)
         path = self._folder / f"{re.sub('[^A-Za-z0-9]+', '-', baseline.name)}.onnx"
