@@ -10,8 +10,8 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, final
+from types import MappingProxyType, TracebackType
+from typing import Any, Protocol, Self, final
 
 import numpy as np
 
@@ -33,6 +33,32 @@ OUTPUTS_TOGETHER = 1000
 """The largest number of items in one request for outputs, because each request has a time limit."""
 START_LIMIT_S = 120.0
 """The time limit for a measuring process to load its runtime."""
+NO_RESULTS: Mapping[str, Path] = MappingProxyType({})
+
+
+class Channel(Protocol):
+    """The way to a process that runs models: on this machine, or on another one."""
+
+    def start(self, pinned: bool) -> dict[str, Any]:
+        """Start the process, or start it again, and return the conditions of its measurements.
+
+        Raises:
+            TargetError: the target cannot be measured there.
+        """
+
+    def exchange(
+        self, target: Target, request: Mapping[str, Any], results: Mapping[str, Path], timeout_s: float
+    ) -> dict[str, Any]:
+        """Send a request and return the reply. Each path in it names a file, or a folder of files, to read there.
+
+        ``results`` name files that the process writes, and the places here where they are wanted.
+
+        Raises:
+            CandidateError: the process died, or took longer than ``timeout_s``. The next request needs a new start.
+        """
+
+    def end(self) -> None:
+        """End the process."""
 
 
 @final
@@ -40,23 +66,21 @@ class MeasuringProcess:
     """A process that measures on one target. After it had to be ended, the next request starts it again.
 
     ``conditions`` are shared by all of its measurements. One that only converts or answers, and times nothing, is not
-    ``pinned`` to the fastest cores: several of them may run at once, each beside a training.
+    ``pinned`` to the fastest cores: several of them may run at once, each beside a training. Without a ``channel`` it
+    is a process of this machine.
 
     Raises:
-        TargetError: the target cannot be measured here; on making it or on entering the context.
+        TargetError: the target cannot be measured there; on making it or on entering the context.
     """
 
-    def __init__(self, target: Target, timeout_s: float, *, pinned: bool = True) -> None:
-        runtime = load_runtime(target.runtime, target.options)
-        interpreter = interpreter_of(runtime.environment)
-        if interpreter is None:  # where a job runs, though not where it comes from, on a cluster
-            raise TargetError(f"{target} cannot run on {platform.node()}: {runtime.why_unavailable(target)}")
-        self._command = worker_command(interpreter)
+    def __init__(
+        self, target: Target, timeout_s: float, *, pinned: bool = True, channel: Channel | None = None
+    ) -> None:
+        self._channel = channel or LocalChannel(target)
         self._target = target
-        self._implementation = plug_in_path("nas.runtimes", target.runtime, "runtime")
         self._timeout_s = timeout_s
         self._pinned = pinned
-        self._process: LineProcess | None = None
+        self._is_there = False
         self._held = contextlib.ExitStack()
         self._items: dict[Callable[[], Arrays], Path] = {}
         self.conditions: dict[str, Any] = {}
@@ -72,18 +96,24 @@ class MeasuringProcess:
         self._items.clear()
         self._held.close()
 
-    def ask(self, op: str, *, timeout_s: float | None = None, **request: Any) -> dict[str, Any]:
+    def ask(
+        self, op: str, *, timeout_s: float | None = None, results: Mapping[str, Path] = NO_RESULTS, **request: Any
+    ) -> dict[str, Any]:
         """Send one request and return its reply. ``timeout_s`` replaces the process's own time limit.
 
-        Each path in it names a file that the process opens.
+        Each path in it names a file that the process opens, and ``results`` name those that it writes.
 
         Raises:
             CandidateError: the runtime refused the model, its process died, or it took too long.
             TargetError: an instrument cannot be used, or the process could not be started again.
         """
-        if self._process is None:
+        if not self._is_there:
             self._start()
-        reply = self._exchange({"op": op, **_plain(request)}, timeout_s or self._timeout_s)
+        try:
+            reply = self._channel.exchange(self._target, {"op": op, **request}, results, timeout_s or self._timeout_s)
+        except CandidateError:
+            self._is_there = False
+            raise
         if reply.pop("ok"):
             return reply
         match reply["kind"]:
@@ -131,7 +161,7 @@ class MeasuringProcess:
             with temporary_folder("outputs") as folder:
                 given, found = folder / "inputs.npz", folder / "outputs.npy"
                 np.savez(given, *(each[start : start + together] for each in inputs), allow_pickle=False)
-                self.ask("outputs", timeout_s=timeout_s, model=model, inputs=given, outputs=found)
+                self.ask("outputs", timeout_s=timeout_s, model=model, inputs=given, results={"outputs": found})
                 parts.append(np.load(found, allow_pickle=False))
         return np.concatenate(parts)
 
@@ -140,24 +170,56 @@ class MeasuringProcess:
         return [LayerTime.from_json(each) for each in self.ask("layers", model=model)["layers"]]
 
     def _start(self) -> None:
+        self.conditions = self._channel.start(self._pinned)
+        self._is_there = True
+
+    def _end(self) -> None:
+        self._channel.end()
+        self._is_there = False
+
+
+@final
+class LocalChannel:
+    """The way to a process of this machine, which reads and writes files where they are.
+
+    By default its Python is that of the runtime's environment.
+    """
+
+    def __init__(self, target: Target, interpreter: Path | None = None, implementation: str | None = None) -> None:
+        if interpreter is None:
+            runtime = load_runtime(target.runtime, target.options)
+            interpreter = interpreter_of(runtime.environment)
+            if interpreter is None:  # where a job runs, though not where it comes from, on a cluster
+                raise TargetError(f"{target} cannot run on {platform.node()}: {runtime.why_unavailable(target)}")
+        self._command = worker_command(interpreter)
+        self._target = target
+        self._implementation = implementation or plug_in_path("nas.runtimes", target.runtime, "runtime")
+        self._process: LineProcess | None = None
+
+    def start(self, pinned: bool) -> dict[str, Any]:
+        """Start the process, and return its conditions."""
         self._process = LineProcess(self._command, worker_environment(), stderr=subprocess.DEVNULL)
+        request = {"op": "conditions", "pinned": pinned}
         try:
-            reply = self._exchange({"op": "conditions", "pinned": self._pinned}, START_LIMIT_S)
+            reply = self.exchange(self._target, request, NO_RESULTS, START_LIMIT_S)
         except CandidateError as error:
             raise TargetError(f"{self._target} cannot be measured here: {error}") from error
         if not reply.pop("ok"):
-            self._end()
+            self.end()
             raise TargetError(f"{self._target} cannot be measured here: {reply['reason']}")
-        self.conditions = reply
+        return reply
 
-    def _exchange(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+    def exchange(
+        self, target: Target, request: Mapping[str, Any], results: Mapping[str, Path], timeout_s: float
+    ) -> dict[str, Any]:
+        """Send a request and return the reply."""
         assert self._process is not None
-        whole = {**request, "target": str(self._target), "implementation": self._implementation}
+        whole = {**_plain({**request, **results}), "target": str(target), "implementation": self._implementation}
         try:
             self._process.send(whole)
             line = self._line(self._process, timeout_s)
         except queue.Empty:
-            self._end()
+            self.end()
             raise CandidateError(
                 "timeout",
                 f"the measuring process must answer within {timeout_s:g} s, but did not; it was ended.",
@@ -166,7 +228,7 @@ class MeasuringProcess:
             line = ""
         if not line:
             code = self._process.wait()
-            self._end()
+            self.end()
             raise CandidateError("measure", f"the measuring process ended with {_ending(code)} before it answered.")
         reply: dict[str, Any] = json.loads(line)
         return reply
@@ -186,7 +248,8 @@ class MeasuringProcess:
             left_s = timeout_s + waited_s - (time.monotonic() - began)
         raise queue.Empty
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End the process."""
         if self._process is not None:
             self._process.end()
         self._process = None

@@ -19,7 +19,7 @@ from own_runtime import opened
 
 from nas.errors import CandidateError, TargetError
 from nas.hardware.machine import fastest_cores
-from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.measuring_process import LocalChannel, MeasuringProcess
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.hardware.runtimes.worker import BLOCKS, MAX_BLOCK_SAMPLES
 from nas.values.target import Target
@@ -234,7 +234,7 @@ class TestFailures:
         """The measuring process ends when its standard input closes, or seconds later if a model keeps it busy."""
         script = (
             "import os, sys, threading\n"
-            "from nas.hardware.measuring_process import MeasuringProcess\n"
+            "from nas.hardware.measuring_process import LocalChannel, MeasuringProcess\n"
             "from nas.values.target import Target\n"
             "with MeasuringProcess(Target(sys.argv[1]), 30.0) as process:\n"
             "    threading.Timer(2, os.kill, (os.getpid(), 9)).start()\n"
@@ -267,7 +267,7 @@ class Starved:
 
 def test_waiting_for_a_core_is_no_hanging(acting: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside busy programs a process gets a fifth of the time; its limit is for the rest."""
-    measuring: Any = MeasuringProcess(acting, 1.0)
+    measuring: Any = LocalChannel(acting)
     waited_s = iter((100.0, 130.0, 150.0))
     monkeypatch.setattr("nas.hardware.measuring_process.waiting_s", lambda pid: next(waited_s))
     process = Starved()
