@@ -144,6 +144,17 @@ COMMANDS: Mapping[str, str | _Commands] = {
             "install": "nas.cli.target:install_target",
         },
     ),
+    "device": _group(
+        "Add, describe and set up the machines that measure, beside this one.",
+        {
+            "add": "nas.cli.device:add",
+            "list": "nas.cli.device:list_devices",
+            "show": "nas.cli.device:show",
+            "doctor": "nas.cli.device:doctor",
+            "install": "nas.cli.device:install",
+            "remove": "nas.cli.device:remove",
+        },
+    ),
     "predictor": _group(
         "Check predictors, and extend tables to new targets.",
         {"report": "nas.cli.predictor.report:report", "onboard": "nas.cli.predictor.onboard:onboard"},

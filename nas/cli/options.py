@@ -130,6 +130,21 @@ TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="A target, suc
 RuntimeName = Annotated[str, typer.Argument(metavar="RUNTIME", help="A runtime, such as executorch-xnnpack.")]
 Renew = Annotated[bool, typer.Option("--renew", help="Measure the reference speed and the peaks again.")]
 
+# nas device
+
+DeviceName = Annotated[str, typer.Argument(metavar="NAME", help="The name of the device, such as pi.")]
+DeviceUrl = Annotated[
+    str, typer.Argument(metavar="ADDRESS", help="ssh://USER@HOST[:PORT], or local: for another Python of this machine.")
+]
+DevicePython = Annotated[str, typer.Option(metavar="PROGRAM", help="The Python there, from 3.11 on.")]
+DeviceFolder = Annotated[
+    str, typer.Option(metavar="FOLDER", help="The folder there for packages and models. [default: ~/.nas-device]")
+]
+DeviceRuntimes = Annotated[
+    list[str] | None, typer.Argument(metavar="[RUNTIME]...", help="What to install. [default: onnxruntime-cpu]")
+]
+KeepFiles = Annotated[bool, typer.Option("--keep-files", help="Leave the files there, such as where it is gone.")]
+
 # nas predictor
 
 RunOrTable = Annotated[

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,9 +18,7 @@ from nas.errors import CandidateError, TargetError
 from nas.formats.onnx_session import Arrays
 from nas.hardware.bench import Outcome
 from nas.hardware.devices.device import Device, why_not_measured
-from nas.hardware.devices.local_device import LocalDevice
-from nas.hardware.energy.choosing import meter_from
-from nas.hardware.energy.metering import NoMeter
+from nas.hardware.devices.named import device_of
 from nas.hardware.energy_rounds import add_energies
 from nas.hardware.kept_profiles import DOUBTFUL_FOR_S, profile_of
 from nas.hardware.latency_rounds import BenchSettings, Latencies
@@ -38,7 +34,7 @@ MEMORY_ROUNDS = 3
 
 @final
 class DeviceBench:
-    """The bench of a device, by default this machine. It leases the device while it measures.
+    """The bench of a device, by default the one that the target names. It leases the device while it measures.
 
     ``meter`` are the settings of ``energy.choosing.meter_from``. ``renew`` measures the target's profile again.
 
@@ -58,7 +54,7 @@ class DeviceBench:
         device: Device | None = None,
     ) -> None:
         runtime = load_runtime(target.runtime, target.options)
-        self._device = device or LocalDevice()
+        self._device = device or device_of(target)
         unavailable = why_not_measured(target, self._device)
         if unavailable is not None:
             raise TargetError(unavailable)
@@ -98,8 +94,8 @@ class DeviceBench:
 
     def can_measure(self, metric: str) -> bool:
         if metric == "peak_memory_mib":
-            return sys.platform != "win32" and self._meter["gpu"] is None
-        return metric != "energy_mj" or not isinstance(meter_from(self._meter), NoMeter)
+            return not self._device.facts.system.startswith("Windows") and self._meter["gpu"] is None
+        return metric != "energy_mj" or self._device.why_no_meter(self._meter) is None
 
     def check(self, metrics: Sequence[str]) -> None:
         """Check that all of ``metrics`` can be measured here.
@@ -113,24 +109,17 @@ class DeviceBench:
                 f"{self._target}: choose weight_bytes or model_bytes."
             )
         if "energy_mj" in metrics:
-            meter = meter_from(self._meter)
-            if isinstance(meter, NoMeter):
+            reason = self._device.why_no_meter(self._meter)
+            if reason is not None:
                 raise TargetError(
-                    f"energy_mj needs a meter, but there is none: {meter.reason.rstrip('.')}. Choose "
+                    f"energy_mj needs a meter, but there is none: {reason.rstrip('.')}. Choose "
                     "modelled_energy_mj instead, or name a command that prints joules: in a recipe under [energy], "
                     "for nas measure with --meter-command."
                 )
-            self._check_program()
 
     def check_meter(self) -> None:
         """Check that the meter named in the settings can be used. Raises TargetError."""
-        meter_from(self._meter)
-        self._check_program()
-
-    def _check_program(self) -> None:
-        program, *_ = self._meter.get("command") or [sys.executable]
-        if shutil.which(program) is None:
-            raise TargetError(f"a meter's command must be a program that can be started, but there is no {program!r}.")
+        self._device.why_no_meter(self._meter)
 
     def deploy(
         self,

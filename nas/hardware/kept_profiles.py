@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.hardware.devices.device import Device
-from nas.hardware.devices.local_device import LocalDevice
+from nas.hardware.devices.named import device_of
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.target_probing import TIMEOUT_S, ProfileSettings, find_profile, speed_now
 from nas.hardware.target_profile import (
@@ -49,7 +49,7 @@ def profile_of(
     renew: bool = False,
     settings: ProfileSettings = USUAL,
 ) -> TargetProfile:
-    """Return the profile of ``target`` on a device, by default this machine. A new one takes about ten seconds.
+    """Return the profile of ``target`` on a device, by default that of the target. A new one takes about ten seconds.
 
     A sound profile is kept for a month, unless the machine's speed has changed by ``MUCH_CHANGED``. A doubtful one,
     from a machine that was too busy, is kept for an hour, and does not take the place of a better one. After such a
@@ -58,7 +58,7 @@ def profile_of(
     Raises:
         TargetError: the target cannot be measured there.
     """
-    single, device = replace(target, batch=1), device or LocalDevice()
+    single, device = replace(target, batch=1), device or device_of(target)
     with device.process(single, TIMEOUT_S) as process:
         hardware = hardware_of(process.conditions, device.facts)
         fingerprint = fingerprint_of(target, hardware)

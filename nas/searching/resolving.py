@@ -16,6 +16,7 @@ from nas.errors import RecipeError, raised_text
 from nas.hardware.bench import Bench
 from nas.hardware.devices.device import Device
 from nas.hardware.devices.local_device import LocalDevice
+from nas.hardware.devices.named import device_of
 from nas.hardware.measuring import Measurer, Surroundings
 from nas.prediction.predictor import PREDICTOR_ARGUMENTS, load_predictor
 from nas.progress import Progress
@@ -72,6 +73,8 @@ STRANDED = (
 class Instruments:
     """The bench, the device and the clocks of a run; tests replace them. Without a bench it is the device's.
 
+    Without a device it is the one that the target names.
+
     ``benches`` has one for each precision, where that is a choice.
     ``clock`` dates the rows. ``stopwatch`` takes durations: setting the system's clock must not end trainings.
     ``looks_apart`` lets a user's own space first run in a process of its own.
@@ -79,10 +82,14 @@ class Instruments:
 
     bench: Bench | None = None
     benches: Mapping[str, Bench] = field(default_factory=dict, repr=False)
-    device: Device = field(default_factory=LocalDevice, repr=False)
+    device: Device | None = field(default=None, repr=False)
     looks_apart: bool = True
     clock: Clock = field(default=time.time)
     stopwatch: Clock = field(default=time.monotonic)
+
+    def device_of(self, recipe: Recipe) -> Device:
+        """The device that measures. Raises RecipeError if the target names none that was added."""
+        return self.device or device_of(recipe.parsed_target)
 
     def given_benches(self, recipe: Recipe) -> Mapping[str, Bench]:
         """The benches that take the place of the device's, by precision."""
@@ -174,7 +181,7 @@ def resolve(
             resolved = _resolve_models(recipe, space, task, instruments, progress, apart, undo)
         _try_sampler(recipe, resolved)
         undo.pop_all()
-    return replace(resolved, function=function, device=instruments.device)
+    return replace(resolved, function=function, device=instruments.device_of(recipe))
 
 
 def look_apart_of(
@@ -220,7 +227,7 @@ def _resolve_models(
     check_gpus(recipe)
     written = recipe
     source = source_of(recipe, task)
-    benches = benches_of(recipe, instruments.given_benches(recipe), progress, instruments.device)
+    benches = benches_of(recipe, instruments.given_benches(recipe), progress, instruments.device_of(recipe))
     loaded = source.load(progress)
     signature = loaded.signature
     if recipe.space.name == AUTO:

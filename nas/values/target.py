@@ -35,8 +35,18 @@ def checked_precisions(names: Sequence[str]) -> tuple[str, ...]:
     return ("fp32", *(name for name in names if name != "fp32")) if names else ()
 
 
+DEVICE_NAME = r"[a-z][a-z0-9_-]{0,39}"
 DIGITS = 6
 """No target has a batch or threads of more digits."""
+
+
+def check_device_name(name: str) -> None:
+    """Check the name of a device. Raises RecipeError."""
+    if re.fullmatch(DEVICE_NAME, name) is None:
+        raise RecipeError(
+            "the name of a device begins with a small letter, and has at most 40 small letters, digits, - and _, "
+            f"but got {name!r}."
+        )
 
 
 ModelFormat = Literal["onnx", "torch"]
@@ -45,11 +55,11 @@ ModelFormat = Literal["onnx", "torch"]
 
 @dataclass(frozen=True)
 class Target:
-    """A runtime on this machine, with the settings that a latency depends on.
+    """A runtime on a device, with the settings that a latency depends on.
 
-    It is written ``runtime[:precision][:batch=N][:threads=N]``, for example ``onnxruntime-cpu:fp32:threads=1``. Your
-    own runtime is written ``module:Class``. Further parts, such as ``:streams=2``, are options of the runtime, which
-    are passed to its constructor as text.
+    It is written ``[device/]runtime[:precision][:batch=N][:threads=N]``, for example ``onnxruntime-cpu:fp32:threads=1``
+    for this machine, or ``pi/onnxruntime-cpu:int8``. Your own runtime is written ``module:Class``. Further parts, such
+    as ``:streams=2``, are options of the runtime, which are passed to its constructor as text.
     """
 
     runtime: str
@@ -57,6 +67,7 @@ class Target:
     batch: int = 1
     threads: int = 1
     options: tuple[tuple[str, str], ...] = ()
+    device: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Target:
@@ -65,12 +76,18 @@ class Target:
         Raises:
             RecipeError: a part is no precision, ``batch=N``, ``threads=N`` or option, or comes twice.
         """
-        start = re.match(r"[A-Za-z_][\w.]*:[A-Z]\w*(?=:|$)|[a-z0-9][a-z0-9_.-]*(?=:|$)", text.strip())
+        device, slash, rest = text.strip().rpartition("/")
+        if slash:
+            check_device_name(device)
+        start = re.match(r"[A-Za-z_][\w.]*:[A-Z]\w*(?=:|$)|[a-z0-9][a-z0-9_.-]*(?=:|$)", rest)
         if start is None:
-            raise RecipeError(f"a target starts with the name of a runtime, such as onnxruntime-cpu, but got {text!r}.")
+            raise RecipeError(
+                "a target is the name of a runtime, such as onnxruntime-cpu, perhaps after that of a device, such as "
+                f"pi/onnxruntime-cpu, but got {text!r}."
+            )
         fields: dict[str, str | int] = {}
         options: dict[str, str] = {}
-        for part in text.strip()[start.end() :].split(":")[1:]:
+        for part in rest[start.end() :].split(":")[1:]:
             option = re.fullmatch(r"(?!batch=|threads=)([A-Za-z_]\w*)=([\w.+-]+)", part)
             if option is not None and option[1] not in options:
                 options[option[1]] = option[2]
@@ -89,8 +106,10 @@ class Target:
             if key in fields:
                 raise RecipeError(f"a target has one {key}, but {text!r} has two.")
             fields[key] = value
-        return cls(start[0], options=tuple(sorted(options.items())), **fields)  # type: ignore[arg-type]
+        known = {**fields, "options": tuple(sorted(options.items())), "device": device}
+        return cls(start[0], **known)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         options = "".join(f":{key}={value}" for key, value in self.options)
-        return f"{self.runtime}:{self.precision}:batch={self.batch}:threads={self.threads}{options}"
+        device = f"{self.device}/" if self.device else ""
+        return f"{device}{self.runtime}:{self.precision}:batch={self.batch}:threads={self.threads}{options}"

@@ -11,7 +11,8 @@ from nas.values.target import PRECISIONS, Target
 runtimes = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,20}", fullmatch=True) | st.from_regex(
     r"[a-z_][a-z0-9_]{0,9}(\.[a-z_][a-z0-9_]{0,9}){0,2}:[A-Z][A-Za-z0-9_]{0,9}", fullmatch=True
 )
-targets = st.builds(Target, runtimes, st.sampled_from(PRECISIONS), st.integers(1, 10**6 - 1), st.integers(1, 10**6 - 1))
+numbers, names = st.integers(1, 10**6 - 1), st.just("") | st.from_regex(r"[a-z][a-z0-9_-]{0,9}", fullmatch=True)
+targets = st.builds(Target, runtimes, st.sampled_from(PRECISIONS), numbers, numbers, device=names)
 
 
 @given(targets)
@@ -28,6 +29,8 @@ def test_a_target_is_written_exactly(target: Target) -> None:
         ("onnxruntime-cpu:threads=4:batch=8:bf16", Target("onnxruntime-cpu", "bf16", 8, 4)),
         ("my.runtimes:Board", Target("my.runtimes:Board")),
         ("my.runtimes:Board:fp16:threads=2", Target("my.runtimes:Board", "fp16", 1, 2)),
+        ("pi/onnxruntime-cpu:int8", Target("onnxruntime-cpu", "int8", device="pi")),
+        ("pi-5_b/my.runtimes:Board", Target("my.runtimes:Board", device="pi-5_b")),
     ],
 )
 def test_parts_come_in_any_order(text: str, target: Target) -> None:
@@ -38,15 +41,19 @@ def test_parts_come_in_any_order(text: str, target: Target) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "a target starts with the name of a runtime, such as onnxruntime-cpu, but got ''"),
-        (":fp32", "a target starts with the name of a runtime"),
-        ("ONNX runtime", "a target starts with the name of a runtime"),
+        ("", "a target is the name of a runtime, such as onnxruntime-cpu, perhaps after .* but got ''"),
+        (":fp32", "a target is the name of a runtime"),
+        ("ONNX runtime", "a target is the name of a runtime"),
         ("onnxruntime-cpu:fp23", "but got 'fp23' in 'onnxruntime-cpu:fp23'. Did you mean 'fp32'"),
         ("onnxruntime-cpu:FP32", "but got 'FP32'"),
         ("onnxruntime-cpu:batch=0", "but got 'batch=0'"),
         ("onnxruntime-cpu:threads=-1", "but got 'threads=-1'"),
         ("onnxruntime-cpu:thread 2", "but got 'thread 2' .*Did you mean 'threads=1'"),
         ("onnxruntime-cpu:", "but got ''"),
+        ("Pi/onnxruntime-cpu", "the name of a device begins with a small letter, .* but got 'Pi'"),
+        ("/onnxruntime-cpu", "the name of a device begins with a small letter, .* but got ''"),
+        ("a/b/onnxruntime-cpu", "the name of a device .* but got 'a/b'"),
+        ("pi/", "perhaps after that of a device, such as pi/onnxruntime-cpu, but got 'pi/'"),
         ("onnxruntime-cpu:fp32:int8", "a target has one precision, but 'onnxruntime-cpu:fp32:int8' has two"),
         ("onnxruntime-cpu:batch=1:batch=1", "has one batch"),
         ("my.runtimes:Board:Other", "but got 'Other'"),

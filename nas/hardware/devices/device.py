@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.runtime import load_runtime
@@ -48,6 +48,12 @@ class Device(Protocol):
 
     def why_unavailable(self, target: Target) -> str | None:
         """Return why a target cannot be measured there and what to do about it, or None if it can."""
+
+    def why_no_meter(self, meter: Mapping[str, Any]) -> str | None:
+        """Return why no energy meter of these settings is there, or None if one is.
+
+        They are those of ``nas.hardware.energy.choosing.meter_from``, which says what it raises.
+        """
 
     def leased(self, say: Callable[[str], None]) -> AbstractContextManager[None]:
         """Hold the right to measure there, as soon as nobody else does. ``say`` hears of a wait."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+import shutil
+import sys
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
+from nas.errors import TargetError
 from nas.hardware.devices.device import DeviceFacts
 from nas.hardware.devices.device_lock import holding_the_device
+from nas.hardware.energy.choosing import meter_from
+from nas.hardware.energy.metering import NoMeter
 from nas.hardware.machine import cache_bytes, machine_id, memory_bytes, processor_name, usable_cores
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.runtime import load_runtime
@@ -45,6 +50,16 @@ class LocalDevice:
                 f"but {target} has {target.threads}."
             )
         return reason
+
+    def why_no_meter(self, meter: Mapping[str, Any]) -> str | None:
+        """Return why this machine has no energy meter of these settings, or None if it has one."""
+        found = meter_from(meter)
+        if isinstance(found, NoMeter):
+            return found.reason
+        program, *_ = meter.get("command") or [sys.executable]
+        if shutil.which(program) is None:
+            raise TargetError(f"a meter's command must be a program that can be started, but there is no {program!r}.")
+        return None
 
     def leased(self, say: Callable[[str], None]) -> AbstractContextManager[None]:
         """Wait until no other measurement runs on this machine, and then make others wait."""

@@ -48,6 +48,7 @@ class OnnxRuntimeCpu(Runtime):
     precisions = ("fp32", "int8", "int8-dynamic")
     form = "onnx"
     opens_batch = True
+    device_packages = ("onnxruntime", "onnx", "numpy", "protobuf", "ml_dtypes", "typing_extensions")
 
     def version(self) -> str:
         return f"onnxruntime {load_onnxruntime().__version__}"

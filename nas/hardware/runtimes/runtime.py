@@ -111,6 +111,9 @@ class Runtime(Protocol):
     """True if a converted model may leave the size of its batch open."""
     environment: ClassVar[Environment | None] = None
     """The Python of its own in which it converts and opens models on this machine, or None for ours."""
+    device_packages: ClassVar[tuple[str, ...]] = ()
+    """The packages with which a device can open converted models, the runtime's own first; none if only this machine
+    can."""
     gpu: ClassVar[int | None] = None
     """The GPU that the runtime runs on and whose energy is metered, or None for the processor."""
 

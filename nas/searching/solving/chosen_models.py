@@ -164,7 +164,7 @@ def measure_named(
             check_compared(len(architectures))
         wholes = [_of_space(again, each) for each in architectures]
         benches = benches_again(asked, task_of(data), instruments, progress, metrics=metrics, settings=request.settings)
-        table = _table(asked, request, again, benches, metrics, instruments.device)
+        table = _table(asked, request, again, benches, metrics, instruments.device_of(asked.recipe))
         with noting_how_to_continue(request.fresh):
             rows = _rows(asked, request, again, benches, wholes, metrics, table, task_of(data), progress)
     return NamedRows(tuple(rows), asked.recipe.measured_on, table)

@@ -62,7 +62,8 @@ def measured_and_predicted(
         JournalError: the device, the versions or the table have changed since the run; or a row cannot be kept.
     """
     instruments = instruments or Instruments()
-    run, recipe, device = asked.run, asked.recipe, instruments.device
+    run, recipe = asked.run, asked.recipe
+    device = instruments.device_of(recipe)
     task = task_of(data)
     benches: dict[str, Bench] = {}
     if asked.target is not None:

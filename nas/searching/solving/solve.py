@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.errors import JournalError
-from nas.hardware.devices.local_device import LocalDevice
+from nas.hardware.devices.named import device_of
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.run_folder import check_run_folder, read_run
 from nas.results.solved import Solved, front_points
@@ -131,6 +131,9 @@ def _solved(asked: Asked, known: Seeded) -> Solved:
 
 def _written(solved: Solved, asked: Asked, known: Seeded, folder: Path, instruments: Instruments | None) -> Solved:
     """Write a run whose search has ended, and return the front with a note that tells how to go on with it."""
-    clock, device = (time.time, LocalDevice()) if instruments is None else (instruments.clock, instruments.device)
+    if instruments is None:
+        clock, device = time.time, device_of(asked.recipe.parsed_target)
+    else:
+        clock, device = instruments.clock, instruments.device_of(asked.recipe)
     write_as_run(asked, known, folder, clock, device)
     return replace(solved, notes=(*solved.notes, went_on(folder, asked)))

@@ -118,7 +118,7 @@ def benches_again(
             "data=… again."
         )
     given = instruments.given_benches(recipe)
-    return benches_of(recipe, given, progress, instruments.device, metrics=metrics, settings=settings)
+    return benches_of(recipe, given, progress, instruments.device_of(recipe), metrics=metrics, settings=settings)
 
 
 def fingerprint_of(benches: Mapping[str, Bench]) -> str | None:

@@ -1,0 +1,132 @@
+"""``nas device``: the machines on which models are measured, beside this one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import typer
+
+from nas.cli import options
+from nas.cli.output import print_json
+from nas.errors import RecipeError, TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def add(
+    name: options.DeviceName,
+    url: options.DeviceUrl,
+    python: options.DevicePython = "python3",
+    folder: options.DeviceFolder = "",
+) -> None:
+    """Add a device under a name, and look at what is there.
+
+    Nothing is put there yet: nas device install does that. An address is ssh://USER@HOST, and ssh is yours, with your
+    keys and known hosts. Where a host is not known yet, ssh shows its key and asks.
+    """
+    from nas.hardware.devices.board import Board, why_unfit
+    from nas.hardware.devices.describing import description_of
+    from nas.hardware.devices.registry import DeviceRecord, devices, save
+    from nas.values.target import check_device_name
+
+    check_device_name(name)
+    if any(each.name == name for each in devices()):
+        raise RecipeError(
+            f"a device must have a name of its own, but {name} is one. Remove it: nas device remove {name}."
+        )
+    record = DeviceRecord(name, url, python, folder)
+    board = Board(record)
+    try:
+        found = board.look()
+    except TargetError as error:
+        introduction = board.introduction
+        if introduction is None or "not known yet" not in str(error) or not sys.stdin.isatty():
+            raise
+        if subprocess.run(introduction, check=False).returncode != 0:  # noqa: S603 ssh, which asks the user
+            raise
+        found = board.look()
+    record = replace(record, found=found)
+    save(record)
+    _print(description_of(record))
+    problem = why_unfit(found)
+    if problem:
+        raise TargetError(f"{name} was added, but it cannot measure yet: {problem}.")
+    typer.echo(f"Next: nas device install {name}")
+
+
+def list_devices(as_json: options.AsJson = False) -> None:
+    """List the devices that were added."""
+    from nas.hardware.devices import describing
+    from nas.hardware.devices.registry import devices
+
+    known = devices()
+    if as_json:
+        print_json([describing.as_json(each) for each in known])
+        return
+    for each in known:
+        typer.echo(f"{each.name}  {each.url}  {', '.join(sorted(each.packages)) or 'nothing installed yet'}")
+    if not known:
+        typer.echo("No device was added. Models are measured on this machine. Add one: nas device add pi ssh://pi@HOST")
+
+
+def show(name: options.DeviceName, as_json: options.AsJson = False) -> None:
+    """Show what is known of a device, without asking it."""
+    from nas.hardware.devices import describing
+    from nas.hardware.devices.registry import known
+
+    record = known(name)
+    if as_json:
+        print_json(describing.as_json(record))
+        return
+    _print(describing.description_of(record))
+
+
+def doctor(name: options.DeviceName) -> None:
+    """Look at a device, and tell what works there and what is in the way."""
+    from nas.hardware.devices.describing import findings
+    from nas.hardware.devices.registry import known
+
+    found = findings(known(name))
+    _print([(title, text if is_fine else f"✗ {text}") for title, text, is_fine in found])
+    if not all(is_fine for *_, is_fine in found):
+        raise typer.Exit(1)
+    typer.echo(f"{name} is ready. Measure there: nas measure model.onnx --target {name}/onnxruntime-cpu")
+
+
+def install(name: options.DeviceName, runtimes: options.DeviceRuntimes = None) -> None:
+    """Put on a device what it needs to measure: packages for its Python, found here and sent there.
+
+    The device needs no pip, no compiler and no network. All goes into one folder there.
+    """
+    from nas.hardware.devices.installing import install
+    from nas.hardware.devices.registry import known
+
+    install(known(name), runtimes or ["onnxruntime-cpu"], typer.echo)
+    typer.echo(f"Measure there: nas measure model.onnx --target {name}/onnxruntime-cpu")
+
+
+def remove(name: options.DeviceName, keep_files: options.KeepFiles = False) -> None:
+    """Forget a device, and remove what was put there."""
+    from nas.hardware.devices.board import Board
+    from nas.hardware.devices.registry import forget, known
+
+    record = known(name)
+    if not keep_files:
+        try:
+            Board(record).clear()
+        except TargetError as error:
+            raise TargetError(f"{error} To forget it all the same: nas device remove {name} --keep-files.") from error
+    forget(name)
+    typer.echo(f"{name} is forgotten{'' if keep_files else ', and its files are removed'}.")
+
+
+def _print(pairs: Iterable[tuple[str, str]]) -> None:
+    from rich.console import Console
+
+    from nas.reports.console import print_pairs
+
+    print_pairs(pairs, Console(file=sys.stdout))

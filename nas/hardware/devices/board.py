@@ -1,0 +1,383 @@
+"""A device that is reached through a transport: an agent there measures, and this side sends it models and requests."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import hashlib
+import io
+import itertools
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import nas
+from nas.errors import CandidateError, TargetError
+from nas.hardware.devices.agent import digest_of
+from nas.hardware.devices.board_connection import START, BoardConnection, ConnectionLostError
+from nas.hardware.devices.device import DeviceFacts
+from nas.hardware.devices.registry import DeviceRecord
+from nas.hardware.devices.transports import Transport, transport_of
+from nas.hardware.measuring_process import LONGEST_WAIT, START_LIMIT_S, MeasuringProcess
+from nas.hardware.runtimes.runtime import load_runtime
+from nas.space.plug_ins import plug_in_path
+from nas.values.target import Target
+
+LEAST_PYTHON = (3, 11)
+RETRIES = 3
+"""So often a lost connection is opened again before a device counts as lost."""
+PAUSE_S = 5.0
+"""The pause before the second try, and twice as much before the third."""
+POLL_S = 1.0
+
+
+@final
+class Board:
+    """A device elsewhere. It is connected to when it is first needed, and again where the connection was lost.
+
+    Raises:
+        RecipeError: the address has an unknown scheme.
+    """
+
+    def __init__(self, record: DeviceRecord) -> None:
+        self.record = record
+        self.name = record.name
+        self._transport: Transport = transport_of(record)
+        self._connection: BoardConnection | None = None
+        self._holds = 0
+        self._say: Callable[[str], None] = lambda text: None
+
+    @property
+    def introduction(self) -> list[str] | None:
+        """The command that lets the user meet the device for the first time."""
+        return self._transport.introduction
+
+    def look(self, packages: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Return what is there, without starting anything. Raises TargetError if it cannot be reached."""
+        connection = self._opened(packages)
+        try:
+            return connection.board
+        finally:
+            connection.close()
+
+    def unpack(self, name: str, content: bytes) -> None:
+        """Unpack an archive there. Raises TargetError."""
+        connection = self._opened(())
+        try:
+            connection.first_step({"op": "unpack", "name": name}, content)
+        except ConnectionLostError as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
+    def clear(self) -> None:
+        """Remove all that was put there. Raises TargetError."""
+        connection = self._opened(())
+        try:
+            connection.first_step({"op": "remove"})
+        except ConnectionLostError as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
+    @cached_property
+    def facts(self) -> DeviceFacts:
+        """What it is. Raises TargetError if it cannot be reached."""
+        return DeviceFacts(**self.ask("info")[0]["facts"])
+
+    def why_unavailable(self, target: Target) -> str | None:
+        """Return why a target cannot be measured there, or None if it can. Raises RecipeError as ``Device`` does."""
+        runtime = load_runtime(target.runtime, target.options)
+        if target.precision not in runtime.precisions:
+            return runtime.why_unavailable(target)
+        if not runtime.device_packages:
+            return f"{target.runtime} runs on this machine only, but {target} names {self.name}."
+        try:
+            if target.threads > self.facts.cores:
+                return f"threads must be at most the {self.facts.cores} cores of {self.name}, but {target} has more."
+            with self.process(target, START_LIMIT_S, pinned=False):
+                return None
+        except TargetError as error:
+            return str(error)
+
+    def why_no_meter(self, meter: Mapping[str, Any]) -> str | None:
+        """Return why there is no energy meter there, or None if there is one."""
+        reason: str | None = self.ask("meter", meter=dict(meter))[0]["reason"]
+        return reason
+
+    @contextlib.contextmanager
+    def leased(self, say: Callable[[str], None]) -> Iterator[None]:
+        """Hold the lock of the board. It is the same that a search on the board itself would hold."""
+        self._say = say
+        self._holds += 1
+        try:
+            if self._holds == 1:
+                self._take_lock()
+            yield
+        finally:
+            self._holds -= 1
+            if not self._holds and self._connection is not None and not self._connection.is_closed:
+                with contextlib.suppress(ConnectionLostError):  # then the agent has released it
+                    self._connection.ask("unlock")
+
+    @contextlib.contextmanager
+    def leased_now(self) -> Iterator[bool]:
+        """Hold the lock of the board if nobody does; give False, without waiting, if somebody does."""
+        connection = self.connected()
+        is_free = bool(connection.ask("lock")[0]["held"])
+        try:
+            yield is_free
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the connection, if there is one, and with it what runs there."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def process(self, target: Target, timeout_s: float, *, pinned: bool = True) -> MeasuringProcess:
+        """Return a process there. Files that its requests name are sent there once."""
+        return MeasuringProcess(target, timeout_s, pinned=pinned, channel=BoardChannel(self, target))
+
+    def ask(self, op: str, **request: Any) -> tuple[dict[str, Any], bytes]:
+        """Ask the agent something that may be asked twice: if the connection is lost, it is opened again.
+
+        Raises:
+            CandidateError: as ``BoardConnection.ask`` does.
+            TargetError: the device cannot be reached any more.
+        """
+        for number in itertools.count(1):
+            try:
+                return self.connected().ask(op, **request)
+            except ConnectionLostError as error:
+                if number == RETRIES:
+                    raise self._unreachable(error) from error
+                self._say(f"the connection to {self.name} was lost and is opened again: {error}")
+                time.sleep((number - 1) * PAUSE_S)
+        raise AssertionError
+
+    def connected(self) -> BoardConnection:
+        """Return a connection to the agent, which holds the lock if this side wants it to."""
+        if self._connection is None or self._connection.is_closed:
+            self._connection = self._with_agent()
+            atexit.register(self._connection.close)
+            if self._holds:
+                self._take_lock()
+        return self._connection
+
+    def _with_agent(self) -> BoardConnection:
+        connection = self._opened(())
+        try:
+            problem = why_unfit(connection.board)
+            if problem:
+                raise TargetError(f"{self.name} cannot measure: {problem}.")
+            name, content = program()
+            if name not in connection.board["have"]:
+                connection.first_step({"op": "unpack", "name": name}, content)
+            paths = [name, *dict.fromkeys(each for each in self.record.packages.values() if each)]
+            try:
+                connection.start_agent(paths)
+            except TargetError as error:
+                raise TargetError(
+                    f"{self.name} has no packages to measure with ({error}). Run: nas device install {self.name}."
+                ) from error
+        except ConnectionLostError as error:
+            raise self._unreachable(error) from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _opened(self, packages: tuple[str, ...]) -> BoardConnection:
+        try:
+            return BoardConnection(self._transport.command(START), self.record.folder, packages)
+        except ConnectionLostError as error:
+            raise self._unreachable(error) from error
+
+    def _take_lock(self) -> None:
+        told = False
+        while True:
+            reply, _ = self.connected().ask("lock")
+            if reply["held"]:
+                return
+            if not told:
+                whose = "" if reply.get("holder") is None else f", of process {reply['holder']} there"
+                self._say(f"waiting for another measurement on {self.name}{whose}; one runs at a time")
+                told = True
+            time.sleep(POLL_S)
+
+    def _unreachable(self, error: ConnectionLostError) -> TargetError:
+        advice = self._transport.advice(str(error))
+        return TargetError(f"{self.name} ({self.record.url}) cannot be reached: {advice or error}.")
+
+
+@final
+class BoardChannel:
+    """The way to a measuring process on a board. A lost connection is opened again, and the request repeated."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, board: Board, target: Target) -> None:
+        self._board, self._target = board, target
+        self._implementation = plug_in_path("nas.runtimes", target.runtime, "runtime")
+        self._number = f"{next(BoardChannel._numbers)}"
+        self._began: BoardConnection | None = None
+        self._pinned = True
+
+    def start(self, pinned: bool) -> dict[str, Any]:
+        """Start the process there, and return its conditions."""
+        self._pinned = pinned
+        conditions: dict[str, Any] = self._board.ask(
+            "start",
+            process=self._number,
+            target=str(self._target),
+            implementation=self._implementation,
+            pinned=pinned,
+            limit_s=2 * START_LIMIT_S,
+        )[0]["conditions"]
+        self._began = self._board.connected()
+        return conditions
+
+    def exchange(
+        self, target: Target, request: Mapping[str, Any], results: Mapping[str, Path], timeout_s: float
+    ) -> dict[str, Any]:
+        """Send what is missing there, then the request, and write its results here."""
+        paths: dict[Path, dict[str, str]] = {}
+        asked = {name: _named(value, paths) for name, value in request.items()}
+        for number in itertools.count(1):
+            try:
+                return self._exchanged(target, asked, paths, results, timeout_s)
+            except ConnectionLostError as error:
+                if number == RETRIES:
+                    raise self._board._unreachable(error) from error
+                self._board._say(f"the connection to {self._board.name} was lost and is opened again: {error}")
+                time.sleep((number - 1) * PAUSE_S)
+        raise AssertionError
+
+    def _exchanged(
+        self,
+        target: Target,
+        asked: Mapping[str, Any],
+        paths: Mapping[Path, Mapping[str, str]],
+        results: Mapping[str, Path],
+        timeout_s: float,
+    ) -> dict[str, Any]:
+        connection = self._board.connected()
+        if connection is not self._began:
+            self.start(self._pinned)
+            connection = self._board.connected()
+        self._send(connection, paths)
+        reply, content = connection.ask(
+            "exchange",
+            process=self._number,
+            target=str(target),
+            request=asked,
+            results={name: path.name for name, path in results.items()},
+            timeout_s=timeout_s,
+            limit_s=(1 + LONGEST_WAIT) * timeout_s,
+        )
+        start = 0
+        for name, size in reply["results"]:
+            results[name].write_bytes(content[start : start + size])
+            start += size
+        found: dict[str, Any] = reply["reply"]
+        return found
+
+    def _send(self, connection: BoardConnection, paths: Mapping[Path, Mapping[str, str]]) -> None:
+        keys = {named["key"]: path for path, named in paths.items()}
+        lacking = connection.ask("lacking", keys=list(keys))[0]["lacking"] if keys else []
+        for key in lacking:
+            files, content = content_of(keys[key])
+            connection.ask("put", key=key, files=files, content=content)
+
+    def end(self) -> None:
+        """End the process there, if the connection still is."""
+        if self._began is not None and not self._began.is_closed:
+            with contextlib.suppress(ConnectionLostError, CandidateError):
+                self._began.ask("end", process=self._number)
+
+
+def why_unfit(board: Mapping[str, Any]) -> str:
+    """Return why no agent can run on a board, and what to do about it; empty if one can."""
+    python = tuple(board["python"])
+    told = ".".join(map(str, python))
+    if board["problem"]:
+        return f"its folder cannot be written ({board['problem']}): name another with --folder"
+    if python < LEAST_PYTHON:
+        return (
+            f"Python must be at least {'.'.join(map(str, LEAST_PYTHON))}, but it has {told}: name another with --python"
+        )
+    if board["implementation"] != "CPython":
+        return f"Python must be CPython, but it has {board['implementation']}"
+    if board["bits"] != 64:
+        return f"its system is of {board['bits']} bits, for which runtimes have no packages: install a 64-bit system"
+    if board["noexec"]:
+        return f"no library can be loaded from {board['folder']}, which is mounted noexec: name another with --folder"
+    return ""
+
+
+@functools.cache
+def program() -> tuple[str, bytes]:
+    """Return the name and the archive of this program's own code, which the agent runs from."""
+    package = Path(nas.__file__).parent
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(package.rglob("*.py")):
+            info = zipfile.ZipInfo(f"nas/{path.relative_to(package).as_posix()}")  # without a time, for equal archives
+            archive.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    content = written.getvalue()
+    return f"code/{hashlib.sha256(content).hexdigest()[:16]}", content
+
+
+def _named(value: Any, paths: dict[Path, dict[str, str]]) -> Any:
+    """Return a value of a request with keys in the place of paths, which are collected in ``paths``."""
+    if isinstance(value, Path):
+        if value not in paths:
+            states = tuple(
+                (str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files_of(value).values()
+            )
+            paths[value] = {"key": _key_of(value, states), "name": "" if value.is_dir() else value.name}
+        return paths[value]
+    if isinstance(value, Mapping):
+        return {name: _named(each, paths) for name, each in value.items()}
+    return [_named(each, paths) for each in value] if isinstance(value, list | tuple) else value
+
+
+@functools.lru_cache(maxsize=4096)
+def _key_of(path: Path, states: tuple[tuple[str, int, int], ...]) -> str:
+    """Return the key of a path's files, which are read anew only if their times or sizes have changed."""
+    files, content = content_of(path)
+    return digest_of(files, content)
+
+
+def files_of(path: Path) -> dict[str, Path]:
+    """Return all files that a device needs for a path, by name: those of a folder, or those of a model."""
+    if path.is_dir():
+        return {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if file.is_file()}
+    beside: set[Path] = set()
+    if path.suffix == ".onnx":
+        from nas.formats.onnx_file import external_files, read_graph
+
+        beside = external_files(read_graph(path), path)
+    folder = path.resolve().parent
+    return {path.name: path, **{file.resolve().relative_to(folder).as_posix(): file for file in sorted(beside)}}
+
+
+def content_of(path: Path) -> tuple[list[tuple[str, int]], bytes]:
+    """Return the names, sizes and contents of all files that a device needs for a path."""
+    contents = {name: file.read_bytes() for name, file in files_of(path).items()}
+    return [(name, len(each)) for name, each in contents.items()], b"".join(contents.values())
+
+
+_OPENED: dict[str, Board] = {}
+
+
+def board_named(record: DeviceRecord) -> Board:
+    """Return the board of a record. In this process there is one for each, with one connection."""
+    if record.name not in _OPENED or _OPENED[record.name].record != record:
+        _OPENED[record.name] = Board(record)
+    return _OPENED[record.name]

@@ -1,0 +1,195 @@
+"""The driver's side of a connection to a board: frames, the time of each request, and what is said when it is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, final
+
+from nas.errors import CandidateError, TargetError
+from nas.hardware.devices import first_steps
+from nas.hardware.devices.first_steps import read_frame, write_frame
+
+HEARTBEAT_S = 3.0
+SILENT_S = 15.0
+"""A connection over which nothing came for so long is lost."""
+HELLO_S = 60.0
+"""The time limit for the first answer, with logging in and starting Python on a small board."""
+UNPACKED_BYTES_PER_S = 2**17
+"""So slow a link still ends in time, with unpacking."""
+SHORT_S = 30.0
+TAIL = 2000
+START = "import sys;s=sys.stdin.buffer;exec(compile(s.read(int(s.readline())),'first_steps','exec'))"
+"""The program that reads the first steps: their length in a line, and then their text."""
+
+
+class ConnectionLostError(Exception):
+    """The connection ended, or nothing came over it; the text says what the system said of it."""
+
+
+@final
+class BoardConnection:
+    """A program on a board that answers framed requests, one at a time.
+
+    At first it is ``first_steps``, which tells ``board``: what the board is. After ``start_agent`` it is the agent.
+
+    Raises:
+        ConnectionLostError: the board cannot be reached, or has no Python.
+    """
+
+    def __init__(self, command: Sequence[str], folder: str, packages: Sequence[str]) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 a transport's own command, without a shell
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=sys.platform != "win32",  # Ctrl-C is for the driver, which ends it
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+        self._frames: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
+        self._said: list[bytes] = []
+        self._heard_s = time.monotonic()
+        self._numbers = itertools.count(1)
+        self._writing, self._asking = threading.Lock(), threading.Lock()
+        self._has_agent, self._is_closed = False, False
+        for work in (self._read, self._listen):
+            threading.Thread(target=work, daemon=True).start()
+        source = Path(first_steps.__file__).read_bytes()
+        hello = json.dumps({"folder": folder, "packages": list(packages), "size": 0}).encode() + b"\n"
+        self._write_raw(b"%d\n" % len(source) + source + hello)
+        self.board: dict[str, Any] = self._next(HELLO_S)[0]
+
+    @property
+    def is_closed(self) -> bool:
+        """True once the connection has been closed or lost."""
+        return self._is_closed
+
+    def start_agent(self, paths: Sequence[str]) -> None:
+        """Start the agent from folders that were unpacked there. Raises TargetError if they do not suffice."""
+        self.first_step({"op": "start", "paths": list(paths)})
+        self._has_agent = True
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def first_step(self, message: Mapping[str, Any], content: bytes = b"") -> None:
+        """Let the first program do something. Raises TargetError, and ConnectionLostError."""
+        self._write(message, content)
+        reply, _ = self._next(SHORT_S + len(content) / UNPACKED_BYTES_PER_S)
+        if not reply["ok"]:
+            raise TargetError(reply["reason"])
+
+    def ask(
+        self, op: str, *, content: bytes = b"", limit_s: float = SHORT_S, **request: Any
+    ) -> tuple[dict[str, Any], bytes]:
+        """Ask the agent something, and return its reply with the bytes that belong to it.
+
+        Replies that come twice, or after their time, are dropped: each has the number of its request.
+
+        Raises:
+            CandidateError: a model failed there.
+            TargetError: the board cannot do that.
+            ConnectionLostError: the connection ended, or the agent did not answer in time.
+        """
+        with self._asking:
+            number = next(self._numbers)
+            self._write({"op": op, "id": number, **request}, content)
+            end_s = time.monotonic() + limit_s + len(content) / UNPACKED_BYTES_PER_S
+            while True:
+                reply, results = self._next(end_s - time.monotonic())
+                if reply.get("id") == number:
+                    break
+        if reply.pop("ok"):
+            return reply, results
+        if reply["kind"] == "target":
+            raise TargetError(reply["reason"])
+        raise CandidateError(reply["kind"], reply["reason"])
+
+    def close(self) -> None:
+        """End the connection, and with it the program on the board."""
+        self._is_closed = True
+        self._close_input()
+        try:
+            self._process.wait(HEARTBEAT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _close_input(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # what was not sent yet has no reader any more
+            self._process.stdin.close()
+
+    def _lost(self, why: str) -> ConnectionLostError:
+        self._is_closed = True
+        self._process.kill()
+        code = self._process.wait()
+        self._close_input()
+        time.sleep(0.05)  # for the last words, which another thread reads
+        said = b"".join(self._said).decode("utf-8", "replace").strip()[-TAIL:]
+        ending = "" if code in (0, -signal.SIGTERM, -9) else f"exit code {code}"
+        return ConnectionLostError("; ".join(part for part in (why, said, ending) if part))
+
+    def _next(self, timeout_s: float) -> tuple[dict[str, Any], bytes]:
+        """Return the next frame that is no heartbeat."""
+        end_s = time.monotonic() + timeout_s
+        while True:
+            now_s = time.monotonic()
+            if now_s >= end_s:
+                raise self._lost(f"no answer came within {timeout_s:.0f} s")
+            if self._has_agent and now_s - self._heard_s > SILENT_S:
+                raise self._lost(f"nothing came over the connection for {SILENT_S:.0f} s")
+            with contextlib.suppress(queue.Empty):
+                found = self._frames.get(timeout=min(1.0, end_s - now_s))
+                if found is None:
+                    raise self._lost("the connection was closed")
+                return found
+
+    def _write(self, message: Mapping[str, Any], content: bytes = b"") -> None:
+        assert self._process.stdin is not None
+        try:
+            with self._writing:
+                write_frame(self._process.stdin, message, content)
+        except (OSError, ValueError):
+            raise self._lost("the connection was closed") from None
+
+    def _write_raw(self, content: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(content)
+            self._process.stdin.flush()
+        except OSError:
+            raise self._lost("the connection was closed") from None
+
+    def _beat(self) -> None:
+        """Tell the agent every few seconds that the driver is there."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # it is closed
+            while not self._is_closed:
+                with self._writing:
+                    write_frame(self._process.stdin, {"op": "ping", "id": 0})
+                time.sleep(HEARTBEAT_S)
+
+    def _read(self) -> None:
+        stream: IO[bytes] | None = self._process.stdout
+        assert stream is not None
+        with stream, contextlib.suppress(ValueError):  # what is no frame ends the connection
+            while (found := read_frame(stream)) is not None:
+                self._heard_s = time.monotonic()
+                if found[0].get("id") != 0:
+                    self._frames.put(found)
+        self._frames.put(None)
+
+    def _listen(self) -> None:
+        stream = self._process.stderr
+        assert stream is not None
+        with stream:
+            for line in stream:
+                self._said = [*self._said[-20:], line]

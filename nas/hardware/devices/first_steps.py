@@ -1,0 +1,166 @@
+"""The first program on a board, sent through the connection: it looks around, unpacks folders, and starts the agent.
+
+It runs in any Python from 3.6 on without another package, so that it can say what is missing. It is no part of a
+program here: ``board_connection`` sends its text. Messages are frames: a line of JSON, in which ``size`` counts the
+bytes that follow it.
+"""
+
+import importlib
+import io
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import time
+import zipfile
+from typing import IO, Any, Dict, Iterable, Mapping, Optional, Tuple
+
+KINDS = ("code", "sites", "models")
+NAME = re.compile(r"(?:code|sites)/[0-9a-f]{8,64}")
+
+
+def read_frame(stream: IO[bytes]) -> Optional[Tuple[Dict[str, Any], bytes]]:
+    """Return a message with the bytes after it, or None at the end."""
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        return None
+    message: Dict[str, Any] = json.loads(line.decode("utf-8"))
+    content = b""
+    while len(content) < message.get("size", 0):
+        part = stream.read(message["size"] - len(content))
+        if not part:
+            return None
+        content += part
+    return message, content
+
+
+def write_frame(stream: IO[bytes], message: Mapping[str, Any], content: bytes = b"") -> None:
+    """Write a message with some bytes."""
+    line = json.dumps(dict(message, size=len(content)))
+    stream.write(line.encode("utf-8") + b"\n" + content)
+    stream.flush()
+
+
+def folder_of(place: str) -> str:
+    """Return the agent's own folder, which is made: in the user's home, or in another place."""
+    found = os.path.expanduser(os.path.join(place, "nas-device") if place else os.path.join("~", ".nas-device"))
+    os.makedirs(found, exist_ok=True)
+    return os.path.abspath(found)
+
+
+def is_noexec(folder: str) -> bool:
+    """Return True where no library can be loaded from a folder."""
+    try:
+        return bool(os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 8))
+    except (AttributeError, OSError):
+        return False
+
+
+def versions(names: Iterable[str]) -> Dict[str, str]:
+    """Return the versions of packages that this Python has, by name."""
+    try:
+        from importlib.metadata import PackageNotFoundError, version
+    except ImportError:  # Python 3.7 and older, which is too old anyway
+        return {}
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            pass
+    return found
+
+
+def look_around(place: str, packages: Iterable[str]) -> Dict[str, Any]:
+    """Return what this machine is, as far as an installation depends on it."""
+    facts: Dict[str, Any] = {
+        "python": list(sys.version_info[:3]),
+        "implementation": platform.python_implementation(),
+        "executable": sys.executable,
+        "bits": 64 if sys.maxsize > 2**32 else 32,
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "libc": list(platform.libc_ver()),
+        "time": time.time(),
+        "packages": versions(packages),
+        "folder": "",
+        "have": [],
+        "problem": "",
+    }
+    try:
+        folder = folder_of(place)
+        descriptor, probe = tempfile.mkstemp(prefix=".probe-", dir=folder)
+        os.close(descriptor)
+        os.remove(probe)
+        kinds = [kind for kind in KINDS if os.path.isdir(os.path.join(folder, kind))]
+        have = [kind + "/" + name for kind in kinds for name in sorted(os.listdir(os.path.join(folder, kind)))]
+        free = shutil.disk_usage(folder).free
+        facts.update(folder=folder, have=have, free_bytes=free, noexec=is_noexec(folder))
+    except OSError as error:
+        facts["problem"] = str(error)
+    return facts
+
+
+def unpack(folder: str, name: str, content: bytes) -> None:
+    """Unpack an archive as a folder with a name, which appears at once and whole."""
+    if not NAME.fullmatch(name):
+        raise ValueError("an unknown kind of folder: " + repr(name))
+    final = os.path.join(folder, name)
+    if os.path.isdir(final):
+        return
+    os.makedirs(os.path.dirname(final), exist_ok=True)
+    made = tempfile.mkdtemp(prefix=".new-", dir=folder)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            archive.extractall(made)
+        os.replace(made, final)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def remove(folder: str) -> None:
+    """Remove what was put into the folder, and the folder itself if nothing else is in it."""
+    for name in os.listdir(folder):
+        if name in KINDS or name.startswith((".new-", ".probe-")):
+            shutil.rmtree(os.path.join(folder, name))
+    if not os.listdir(folder):
+        os.rmdir(folder)
+
+
+def main(stream: IO[bytes], replies: IO[bytes]) -> None:
+    """Answer until the agent is started, or the input ends."""
+    beginning = read_frame(stream)
+    if beginning is None:
+        return
+    first = beginning[0]
+    facts = look_around(first.get("folder", ""), first.get("packages", []))
+    folder = facts["folder"]
+    write_frame(replies, facts)
+    while True:
+        found = read_frame(stream)
+        if found is None:
+            return
+        message, content = found
+        try:
+            if message["op"] == "unpack":
+                unpack(folder, message["name"], content)
+            elif message["op"] == "remove":
+                remove(folder)
+            elif message["op"] == "start":
+                sys.path[:0] = [os.path.join(folder, name) for name in message["paths"]]
+                agent = importlib.import_module("nas.hardware.devices.agent")  # from what was unpacked
+                write_frame(replies, {"ok": True})
+                agent.serve(stream, replies, folder)
+                return
+            write_frame(replies, {"ok": True})
+        except Exception as error:
+            write_frame(replies, {"ok": False, "reason": type(error).__name__ + ": " + str(error)})
+
+
+if __name__ == "__main__":
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not come between the replies
+    main(sys.stdin.buffer, answers)

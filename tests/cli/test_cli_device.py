@@ -1,0 +1,103 @@
+"""``nas device``, as it is typed for another Python of this machine, and measuring there."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import fake_ssh
+import numpy as np
+import onnx
+import pytest
+from in_process import printed, refused
+from onnx_models import linear, outside
+
+from nas.hardware.devices.registry import known
+
+Typed = Callable[..., str]
+
+
+@pytest.fixture(name="typed")
+def _typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Typed:
+    monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
+    return lambda *words: printed(capsys, monkeypatch, *words)
+
+
+@pytest.fixture(name="here")
+def _here(typed: Typed, tmp_path: Path) -> str:
+    """A device that was added and set up."""
+    typed("device", "add", "here", "local:", "--python", sys.executable, "--folder", tmp_path / "there")
+    said = typed("device", "install", "here")
+    assert "the Python of here has its packages already" in said
+    assert "onnxruntime-cpu is ready on here" in said
+    return "here"
+
+
+def test_a_device_from_adding_to_removing(typed: Typed, here: str, tmp_path: Path) -> None:
+    assert "here  local:  onnxruntime-cpu" in typed("device", "list")
+    (listed,) = json.loads(typed("device", "list", "--json"))
+    assert listed["runtimes"] == ["onnxruntime-cpu"]
+    assert "python there  3." in typed("device", "show", here)
+    assert f"{here} is ready" in typed("device", "doctor", here)
+    assert (tmp_path / "there" / "nas-device" / "code").is_dir()
+    assert "here is forgotten, and its files are removed" in typed("device", "remove", here)
+    assert not (tmp_path / "there" / "nas-device").exists()
+    assert "No device was added" in typed("device", "list")
+
+
+def test_a_model_is_measured_there(typed: Typed, here: str, tmp_path: Path) -> None:
+    """Also one whose weights lie in a file beside it. Its row names the device."""
+    model = linear(np.ones((6, 3), dtype=np.float32))
+    (tmp_path / "weights.bin").write_bytes(model.graph.initializer[0].raw_data)
+    outside(model.graph.initializer[0], "weights.bin")
+    onnx.save(model, tmp_path / "model.onnx")
+    words = ("measure", tmp_path / "model.onnx", "--max-rounds", "3", "--json", "--target", f"{here}/onnxruntime-cpu")
+    (found,) = json.loads(typed(*words))
+    latency = found["measured"]["latency_ms"]
+    assert latency["target"] == "here/onnxruntime-cpu:fp32:batch=1:threads=1"
+    assert latency["conditions"]["runtime"].startswith("onnxruntime ")
+    kept = tmp_path / "there" / "nas-device" / "models"
+    assert [path.parent for path in kept.glob("*/weights.bin")] == [path.parent for path in kept.glob("*/model.onnx")]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("device", "show", "pi"), "Add it: nas device add pi ssh://USER@HOST"),
+        (("device", "add", "Pi", "ssh://pi@board"), "begins with a small letter"),
+        (("device", "add", "pi", "board"), "the address of a device begins with one of local:, ssh:"),
+        (("device", "add", "pi", "ssh://"), "an address for ssh is ssh://[USER@]HOST[:PORT]"),
+        (("device", "add", "pi", "local:", "--python", "no-such-python"), "there is no 'no-such-python'"),
+        (("device", "add", "here", "local:"), "here is one. Remove it: nas device remove here"),
+        (("device", "install", "here", "torch-cpu"), "torch-cpu runs on this machine only"),
+        (("device", "install", "here", "onnxruntime-gpu"), "Did you mean"),
+        (("target", "show", "pi/onnxruntime-cpu"), "Add it: nas device add pi"),
+        (("target", "show", "here/torch-cpu"), "torch-cpu runs on this machine only"),
+        (("target", "show", "here/onnxruntime-cpu:threads=999"), "threads must be at most the"),
+    ],
+)
+def test_mistakes_are_told(
+    here: str,
+    words: tuple[str, ...],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert said in refused(capsys, monkeypatch, *words)
+
+
+def test_a_device_that_is_gone_can_be_forgotten(
+    typed: Typed, here: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "home" / "devices" / "here.json"
+    path.write_text(path.read_text().replace('"local:"', '"ssh://pi@board"'))
+    monkeypatch.setenv("PATH", fake_ssh.put_on_path(tmp_path, os.environ["PATH"]))
+    monkeypatch.setenv(fake_ssh.SAYS, "ssh: connect to host board port 22: Connection timed out")
+    said = refused(capsys, monkeypatch, "device", "remove", here)
+    assert "check that it is on" in said
+    assert "nas device remove here --keep-files" in said
+    assert known(here)
+    assert typed("device", "remove", here, "--keep-files") == "here is forgotten.\n"
