@@ -128,11 +128,12 @@ class DeviceBench:
         advance: Callable[[], None] = lambda: None,
     ) -> list[Deployed | CandidateError]:
         found: list[Deployed | CandidateError] = []
+        narrow = self._device.facts.adds_bytes_in_16_bits
         with converting(self._target) as process:
             for model, folder in zip(models, folders, strict=True):
                 folder.mkdir(parents=True)
                 try:
-                    found.append(process.convert(model, folder))
+                    found.append(process.convert(replace(model, narrow=narrow), folder))
                 except CandidateError as error:
                     found.append(error)
                 advance()

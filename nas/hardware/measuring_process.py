@@ -132,8 +132,8 @@ class MeasuringProcess:
 
         Only a process of this machine can, where the toolkits are.
         """
-        items = self._items_of(model)
-        reply = self.ask("convert", timeout_s=timeout_s, model=model.path, calibration=items, folder=folder)
+        asked: dict[str, Any] = {"model": model.path, "narrow": model.narrow, "calibration": self._items_of(model)}
+        reply = self.ask("convert", timeout_s=timeout_s, folder=folder, **asked)
         beside = tuple(Path(path) for path in reply["beside"])
         return Deployed(Path(reply["path"]), reply["weight_bytes"], reply["details"], beside)
 

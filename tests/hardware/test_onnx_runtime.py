@@ -79,6 +79,17 @@ def correlation(first: Float32Array, second: Float32Array) -> float:
     return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
 
+@pytest.mark.parametrize("target", [INT8, DYNAMIC], ids=str)
+def test_weights_keep_to_seven_bits_for_a_device_that_needs_it(target: Target, exported: Path, tmp_path: Path) -> None:
+    """That device may be another one than this machine."""
+    for narrow, most in ((True, 64), (False, 127)):
+        (folder := tmp_path / str(narrow)).mkdir()
+        made = RUNTIME.convert(ExportedModel(exported, narrow=narrow), target, folder)
+        graph = onnx.load(made.path).graph
+        weights = [numpy_helper.to_array(each) for each in graph.initializer if each.data_type == TensorProto.INT8]
+        assert max(int(np.abs(each.astype(int)).max()) for each in weights if each.ndim > 1) == most
+
+
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_precisions_that_it_lacks_are_refused(precision: str) -> None:
     """The reason names the precision and the target, and suggests one that works."""

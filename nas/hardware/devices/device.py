@@ -24,6 +24,7 @@ class DeviceFacts:
         memory_bytes: its main memory; None where that is unknown.
         cache_bytes: the sizes of the fastest core's data caches, such as ``{"L1": 49152}``; empty where unknown.
         machine_id: an identifier that tells it from others of its kind; None where it has none.
+        adds_bytes_in_16_bits: True where products of bytes may overflow, so that weights of int8 keep to 7 bits.
     """
 
     processor: str
@@ -33,6 +34,7 @@ class DeviceFacts:
     memory_bytes: int | None
     cache_bytes: Mapping[str, int]
     machine_id: str | None
+    adds_bytes_in_16_bits: bool = False
 
 
 class Device(Protocol):

@@ -15,7 +15,14 @@ from nas.hardware.devices.device import DeviceFacts
 from nas.hardware.devices.device_lock import holding_the_device
 from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import NoMeter
-from nas.hardware.machine import cache_bytes, machine_id, memory_bytes, processor_name, usable_cores
+from nas.hardware.machine import (
+    cache_bytes,
+    machine_id,
+    memory_bytes,
+    processor_name,
+    products_of_bytes_overflow,
+    usable_cores,
+)
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.runtime import load_runtime
 from nas.values.target import Target
@@ -38,6 +45,7 @@ class LocalDevice:
             memory_bytes=memory_bytes(),
             cache_bytes=cache_bytes(),
             machine_id=machine_id(),
+            adds_bytes_in_16_bits=products_of_bytes_overflow(),
         )
 
     def why_unavailable(self, target: Target) -> str | None:

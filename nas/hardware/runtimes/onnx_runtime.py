@@ -73,7 +73,7 @@ class OnnxRuntimeCpu(Runtime):
             if target.precision == "int8":
                 details = _quantise_static(prepared, path, model)
             else:
-                details = _quantise_dynamic(prepared, path)
+                details = _quantise_dynamic(prepared, path, model)
         quantised = read_onnx(path)
         if exported.metadata_props:  # the quantiser drops the note of counts
             onnx.helper.set_model_props(quantised, {each.key: each.value for each in exported.metadata_props})
@@ -171,15 +171,18 @@ def _quantise_static(prepared: Path, path: Path, model: ExportedModel) -> dict[s
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         per_channel=True,
-        reduce_range=products_of_bytes_overflow(),
+        reduce_range=_is_narrow(model),
     )
     return details
 
 
-def _quantise_dynamic(prepared: Path, path: Path) -> dict[str, Any]:
+def _quantise_dynamic(prepared: Path, path: Path, model: ExportedModel) -> dict[str, Any]:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    quantize_dynamic(
-        prepared, path, weight_type=QuantType.QInt8, per_channel=True, reduce_range=products_of_bytes_overflow()
-    )
+    quantize_dynamic(prepared, path, weight_type=QuantType.QInt8, per_channel=True, reduce_range=_is_narrow(model))
     return {}
+
+
+def _is_narrow(model: ExportedModel) -> bool:
+    """Return True if weights must keep to 7 bits where the model will run."""
+    return products_of_bytes_overflow() if model.narrow is None else model.narrow

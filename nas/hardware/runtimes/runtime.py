@@ -37,11 +37,13 @@ class ExportedModel:
 
     ``calibration`` returns the model's inputs for training items, prepared as this model takes them: an array for each
     input. It is called for int8 alone. Models with the same function share its items. Without one, random inputs take
-    their place.
+    their place. ``narrow`` is True where weights of int8 must keep to 7 bits, as on some x86 processors; None for what
+    this machine needs.
     """
 
     path: Path
     calibration: Callable[[], Arrays] | None = field(default=None, repr=False)
+    narrow: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,8 @@ class Server:
                 return conditions(runtime, target, pins=request.get("pinned", True))
             case "convert":
                 items = request["calibration"]
-                model = ExportedModel(Path(request["model"]), None if items is None else partial(_arrays_in, items))
+                calibration = None if items is None else partial(_arrays_in, items)
+                model = ExportedModel(Path(request["model"]), calibration, request["narrow"])
                 made = runtime.convert(model, target, Path(request["folder"]))
                 told = {"path": str(made.path), "weight_bytes": made.weight_bytes, "details": dict(made.details)}
                 return {**told, "beside": [str(path) for path in made.beside]}

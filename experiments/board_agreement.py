@@ -1,0 +1,102 @@
+"""``python -m experiments.board_agreement`` compares latencies of a device with those measured here.
+
+    nas device add here ssh://me@127.0.0.1
+    nas device install here
+    python -m experiments.board_agreement --device here
+
+The device is this very machine, reached in another way. The thirty models of ``experiments.repeatability`` are measured
+here and through the device, in turns, as often as ``--repeats``. The script prints how many latencies agree within
+their joint 95 % intervals, how many of two local measurements do, and the seconds of a round of all models either way.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from experiments.command_line import heading, line, parser_of, positive
+from experiments.repeatability import export_models
+from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel
+from nas.values.comparison import is_surely_less
+from nas.values.measurement import Estimate, Measurement
+from nas.values.target import Target
+
+LATENCY = "latency_ms"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The latencies of one pass over all models, by name, and the seconds of a round of all of them."""
+
+    latencies: dict[str, Measurement]
+    round_s: float
+
+
+def measured(bench: DeviceBench, models: Sequence[Path], folder: Path, seed: int) -> Measured:
+    """Measure all models on one target."""
+    _ = bench.profile  # found here, so that no round includes it
+    deployed = bench.deploy(list(map(ExportedModel, models)), [folder / each.stem for each in models])
+    sound = {path.stem: each for path, each in zip(models, deployed, strict=True) if isinstance(each, Deployed)}
+    began = time.monotonic()
+    outcomes = bench.measure(list(sound.values()), [LATENCY], np.random.default_rng(seed))
+    elapsed_s = time.monotonic() - began
+    found = {name: each[LATENCY] for name, each in zip(sound, outcomes, strict=True) if isinstance(each, dict)}
+    return Measured(found, elapsed_s / max(len(each.rounds) for each in found.values()))
+
+
+def agreeing(one: Measured, other: Measured) -> tuple[int, int]:
+    """Return how many models agree within their joint intervals, and of how many."""
+    names = sorted(one.latencies.keys() & other.latencies.keys())
+    pairs = [(_estimate(one.latencies[name]), _estimate(other.latencies[name])) for name in names]
+    apart = [is_surely_less(first, second) or is_surely_less(second, first) for first, second in pairs]
+    return len(names) - sum(apart), len(names)
+
+
+def _estimate(latency: Measurement) -> Estimate:
+    return Estimate(latency.median, latency.interval)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure here, there and here again, and print the table."""
+    parser = parser_of("board_agreement", __doc__)
+    parser.add_argument("--device", required=True, help="a device that is this machine, reached in another way")
+    parser.add_argument("--target", default="onnxruntime-cpu", help="where the models run, without a device")
+    parser.add_argument("--repeats", type=positive, default=2, help="how often all are measured in each way")
+    options = parser.parse_args(arguments)
+    target = Target.parse(options.target)
+    ways = {"here": target, "there": replace(target, device=options.device)}
+    passes: dict[str, list[Measured]] = {name: [] for name in ways}
+    with tempfile.TemporaryDirectory(prefix="nas-agreement-") as folder:
+        export_models(Path(folder), "onnx", target.batch)
+        models = sorted(Path(folder).glob("*.model"))
+        for repeat in range(options.repeats):
+            for name, each in ways.items():
+                bench = DeviceBench(each, BenchSettings(), say=lambda text: print(text, file=sys.stderr))
+                passes[name].append(measured(bench, models, Path(folder) / f"{name}-{repeat}", repeat))
+    print("\n".join(summary(passes["here"], passes["there"])))
+
+
+def summary(here: Sequence[Measured], there: Sequence[Measured]) -> list[str]:
+    """Return the lines of the table."""
+    across = [agreeing(one, other) for one, other in zip(here, there, strict=True)]
+    within = [agreeing(one, other) for one, other in pairwise(here)]
+    told = [
+        ("here and there, agreeing", ", ".join(f"{count} of {total}" for count, total in across)),
+        ("here twice, agreeing", ", ".join(f"{count} of {total}" for count, total in within) or "measured once"),
+        ("a round here", f"{np.mean([each.round_s for each in here]):.1f} s"),
+        ("a round there", f"{np.mean([each.round_s for each in there]):.1f} s"),
+    ]
+    return [*heading(["what", "found"]), *(line(each) for each in told)]
+
+
+if __name__ == "__main__":
+    main()
