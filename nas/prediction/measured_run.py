@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nas.errors import JournalError, RecipeError, did_you_mean
@@ -10,7 +10,8 @@ from nas.prediction.layers.earlier_profiles import apart_from, earlier_profiles
 from nas.prediction.next_measurements import pool_of
 from nas.prediction.operator_fusion import as_executed
 from nas.prediction.samples import MeasuredDevice
-from nas.recipe.recipe import Recipe, read_recorded_recipe
+from nas.recipe.recipe import Recipe
+from nas.recipe.recorded import recorded_recipe
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.first_look import FirstLook
@@ -21,7 +22,7 @@ from nas.space.rules import GROUP
 from nas.space.search_space import SearchSpace, choices_hash
 from nas.space.signature import Signature, image_signature
 from nas.storage.home import home
-from nas.storage.journal import RECIPE, JournalReader, began_at
+from nas.storage.journal import JOURNAL, RECIPE, JournalReader, began_at
 from nas.storage.journal_rows import Began, BenchUsed
 from nas.storage.measurement_store import MeasurementStore, space_identity
 from nas.values.evaluation import Evaluation
@@ -32,11 +33,15 @@ from nas.values.other_target import Source
 from nas.values.profiled_network import LATENCY, profiled_among
 
 
-def recipe_of_run(folder: Path) -> Recipe:
-    """Return the recipe of the run in ``folder``. Raises JournalError if there is none."""
-    if not (folder / RECIPE).is_file():
+def recipe_of_run(folder: Path, say: Callable[[str], None]) -> Recipe:
+    """Return the recipe of the run in ``folder``, and say what is wrong with its file. Raises JournalError if none."""
+    if not any((folder / name).is_file() for name in (RECIPE, JOURNAL)):
         raise JournalError(f"nas predictor report takes the folder of a run or a table, but {folder} has no {RECIPE}.")
-    return read_recorded_recipe(folder / RECIPE)
+    with JournalReader(folder) as journal:
+        recorded = recorded_recipe(folder, journal)
+    for damage in recorded.damages:
+        say(damage)
+    return recorded.recipe
 
 
 def check_trusted(folder: Path, names: Iterable[str], trust: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
 from collections import Counter
@@ -10,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.errors import JournalError, RecipeError, nearest
+from nas.errors import JournalError, nearest
 from nas.progress import command_text, duration_text
-from nas.recipe.recipe import Recipe, read_recorded_recipe
+from nas.recipe.recipe import Recipe
+from nas.recipe.recorded import recorded_recipe
 from nas.results.bundle import GIVEN
 from nas.results.notes.prior_ranks import prior_note
 from nas.results.run import Run
@@ -25,7 +25,6 @@ from nas.storage.journal_rows import (
     Began,
     Ended,
     Fit,
-    RecipeText,
     RetrainingBegan,
     RetrainingEnded,
     RoundEnded,
@@ -93,7 +92,7 @@ def load_run(folder: Path | str) -> Run:
 
     Raises:
         JournalError: the folder has no journal, or one of a newer version, or one of which nothing can be read.
-        RecipeError: the folder's recipe is missing or malformed, and the journal has no copy of it.
+        RecipeError: the journal has no copy of the recipe, and the file in the folder is missing or malformed.
     """
     run = read_run(folder)
     for damage in run.damages_in_short:
@@ -105,7 +104,8 @@ def read_run(folder: Path | str) -> Run:
     """Return what ``load_run`` returns, without warnings."""
     folder = Path(folder)
     with JournalReader(folder) as journal:
-        recipe, recipe_text, damages = _recipe_of(folder, journal)
+        recorded = recorded_recipe(folder, journal)
+        recipe, damages = recorded.recipe, list(recorded.damages)
         rows = tuple(journal.rows(Evaluation))
         ended = journal.rows(Ended)
         baselines = tuple(journal.rows(BaselineTested))
@@ -115,7 +115,7 @@ def read_run(folder: Path | str) -> Run:
         damages += [f"{folder / JOURNAL} is damaged: {damage}." for damage in journal.damages]
     return Run(
         name=folder.resolve().name,
-        recipe_text=recipe_text,
+        recipe_text=recorded.text,
         objectives=recipe.parsed_objectives,
         limits=recipe.parsed_limits,
         target=" and ".join(map(str, recipe.targets.values())) or recipe.measured_on,
@@ -131,24 +131,6 @@ def read_run(folder: Path | str) -> Run:
         baselines=baselines,
         timeline=timeline,
     )
-
-
-def _recipe_of(folder: Path, journal: JournalReader) -> tuple[Recipe, str, list[str]]:
-    """Return the run's recipe, its text, and a sentence if only the journal's copy of it can be read.
-
-    Raises:
-        RecipeError: the journal has no copy either.
-    """
-    path = folder / RECIPE
-    try:
-        if not path.is_file():
-            raise RecipeError(f"the folder of a run must hold its recipe, but {folder} has no {RECIPE}.")
-        return read_recorded_recipe(path), path.read_text(encoding="utf-8"), []
-    except RecipeError as error:
-        for copy in journal.rows(RecipeText)[:1]:
-            with contextlib.suppress(RecipeError):
-                return Recipe.from_toml(copy.text), copy.text, [f"{error} The journal has a copy, which is shown."]
-        raise
 
 
 def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation], timeline: Timeline) -> dict[str, Any]:

@@ -142,6 +142,9 @@ BAD_INPUTS = {
     "a recipe that is gone": shown("has no recipe.toml. The journal has a copy", gone(RECIPE)),
     "a recipe with an unknown key": shown("a recipe has no key 'trails'", file(RECIPE, b"trails = 5")),
     "a recipe that is a pipe": shown("has no recipe.toml. The journal has a copy", pipe_as(RECIPE)),
+    "a recipe that was edited": shown(
+        "was changed after the run began: trials was 5 and is 50 now", file(RECIPE, b'data = "digits"\ntrials = 50\n')
+    ),
     "a report on damaged rows": BadInput(
         ("report", "run"), ("row 8 is not what was written", LEFT_OUT), run_with(value("error", 0.01)), status=1
     ),

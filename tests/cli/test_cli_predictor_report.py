@@ -28,8 +28,8 @@ from nas.recipe.recipe import Recipe
 from nas.space.search_space import choices_hash
 from nas.space.signature import image_signature
 from nas.storage.home import home
-from nas.storage.journal import Journal
-from nas.storage.journal_rows import Began
+from nas.storage.journal import RECIPE, Journal
+from nas.storage.journal_rows import Began, RecipeText
 from nas.storage.measurement_store import MeasurementStore, space_identity
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement
@@ -134,7 +134,7 @@ def make_run(folder: Path, count: int, space: str = "tiny_space:TinySpace", tabl
         table=None if table is None else {"rows": 30},
     )
     with Journal.start(folder, recipe.to_toml(), clock=lambda: 0.0) as journal:
-        journal.append(began)
+        journal.append(RecipeText(recipe.to_toml()), began)
         for a in ALL[:count]:
             measurements = {name: measurement(name, a) for name in ("latency_ms", "model_bytes")}
             journal.append(Evaluation("measure", a, measurements=measurements))
@@ -160,6 +160,18 @@ def test_a_run_is_reported_on_from_its_journal(
         capsys, monkeypatch, *REPORT, run, "--trust", "--limit", "latency_ms<=2ms", "--metric", "latency_ms", "--json"
     )
     assert [each["limits"] for each in json.loads(other)["metrics"]] == [["latency_ms <= 2ms"]]
+
+
+def test_a_recipe_that_was_edited_changes_no_report(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The journal's copy names the target and the seed; the file that differs is told."""
+    run = make_run(tmp_path / "run", 11)
+    edited = (run / RECIPE).read_text().replace("seed = 3", "seed = 4").replace(NEW, "onnxruntime-cpu")
+    (run / RECIPE).write_text(edited)
+    text = printed(capsys, monkeypatch, *REPORT, run, "--trust", "--metric", "latency_ms")
+    assert "seed was 3 and is 4 now" in " ".join(text.split())
+    assert "<dt>seed</dt><dd>3</dd>" in (run / "predictor_report.html").read_text(encoding="utf-8")
 
 
 def test_a_run_in_a_table_is_reported_on(

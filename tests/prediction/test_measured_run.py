@@ -50,7 +50,7 @@ def test_what_was_profiled_before_a_run_began_is_told_as_in_the_search(
     search(tmp_path, Settings(), fingerprint="here-2")
     run, signature = tmp_path / "run", nas.image_signature((1, 8, 8), 10)
     look = LookHere(Faulty(), signature)
-    device = device_of_run(run, recipe_of_run(run), Faulty(), look, signature, [], 0)
+    device = device_of_run(run, recipe_of_run(run, print), Faulty(), look, signature, [], 0)
     measured = set(device.values["latency_ms"])
     assert len(device.profiled) == (count - len(measured) if is_earlier else 0)
     assert not {network.architecture for network in device.profiled} & measured

@@ -13,6 +13,7 @@ from nas.errors import RecipeError
 from nas.reports.report import headline, render_report
 from nas.results.run_folder import read_run, run_folders
 from nas.storage.journal import JOURNAL, RECIPE
+from nas.storage.journal_rows import RecipeText
 
 TRAINING = 8
 """The number of a row that is a training."""
@@ -81,3 +82,36 @@ def test_without_any_recipe_a_run_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"a recipe is a TOML file, but .*recipe\.toml is not"):
         read_run(run)
     assert (run / JOURNAL).is_file()
+
+
+def test_a_recipe_that_was_edited_names_nothing(tmp_path: Path) -> None:
+    """What a run was made with is what its journal says; a file that differs is told, with the keys that do."""
+    text = f'{RECIPE_TEXT}target = "onnxruntime-cpu"\nlimits = ["latency_ms <= 2ms"]\n'
+    rows = [RecipeText(text), *rows_of_a_run()[1:]]
+    run = write_run(tmp_path / "run", rows)
+    (run / RECIPE).write_text(text)
+    whole = read_run(run)
+    assert whole.damages == ()
+    (run / RECIPE).write_text(text.replace("onnxruntime-cpu", "openvino-cpu").replace("2ms", "9ms"))
+    found = read_run(run)
+    assert (found.target, found.limits, found.recipe_text) == (whole.target, whole.limits, text)
+    assert len(found.damages) == 1
+    assert 'target was "onnxruntime-cpu' in found.damages[0]
+    assert "limits was " in found.damages[0]
+    assert "copy the file to another place" in found.damages[0]
+
+
+def test_a_recipe_may_differ_in_what_changes_no_result(run: Path) -> None:
+    """A resumed run may have other keys of [execution], and a file may have other comments."""
+    (run / RECIPE).write_text(f"# mine\n{RECIPE_TEXT}\n[execution]\nworkers = 3\n")
+    found = read_run(run)
+    assert found.damages == ()
+    assert found.recipe_text == RECIPE_TEXT
+
+
+def test_a_copy_of_the_recipe_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """Then the file counts."""
+    run = write_run(tmp_path / "run", [RecipeText("[[["), *rows_of_a_run()[1:]])
+    found = read_run(run)
+    assert found.recipe.trials == 5
+    assert "journal.db cannot be read: a recipe is written in TOML" in found.damages[0]

@@ -61,7 +61,7 @@ def report(
     with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress, ExitStack() as held:
         if measured.is_dir():
             _refuse_options_of_tables(target, sources, input_shape, classes, option)
-            recipe = recipe_of_run(measured)
+            recipe = recipe_of_run(measured, progress.say)
             named = (code_in(recipe) if space is None else []) + [recipe.predictor.name] * (predictor is None)
             check_trusted(measured, named, trust)
             predictor_options = recipe.predictor.options if predictor is None else {}

@@ -8,6 +8,7 @@ from typing import Any
 
 from nas.errors import JournalError, RecipeError
 from nas.recipe.recipe import Recipe
+from nas.recipe.recorded import changes_of_results, changes_text
 from nas.storage.journal import JOURNAL, RECIPE
 from nas.storage.journal_rows import Began, RecipeText
 
@@ -28,12 +29,11 @@ def check_recipe(then: Recipe, now: Recipe, folder: Path) -> None:
     Raises:
         JournalError: another value of another key.
     """
-    changed = {key: pair for key, pair in now.differences(then).items() if not key.startswith("execution.")}
+    changed = changes_of_results(then, now)
     if changed:
-        listed = ", ".join(f"{key} was {before} and is {value} now" for key, (value, before) in changed.items())
         raise JournalError(
             f"a run goes on with the recipe that it began with; only keys of [execution] may change. Changed since: "
-            f"{listed}. Bring that back in {folder / RECIPE}, or start a new run beside it."
+            f"{changes_text(changed)}. Bring that back in {folder / RECIPE}, or start a new run beside it."
         )
 
 
