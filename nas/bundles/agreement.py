@@ -16,6 +16,8 @@ TOLERANCE = 1e-4
 """The largest difference of an output in fp32, relative to the largest output. Kernels sum in different orders."""
 LEAST_EQUAL = 0.99
 """The share of equal decisions below which a lower precision is told to change the model."""
+LEAST_AGREEMENT = {"fp16": 0.95, "bf16": 0.9, "int8": 0.75}
+"""By precision, the share of equal decisions below which a model is taken for damaged, unless the user knows better."""
 SAME_VALUE = 0.01
 """Predicted values count as equal if they differ by at most this share of the spread of all values."""
 FloatArray = npt.NDArray[np.float32]
@@ -57,6 +59,16 @@ class Agreement:
     def is_sound(self, precision: str) -> bool:
         """Return True if a form in this precision agrees as it should."""
         return self.is_exact if precision == "fp32" else self.decides_alike
+
+    def is_damaged(self, precision: str, least: float | None = None) -> bool:
+        """Return True if outputs differ in fp32, or if surely less than ``least`` of other decisions are equal.
+
+        Few items tell little, so the upper bound of the share counts. By default ``least`` depends on the precision.
+        """
+        if precision == "fp32":
+            return not self.is_exact
+        _, high = wilson_interval(round(self.equal * self.items), self.items)
+        return high < (LEAST_AGREEMENT.get(precision, min(LEAST_AGREEMENT.values())) if least is None else least)
 
     def text(self, precision: str) -> str:
         """Return the agreement as a sentence, with what is lost."""

@@ -13,13 +13,14 @@ from nas.bundles.agreement import TOLERANCE, Agreement
 from nas.bundles.finding import find_bundle
 from nas.bundles.forms import Form, check_open_batch, form_named, target_of
 from nas.bundles.measuring import Effort
+from nas.bundles.predicting import modules_of
 from nas.bundles.sources import ONNX, GivenSpace, Source, same_for_any_batch
 from nas.errors import CandidateError, JournalError, RecipeError
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.progress import Progress
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.bundle import ABOUT, Bundle
-from nas.results.bundled.manifest import changes_in, files_in, has_manifest
+from nas.results.bundled.manifest import changes_in, has_manifest
 from nas.results.bundled.samples import SAMPLES
 from nas.results.bundled.unfinished import made_aside
 from nas.results.bundled.writing import read_measured, write_about
@@ -225,7 +226,7 @@ class _Export:
             shutil.copyfile(bundle.folder / SAMPLES, aside / SAMPLES)
         else:
             about.pop("samples", None)
-        for path in _modules(bundle):
+        for path in modules_of(bundle):
             shutil.copyfile(path, aside / path.name)
         about.setdefault("tested_on", about["target"])
         about |= {
@@ -241,13 +242,6 @@ class _Export:
             },
         }
         write_about(aside, about, measured)
-
-
-def _modules(bundle: Bundle) -> list[Path]:
-    """Return the modules that run a bundle's model: those with hashes, or else what lies there and is no link."""
-    named = files_in(bundle.folder)
-    found = [bundle.folder / each for each in named] if named is not None else list(bundle.folder.glob("*.py"))
-    return [each for each in found if each.parent == bundle.folder and each.suffix == ".py" and not each.is_symlink()]
 
 
 def check_whole(bundle: Bundle) -> None:

@@ -1,20 +1,22 @@
-"""Checking a bundle: its files by their hashes, its models against torch, and its measurements by new ones."""
+"""Checking a bundle: its files by hashes, its models and its script against torch, its measurements by new ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, final
 
-from nas.bundles.agreement import Agreement
+from nas.bundles.agreement import Agreement, agreement_of
 from nas.bundles.changes import Moved, differences, is_same_place, moved_between
-from nas.bundles.exporting import FORM
+from nas.bundles.exporting import DEPLOYED, FORM
 from nas.bundles.finding import find_bundle
 from nas.bundles.measuring import Effort
+from nas.bundles.predicting import PREDICT, check_answers, modules_of, predicted
 from nas.bundles.sources import ONNX, GivenSpace, Source, outputs_in_torch
-from nas.errors import CandidateError, NasError, TargetError
+from nas.errors import CandidateError, JournalError, NasError, RecipeError, TargetError
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.bench import Bench
 from nas.hardware.runtimes.runtime import Deployed
@@ -31,6 +33,8 @@ from nas.values.target import Target
 
 State = Literal["sound", "failed", "unchecked"]
 MARKS = {"sound": "ok", "failed": "FAILED", "unchecked": "not checked"}
+FILES, MEASURED_AGAIN = "files", "measuring again"
+"""Checks in which no output of a model is looked at."""
 MOST_NAMED = 8
 TIME = "latency_ms"
 
@@ -67,9 +71,15 @@ class VerifiedBundle:
     circumstances: tuple[str, ...] = ()
 
     @property
+    def has_failed(self) -> bool:
+        """True if a check failed."""
+        return any(check.state == "failed" for check in self.checks)
+
+    @property
     def is_sound(self) -> bool:
-        """True if no check failed. Some may have been impossible."""
-        return all(check.state != "failed" for check in self.checks)
+        """True if no check failed, and a model's outputs could be checked. Other checks may have been impossible."""
+        checked = {check.what for check in self.checks if check.state == "sound"}
+        return not self.has_failed and bool(checked - {FILES, MEASURED_AGAIN})
 
     @property
     def is_complete(self) -> bool:
@@ -81,8 +91,15 @@ class VerifiedBundle:
         lines += [f"  {MARKS[check.state]:<12}{check.what}: {check.text}" for check in self.checks]
         lines += [f"  {'moved' if each.is_sure else 'as before':<12}{each.text}" for each in self.moved.values()]
         lines += [f"  since then, {text}" for text in self.circumstances]
-        ending = "The bundle is sound" if self.is_sound else "The bundle is not sound"
-        return "\n".join([*lines, f"{ending}{'' if self.is_complete else ', as far as it can be checked here'}."])
+        return "\n".join([*lines, self._ending])
+
+    @property
+    def _ending(self) -> str:
+        if self.has_failed:
+            return "The bundle is not sound."
+        if not self.is_sound:
+            return "No model of the bundle could be checked here, so nobody knows if it is sound."
+        return f"The bundle is sound{'' if self.is_complete else ', as far as it can be checked here'}."
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -105,13 +122,15 @@ def verify_bundle(
     runs: Path | str = "runs",
     space: GivenSpace | None = None,
     trust: bool = False,
+    least_agreement: float | None = None,
     effort: Effort | None = None,
     progress: ProgressChoice = "auto",
 ) -> VerifiedBundle:
     """Check a bundle and return what was found: its hashes, its models against torch, and its values by new ones.
 
-    A file that is missing or changed is named, and what depends on it is not checked. Bundles of version 0.8 and before
-    have no hashes; the result says what cannot be checked of them.
+    Its ``predict.py`` runs on the items that the bundle keeps. A file that is missing or changed is named, and what
+    depends on it is not checked. Bundles of version 0.8 and before have no hashes; the result says what cannot be
+    checked of them.
 
     Args:
         what: a bundle's folder, or the id of a winner.
@@ -119,35 +138,45 @@ def verify_bundle(
         run: the run in which an id is looked for; by default all in ``runs``.
         runs: the folder of runs.
         space: the space, or its name, where the search was given one as an object; its module is compared too.
-        trust: let code run that the bundle names as ``module:Name``.
+        trust: let code run that the bundle names as ``module:Name``, and a ``predict.py`` of another version.
+        least_agreement: the share of decisions that a model in fp16, bf16 or int8 must have in common with torch. By
+            default 0.95, 0.9 and 0.75.
         effort: how precisely it is measured.
         progress: as in ``search``.
 
     Raises:
         JournalError: there is no such bundle, or its description cannot be read.
+        RecipeError: ``least_agreement`` is no share.
     """
+    if least_agreement is not None and not 0 <= least_agreement <= 1:
+        raise RecipeError(f"least_agreement must be a share, from 0 to 1, but got {least_agreement}.")
     files, found = _files_first(Path(what)) if run is None else ([], None)
     if found is not None and found.touches(ABOUT):
         files.append(Check("all else", "unchecked", f"{ABOUT} must be whole for that."))
         return VerifiedBundle(Path(what), tuple(files))
     source = Source(find_bundle(what, run, Path(runs)), space, trust=trust)
     with closing(chosen_progress(progress)) as shown:
-        return _Verifying(source, effort or Effort(), shown).run(measure)
+        return _Verifying(source, effort or Effort(), shown, least_agreement, trust=trust).run(measure)
 
 
 @final
 class _Verifying:
-    def __init__(self, source: Source, effort: Effort, progress: Progress) -> None:
+    def __init__(
+        self, source: Source, effort: Effort, progress: Progress, least_agreement: float | None, *, trust: bool
+    ) -> None:
         self._source = source
         self._bundle: Bundle = source.bundle
         self._effort = effort
         self._progress = progress
+        self._least_agreement = least_agreement
+        self._trust = trust
         self._checks, found = _files_first(source.bundle.folder)
         self._changes = found or Changes(0)
 
     def run(self, measure: bool) -> VerifiedBundle:
         self._check_weights()
         self._check_file_of_onnx()
+        self._check_predicting()
         bench = self._opened()
         if bench is not None:
             self._check_deployed(bench)
@@ -167,23 +196,37 @@ class _Verifying:
         what = f"{WEIGHTS} in torch"
         if FORM in self._bundle.about or self._is_unsound(what, WEIGHTS, SAMPLES):
             return
-        if self._source.samples is None:
-            self._add(what, "unchecked", f"the bundle has no {SAMPLES} with real items and torch's outputs.")
-            return
-        try:
+        with self._told(what):
+            if self._source.samples is None:
+                self._add(what, "unchecked", f"the bundle has no {SAMPLES} with real items and torch's outputs.")
+                return
             reference = self._source.reference
             outputs = outputs_in_torch(self._source.module, reference.inputs)
             self._judge(what, reference.agreement(outputs, self._bundle.answers), "fp32")
-        except CandidateError as error:
-            self._add(what, "failed", error.reason)
-        except NasError as error:
-            self._add(what, "unchecked", str(error))
 
     def _check_file_of_onnx(self) -> None:
         """Compare ``model.onnx``, which ``predict.py`` runs, with torch."""
         if not (self._bundle.folder / ONNX).is_file() or self._bundle.about.get("deployed") == ONNX:
             return  # the deployed form is checked on its own
         self._compare(ONNX, lambda inputs: outputs_of(self._bundle.folder / ONNX, inputs), "fp32", ONNX)
+
+    def _check_predicting(self) -> None:
+        """Run ``predict.py`` on the kept items, and compare its outputs with torch's recorded ones."""
+        with self._told(PREDICT):
+            if self._is_unsound(PREDICT, SAMPLES, DEPLOYED, *(each.name for each in modules_of(self._bundle))):
+                return
+            samples, about = self._source.samples, self._bundle.about
+            if samples is None:
+                self._add(PREDICT, "unchecked", f"the bundle has no {SAMPLES} with real items and torch's outputs.")
+                return
+            check_answers(self._bundle, samples)
+            if samples.is_prepared:
+                self._add(PREDICT, "unchecked", "the kept items are prepared already, so it cannot prepare them.")
+                return
+            outputs = predicted(self._bundle, samples, trust=self._trust)
+            precision = _precision_of(self._bundle) if about["deployed"].endswith(".onnx") else "fp32"
+            found = agreement_of(outputs, samples.outputs, self._bundle.answers, samples.targets)
+            self._judge(PREDICT, found, precision)
 
     def _opened(self) -> Bench | None:
         target = Target.parse(self._bundle.about["target"])
@@ -196,7 +239,7 @@ class _Verifying:
 
     def _check_deployed(self, bench: Bench) -> None:
         """Compare the model that was measured with torch, in its own runtime."""
-        deployed, precision = self._bundle.about["deployed"], Target.parse(self._bundle.about["target"]).precision
+        deployed, precision = self._bundle.about["deployed"], _precision_of(self._bundle)
         model = self._model()
         if model is None:
             self._add(deployed, "failed", "it is missing, or lies outside the bundle.")
@@ -206,41 +249,50 @@ class _Verifying:
     def _compare(self, what: str, outputs: Any, precision: str, file: str) -> None:
         if self._is_unsound(what, file, SAMPLES):
             return
-        try:
+        with self._told(what):
             reference = self._source.reference
             if reference.name == file:
                 self._add(what, "unchecked", "neither real items nor torch's module are there to compare with.")
                 return
-            found = reference.agreement(outputs(reference.inputs), self._bundle.answers)
+            self._judge(what, reference.agreement(outputs(reference.inputs), self._bundle.answers), precision)
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Add a check that cannot be made: it fails if a model or a file of the bundle is the reason."""
+        try:
+            yield
         except CandidateError as error:
             self._add(what, "failed", error.reason)
+        except JournalError as error:
+            self._add(what, "failed", str(error))
         except NasError as error:
             self._add(what, "unchecked", str(error))
-        else:
-            self._judge(what, found, precision)
 
     def _judge(self, what: str, found: Agreement, precision: str) -> None:
-        is_sound = found.is_sound(precision) or precision != "fp32"  # what int8 costs is shown, and no damage
-        self._add(what, "sound" if is_sound else "failed", f"{found.text(precision)}.")
+        is_damaged = found.is_damaged(precision, self._least_agreement)
+        advice = ""
+        if is_damaged and precision != "fp32":
+            advice = " That is damage, and not rounding. If it is known and meant, pass --least-agreement."
+        self._add(what, "failed" if is_damaged else "sound", f"{found.text(precision)}.{advice}")
 
     def _measured(self, bench: Bench) -> dict[str, Measurement]:
         deployed, model = self._bundle.about["deployed"], self._model()
-        if model is None or self._is_unsound("measuring again", deployed):
+        if model is None or self._is_unsound(MEASURED_AGAIN, deployed):
             return {}
         try:
             (outcome,) = self._effort.measure(bench, [model], self._progress, _metrics(self._bundle))
         except TargetError as error:  # the device, not the bundle; the other checks were made
-            self._add("measuring again", "unchecked", str(error))
+            self._add(MEASURED_AGAIN, "unchecked", str(error))
             return {}
         if isinstance(outcome, CandidateError):
-            self._add("measuring again", "failed", outcome.reason)
+            self._add(MEASURED_AGAIN, "failed", outcome.reason)
             return {}
         then = read_measured(self._bundle.folder)
         text = ""
         if TIME in then and TIME in outcome:
             here = is_same_place(then[TIME], outcome[TIME])
             text = f", on {'the same processor and runtime' if here else 'another processor or runtime than then'}"
-        self._add("measuring again", "sound", f"{len(outcome)} metric{'s' * (len(outcome) != 1)}{text}.")
+        self._add(MEASURED_AGAIN, "sound", f"{len(outcome)} metric{'s' * (len(outcome) != 1)}{text}.")
         return outcome
 
     def _model(self) -> Deployed | None:
@@ -258,18 +310,18 @@ def _files_first(folder: Path) -> tuple[list[Check], Changes | None]:
     """Compare the files of a bundle with their hashes, and name each that differs; None where that is impossible."""
     if not has_manifest(folder):
         why = f"there is no {MANIFEST}: bundles of version 0.8 and before have no hashes."
-        return [Check("files", "unchecked", why)], None
+        return [Check(FILES, "unchecked", why)], None
     try:
         found = changes_in(folder)
     except NasError as error:
-        return [Check("files", "failed", str(error))], None
+        return [Check(FILES, "failed", str(error))], None
     texts = [f"{name} is missing." for name in found.missing]
     texts += [f"{name} has changed: {why}." for name, why in (found.changed or {}).items()]
     if found.added:
         more = f" and {len(found.added) - MOST_NAMED} more" if len(found.added) > MOST_NAMED else ""
         texts.append(f"the manifest does not have {', '.join(found.added[:MOST_NAMED])}{more}.")
-    checks = [Check("files", "failed", text) for text in texts]
-    checks = checks or [Check("files", "sound", f"all {found.files} are as their SHA-256 hashes say.")]
+    checks = [Check(FILES, "failed", text) for text in texts]
+    checks = checks or [Check(FILES, "sound", f"all {found.files} are as their SHA-256 hashes say.")]
     if found.compiled:
         why = "no hash covers it, and Python may run it in the place of predict.py. Remove it unless you made it."
         checks.append(Check(COMPILED, "unchecked", why))
@@ -283,6 +335,10 @@ def deployed_model(bundle: Bundle) -> Deployed | None:
         return None
     known = read_measured(bundle.folder).get("weight_bytes")
     return Deployed(path, 0 if known is None else int(known.median))
+
+
+def _precision_of(bundle: Bundle) -> str:
+    return Target.parse(bundle.about["target"]).precision
 
 
 def _metrics(bundle: Bundle) -> list[str]:

@@ -64,3 +64,16 @@ def test_decisions_depend_on_the_task() -> None:
 def test_outputs_that_are_none_are_refused(outputs: np.ndarray, says: str) -> None:
     with pytest.raises(CandidateError, match=says):
         agreement_of(outputs, EXPECTED, CLASSES)
+
+
+def test_few_items_are_no_proof_of_damage() -> None:
+    """The upper bound of the share of equal decisions counts: 5 of 8 may be 75 %, 110 of 200 may not."""
+    for items, equal, is_damaged in ((8, 5, False), (200, 110, True), (200, 140, False)):
+        outputs = EXPECTED[:items].copy()
+        outputs[equal:] = outputs[equal:, ::-1]
+        found = agreement_of(outputs, EXPECTED[:items], CLASSES)
+        assert found.equal == equal / items
+        assert found.is_damaged("int8") is is_damaged
+        assert found.is_damaged("int8", 0.5) is False
+    assert found.is_damaged("fp16")
+    assert found.is_damaged("fp32", 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from acting_bench import ActingBench
 from quick_runs import OneChoice
 
 import nas
-from nas.errors import CandidateError, JournalError, TargetError
+from nas.errors import CandidateError, JournalError, RecipeError, TargetError
 from nas.results.bundle import ABOUT, WEIGHTS
 from nas.results.bundled.manifest import MANIFEST, write_manifest
 from nas.results.bundled.samples import SAMPLES
@@ -20,6 +21,14 @@ OLD = Path(__file__).parents[1] / "old_runs" / "finished" / "winners" / "092b561
 
 
 ACTING = nas.Effort(bench=ActingBench())
+
+
+def change_about(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a bundle's description, and write the hashes anew."""
+    about = json.loads((bundle / ABOUT).read_text())
+    change(about)
+    (bundle / ABOUT).write_text(json.dumps(about))
+    write_manifest(bundle, "1.0")
 
 
 def verify(what: Path, bench: ActingBench | None = None, **more: Any) -> nas.VerifiedBundle:
@@ -35,7 +44,9 @@ def test_a_whole_bundle_is_sound(bundle: Path) -> None:
     found = verify(bundle, space=OneChoice())
     assert found.is_sound
     assert found.is_complete, found
-    assert states(found) == dict.fromkeys(("files", f"{WEIGHTS} in torch", "model.onnx", "measuring again"), "sound")
+    assert states(found) == dict.fromkeys(
+        ("files", f"{WEIGHTS} in torch", "predict.py", "model.onnx", "measuring again"), "sound"
+    )
     assert set(found.moved) == {"latency_ms"}
     assert repr(found).endswith("The bundle is sound.")
     assert found.to_json()["sound"] is True
@@ -99,7 +110,79 @@ def test_models_that_differ_from_torch_are_found(bundle: Path) -> None:
     (bundle / WEIGHTS).write_bytes(weights)
     write_manifest(bundle, "1.0")
     found = verify(bundle, measure=False, space=OneChoice())
-    assert states(found) == {"files": "sound", f"{WEIGHTS} in torch": "failed", "model.onnx": "sound"}
+    assert states(found)[f"{WEIGHTS} in torch"] == "failed"
+    assert {state for what, state in states(found).items() if what != f"{WEIGHTS} in torch"} == {"sound"}
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16", "bf16"])
+def test_a_lower_precision_may_round_and_not_more(bundle: Path, precision: str) -> None:
+    """Negated outputs are no rounding, unless the user says so."""
+    change_about(bundle, lambda about: about.update(target=f"onnxruntime-cpu:{precision}:batch=1:threads=1"))
+    rounded = verify(bundle, ActingBench(bend=lambda outputs: outputs * 1.01), measure=False)
+    assert states(rounded)["model.onnx"] == "sound"
+    negated = ActingBench(bend=lambda outputs: -outputs)
+    found = verify(bundle, negated, measure=False)
+    assert states(found)["model.onnx"] == "failed"
+    assert "pass --least-agreement" in repr(found)
+    assert not found.is_sound
+    assert states(verify(bundle, negated, measure=False, least_agreement=0.0))["model.onnx"] == "sound"
+    with pytest.raises(RecipeError, match=r"must be a share, from 0 to 1, but got 75"):
+        verify(bundle, least_agreement=75)
+
+
+def test_weights_that_cannot_be_read_are_a_failure(bundle: Path) -> None:
+    """And so are the kept items."""
+    (bundle / WEIGHTS).write_bytes(b"nothing of that kind")
+    write_manifest(bundle, "1.0")
+    assert states(verify(bundle, measure=False, space=OneChoice()))[f"{WEIGHTS} in torch"] == "failed"
+    (bundle / SAMPLES).write_bytes(b"nothing of that kind")
+    write_manifest(bundle, "1.0")
+    found = verify(bundle, measure=False, space=OneChoice())
+    assert set(states(found).values()) == {"sound", "failed"}
+    assert states(found)["predict.py"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda about: about["answers"]["names"].pop(), "9 names of answers, but the model has 10 outputs"),
+        (lambda about: about["answers"].update(kind="regression"), "the kind regression, but the kept items have one"),
+        (lambda about: about["signature"].update(output=[9]), "outputs of shape (9,), but torch's recorded ones have"),
+        (
+            lambda about: about["preparation"].update(height=9),
+            "prepared to (1, 9, 8), but the kept ones have (1, 8, 8)",
+        ),
+        (lambda about: about["preparation"].update(mean=[0.9]), "outputs differ from those of torch"),
+        (lambda about: about.update(batch=3), "it fails on the kept items: onnxruntime"),
+    ],
+)
+def test_a_description_that_does_not_fit_its_model_is_found(
+    bundle: Path, change: Callable[[dict[str, Any]], object], says: str
+) -> None:
+    """All hashes are right; the script that people run would answer wrongly, or not at all."""
+    change_about(bundle, change)
+    found = verify(bundle, measure=False)
+    (text,) = [check.text for check in found.checks if check.what == "predict.py"]
+    assert says in text
+    assert states(found)["predict.py"] == "failed"
+    assert not found.is_sound
+
+
+def test_a_script_of_somebody_else_runs_with_trust_only(bundle: Path, tmp_path: Path) -> None:
+    """What it does wrong is then told."""
+    harm = tmp_path / "harm"
+    script = (bundle / "predict.py").read_text()
+    (bundle / "predict.py").write_text(f"{script.split('if __name__')[0]}\nPath({str(harm)!r}).touch()\n")
+    write_manifest(bundle, "1.0")
+    found = verify(bundle, measure=False)
+    assert states(found)["predict.py"] == "unchecked"
+    assert "so it would run other code" in repr(found)
+    assert not harm.exists()
+    assert states(verify(bundle, measure=False, trust=True))["predict.py"] == "sound"
+    assert harm.exists()
+    (bundle / "predict.py").write_text("import no_such_module\n")
+    write_manifest(bundle, "1.0")
+    assert "No module named 'no_such_module'" in repr(verify(bundle, measure=False, trust=True))
 
 
 def test_a_model_that_the_runtime_refuses_fails(bundle: Path) -> None:
@@ -122,9 +205,11 @@ def test_a_device_that_cannot_measure_now_hides_no_other_check(bundle: Path, mon
 
 
 def test_a_bundle_without_hashes_opens(tmp_path: Path) -> None:
-    """One of version 0.5 has no items either: random inputs compare its file with torch."""
+    """One of version 0.5 has no items either, and no weights. Nothing can be checked, so nobody calls it sound."""
     found = verify(OLD, measure=False, space=None)
-    assert found.is_sound
+    assert not found.has_failed
+    assert not found.is_sound
+    assert "nobody knows if it is sound" in repr(found)
     assert states(found)["files"] == "unchecked"
     assert f"there is no {MANIFEST}" in repr(found)
 

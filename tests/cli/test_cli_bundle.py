@@ -56,6 +56,18 @@ def test_a_winner_is_exported_by_its_first_digits(
     assert "FAILED      files: predict.py is missing." in text
 
 
+def test_a_model_that_decides_otherwise_ends_with_1(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the user asks for less."""
+    monkeypatch.setattr(Effort, "open", lambda self, target, *_: ActingBench(bend=lambda outputs: -outputs)(target))
+    monkeypatch.setattr("nas.bundles.verifying._precision_of", lambda bundle: "int8")
+    winner = sorted((runs / "run" / "winners").iterdir())[0]
+    command = ["bundle", "verify", winner, "--no-measure"]
+    assert ended(capsys, monkeypatch, *command).splitlines()[-1] == "The bundle is not sound."
+    assert "The bundle is sound" in printed(capsys, monkeypatch, *command, "--least-agreement", "0")
+
+
 def test_drift_ends_with_1_if_a_limit_breaks(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

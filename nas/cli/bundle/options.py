@@ -52,7 +52,22 @@ KeepSamples = Annotated[
 ]
 TrustBundle = Annotated[
     bool,
-    typer.Option("--trust", help="Run code that the bundle names as module:Name. Do so only for bundles of your own."),
+    typer.Option(
+        "--trust",
+        help="Run code of the bundle: what it names as module:Name, and a predict.py of another version. "
+        "Do so only for bundles of your own.",
+    ),
+]
+LeastAgreement = Annotated[
+    float | None,
+    typer.Option(
+        "--least-agreement",
+        min=0,
+        max=1,
+        metavar="SHARE",
+        help="The share of decisions that a model in a lower precision must have in common with torch. "
+        "[default: 0.95 for fp16, 0.9 for bf16, 0.75 for int8]",
+    ),
 ]
 MeasureAgain = Annotated[
     bool, typer.Option("--measure/--no-measure", help="Measure the deployed model again, which takes a while.")

@@ -14,7 +14,7 @@ from nas.cli.output import json_alone, print_json
 from nas.cli.search import RUNS
 
 UNSOUND = 1
-"""The exit status if a check failed."""
+"""The exit status if a check failed, or if no model could be checked."""
 
 
 def verify(
@@ -24,6 +24,7 @@ def verify(
     measure: bundle_options.MeasureAgain = True,
     space: options.SpaceAgain = None,
     trust: bundle_options.TrustBundle = False,
+    least_agreement: bundle_options.LeastAgreement = None,
     within: options.Within = 0.01,
     max_rounds: options.MaxRounds = 15,
     seed: options.Seed = 0,
@@ -31,7 +32,8 @@ def verify(
 ) -> None:
     """Check the hashes of a bundle, compare its models with torch on real inputs, and measure it again.
 
-    Each missing or changed file is named. The exit status is 1 if a check failed. What cannot be checked here is told.
+    Its predict.py runs on those inputs too. Each missing or changed file is named. The exit status is 1 if a check
+    failed, or if no model could be checked. What cannot be checked here is told.
     """
     from nas.bundles.measuring import Effort
     from nas.bundles.verifying import verify_bundle
@@ -45,6 +47,7 @@ def verify(
             runs=Path(runs),
             space=space,
             trust=trust,
+            least_agreement=least_agreement,
             effort=Effort(within, max_rounds, seed),
             progress=progress,
         )

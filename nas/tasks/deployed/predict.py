@@ -70,7 +70,7 @@ def answers_of(outputs: Float32Array, answers: Mapping[str, Any]) -> Float32Arra
 def line_of(name: str, outputs: Float32Array, answers: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is printed of one input as JSON. Its "shown" is what people see, in columns."""
     found = answers_of(outputs[None], answers)[0]
-    names, kind = answers.get("names") or [str(number) for number in range(found.shape[-1])], answers["kind"]
+    names, kind = answers.get("names") or [str(number) for number in range(found.size)], answers["kind"]
     line: dict[str, Any] = {"input": name}
     values = {title: float(value) for title, value in zip(names, found.reshape(-1), strict=True)}
     if kind == "classification":
