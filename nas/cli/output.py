@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from nas.errors import RecipeError
-
 if TYPE_CHECKING:
     from nas.prediction.trust_report import TrustReport
     from nas.results.front import Front
@@ -79,9 +77,10 @@ def tell_damages(*runs: Run) -> None:
 
 
 def check_page(page: Path, option: str) -> None:
-    """Check that an HTML page can be written there, before any work. Raises RecipeError for a folder."""
-    if page.is_dir() or not page.name:
-        raise RecipeError(f"{option} takes the name of a file, such as report.html, but {page} is a folder.")
+    """Check that an HTML page can be written there, before any work. Raises RecipeError."""
+    from nas.storage.output_files import check_file
+
+    check_file(page, option)
 
 
 def show_trust(

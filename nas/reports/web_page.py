@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -16,19 +15,15 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from nas.storage.output_files import write_whole
+
 DRAWING = ("charts.js", "page/plots.js", "page/plotting.js")
 """The scripts that draw plots, for all pages."""
 
 
 def write_page(path: Path, text: str) -> None:
-    """Write a page to ``path`` atomically: a reader sees either the old page or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        aside.write_text(text, encoding="utf-8", errors="replace")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    """Write a page to ``path`` whole or not at all: a reader sees either the old page or the new one."""
+    write_whole(path, text.encode(errors="replace"))
 
 
 def render_page(

@@ -17,6 +17,7 @@ from nas.space.plug_ins import load_plug_in
 from nas.space.rules import GROUP
 from nas.space.search_space import SearchSpace, load_space, make_space
 from nas.space.signature import Signature, image_signature
+from nas.storage.run_files import ABOUT as ABOUT
 from nas.tasks.carrying import preparation_in
 from nas.tasks.deployed.inputs import Arrays
 from nas.tasks.deployed.predict import answers_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from nas.tasks.task import Preparation
 
-ABOUT, WEIGHTS = "architecture.json", "model.safetensors"
+WEIGHTS = "model.safetensors"
 GIVEN = "given"
 """The name of a space or a data set that was passed as an object, which no file can name."""
 MADE_FOR = "space_signature"

@@ -1,4 +1,4 @@
-"""The names of the weights that a run's folder may hold beside its journal and its winners."""
+"""The names of files that a run's folder may hold beside its journal."""
 
 from __future__ import annotations
 
@@ -6,3 +6,5 @@ SUPERNET_WEIGHTS = "supernet.safetensors"
 """The weights that all architectures share, if candidates are evaluated by them."""
 PARENT_WEIGHTS = "parent.safetensors"
 """The weights of the model that candidates inherit from, as it was tuned for the run."""
+ABOUT = "architecture.json"
+"""The description of a bundle, by which its folder is known."""

@@ -22,8 +22,8 @@ from nas.recipe.toml_text import toml_literal
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, architecture_from, count, enumerate_space
 from nas.storage.home import home
-from nas.storage.journal import write_aside
 from nas.storage.measurement_store import MeasurementStore
+from nas.storage.output_files import write_whole
 from nas.tables.interruption import noting_how_to_continue
 from nas.tables.measured_table import check_compared, check_table, columns_of, device_name, measure_in_parts
 from nas.tables.named_space import DEFAULT_CLASSES, DEFAULT_SHAPE, NamedSpace, parse_options
@@ -187,8 +187,7 @@ def write_next(
     if not architectures or target.partition(":")[0] == "table":
         return None
     rows = [{"id": each.id, "architecture": dict(each)} for each in dict.fromkeys(architectures)]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_aside(file, (json.dumps(rows, indent=1) + "\n").encode())
+    write_whole(file, (json.dumps(rows, indent=1) + "\n").encode())
     if measured.is_dir():
         return _command_of_run(named, metrics, file, measured)
     return _command(named, target, metrics, file, measured)

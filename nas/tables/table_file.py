@@ -15,7 +15,7 @@ import numpy as np
 
 from nas.errors import RecipeError
 from nas.hardware.machine import free_memory_bytes
-from nas.storage.journal import write_aside
+from nas.storage.output_files import write_whole
 from nas.values.pareto import FloatArray
 
 RULE = "a table is a CSV file, gzip or plain, with a header and a row for each architecture, but"
@@ -100,8 +100,7 @@ def write_cells(path: Path, header: Iterable[str], rows: Iterable[Sequence[objec
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(list(header))
     writer.writerows(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_aside(path, gzip.compress(text.getvalue().encode(), mtime=0))
+    write_whole(path, gzip.compress(text.getvalue().encode(), mtime=0))
 
 
 def _text_of(path: Path) -> bytearray:

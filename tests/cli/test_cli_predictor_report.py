@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -172,6 +174,22 @@ def test_a_recipe_that_was_edited_changes_no_report(
     text = printed(capsys, monkeypatch, *REPORT, run, "--trust", "--metric", "latency_ms")
     assert "seed was 3 and is 4 now" in " ".join(text.split())
     assert "<dt>seed</dt><dd>3</dd>" in (run / "predictor_report.html").read_text(encoding="utf-8")
+
+
+def test_a_page_takes_no_file_of_the_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nor a pipe: then what to measure next lies where it usually does."""
+    run = make_run(tmp_path / "run", 11)
+    said = refused(capsys, monkeypatch, *REPORT, run, "--trust", "--out", run / RECIPE)
+    assert "--out must not take the place of a file of the run itself" in said
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=pipe.read_bytes)
+    reader.start()
+    printed(capsys, monkeypatch, *REPORT, run, "--trust", "--metric", "latency_ms", "--out", pipe)
+    reader.join()
+    assert (run / "measure_next.json").is_file()
 
 
 def test_a_run_in_a_table_is_reported_on(

@@ -51,6 +51,9 @@ def test_a_missing_run_is_named(
 ) -> None:
     assert "none must be the folder of a run" in refused(capsys, monkeypatch, "report", runs[0], "none")
     assert "is a folder" in refused(capsys, monkeypatch, "report", runs[0], "--out", ".")
+    for name in ("journal.db", "recipe.toml", "winners/page.html"):  # of any run
+        said = refused(capsys, monkeypatch, "report", runs[0], "--out", runs[1] / name)
+        assert "--out must not take the place of a file of the run itself" in said
     assert not Path("comparison.html").exists()
 
 

@@ -12,10 +12,10 @@ from exported_runs import awkward_runs, whole
 from nas.errors import RecipeError
 from nas.results.exports.export import GROUP, FileExport, TrackedExport, load_export
 from nas.results.exports.exporting import content_of, export
-from nas.results.exports.files import OF_THE_RUN
 from nas.results.exports.tracked import RunFacts
 from nas.results.exports.tracking import check_trackers
 from nas.space.plug_ins import plug_in_names
+from nas.storage.output_files import OF_THE_RUN
 
 NAMES = [*plug_in_names(GROUP), "made_exports:IdList", "made_exports:RowList"]
 TRACKED = [name for name in NAMES if isinstance(load_export(name), TrackedExport)]

@@ -15,10 +15,10 @@ import pytest
 from exported_runs import HOSTILE, awkward_runs, whole
 
 from nas.errors import RecipeError
-from nas.results.exports import files
 from nas.results.exports.exporting import content_of, export
 from nas.results.exports.tidy import table_of
 from nas.results.run import Run
+from nas.storage import output_files
 from nas.values.metric import METRICS
 
 AWKWARD = sorted(awkward_runs(Path("runs/x")))
@@ -153,7 +153,7 @@ def test_a_full_disk_or_a_folder_for_reading_leaves_no_half_a_file(
     def refuse(path: Path, content: bytes) -> None:
         raise OSError(number, words)
 
-    monkeypatch.setattr(files, "write_aside", refuse)
+    monkeypatch.setattr(output_files, "write_aside", refuse)
     with pytest.raises(RecipeError, match=f"a.csv must be a file that can be written, but the system says: {words}"):
         export(run, "csv", place)
     assert place.read_text() == "earlier"

@@ -45,6 +45,7 @@ def report(
     from nas.prediction.measured_run import check_trusted, code_in, device_of_run, recipe_of_run
     from nas.prediction.trust_request import TrustRequest
     from nas.reports.progress_display import choose_progress
+    from nas.storage.output_files import is_plain
     from nas.tables.named_architectures import FILE, with_named, write_next
     from nas.tables.named_space import space_of_table
     from nas.tables.table_device import device_in_file
@@ -53,11 +54,9 @@ def report(
 
     metrics = [metric_named(name).name for name in metric or []]
     limits = [Limit.parse(text) for text in limit or []]
-    if not measured.exists():
-        raise RecipeError(f"a report is on the folder of a run or on a table, but {measured} does not exist.")
-    if out is not None:
-        check_page(out, "--out")
-    page = out or (measured / REPORT_FILE if measured.is_dir() else REPORT_FILE)
+    usual = _usual_page(measured)
+    page = out or usual
+    check_page(page, "--out")
     with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress, ExitStack() as held:
         if measured.is_dir():
             _refuse_options_of_tables(target, sources, input_shape, classes, option)
@@ -78,8 +77,16 @@ def report(
         request = TrustRequest(predictor, limits, seed, samples, predictor_options)
         reports = request.report_on(data, progress)
     facts = {"measurements": str(measured), "predictor": predictor, "seed": str(seed)}
-    command = write_next(reports, page.with_name(FILE), searched, described.space, data.target, measured)
+    place = (page if is_plain(page) else usual).with_name(FILE)
+    command = write_next(reports, place, searched, described.space, data.target, measured)
     show_trust(reports, page, measured.name or str(measured), facts, as_json, next_command=command)
+
+
+def _usual_page(measured: Path) -> Path:
+    """Return where the page of a report lies unless a user says otherwise. Raises RecipeError if there is no run."""
+    if not measured.exists():
+        raise RecipeError(f"a report is on the folder of a run or on a table, but {measured} does not exist.")
+    return measured / REPORT_FILE if measured.is_dir() else REPORT_FILE
 
 
 def _space_of_run(folder: Path, recipe: Recipe, space: str | None) -> NamedSpace:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.reports.drawing.scenes import PlotRequest, scene_of
-from nas.results.exports.files import check_place, write_out
 from nas.results.plots.pictures import PictureSettings, check_picture, picture_of
 from nas.results.run import Run
 from nas.results.run_folder import load_run
+from nas.storage.output_files import check_file, write_out
 
 
 def draw(
@@ -53,7 +53,7 @@ def draw(
     found = run if isinstance(run, Run) else load_run(run)
     path = Path(out)
     check_picture(path)
-    check_place(found, path)
+    check_file(path, run_folder=found.run_folder)
     scene = scene_of(found, PlotRequest(kind, x, y, None if log is None else tuple(log), stopped))
     write_out(path, picture_of(scene, path.suffix, PictureSettings(width_cm, height_cm, dpi, title)))
     return path

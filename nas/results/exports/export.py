@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, final
 
 from nas.errors import RecipeError
-from nas.results.exports.files import check_place, write_out
 from nas.results.exports.tracked import RunFacts
 from nas.space.plug_ins import load_plug_in
+from nas.storage.output_files import check_file, write_out
 from nas.values.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class FileExport(Export):
     def write(self, run: Run, place: str | None) -> Exported:
         """Write the file whole or not at all."""
         path = Path(place) if place is not None else run.run_folder / self.default_name
-        check_place(run, path)
+        check_file(path, run_folder=run.run_folder)
         write_out(path, self.content(run))
         return Exported(str(path))
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, final
 from nas.errors import RecipeError
 from nas.results.exports.export import Exported, TrackedExport
 from nas.results.exports.extras import extra
-from nas.results.exports.files import check_place
 from nas.results.exports.tracked import RunFacts, values_in
+from nas.storage.output_files import check_file
 from nas.storage.retraining_rows import RETRAINING
 from nas.values.evaluation import Evaluation
 
@@ -55,7 +55,7 @@ class Mlflow(TrackedExport):
 
         uri = uri_of(place, run.run_folder)
         if uri.startswith(SQLITE):
-            check_place(run, Path(uri.removeprefix(SQLITE)))
+            check_file(Path(uri.removeprefix(SQLITE)), run_folder=run.run_folder)
         refusals: tuple[type[Exception], ...] = (extra("mlflow.exceptions").MlflowException, SQLAlchemyError)
         try:
             self.add_all(run, uri)

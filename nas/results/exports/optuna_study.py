@@ -23,10 +23,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.errors import RecipeError
 from nas.results.exports.export import Export, Exported
-from nas.results.exports.files import check_place, write_out
 from nas.results.exports.tidy import CHOICE, row_of
 from nas.results.records import Record
 from nas.space.architecture import Option
+from nas.storage.output_files import check_file, write_out
 from nas.storage.scratch import temporary_folder
 from nas.values.metric import METRICS
 
@@ -54,7 +54,7 @@ class OptunaStorage(Export):
     def write(self, run: Run, place: str | None) -> Exported:
         """Write the storage file whole or not at all. Its ending says which kind of storage it is."""
         path = Path(place) if place is not None else run.run_folder / DEFAULT_NAME
-        check_place(run, path)
+        check_file(path, run_folder=run.run_folder)
         content, studies = storage_bytes(run, path.suffix)
         write_out(path, content)
         left = studies[0].left_out

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, final
 from nas.errors import RecipeError
 from nas.results.exports.export import Exported, TrackedExport
 from nas.results.exports.extras import extra
-from nas.results.exports.files import check_folder
 from nas.results.exports.tracked import RunFacts, values_in
 from nas.space.architecture import Architecture
+from nas.storage.output_files import check_place
 from nas.values.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TensorBoard(TrackedExport):
     def write(self, run: Run, place: str | None) -> Exported:
         """Write events aside, and put them in place of earlier ones once they are whole."""
         folder = Path(place) if place is not None else run.run_folder / EVENTS_FOLDER
-        check_folder(run, folder)
+        check_place(folder, run_folder=run.run_folder)
         if folder.exists() and not folder.is_dir():
             raise RecipeError(f"events go into a folder, but {folder} is a file.")
         aside = folder / f".{run.name}.{os.getpid()}"

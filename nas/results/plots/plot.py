@@ -50,7 +50,7 @@ class Plot:
             RecipeError: there is nothing to plot, another ending, a place that cannot be written, or matplotlib is not
                 installed.
         """
-        from nas.results.exports.files import write_out
+        from nas.storage.output_files import write_out
 
         path = Path(path)
         check_picture(path)
