@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.results.failures import failures_text
 from nas.results.notes.front_notes import notes_of
-from nas.results.plots.plot import Plot, Point, cost_of, plot_of
+from nas.results.plots.plot import Plot, Point, chance_notes, cost_of, plot_of
 from nas.results.plots.scene import Role
 from nas.results.text_tables import (
     MOST_CHOICES,
@@ -121,12 +121,16 @@ def front_plot(front: Front, metric: str | None = None) -> Plot:
     shown = [pair for pair in pairs if pair[0].has(cost.name) and pair[0].has(quality.name)]
     if front.winners and not shown:
         raise ValueError(f"a plot needs values, but no winner has a value of {cost.name}.")
+    useless = [winner for winner, _ in shown if winner.chance_mark]
+    if len(useless) == len(shown):  # then they stretch no axis
+        useless = []
     points = [
         Point.of_winner("front" if standing.on_front else "winner", _hover(winner), winner, cost, quality)
         for winner, standing in shown
+        if winner not in useless
     ]
     names: dict[Role, str] = {"winner": "other winners", "front": "winners on the front"}
-    return plot_of(front, cost, points, names, f"Test {front.words.loss_of(quality)}")
+    return plot_of(front, cost, points, names, f"Test {front.words.loss_of(quality)}", chance_notes(useless))
 
 
 def _hover(winner: Winner) -> str:

@@ -65,10 +65,10 @@ def test_show_draws_the_front_above_the_winners(run: Path, capsys: Capture, monk
     """It keeps to 80 columns and has no colour, because this is no terminal."""
     text = printed(capsys, monkeypatch, "show", run)
     assert "\x1b" not in text
-    assert text.index("Error, %") < text.index("Test")
+    assert text.index("Test error, %") < text.index("Winner ")
     assert "winners on the front" in text
     assert "Multiply-accumulates" in printed(capsys, monkeypatch, "show", run, "--x", "macs")
-    assert "Error, %" not in printed(capsys, monkeypatch, "show", run, "--no-plot")
+    assert "error, %" not in printed(capsys, monkeypatch, "show", run, "--no-plot")
     assert json.loads(printed(capsys, monkeypatch, "show", run, "--json"))["winners"]
 
 

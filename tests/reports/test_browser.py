@@ -202,6 +202,53 @@ def test_the_table_sorts_hides_searches_and_saves(opened: Opened, tmp_path: Path
         assert row["latency_ms_source"] == "measured"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["latency_ms<0.3", "latency_ms < 0.3", "latency_ms<0.3ms", "latency<0.3", "Latency < 300 us", "latency ≤ 0.3 ms"],
+)
+def test_a_search_may_be_written_as_people_write(text: str, opened: Opened) -> None:
+    """With spaces, with a unit, and by the metric's title."""
+    opened.tab.select_option("#only", "winners")
+    opened.tab.fill("#find", text)
+    expected = {winner.architecture.id for winner in example_record().front if winner.value("latency_ms") < 0.3}
+    assert set(first_column(opened)) == expected
+    assert not opened.tab.is_visible("#not-found")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("speed < 3", "Nothing that has numbers is called speed: there are error, latency_ms"),
+        ("latency_ms<3kB", "has no number in a known unit: ns, us"),
+        ("latency_ms<", "latency_ms< is no comparison"),
+        ("kernels=3", "No choice is called kernels: there are"),
+    ],
+)
+def test_a_search_that_is_not_understood_says_so(text: str, says: str, opened: Opened) -> None:
+    """The table is not emptied without a word."""
+    count = len(first_column(opened))
+    opened.tab.fill("#find", text)
+    assert says in opened.text("#not-found")
+    assert len(first_column(opened)) == count
+
+
+def test_errors_of_two_splits_share_no_axis(opened: Opened) -> None:
+    """Winners stand alone with their errors on the test, or all stand with those of the search."""
+    tab = opened.tab
+    assert "candidates" not in opened.text("#front-plot .legend")
+    assert "which do not compare" in opened.text("#front-caption")
+    assert tab.evaluate("Page.frontPlot.spec.y.title") == "Error (test)"
+    tab.select_option("#errors", "search")
+    assert "candidates, measured" in opened.text("#front-plot .legend")
+    assert tab.evaluate("Page.frontPlot.spec.y.title") == "Error (validation)"
+    drawn = "Page.frontPlot.spec.marks.filter((mark) => mark.kind === 'points').flatMap((mark) => mark.y).length"
+    assert tab.evaluate(drawn) > len(example_record().front)
+    assert "errors=search" in opened.address
+    tab.select_option("#axis-y", "params")
+    assert not tab.is_visible("#errors")
+    assert "candidates, measured" in opened.text("#front-plot .legend")
+
+
 def test_a_thousand_architectures_are_paged(browser: Any, tmp_path: Path) -> None:
     """A page of the table has fifty rows, and buttons lead to the others."""
     record = example_record()
@@ -268,6 +315,23 @@ def test_a_report_can_be_read_in_the_dark_and_on_paper(opened: Opened) -> None:
     tab.emulate_media(media="print", color_scheme="dark")
     assert tab.evaluate(paper) == "rgb(255, 255, 255)"
     assert len(tab.pdf()) > 10_000
+
+
+def test_a_printed_plot_keeps_its_points_in_their_places(opened: Opened) -> None:
+    """Plots are drawn in the width of the paper. If it is another, points, axes and limits shrink together."""
+    tab = opened.tab
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    widths = tab.evaluate("[...Charts.plots].map((plot) => plot.stage.clientWidth)")
+    assert widths
+    assert all(0 < width <= 688 for width in widths)
+    parts = "['back', 'front'].map((name) => Page.frontPlot[name])"
+    assert (
+        tab.evaluate(f"{parts}.map((svg) => svg.getAttribute('viewBox'))")
+        == [f"0 0 {tab.evaluate('Page.frontPlot.width')} {tab.evaluate('Page.frontPlot.height')}"] * 2
+    )
+    assert tab.evaluate(f"{parts}.map((svg) => svg.getAttribute('preserveAspectRatio'))") == ["none"] * 2
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert tab.evaluate("Page.frontPlot.width") != 688
 
 
 def test_a_plot_can_be_saved(opened: Opened, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import importlib
 import io
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,15 @@ def test_an_svg_has_its_axes_as_text(kind: str, tmp_path: Path) -> None:
     assert {scene.x.label, scene.y.label, "A title"} <= set(texts)
     before = place.read_bytes()
     assert nas.draw(run, place, kind=kind, title="A title").read_bytes() == before
+
+
+def test_a_logarithmic_axis_has_plain_numbers(tmp_path: Path) -> None:
+    """Matplotlib writes formulas there, which are not parsed; what is left out stands in the legend."""
+    scene = scene_of(whole(tmp_path), PlotRequest(log=("x", "y")))
+    texts = texts_of(picture_of(replace(scene, left_out=("Not drawn: a model.",)), ".svg"))
+    assert not any("mathdefault" in text for text in texts)
+    assert {"100", "200"} & set(texts)
+    assert "Not drawn: a model." in texts
 
 
 def test_a_png_has_the_size_that_is_asked_for(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from nas.errors import RecipeError
 from nas.reports.drawing.scenes import KINDS, PlotRequest, scene_of, terminal_scene
 from nas.results.plots.scene import Axis, Mark, Scene, axis_of, spread_of, ticks_of
 from nas.values.error_words import OF_IMAGES
-from nas.values.evaluation import TRAINED_AS
+from nas.values.evaluation import TRAINED_AS, Evaluation
 from nas.values.metric import METRICS
 from nas.values.objective import Limit
 
@@ -29,7 +29,7 @@ def test_the_front_has_the_journals_values_in_the_units_of_its_axes(tmp_path: Pa
     """Winners have intervals; what was only predicted is told from what was measured."""
     run = whole(tmp_path)
     scene = scene_of(run, PlotRequest())
-    assert (scene.x.label, scene.y.label) == ("Latency, µs", "Error, %")
+    assert (scene.x.label, scene.y.label) == ("Latency, µs", "Test error, %")
     drawn = {mark.name: mark for role in ("front", "winner") for mark in marks(scene, role)}
     assert set(drawn) == {winner.architecture.id for winner in run.front}
     for winner, on_front in zip(run.front, run.front.on_front, strict=True):
@@ -38,12 +38,51 @@ def test_the_front_has_the_journals_values_in_the_units_of_its_axes(tmp_path: Pa
         assert (mark.x, mark.y) == (1000 * winner.value("latency_ms"), 100 * winner.test_error)
         assert mark.x_bounds == (1000 * interval.lower, 1000 * interval.upper)
         assert (mark in marks(scene, "front")) == on_front
+    assert not marks(scene, "measured"), "their errors are of the validation split"
+    assert "--kind candidates" in scene.notes[0]
+    assert scene.limits == (("x", 500.0, "latency ≤ 0.5 ms"),)
+
+
+def test_candidates_are_drawn_by_what_the_search_saw(tmp_path: Path) -> None:
+    """Winners too, so that like is drawn with like; what was only predicted is told from what was measured."""
+    run = whole(tmp_path)
+    scene = scene_of(run, PlotRequest(kind="candidates"))
+    assert (scene.x.label, scene.y.label) == ("Latency, µs", "Validation error, %")
+    searched = {
+        row.architecture.id: 100 * row.values["error"] for row in run.rows if row.stage == "train" and not row.failed
+    }
+    drawn = {mark.name: mark for mark in scene.marks}
+    assert {winner.architecture.id for winner in run.front} & set(searched) <= set(drawn)
+    assert all(mark.y == searched[name] and mark.y_bounds is None for name, mark in drawn.items())
+    assert not marks(scene, "line")
     measured = {row.architecture.id for row in run.rows if row.stage == "measure" and not row.failed}
     assert {mark.name for mark in marks(scene, "measured")} <= measured
     assert not {mark.name for mark in marks(scene, "predicted")} & measured
-    assert scene.limits == (("x", 500.0, "latency ≤ 0.5 ms"),)
     assert not marks(scene, "stopped")
-    assert marks(scene_of(run, PlotRequest(stopped=True)), "stopped")
+    assert marks(scene_of(run, PlotRequest(kind="candidates", stopped=True)), "stopped")
+
+
+def test_a_winner_at_chance_stretches_no_axis(tmp_path: Path) -> None:
+    """It is told in place of being drawn; where all learned nothing, all are drawn."""
+    run = whole(tmp_path)
+    winner = next(each for each in run.rows if each.stage == "winner" and not each.failed)
+
+    def useless(rows: Iterable[Evaluation]) -> tuple[Evaluation, ...]:
+        told = {"test_error": 0.9, "test_interval": [0.88, 0.92], "chance_error": 0.9}
+        return tuple(replace(row, details={**row.details, **told}) if row in rows else row for row in run.rows)
+
+    one = scene_of(replace(run, rows=useless([winner])), PlotRequest())
+    assert winner.architecture.id not in {mark.name for mark in one.marks}
+    assert one.left_out == (f"Not drawn, for it learned nothing: {winner.architecture.id} at 10.00 %.",)
+    assert max(mark.y for mark in one.marks) < 50
+    plot = replace(run, rows=useless([winner])).front.plot().scene
+    assert len(list(plot.marks)) < len(list(run.front.plot().scene.marks))
+    assert plot.left_out == one.left_out
+    every = scene_of(replace(run, rows=useless([row for row in run.rows if row.stage == "winner"])), PlotRequest())
+    assert winner.architecture.id in {mark.name for mark in every.marks}
+    assert every.left_out == ()
+    costs = scene_of(replace(run, rows=useless([winner])), PlotRequest(x="params", y="macs"))
+    assert winner.architecture.id in {mark.name for mark in costs.marks}
 
 
 def test_any_two_metrics_are_drawn(tmp_path: Path) -> None:
@@ -54,7 +93,7 @@ def test_any_two_metrics_are_drawn(tmp_path: Path) -> None:
     winner = run.front[0]
     (mark,) = [mark for mark in scene.marks if mark.name == winner.architecture.id]
     assert (mark.x, mark.y) == (winner.value("params") / 1e3, winner.value("macs") / 1e6)
-    assert scene_of(run, PlotRequest(x="latency_ms", y="accuracy")).y.title == "Error"
+    assert scene_of(run, PlotRequest(x="latency_ms", y="accuracy")).y.title == "Test error"
 
 
 def test_architectures_that_share_a_training_stand_at_one_evaluation() -> None:
@@ -86,7 +125,10 @@ def test_predictions_are_drawn_against_measurements(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        (PlotRequest(kind="fronts"), "--kind is one of front, search, predictions, but got 'fronts'. Did you mean"),
+        (
+            PlotRequest(kind="fronts"),
+            "--kind is one of front, candidates, search, predictions, but got 'fronts'. Did you mean",
+        ),
         (PlotRequest(x="latency"), "--x is a metric, but got 'latency'. Did you mean 'latency_ms'"),
         (PlotRequest(log=("z",)), "--log takes x or y, but got 'z'"),
         (

@@ -44,7 +44,7 @@ def test_it_keeps_to_the_width(width: int, tmp_path: Path) -> None:
     text = drawn(whole(tmp_path), width)
     assert all(cell_len(line) <= width for line in text.splitlines())
     assert len(text.splitlines()) >= HEIGHT
-    assert "Error, %" in text
+    assert "Test error, %" in text
     assert "Latency, µs" in text
     assert text.count("●") >= 2
 

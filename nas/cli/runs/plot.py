@@ -25,8 +25,9 @@ def plot(
 ) -> None:
     """Draw a plot of a run as a picture, and print its path.
 
-    front draws any two metrics against each other, search the error over the evaluations, and predictions what was
-    predicted against what was measured. The ending of --out decides between SVG, PNG and PDF.
+    front draws any two metrics of the winners, with their errors on the test; candidates those of all architectures,
+    with the errors that the search saw. search draws the error over the evaluations, and predictions what was predicted
+    against what was measured. The ending of --out decides between SVG, PNG and PDF.
     """
     from nas.reports.drawing.drawing import draw
     from nas.results.plots.pictures import check_picture

@@ -26,7 +26,7 @@ ExportPlace = Annotated[
 ]
 PlotKind = Annotated[
     str,
-    typer.Option("--kind", metavar="KIND", help="front, search or predictions."),
+    typer.Option("--kind", metavar="KIND", help="front, candidates, search or predictions."),
 ]
 PlotX = Annotated[
     str | None,

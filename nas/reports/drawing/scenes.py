@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import final
 
 from nas.errors import RecipeError, did_you_mean
 from nas.reports.candidates import prediction_checks
-from nas.results.plots.plot import Point, limit_lines, series_of
+from nas.reports.wording import wording_of
+from nas.results.plots.plot import Point, chance_notes, limit_lines, series_of
 from nas.results.plots.scene import Axis, Bounds, Mark, Role, Scene, Series, axis_of, metric_text, scaled
 from nas.results.records import Record
 from nas.results.run import Run
@@ -68,19 +69,28 @@ def chosen_metric(name: str, axis: str) -> Metric:
 def front_scene(run: Run, request: PlotRequest) -> Scene:
     """Return two metrics against each other: winners with intervals and their front, and candidates.
 
-    By default they are the first cost, and the first trained objective or the error.
+    By default they are the first cost, and the first trained objective or the error. Where winners have errors of the
+    test, and candidates those of the search, the winners stand alone: these errors do not compare. Winners that learned
+    nothing are left out beside others, for they would stretch the axis.
     """
-    front = run.front
-    costs = front.costs or ((METRICS["params"],) if request.x is None else ())
-    x_metric = costs[0] if request.x is None else chosen_metric(request.x, "x")
-    y_metric = front.quality if request.y is None else chosen_metric(request.y, "y")
-    records = run.records
-    shown = [each for each in records if request.stopped or not each.was_stopped]
+    x_metric, y_metric = _axes_of(run, request)
+    records = [each for each in run.records if request.stopped or not each.was_stopped]
+    is_mixed = any(_has_two(each, metric) for each in records for metric in (x_metric, y_metric))
+    shown = [each for each in records if each.winner is not None] if is_mixed else records
+    useless = _at_chance(shown, (x_metric, y_metric))
+    shown = [each for each in shown if each not in useless]
     points = [_point(each, x_metric, y_metric) for each in shown]
     found = [point for point in points if point is not None]
     x = axis_of(x_metric, run.words, [point.x for point in found], request.is_log("x"))
     y = axis_of(y_metric, run.words, [point.y for point in found], request.is_log("y"))
+    y = (
+        replace(y, title=f"{wording_of(run.table).winner_error_source} {y.title.lower()}".capitalize())
+        if is_mixed
+        else y
+    )
     notes = [] if found else [_nothing(run, x_metric, y_metric)]
+    if is_mixed and len(shown) + len(useless) < len(records):
+        notes.append("Candidates have errors of the search alone: nas plot --kind candidates draws all by those.")
     unknown = sum(point is None for point, each in zip(points, shown, strict=True) if each.winner is not None)
     if unknown:
         what = "winner has" if unknown == 1 else "winners have"
@@ -92,6 +102,55 @@ def front_scene(run: Run, request: PlotRequest) -> Scene:
         series=series_of(found, ROLES, x, y),
         limits=(*limit_lines(run.limits, x_metric, x, "x"), *limit_lines(run.limits, y_metric, y, "y")),
         notes=tuple(notes),
+        left_out=tuple(chance_notes([each.winner for each in useless if each.winner is not None])),
+    )
+
+
+def _axes_of(run: Run, request: PlotRequest) -> tuple[Metric, Metric]:
+    """Return the metrics of both axes."""
+    front = run.front
+    costs = front.costs or ((METRICS["params"],) if request.x is None else ())
+    x_metric = costs[0] if request.x is None else chosen_metric(request.x, "x")
+    return x_metric, front.quality if request.y is None else chosen_metric(request.y, "y")
+
+
+def _has_two(record: Record, metric: Metric) -> bool:
+    """Return True for a winner whose value of a trained metric is another in the search than in the end."""
+    if record.winner is None or metric.source != "trained" or not record.winner.has(metric.name):
+        return False
+    return record.winner.value(metric.name) != record.value(metric.name)
+
+
+def _at_chance(records: Sequence[Record], metrics: Sequence[Metric]) -> list[Record]:
+    """Return the winners that learned nothing, where a trained metric is drawn and other winners did learn."""
+    if all(metric.source != "trained" for metric in metrics):
+        return []
+    winners = [each for each in records if each.winner is not None]
+    found = [each for each in winners if each.winner is not None and each.winner.chance_mark]
+    return found if len(found) < len(winners) else []
+
+
+def candidates_scene(run: Run, request: PlotRequest) -> Scene:
+    """Return two metrics of all architectures against each other, with the errors that the search saw of them.
+
+    So winners compare with candidates, and have no interval.
+    """
+    x_metric, y_metric = _axes_of(run, request)
+    shown = [each for each in run.records if request.stopped or not each.was_stopped]
+    points = [_point(each, x_metric, y_metric, of_search=True) for each in shown]
+    found = [point for point in points if point is not None]
+    x = axis_of(x_metric, run.words, [point.x for point in found], request.is_log("x"))
+    y = axis_of(y_metric, run.words, [point.y for point in found], request.is_log("y"))
+    if y_metric.source == "trained" and run.table is None:
+        y = replace(y, title=f"{wording_of(run.table).search_error_source} {y.title.lower()}".capitalize())
+    names = {**ROLES, "winner": "other winners", "front": "winners on the front of the test"}
+    return Scene(
+        title=f"{y.title} and {x.title.lower()} of the candidates of {run.name}",
+        x=x,
+        y=y,
+        series=series_of(found, names, x, y, has_line=False),
+        limits=(*limit_lines(run.limits, x_metric, x, "x"), *limit_lines(run.limits, y_metric, y, "y")),
+        notes=() if found else (_nothing(run, x_metric, y_metric),),
     )
 
 
@@ -119,11 +178,12 @@ ROLES: dict[Role, str] = {
 """The kinds of marks and their names, in the order in which they are drawn over each other."""
 
 
-def _point(record: Record, x: Metric, y: Metric) -> Point | None:
-    """Return the point of an architecture; None where a value is not known."""
+def _point(record: Record, x: Metric, y: Metric, *, of_search: bool = False) -> Point | None:
+    """Return the point of an architecture, a winner's also by what the search saw; None where a value is unknown."""
     name, winner = record.architecture.id, record.winner
-    if winner is not None and record.standing is not None:
-        role: Role = "front" if record.standing.on_front else "winner"
+    role: Role
+    if winner is not None and record.standing is not None and not of_search:
+        role = "front" if record.standing.on_front else "winner"
         has_both = winner.has(x.name) and winner.has(y.name)
         return Point.of_winner(role, name, winner, x, y) if has_both else None
     x_found, y_found = record.value(x.name), record.value(y.name)
@@ -131,6 +191,8 @@ def _point(record: Record, x: Metric, y: Metric) -> Point | None:
         return None
     sources = {record.source(x.name), record.source(y.name)}
     role = "stopped" if record.was_stopped else "predicted" if "predicted" in sources else "measured"
+    if record.standing is not None:
+        role = "front" if record.standing.on_front else "winner"
     return Point(role, name, x_found, y_found, _bounds(record, x), _bounds(record, y))
 
 
@@ -219,6 +281,7 @@ def predictions_scene(run: Run, request: PlotRequest) -> Scene:
 
 KINDS: Mapping[str, Callable[[Run, PlotRequest], Scene]] = {
     "front": front_scene,
+    "candidates": candidates_scene,
     "search": search_scene,
     "predictions": predictions_scene,
 }

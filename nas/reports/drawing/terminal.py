@@ -61,7 +61,7 @@ def print_scene(scene: Scene, console: Console, height: int = HEIGHT) -> None:
     is_ascii = console.options.ascii_only
     for line in _lines(scene, min(console.width, MOST_WIDTH), height, is_ascii):
         console.print(line, soft_wrap=True)
-    for note in scene.notes:
+    for note in (*scene.left_out, *scene.notes):
         console.print(Text(note, style="bright_black"))
 
 

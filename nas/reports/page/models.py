@@ -38,6 +38,7 @@ def winners_json(
                 "ahead": [by_id[other] for other in standing.barely_ahead_of if other in by_id],
                 "notes": list(notes),
                 "meets": not broken,
+                "useless": bool(winner.chance_mark),
                 "broken": [broken_text(winner, limit) for limit in broken],
                 "folder": winner.folder,
                 "link": bundle_link(winner, front.run_folder, page_folder),

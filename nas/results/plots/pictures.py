@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -32,6 +33,8 @@ HOLLOW = ("predicted",)
 MOST_WITH_BARS = 200
 """With more marks of a kind, their error bars would hide everything else."""
 FONT_SIZE = 8.0
+NOTE_WIDTH = 44
+"""The most characters in a line of a note, which says in the legend what is not drawn."""
 
 
 @final
@@ -106,10 +109,12 @@ def _draw(scene: Scene, axes: Any) -> None:
         return
     axes.grid(True, color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
-    if scene.x.is_log:
-        axes.set_xscale("log")
-    if scene.y.is_log:
-        axes.set_yscale("log")
+    for which, axis in (("x", scene.x), ("y", scene.y)):
+        if axis.is_log:
+            getattr(axes, f"set_{which}scale")("log")
+            ticks = getattr(axes, f"{which}axis")
+            ticks.set_major_formatter(_plain_numbers())
+            ticks.set_minor_formatter(_plain_numbers(labelOnlyBase=False))
     for band in scene.bands:
         axes.fill_between(
             band.x, band.lower, band.upper, color=COLOURS[band.role], alpha=0.15, linewidth=0, label=band.name
@@ -121,8 +126,24 @@ def _draw(scene: Scene, axes: Any) -> None:
     _draw_limits(scene, axes, x_ends, y_ends)
     axes.set_xlabel(scene.x.label)
     axes.set_ylabel(scene.y.label)
-    if len(scene.series) + len(scene.bands) > 1:
+    for note in scene.left_out:
+        axes.plot([], [], " ", label="\n".join(textwrap.wrap(note, NOTE_WIDTH)))
+    if len(scene.series) + len(scene.bands) + len(scene.left_out) > 1:
         axes.legend(fontsize=FONT_SIZE - 1, frameon=False, loc="best")
+
+
+def _plain_numbers(**options: Any) -> Any:
+    """Return a formatter of a logarithmic axis that writes 0.1 and 20.
+
+    Matplotlib's own writes powers of ten as formulas, whose parser is off: titles and names hold any characters.
+    """
+    formatter: Any = _matplotlib("matplotlib.ticker").LogFormatter
+
+    class PlainNumbers(formatter):  # type: ignore[misc]  # matplotlib may not be installed
+        def __call__(self, value: float, pos: int | None = None) -> str:
+            return f"{value:g}" if super().__call__(value, pos) else ""
+
+    return PlainNumbers(**options)
 
 
 def _draw_series(series: Series, axes: Any, order: int) -> None:

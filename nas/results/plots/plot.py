@@ -95,18 +95,29 @@ def cost_of(front: Front | Solved, metric: str | None) -> Metric:
 
 
 def plot_of(
-    front: Front | Solved, cost: Metric, points: Sequence[Point], names: Mapping[Role, str], title: str
+    front: Front | Solved,
+    cost: Metric,
+    points: Sequence[Point],
+    names: Mapping[Role, str],
+    title: str,
+    left_out: Sequence[str] = (),
 ) -> Plot:
     """Return the plot of points, of which each role has a name. ``title`` is that of the quality."""
     x = axis_of(cost, front.words, [point.x for point in points])
     y = replace(axis_of(front.quality, front.words, [point.y for point in points]), title=title)
     series, limits = series_of(points, names, x, y, shows_bars=True), limit_lines(front.limits, cost, x, "x")
     whole = f"{y.title} and {x.title.lower()} of {front.run_folder}"
-    return Plot(Scene(whole, x, y, series, limits=limits).drawable())
+    return Plot(Scene(whole, x, y, series, limits=limits, left_out=tuple(left_out)).drawable())
 
 
 def series_of(
-    points: Sequence[Point], names: Mapping[Role, str], x: Axis, y: Axis, *, shows_bars: bool = False
+    points: Sequence[Point],
+    names: Mapping[Role, str],
+    x: Axis,
+    y: Axis,
+    *,
+    shows_bars: bool = False,
+    has_line: bool = True,
 ) -> tuple[Series, ...]:
     """Return the front of winners, and the points by their roles, in the order of the ``names`` of these."""
     marks = {role: tuple(point.mark(x, y) for point in points if point.role == role) for role in names}
@@ -115,7 +126,15 @@ def series_of(
         for role, name in names.items()
         if marks[role]
     ]
-    return (*front_line(found), *found)
+    return (*(front_line(found) if has_line else ()), *found)
+
+
+def chance_notes(winners: Sequence[Winner]) -> list[str]:
+    """Return a sentence about the winners that are not drawn because they learned nothing, if there are any."""
+    if not winners:
+        return []
+    who = ", ".join(f"{each.architecture.id} at {each.words.text(each.test_error)}" for each in winners)
+    return [f"Not drawn, for {'it' if len(winners) == 1 else 'they'} learned nothing: {who}."]
 
 
 def limit_lines(limits: Sequence[Limit], metric: Metric, axis: Axis, which: Literal["x", "y"]) -> tuple[LimitLine, ...]:

@@ -91,7 +91,7 @@ class Band:
 class Scene:
     """A plot. ``bars`` is True for a plot of horizontal bars, whose marks have names instead of heights.
 
-    ``notes`` say what is not drawn.
+    ``notes`` say what is not drawn. ``left_out`` does so too, of what a reader would look for: pictures show it.
     """
 
     title: str
@@ -101,6 +101,7 @@ class Scene:
     bands: tuple[Band, ...] = ()
     limits: tuple[LimitLine, ...] = ()
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     bars: bool = False
 
     @property

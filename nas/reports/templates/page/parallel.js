@@ -68,6 +68,7 @@
   const canvas = el("canvas", { "aria-hidden": "true" });
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("aria-hidden", "true");
+  svg.setAttribute("preserveAspectRatio", "none");
   const labels = el("div", { class: "labels" });
   const tip = el("div", { class: "tip", hidden: true });
   const stage = el("div", { class: "stage lines", tabindex: "0", role: "application", "aria-roledescription": "plot", "aria-label": "Parallel coordinates", "aria-describedby": "parallel-keys" }, canvas, svg, labels, tip);
@@ -80,9 +81,10 @@
   const yOf = (at) => height - FOOT - at * (height - FOOT - TOP);
 
   function draw(sharpness = window.devicePixelRatio || 1) {
-    stage.style.minWidth = `${axes.length * 96}px`;
+    stage.style.minWidth = Charts.root.classList.contains("printing") ? "0" : `${axes.length * 96}px`; // paper does not scroll
     [width, height] = [stage.clientWidth, stage.clientHeight];
     if (!width) return;
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     canvas.width = Math.round(width * sharpness);
     canvas.height = Math.round(height * sharpness);
     const context = canvas.getContext("2d");

@@ -16,7 +16,10 @@
       this.back = document.createElementNS(SVG, "svg");
       this.canvas = el("canvas", { "aria-hidden": "true" });
       this.front = document.createElementNS(SVG, "svg");
-      for (const svg of [this.back, this.front]) svg.setAttribute("aria-hidden", "true");
+      for (const svg of [this.back, this.front]) {
+        svg.setAttribute("aria-hidden", "true");
+        svg.setAttribute("preserveAspectRatio", "none"); // on paper it shrinks with the canvas, not apart from it
+      }
       this.tip = el("div", { class: "tip", hidden: true });
       this.speaker = el("div", { class: "unseen", role: "status", "aria-live": "polite" });
       const hint = `plot-keys-${count}`;
@@ -59,6 +62,7 @@
     redraw(sharpness = window.devicePixelRatio || 1) {
       [this.width, this.height] = [this.stage.clientWidth, this.stage.clientHeight];
       if (!this.width || !this.height) { this.frame = null; return; }
+      for (const svg of [this.back, this.front]) svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
       const marks = this.marks();
       const shown = { ...this.spec, marks, rules: this.over_.rules };
       this.frame = frameOf(shown, this.width, this.height, this.ranges);

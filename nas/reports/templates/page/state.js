@@ -4,7 +4,7 @@
   const { run } = Page;
   const listeners = [];
   const known = (name) => name in run.metric;
-  const state = { x: "", y: "", logx: false, logy: false, failed: false, budget: {}, filter: new Map(), only: "", picked: [], card: -1 };
+  const state = { x: "", y: "", logx: false, logy: false, failed: false, budget: {}, filter: new Map(), only: "", errors: "", picked: [], card: -1 };
   const defaults = { x: run.costs.find(known) ?? run.metrics.find((metric) => metric.name !== run.quality)?.name ?? run.quality, y: run.quality };
 
   function read() {
@@ -15,6 +15,7 @@
     state.logy = told.get("logy") === "1";
     state.failed = told.get("failed") === "1";
     state.only = told.get("only") ?? "";
+    state.errors = told.get("errors") === "search" ? "search" : "";
     state.budget = run.ownBudget();
     state.filter = new Map(); // not an object, which finds a choice called "constructor" without being told of it
     for (const [key, value] of told) {
@@ -38,6 +39,7 @@
     if (state.y !== defaults.y) told.set("y", state.y);
     for (const name of ["logx", "logy", "failed"]) if (state[name]) told.set(name, "1");
     if (state.only) told.set("only", state.only);
+    if (state.errors) told.set("errors", state.errors);
     const limits = run.ownBudget();
     for (const name of new Set([...Object.keys(limits), ...Object.keys(state.budget)])) {
       if (state.budget[name] === undefined) told.set(`b.${name}`, "any");

@@ -51,20 +51,50 @@
   const KINDS = { "": () => true, winners: (i) => run.winnerAt.has(i), sound: (i) => run.outcome[i] !== run.FAILED, failed: (i) => run.outcome[i] === run.FAILED, within: (i) => Object.entries(state.budget).every(([name, most]) => run.upper(name, i) <= most) };
   const SIGNS = { "<": (a, b) => a < b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, ">=": (a, b) => a >= b };
   let search = "";
+  /* A name as people write it: of a metric its own name, its title, or either without the unit; or a choice's. */
+  const spoken = (text) => text.toLowerCase().replace(/[\s_-]+/g, "_");
+  function named(word) {
+    const name = spoken(word);
+    const choice = run.choices.find((each) => spoken(each.name) === name);
+    if (choice) return choice.values ? { value: { get: (i) => (choice.of[i] ? choice.values[choice.of[i] - 1] : NaN) }, units: {} } : null;
+    if (name === "accuracy" && run.words.accuracy) {
+      const { value } = run.columns("error");
+      return { value: { get: (i) => 1 - value[i] }, units: { "%": 0.01 } };
+    }
+    const metric = run.metrics.find((each) => spoken(each.name) === name) ?? run.metrics.find((each) => spoken(each.title) === name || spoken(each.name).startsWith(`${name}_`));
+    if (!metric) return null;
+    const { value } = run.columns(metric.name);
+    return { value: { get: (i) => value[i] }, units: metric.share ? { ...metric.units, "%": 0.01 } : metric.units };
+  }
+  const BOUND = /([\p{L}_][\p{L}\p{N}_.-]*)\s*(<=|>=|≤|≥|<|>)\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s?(%|[a-zµ/²]+(?=[\s,;]|$))?/giu;
+  const few = (found) => `${found.slice(0, 12).map((each) => each.name).join(", ")}${found.length > 12 ? " and others" : ""}`;
+  /* The checks of an architecture that the search asks for, and sentences about what of it cannot be understood. */
   function tests() {
-    return search.toLowerCase().split(/\s+/).filter(Boolean).map((word) => {
-      const bound = /^(\w+)(<=|>=|<|>)([0-9.e+-]+)(%?)$/.exec(word);
-      if (bound && bound[1] in run.metric) {
-        const { value } = run.columns(bound[1]);
-        const most = Number(bound[3]) * (bound[4] ? 0.01 : 1);
-        return (i) => SIGNS[bound[2]](value[i], most);
-      }
-      return (i) => run.id(i).includes(word) || outcome(i).toLowerCase().includes(word) || run.choices.some((choice) => choice.of[i] && `${choice.name}=${choice.options[choice.of[i] - 1]}`.toLowerCase().includes(word));
+    const [checks, faults] = [[], []];
+    const words = search.replace(BOUND, (whole, word, sign, number, unit) => {
+      const found = named(word);
+      if (!found) { faults.push(`Nothing that has numbers is called ${word}: there are ${few(run.metrics)}.`); return " "; }
+      const factor = unit === undefined ? 1 : found.units[unit] ?? found.units[unit.toLowerCase()];
+      const most = Number(number) * (factor ?? NaN);
+      if (Number.isNaN(most)) { faults.push(`${whole.trim()} has no number in a known unit: ${Object.keys(found.units).slice(0, 6).join(", ") || "none"}.`); return " "; }
+      const compare = SIGNS[{ "≤": "<=", "≥": ">=" }[sign] ?? sign];
+      checks.push((i) => compare(found.value.get(i), most));
+      return " ";
     });
+    for (const word of words.toLowerCase().split(/\s+/).filter(Boolean)) {
+      const name = /^([\p{L}_][\p{L}\p{N}_.-]*)=/u.exec(word)?.[1];
+      if (name && !run.choices.some((choice) => choice.name.toLowerCase().endsWith(name))) faults.push(`No choice is called ${name}: there are ${few(run.choices)}.`);
+      else if (/[<>≤≥]/.test(word)) faults.push(`${word} is no comparison: write it as latency_ms<0.5.`);
+      else checks.push((i) => run.id(i).includes(word) || outcome(i).toLowerCase().includes(word) || run.choices.some((choice) => choice.of[i] && `${choice.name}=${choice.options[choice.of[i] - 1]}`.toLowerCase().includes(word)));
+    }
+    return { checks, faults };
   }
   function select() {
     const passing = Page.passes();
-    const [kind, checks] = [KINDS[state.only] ?? KINDS[""], tests()];
+    const kind = KINDS[state.only] ?? KINDS[""];
+    const { checks, faults } = tests();
+    fault.hidden = !faults.length;
+    fault.textContent = faults.length ? `${faults.join(" ")} It filters nothing.` : "";
     order = [];
     for (let i = 0; i < run.count; i += 1) if (passing[i] && kind(i) && checks.every((check) => check(i))) order.push(i);
     const column = columns.find((each) => each.name === sort);
@@ -87,6 +117,7 @@
   const head = el("thead");
   const body = el("tbody");
   const count = el("p", { class: "soft", role: "status" });
+  const fault = el("p", { class: "broken", id: "not-found", role: "alert", hidden: true });
   const pager = el("p", { class: "buttons pager" });
   function heading(column) {
     const direction = column.name === sort ? (up ? "ascending" : "descending") : "none";
@@ -149,7 +180,7 @@
     const checks = columns.filter((column) => !column.fixed).map((column) => el("label", { class: "check" }, el("input", { type: "checkbox", checked: !hidden.has(column.name), change: (event) => { if (event.target.checked) hidden.delete(column.name); else hidden.add(column.name); update(); } }), ` ${column.title}`));
     place.replaceChildren(
       el("div", { class: "controls" }, el("label", {}, "Show ", only), el("label", {}, "Find ", find), el("button", { type: "button", id: "csv", click: () => Charts.save("architectures.csv", "text/csv", csv()) }, "Download CSV")),
-      el("details", { class: "hiding" }, el("summary", {}, "Columns"), el("div", { class: "checks" }, checks)), count,
+      el("details", { class: "hiding" }, el("summary", {}, "Columns"), el("div", { class: "checks" }, checks)), fault, count,
       el("div", { class: "scroll long", tabindex: "0", role: "region", "aria-label": "All architectures" }, el("table", { id: "all-architectures" }, head, body)), pager);
     update();
     Page.onChange((names) => {
