@@ -46,6 +46,7 @@ class RunState:
         schedule: what fits into the search time.
         rounds_done: the rounds that have ended.
         inheritance: what candidates inherit from a parent; None for a space without one, and before it is made.
+        tuned_parent: True if that parent was tuned on the data, by this run or an earlier one.
         known: what the space knows beforehand, where that is the answer because nothing is trained; else None.
         follow: is told all rows once they are on disk.
     """
@@ -67,6 +68,7 @@ class RunState:
         self.progress = progress
         self.stopwatch = stopwatch
         self.inheritance: Inheritance | None = None
+        self.tuned_parent = False
         self.known = known_prior(resolved.space) if recipe.trials == 0 else None
         self.follow: Callable[[Sequence[Evaluation]], None] = lambda rows: None
         self._cost = cost

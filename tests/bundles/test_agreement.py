@@ -77,3 +77,13 @@ def test_few_items_are_no_proof_of_damage() -> None:
         assert found.is_damaged("int8", 0.5) is False
     assert found.is_damaged("fp16")
     assert found.is_damaged("fp32", 0.0)
+
+
+def test_values_that_are_rounded_are_not_damaged() -> None:
+    """Int8 moves a value by some hundredths of the spread; a negated model moves most of them farther."""
+    values = np.random.default_rng(1).normal(size=(200, 1)).astype(np.float32)
+    rounded = agreement_of(values + 0.2, values, {"kind": "regression"})
+    assert rounded.equal < 0.75
+    assert not rounded.is_damaged("int8")
+    assert agreement_of(-values, values, {"kind": "regression"}).is_damaged("int8")
+    assert agreement_of(EXPECTED, EXPECTED, CLASSES).near is None

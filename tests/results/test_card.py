@@ -72,7 +72,7 @@ def test_a_card_answers_what_people_ask() -> None:
         "Classes are unequal",
         "1. Scale to 8×8 pixels.",
         "16 epochs in 1 min 35 s",
-        "The search, time: 12 min 05 s.",
+        "The run until its winners were trained, time: 12 min 05 s.",
         "trained from random ones",
         "| depth | 3 |",
         "| training images | 1000 |",
@@ -85,10 +85,34 @@ def test_a_card_answers_what_people_ask() -> None:
 def test_a_parent_that_was_not_trained_is_not_said_to_be() -> None:
     """It stands among the winners as it came."""
     assert "trained on the training and validation items together" in card_text(ABOUT, MEASURED)
-    text = card_text({**ABOUT, "training": {"epochs": 0, "seconds": 0.4}}, MEASURED)
+    training = {"epochs": 0, "seconds": 0.4}
+    text = card_text({**ABOUT, "training": {**training, "tuned_parent": False}}, MEASURED)
     assert "The model is the parent of the search as it came: nothing was trained for it." in text
+    tuned = card_text({**ABOUT, "training": {**training, "tuned_parent": True}}, MEASURED)
+    assert "It was tuned on the training items before the search began." in tuned
+    assert "nothing was trained" not in tuned
+    older = card_text({**ABOUT, "training": training}, MEASURED)
+    assert "nothing was trained" not in older, "nobody noted it"
     assert "trained on the training and validation items" not in text
     assert "0 epochs" not in text
+
+
+def test_a_form_does_not_pass_for_the_winner_that_was_tested() -> None:
+    """The test items scored the winner; of the form, the kept items tell something."""
+    form = {"format": "onnx", "agreement": "98.00 % (95.0 to 99.5) of the decisions equal those of torch"}
+    target = "onnxruntime-cpu:int8:batch=1:threads=1"
+    text = card_text({**ABOUT, "form": form, "target": target, "tested_on": ABOUT["target"]}, MEASURED)
+    assert "## Results of the winner on the test split" in text
+    assert f"They are of the winner, on `{ABOUT['target']}`. This form was not scored by the test items." in text
+    assert "Instead, 98.00 % (95.0 to 99.5) of the decisions equal those of torch." in text
+    assert "accuracy ≥ 99 %, not checked" in text
+    assert "latency ≤ 2 ms, met" in text
+    assert "Before it was deployed" not in text
+
+
+def test_the_cost_on_a_card_is_that_until_then() -> None:
+    """The run went on after the card was written."""
+    assert "- The run until its winners were trained, time: 12 min 05 s." in card_text(ABOUT, MEASURED)
 
 
 def test_what_was_not_recorded_is_no_number() -> None:

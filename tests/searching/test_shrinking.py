@@ -18,6 +18,7 @@ from torch import nn
 
 import nas
 from nas.errors import LimitError, RecipeError
+from nas.results.bundled.card import CARD
 from nas.results.front import Front
 from nas.searching.evaluating import parents
 from nas.space.architecture import Architecture
@@ -108,6 +109,8 @@ def test_the_parent_comes_first_as_it_is_and_is_always_a_winner(
     parent = winners.pop(space.parent)
     assert not parent.meets(front.limits)
     assert parent.is_parent
+    assert parent.bundle is not None
+    assert "nothing was trained for it" in (parent.bundle / CARD).read_text()
     assert not any(winner.is_parent for winner in winners.values())
     told = [notes[0] for winner, notes in zip(front, front.notes, strict=True) if not winner.is_parent]
     form = re.compile(r" keeps [\d.]+ % of the parent's test accuracy at \d+ % of its latency\.$")
@@ -140,6 +143,9 @@ def test_a_parent_with_another_head_is_tuned_first(tmp_path: Path) -> None:
     assert first.values["error"] < 0.8
     smallest = min(front, key=lambda winner: size(winner.architecture))
     whole = max(front, key=lambda winner: size(winner.architecture))
+    (tuned,) = (winner.bundle for winner in front if winner.is_parent)
+    assert tuned is not None
+    assert "It was tuned on the training items before the search began." in (tuned / CARD).read_text()
     count = [sum(p.numel() for p in winner.load().parameters()) for winner in (smallest, whole)]
     assert count[0] < count[1]
 

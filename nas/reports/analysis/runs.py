@@ -50,6 +50,41 @@ def task_of(run: Run) -> tuple[str, ...]:
     return ("data", str(data or ""), "", run.words.error)
 
 
+def _task_in_any_size(run: Run, others: Sequence[Run]) -> tuple[str, ...]:
+    """Return what identifies a run's task among others, where its items may have been brought to another size.
+
+    Fingerprints differ then too. So the name, the numbers of items and the classes decide between sizes, and the
+    fingerprint decides within one size.
+    """
+    data = run.notes.get("data set")
+    if task_of(run)[0] != "data" or not isinstance(data, Mapping):
+        return task_of(run)
+    key = _key_of_any_size(run)
+    alike = [other for other in others if _key_of_any_size(other) == key]
+    prints: dict[str, set[str]] = {}
+    for other in alike:
+        prints.setdefault(_sizes_text(other), set()).add(task_of(other)[2])
+    return key if all(len(each) == 1 for each in prints.values()) else task_of(run)
+
+
+def _key_of_any_size(run: Run) -> tuple[str, ...]:
+    kind, name, _, error = task_of(run)
+    data = run.notes.get("data set")
+    facts = data if isinstance(data, Mapping) else {}
+    counts = [f"{key} {value}" for key, value in sorted(facts.items()) if type(value) is int]
+    return (kind, name, error, *counts)
+
+
+def _sizes_text(run: Run) -> str:
+    """Return the shapes of a run's inputs, as in ``3×64×64``."""
+    data = run.notes.get("data set")
+    facts = data if isinstance(data, Mapping) else {}
+    signature = facts.get("signature")
+    inputs = signature.get("inputs", []) if isinstance(signature, Mapping) else []
+    shapes = [each.get("shape", []) for each in inputs] or [facts.get("image shape", [])]
+    return " and ".join("×".join(map(str, shape)) for shape in shapes)
+
+
 def task_text(run: Run) -> str:
     """Return the name of a run's data or table for people."""
     return task_of(run)[1] or "data of an unknown name"
@@ -206,7 +241,8 @@ def _apart_sentences(runs: Sequence[Run], labels: Sequence[str], groups: Sequenc
     if len(groups) < 2:
         return []
     told = []
-    tasks = {task_of(runs[members[0]]) for members in groups}
+    firsts = [runs[members[0]] for members in groups]
+    tasks = {_task_in_any_size(run, firsts) for run in firsts}
     names = "; ".join(
         f"{', '.join(labels[index] for index in members)}: {task_text(runs[members[0]])}, space "
         f"{space_of(runs[members[0]])[0] or 'unknown'}"
@@ -216,6 +252,14 @@ def _apart_sentences(runs: Sequence[Run], labels: Sequence[str], groups: Sequenc
         told.append(
             "These runs learn different tasks, so their errors cannot be compared and stand side by side only: "
             f"{names}."
+        )
+    elif len({space_of(run) for run in firsts}) == 1:
+        sizes = "; ".join(
+            f"{', '.join(labels[index] for index in members)}: {_sizes_text(runs[members[0]])}" for members in groups
+        )
+        told.append(
+            "These runs learn the same items in other sizes, so that the same architecture is another network; their "
+            f"fronts can be compared, architectures cannot: {sizes}."
         )
     else:
         told.append(

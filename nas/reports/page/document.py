@@ -22,6 +22,7 @@ from nas.values.objective import limit_text
 
 WAYS = ("", *BY.values())
 """The origins of errors that candidates have in the search; the first is training or a table."""
+DRAM_TRAFFIC = "dram_traffic_bytes"
 MOST_OPTIONS = 1000
 """A choice with more options that occur, such as the name of a table's row, is shown but not offered as a filter."""
 
@@ -93,6 +94,9 @@ def _metrics(records: Sequence[Record], front: Front) -> list[Metric]:
     for each in records:
         names |= each.values.keys() | each.measurements.keys() | each.predicted.keys()
         names |= set() if each.winner is None else each.winner.scores.keys()
+    # It is modelled from the caches of the machine that searched: nothing where models fit in them, or run elsewhere.
+    if front.table is not None or not any(each.values.get(DRAM_TRAFFIC) for each in records):
+        names.discard(DRAM_TRAFFIC)
     first = [front.quality, METRICS["error"], *front.costs]
     ordered = {metric.name: metric for metric in (*first, *METRICS.values())}
     return [metric for name, metric in ordered.items() if name in names]

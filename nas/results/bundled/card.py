@@ -16,6 +16,8 @@ from nas.values.metric import METRICS
 from nas.values.objective import Limit, limit_text
 
 CARD = "model_card.md"
+TUNED_PARENT = "tuned_parent"
+"""The key that says of a parent, among what is told of its training, if the run tuned it."""
 SCRATCH = "trained from random ones, so no licence of other weights applies"
 SPLIT = (
     "The model was trained on the training and validation items together. The test items scored it once, and nothing "
@@ -23,6 +25,14 @@ SPLIT = (
 )
 UNTRAINED = (
     "The model is the parent of the search as it came: nothing was trained for it. The test items scored it once, and "
+    "nothing was chosen by them. Who made it knows if it had seen them before."
+)
+TUNED = (
+    "The model is the parent of the search. It was tuned on the training items before the search began. The test items "
+    "scored it once, and nothing was chosen by them. Who made it knows if it had seen them before."
+)
+PARENT = (
+    "The model is the parent of the search, and was not trained after the search. The test items scored it once, and "
     "nothing was chosen by them. Who made it knows if it had seen them before."
 )
 MARKED = {
@@ -41,7 +51,7 @@ def card_text(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> 
     sections = (
         ("Use", _use(about)),
         ("Data", _data(about)),
-        ("Results on the test split", _results(about)),
+        (f"Results {'of the winner ' if about.get('form') else ''}on the test split", _results(about)),
         ("Results on the device", _device(about, measured)),
         ("Limits", _limits(about, measured)),
         ("Preparation of inputs", _preparation(about)),
@@ -81,8 +91,13 @@ def _data(about: Mapping[str, Any]) -> list[str]:
         return [f"{_plain(about.get('data', 'Unknown'))}. No more was recorded."]
     hidden = ("words", "signature")
     rows = [(_plain(key), _shown(value)) for key, value in facts.items() if key not in hidden]
-    is_trained = about.get("training", {}).get("epochs") != 0
-    return [*_table(("fact", "value"), rows), "", SPLIT if is_trained else UNTRAINED]
+    training = about.get("training", {})
+    told = (
+        SPLIT
+        if training.get("epochs") != 0
+        else {True: TUNED, False: UNTRAINED}.get(training.get(TUNED_PARENT), PARENT)
+    )
+    return [*_table(("fact", "value"), rows), "", told]
 
 
 def _results(about: Mapping[str, Any]) -> list[str]:
@@ -97,6 +112,7 @@ def _results(about: Mapping[str, Any]) -> list[str]:
         if metric is not None:
             rows.append((metric.title.lower(), metric.format(value), f"{metric.format(lower)}–{metric.format(upper)}"))
     found = _table(("metric", "value", "95 % interval"), rows) if rows else ["Nothing was tested."]
+    found = [*_of_winner(about), *found]
     chance = about.get("chance_error")
     if chance is not None:
         compared = f"For comparison, {words.constant} gives {words.text(chance)}."
@@ -107,9 +123,23 @@ def _results(about: Mapping[str, Any]) -> list[str]:
     if several is not None:
         told = several.text(words)
         found += ["", f"Trained by several seeds: {words.title} {told}. This model is the first of them."]
-    if about.get("exported_test_error") is not None and about["exported_test_error"] != about.get("test_error"):
+    if (
+        not about.get("form")
+        and about.get("exported_test_error") is not None
+        and about["exported_test_error"] != about.get("test_error")
+    ):
         found += ["", f"Before it was deployed, the model had {words.text(about['exported_test_error'])}."]
     return found
+
+
+def _of_winner(about: Mapping[str, Any]) -> list[str]:
+    """Return what the results of a winner say of a form that was made from it, which the test items did not score."""
+    form = about.get("form")
+    if not form:
+        return []
+    tested_on = _code(about.get("tested_on", "another target"))
+    found = f" Instead, {_plain(form['agreement'])}." if form.get("agreement") else ""
+    return [f"They are of the winner, on `{tested_on}`. This form was not scored by the test items.{found}", ""]
 
 
 def _device(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> list[str]:
@@ -156,6 +186,8 @@ def _bound(about: Mapping[str, Any], measured: Mapping[str, Measurement], name: 
     """Return what a limit is checked against: for a measurement, the upper bound of its interval."""
     if name in measured:
         return measured[name].interval.upper
+    if about.get("form") and METRICS[name].source == "trained":  # the test scored the winner, not this form
+        return None
     scores = {"error": about.get("test_error"), **{k: v[0] for k, v in about.get("test_scores_95", {}).items()}}
     found = scores.get(name, about.get(name))
     return None if found is None else float(found)
@@ -172,7 +204,8 @@ def _cost(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> list
     if "seconds" in trained and trained.get("epochs") != 0:
         epochs = f"{trained.get('epochs')} epoch{'s' * (trained.get('epochs') != 1)}"
         lines.append(f"- Training this model: {epochs} in {duration_text(trained['seconds'])}.")
-    lines += [f"- The search, {_plain(key)}: {_shown(value)}." for key, value in about.get("search_cost", {}).items()]
+    until = "The run until its winners were trained"
+    lines += [f"- {until}, {_plain(key)}: {_shown(value)}." for key, value in about.get("search_cost", {}).items()]
     energy = measured.get("energy_mj")
     lines += [] if energy is None else [f"- One inference: {' '.join(_values('energy_mj', energy))}."]
     counts = {"parameters": about.get("params"), "multiply-accumulates": about.get("macs")}

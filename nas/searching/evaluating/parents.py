@@ -51,6 +51,8 @@ def prepare_parent(state: RunState, folder: Path) -> None:
         content = _made(state, space)
         write_aside(path, content)
         state.note_cost()
+    untuned, note = why_untuned(space, _prepared(state, space))
+    state.tuned_parent = bool(untuned or note)
     state.durations.parent_epoch_s = 0.0
     state.inheritance = Inheritance(state.resolved.space, content)
 

@@ -18,6 +18,7 @@ from nas.formats.onnx_session import Float32Array, outputs_of
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.results.bundle import MADE_FOR
+from nas.results.bundled.card import TUNED_PARENT
 from nas.results.bundled.samples import Samples, samples_of, write_samples
 from nas.results.bundled.unfinished import begin, settle, unfinished
 from nas.results.bundled.writing import write_about
@@ -28,6 +29,7 @@ from nas.space.architecture import Architecture
 from nas.space.parts.candidate import Candidate
 from nas.space.parts.device_parts import innermost
 from nas.space.parts.own_inputs import wishes_of
+from nas.space.parts.parents import parents_space
 from nas.space.parts.start_weights import origin_of
 from nas.space.tracing import build_checked, load_weights
 from nas.storage.journal import write_aside
@@ -238,11 +240,21 @@ class BundleMaker:
             "facts": facts_of(task),
             "warnings": list(task.warnings),
             "limits": [str(limit) for limit in state.recipe.parsed_limits],
-            "training": {key: details[key] for key in OF_TRAINING if key in details},
+            "training": {
+                **{key: details[key] for key in OF_TRAINING if key in details},
+                **self._of_parent(architecture),
+            },
             **{key: row.details[key] for key in ("seed_errors", "failed_seeds") if key in row.details},
             "search_cost": total_cost(state.journal.rows(Cost), state.recipe.energy.gco2e_per_kwh),
             "origin": origin_of(innermost(state.resolved.space), architecture),
         }
+
+    def _of_parent(self, architecture: Architecture) -> dict[str, bool]:
+        """Return if a parent was tuned on the data; nothing for other architectures."""
+        space = parents_space(self._state.resolved.space)
+        if space is None or self._state.beliefs.candidate(space.parent) != architecture:
+            return {}
+        return {TUNED_PARENT: self._state.tuned_parent}
 
     def _bundle(self, architecture: Architecture) -> Path:
         return self._folder / self._inside / architecture.id

@@ -140,6 +140,22 @@ class TestRuns:
         assert [each["comparisons"] for each in found["groups"]] == [[], []]  # type: ignore[attr-defined]
         assert "different spaces" in found["sentences"][0]  # type: ignore[index]
 
+    def test_one_task_in_two_sizes_is_one_task(self) -> None:
+        """Items of another size have another fingerprint, and so have other items of the same name and size."""
+
+        def sized(name: str, side: int, fingerprint: str, count: int = 100) -> Run:
+            inputs = [{"name": "images", "shape": [3, side, side]}]
+            data = {"name": "folder:photos", "fingerprint": fingerprint, "signature": {"inputs": inputs}}
+            notes = {"space": {"name": "s", "choices": "1"}, "data set": {**data, "training images": count}}
+            return made_run(rows_here(), name=name, notes=notes)
+
+        (told,) = compared(sized("a", 64, "1"), sized("b", 96, "2"))["sentences"]  # type: ignore[misc]
+        assert "learn the same items in other sizes" in told
+        assert "a: 3×64×64; b: 3×96×96" in told
+        for other in (sized("b", 64, "2"), sized("b", 96, "2", count=101)):
+            (told,) = compared(sized("a", 64, "1"), other)["sentences"]  # type: ignore[misc]
+            assert "different tasks" in told
+
     def test_fronts_of_all_runs_share_a_picture(self) -> None:
         """Candidates have their own cost on each target; predicted ones are marked."""
         rows = [*rows_here(), trained({"n": 9}, 0.5, predicted={"latency_ms": 7.0})]
