@@ -72,8 +72,9 @@ class _Notes:
         self._numbers = [[self.texts.index(text) + 1 for text in texts] for texts in found]
 
     def numbers(self, place: int) -> str:
-        """Return the numbers of the notes on the winner at a place, such as ``1 3``."""
-        return " ".join(map(str, sorted(self._numbers[place])))
+        """Return the numbers of the notes on the winner at a place, such as ``1 3``; … stands for those not shown."""
+        shown = [str(number) for number in sorted(self._numbers[place]) if number <= MOST_NOTES]
+        return " ".join([*shown, *(["…"] if len(shown) < len(self._numbers[place]) else [])])
 
 
 _Column = list[tuple[str, str]]

@@ -13,7 +13,7 @@ from nas.reports.cells import PageTable
 from nas.reports.facts import conditions_of, data_sentences, doubts_of, evaluation_sentences, titled_notes
 from nas.reports.page.checks import checks_of
 from nas.reports.page.document import document_of
-from nas.reports.page.next_steps import next_steps
+from nas.reports.page.next_steps import next_steps, shipped_of
 from nas.reports.page.trust import trust_answers, trust_sentences
 from nas.reports.summary import funnel_steps, tiles_of
 from nas.reports.tables import FIT_COLUMNS, first_answer_table, winner_table
@@ -75,6 +75,7 @@ def render_report(record: Run, page_folder: Path | None = None) -> str:
         remarks=remarks_of(front),
         notes=titled_notes(record.notes),
         steps=next_steps(record),
+        shipped=shipped_of(record, page_folder),
         **_trust(record, front),
     )
 
@@ -125,7 +126,9 @@ def headline(record: Run) -> str:
     if best is None:
         shortfall = min(front.winners, key=lambda winner: _excess(winner, front.limits))
         broken = "; ".join(broken_text(shortfall, limit) for limit in shortfall.broken(front.limits))
-        return f"{start}, but none meets {limits}. The closest is {shortfall.architecture.id}: {broken}."
+        models = "1 model was" if len(front) == 1 else f"{len(front)} models were"
+        closest = f"The closest is {shortfall.architecture.id}: {broken}."
+        return f"{models} tested {record.place}, but none meets {limits}. {closest}"
     cost = next((metric for metric in front.costs if best.has(metric.name)), None)
     at = "" if cost is None else f" at {cost.format(best.value(cost.name))}"
     if cost is not None and cost.source != "measured":

@@ -40,7 +40,7 @@ def tiles_of(front: Front, record: Run) -> list[tuple[str, str, str]]:
     meeting = sum(winner.meets(front.limits) for winner in front)
     if front.winners:
         within = f"{meeting} within the limits" if front.limits else f"{sum(front.on_front)} on the front"
-        tiles.append(("winners", str(len(front)), within))
+        tiles.append(("winners" if best is not None else "models tested", str(len(front)), within))
     counts = {count.stage: count for count in funnel_of(record.rows)}
     trained, measured = counts["train"], counts["measure"]
     if ways := ways_of(record.rows):

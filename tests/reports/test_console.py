@@ -141,6 +141,7 @@ def test_notes_that_are_not_shown_are_numbered(monkeypatch: pytest.MonkeyPatch) 
     found = re.search(r"Notes 1 to (\d+) are in the report and in --json\.", printed(front, 200))
     assert found is not None
     count = int(found[1])
+    assert re.search(r" …\n", printed(front, 200)), "a number would lead nowhere"
     monkeypatch.setattr("nas.reports.console.MOST_NOTES", count - 1)
     assert f"Note {count} is in the report and in --json." in printed(front, 200)
     monkeypatch.setattr("nas.reports.console.MOST_NOTES", count)

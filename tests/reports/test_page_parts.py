@@ -15,9 +15,10 @@ from run_record_example import LAYERS, architecture_at, energy_record, example_r
 
 from nas.reports.candidates import PredictionCheck
 from nas.reports.page import models
+from nas.reports.page.document import document_of
 from nas.reports.page.graphs import layers_in
 from nas.reports.page.models import bundle_link, winners_json
-from nas.reports.page.next_steps import next_steps
+from nas.reports.page.next_steps import next_steps, shipped_of
 from nas.reports.page.packing import packed_counts, packed_floats
 from nas.reports.page.trust import trust_answers
 from nas.reports.report import render_report
@@ -271,3 +272,44 @@ def test_next_steps_follow_from_the_run() -> None:
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_every_run_is_told_what_to_do_next(outcome: str) -> None:
     assert steps(OUTCOMES[outcome]())
+
+
+def test_the_first_screen_says_what_to_ship() -> None:
+    """The best model's bundle, and the commands that run and check it; none where no model meets the limits."""
+    record = example_record()
+    best = record.front.best
+    assert best is not None
+    page = example_page()
+    found = shipped_of(record)
+    assert found is not None
+    assert found.id == best.architecture.id
+    assert found.run == f"python {best.bundle}/predict.py FILE"
+    assert found.check == f"nas bundle verify {best.bundle}"
+    assert page.text.index("Ship this") < page.text.index("The front")
+    assert found.run in page.text
+    assert {"href": found.link} in [attributes for tag, attributes in page.tags if tag == "a"]
+    misses = AWKWARD_FRONTS["only misses"].record
+    assert shipped_of(misses) is None
+    assert "Ship this" not in Page(render_report(misses)).text
+    spaced = shipped_of(replace(record, run_folder=Path("my runs/digits")))
+    assert spaced is None or "'my runs/digits" in spaced.check
+
+
+def test_models_that_meet_nothing_are_no_winners() -> None:
+    text = Page(render_report(AWKWARD_FRONTS["only misses"].record)).text
+    assert "tested on" in text[: text.index("but none meets")]
+    assert "models tested" in text
+
+
+def test_traffic_that_is_nothing_is_not_shown() -> None:
+    """It is modelled from the caches of this machine: 0 where models fit, and of no use for the device of a table."""
+    record = example_record()
+    for traffic, is_shown in ((0.0, False), (5000.0, True)):
+        rows = tuple(
+            replace(row, values={**row.values, "dram_traffic_bytes": traffic}) if row.values else row
+            for row in record.rows
+        )
+        known = [each["name"] for each in document_of(replace(record, rows=rows))["metrics"]]
+        assert ("dram_traffic_bytes" in known) is is_shown
+        known = [each["name"] for each in document_of(replace(record, rows=rows, table="t.csv"))["metrics"]]
+        assert "dram_traffic_bytes" not in known

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from nas.reports.page.models import bundle_link
 from nas.results.front import Front
 from nas.results.records import Record
 from nas.results.run import Run
@@ -21,6 +23,28 @@ class Step:
 
     sentence: str
     command: str = ""
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """The model to ship: its id, its bundle's folder with a link from the page, and commands that run and check it."""
+
+    id: str
+    folder: str
+    link: str | None
+    run: str
+    check: str
+
+
+def shipped_of(run: Run, page_folder: Path | None = None) -> Shipped | None:
+    """Return the best model that meets all limits; None where there is none, or where it learned nothing."""
+    best = run.front.best
+    if best is None or best.bundle is None or best.chance_mark:
+        return None
+    folder = shlex.quote(str(best.bundle))
+    link = bundle_link(best, run.run_folder, page_folder)
+    script = shlex.quote(str(best.bundle / "predict.py"))
+    return Shipped(best.architecture.id, str(best.bundle), link, f"python {script} FILE", f"nas bundle verify {folder}")
 
 
 def next_steps(run: Run) -> list[Step]:
