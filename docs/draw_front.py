@@ -1,4 +1,4 @@
-"""Draw the front of a run as an SVG: winners with their intervals, candidates, and the limit.
+"""Draw the front of a run as an SVG: winners with their intervals on the test, and the limit.
 
     python docs/draw_front.py runs/digits-mobilenet docs/images/front.svg
 
@@ -38,25 +38,13 @@ class Axes:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
 
 
-def points(run: nas.Run) -> Iterator[tuple[float, float, bool]]:
-    """Latency in microseconds, validation error, and True if measured, of each candidate trained to its end."""
-    measured = {row.architecture: row.measurements for row in run.rows if row.stage == "measure" and not row.failed}
-    for row in run.rows:
-        if row.stage == "train" and not row.failed and not row.details["stopped_early"]:
-            found = measured.get(row.architecture, {}).get(METRIC)
-            latency = row.predicted[METRIC].mean if found is None else found.median
-            yield 1000 * latency, row.values["error"], found is not None
-
-
 def drawing(run: nas.Run) -> Iterator[str]:
     """The lines of the SVG."""
     front = run.front
-    candidates = list(points(run))
     limit_us = next((1000 * limit.value for limit in front.limits if limit.metric.name == METRIC), None)
-    most_us = 1.15 * max([*(us for us, _, _ in candidates), limit_us or 0])
-    errors = [error for _, error, _ in candidates]
-    least = 0.9 * min([*errors, *(winner.test_interval.lower for winner in front)])
-    axes = Axes(most_us, least, 1.3 * max([*errors, *(winner.test_interval.upper for winner in front)]))
+    most_us = 1.15 * max([*(1000 * winner.value(METRIC) for winner in front), limit_us or 0])
+    least = 0.9 * min(winner.test_interval.lower for winner in front)
+    axes = Axes(most_us, least, 1.3 * max(winner.test_interval.upper for winner in front))
 
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -71,9 +59,6 @@ def drawing(run: nas.Run) -> Iterator[str]:
         yield f'<rect x="{x:.1f}" y="{TOP}" {size} fill="{RED}" opacity="0.07"/>'
         yield line(x, TOP, x, HEIGHT - BOTTOM, f'stroke="{RED}" stroke-dasharray="5 4"')
         yield f'<text x="{x - 6:.1f}" y="{TOP + 14}" text-anchor="end" fill="{RED}">limit: {limit_us:g} µs</text>'
-    for us, error, is_measured in candidates:
-        fill = GREY if is_measured else "white"
-        yield circle(axes.x(us), axes.y(error), 4, fill, f'stroke="{GREY}" stroke-width="1.3"')
     yield from winners(front, axes)
     yield from legend()
     yield "</svg>"
@@ -94,7 +79,7 @@ def scales(axes: Axes, least: float) -> Iterator[str]:
     middle = (LEFT + WIDTH - RIGHT) / 2
     yield f'<text x="{middle:.0f}" y="{HEIGHT - 14}" text-anchor="middle" fill="{INK}">latency of one image, µs</text>'
     turned = f"rotate(-90 18 {HEIGHT / 2:.0f})"
-    yield f'<text x="18" y="{HEIGHT / 2:.0f}" text-anchor="middle" transform="{turned}" fill="{INK}">error</text>'
+    yield f'<text x="18" y="{HEIGHT / 2:.0f}" text-anchor="middle" transform="{turned}" fill="{INK}">test error</text>'
 
 
 def winners(front: nas.Front, axes: Axes) -> Iterator[str]:
@@ -124,8 +109,6 @@ def legend() -> Iterator[str]:
     marks = (
         (LEFT, BLUE, BLUE, "winner on the front"),
         (LEFT + 160, BLUE, "white", "other winner"),
-        (LEFT + 280, GREY, GREY, "candidate, measured"),
-        (LEFT + 450, GREY, "white", "candidate, predicted"),
     )
     for x, stroke, fill, text in marks:
         yield circle(x + 6, 22, 5, fill, f'stroke="{stroke}" stroke-width="2"')
