@@ -1,4 +1,4 @@
-"""The fronts of several runs of one task in one picture: candidates and winners of each, in two metrics."""
+"""The fronts of several runs of one task in one picture: the winners of each, or its candidates, in two metrics."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nas.reports.analysis.architecture_values import Known
+from nas.reports.wording import wording_of
 from nas.results.front import Front
 from nas.results.run import Run
 from nas.results.winner import Winner
@@ -26,21 +27,25 @@ def fronts_of(
     quality: Metric,
     cost: Metric,
 ) -> dict[str, Any]:
-    """Return candidates and winners of runs that learn one task, by ``cost`` and ``quality``, as plain data.
+    """Return winners or candidates of runs that learn one task, by ``cost`` and ``quality``, as plain data.
 
-    A candidate has its error on the validation split and the best that is known of its cost; a winner has its error on
-    the test split and its measurement, with 95 % intervals.
+    Where all runs have winners, these are drawn: each has its error on the test split and its measurement, with 95 %
+    intervals. Otherwise candidates are, with errors of the validation split and the best that is known of their costs.
+    Errors of both splits do not compare.
     """
+    winners = [_drawn_winners(run.front, quality, cost) for run in runs]
+    by_test = all(winners)
     return {
+        "split": wording_of(runs[0].table).winner_error_source if by_test else "",
         "cost": runs[0].words.metric_json(cost),
         "quality": runs[0].words.metric_json(quality),
         "runs": [
             {
                 "run": label,
-                "candidates": _candidates(list(of.values()), quality, cost),
-                "winners": _winners(run.front, quality, cost),
+                "candidates": _candidates([] if by_test else list(of.values()), quality, cost),
+                "winners": _winners(run.front, shown if by_test else [], quality, cost),
             }
-            for run, label, of in zip(runs, labels, known, strict=True)
+            for run, label, of, shown in zip(runs, labels, known, winners, strict=True)
         ],
     }
 
@@ -62,8 +67,13 @@ def _candidates(known: Sequence[Known], quality: Metric, cost: Metric) -> dict[s
     }
 
 
-def _winners(front: Front, quality: Metric, cost: Metric) -> dict[str, Any]:
-    shown: list[Winner] = [each for each in front if each.has(quality.name) and each.has(cost.name)]
+def _drawn_winners(front: Front, quality: Metric, cost: Metric) -> list[Winner]:
+    """Return the winners with both values, without those that learned nothing: they would stretch the axis."""
+    shown = [each for each in front if each.has(quality.name) and each.has(cost.name)]
+    return [each for each in shown if not each.chance_mark] or shown
+
+
+def _winners(front: Front, shown: Sequence[Winner], quality: Metric, cost: Metric) -> dict[str, Any]:
     costs = [each.estimate(cost.name) for each in shown]
     errors = [each.estimate(quality.name) for each in shown]
     return {

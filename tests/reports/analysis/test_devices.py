@@ -175,6 +175,17 @@ class TestRuns:
         for low, value, high in zip(winners["xLow"], winners["x"], winners["xHigh"], strict=True):
             assert low < value < high
 
+    def test_fronts_share_no_axis_with_errors_of_another_split(self) -> None:
+        """Winners alone where all runs have some, and otherwise candidates alone."""
+        run = example_record()
+        bare = replace(run, name="bare", rows=tuple(row for row in run.rows if row.stage != "winner"))
+        for other, of_winners in ((replace(run, name="other"), True), (bare, False)):
+            (group,) = compared(run, other)["groups"]  # type: ignore[misc]
+            for each in group["fronts"][0]["runs"]:
+                assert bool(each["winners"]["id"]) is of_winners
+                assert bool(each["candidates"]["id"]) is not of_winners
+            assert group["fronts"][0]["split"] == ("test" if of_winners else "")
+
     def test_runs_of_one_name_get_numbers(self) -> None:
         runs = [made_run([], name=name) for name in ("a", "b", "a")]
         assert labels_of(runs) == ["a (1)", "b", "a (2)"]

@@ -27,7 +27,7 @@ setTimeout(() => {
       Charts.plot(at, {
         label: `${front.quality.title} and ${front.cost.title} of ${group.members.join(", ")}`,
         x: { title: front.cost.title, form: x, log: true },
-        y: { title: front.quality.title, form: y },
+        y: { title: front.split ? `${front.quality.title} (${front.split})` : front.quality.title, form: y },
         marks,
       });
     });
