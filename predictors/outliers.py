@@ -56,6 +56,8 @@ _MOST_TO_RETURN = 200
 _TRIM, _TRIMMED_DEVIATION = 0.8, 0.66
 """The root mean square of the smallest 80 % of normal variables is 0.66 of their standard deviation."""
 _LISTED = 3
+TABLE = "table"
+"""The target, or its beginning, of a search in a table. Its values are exact."""
 
 IntArray = npt.NDArray[np.int64]
 
@@ -104,7 +106,8 @@ def _without_outliers(fit: F, *, by_sources: bool) -> F:
                 break
             outliers = outliers[are_confirmed]
             fitted = fit_without(outliers)
-        return _told(fitted, outliers, architectures, values) if len(outliers) else fitted
+        are_exact = str(told.get("target", "")).split(":")[0] == TABLE
+        return _told(fitted, outliers, architectures, values, are_exact=are_exact) if len(outliers) else fitted
 
     return cast(F, robust)
 
@@ -199,7 +202,12 @@ def _factors(values: FloatArray, told: FloatArray) -> FloatArray:
 
 
 def _told(
-    fitted: BoundedPredictor, outliers: IntArray, architectures: Sequence[Architecture], values: FloatArray
+    fitted: BoundedPredictor,
+    outliers: IntArray,
+    architectures: Sequence[Architecture],
+    values: FloatArray,
+    *,
+    are_exact: bool,
 ) -> BoundedPredictor:
     """Return the predictor with held-out predictions of all samples, in their order, and a sentence on the outliers."""
     left_out = [architectures[index] for index in outliers.tolist()]
@@ -207,19 +215,30 @@ def _told(
     order = np.argsort(np.concatenate([np.delete(np.arange(len(values)), outliers), outliers]))
     parts = ((seen.mean, predicted.mean), (seen.lower, predicted.lower), (seen.upper, predicted.upper))
     held_out = HeldOut(values, *(np.concatenate(each)[order] for each in parts))
-    sentence = _sentence(left_out, values[outliers], predicted.mean, len(values))
+    sentence = _sentence(left_out, values[outliers], predicted.mean, len(values), are_exact=are_exact)
     error = replace(fitted.held_out, samples=len(values))
     return replace(fitted, held_out=error, held_out_predictions=held_out, grounds=(sentence, *fitted.grounds))
 
 
-def _sentence(left_out: Sequence[Architecture], values: FloatArray, told: FloatArray, samples: int) -> str:
-    """Return which measurements are left out, and by which factor each differs from what is predicted."""
+def _sentence(
+    left_out: Sequence[Architecture], values: FloatArray, told: FloatArray, samples: int, *, are_exact: bool
+) -> str:
+    """Return which measurements are left out, and by which factor each differs from what is predicted.
+
+    Exact values are of a table: they are right, and only the predictor learns nothing from them.
+    """
+    large, small = ("larger", "smaller") if are_exact else ("too large", "too small")
     each = [
-        f"{architecture.id}, {_rounded(factor)} times too {'large' if is_large else 'small'}"
+        f"{architecture.id}, {_rounded(factor)} times {large if is_large else small}"
         for architecture, factor, is_large in zip(left_out, _factors(values, told), values > told, strict=True)
     ]
     more = [f"{len(each) - _LISTED} more"] if len(each) > _LISTED else []
     are, them = ("is", "it") if len(left_out) == 1 else ("are", "them")
+    if are_exact:
+        return (
+            f"{len(left_out)} of {samples} values {are} left out of the predictor, because the others do not foretell "
+            f"{them}: {'; '.join([*each[:_LISTED], *more])}. The table's own value counts wherever it was looked up."
+        )
     return (
         f"{len(left_out)} of {samples} measurements {are} left out, because the others contradict {them}: "
         f"{'; '.join([*each[:_LISTED], *more])}. Measure {them} again."

@@ -137,3 +137,14 @@ def test_other_targets_help_to_find_them() -> None:
     predictor = fit_stacked(SPACE, many, values, target="made up", seed=0)
     assert predictor.grounds[0].startswith("5 of 60 measurements are left out, because the others contradict them: ")
     assert predictor.grounds[0].endswith("; 2 more. Measure them again.")
+
+
+def test_exact_values_of_a_table_are_not_to_be_measured_again() -> None:
+    """They are right, and the predictor alone does without them."""
+    seen = drawn(20, seed=0)
+    values = spoilt(latencies_ms(seen), {4: 100.0})
+    for target in ("table", "table:pixel3"):
+        sentence = fit_stacked(SPACE, seen, values, target=target, seed=0).grounds[0]
+        assert sentence.startswith("1 of 20 values is left out of the predictor, because the others do not foretell it")
+        assert " times larger. The table's own value counts" in sentence
+        assert "Measure" not in sentence
