@@ -29,7 +29,7 @@ from nas.recipe.sections import (
     ZeroCostRecipe,
 )
 from nas.recipe.small_searches import DEFAULT_ROUNDS, check_measures_alone, with_small_defaults
-from nas.recipe.toml_text import NAMED, apply_overrides, flat_literals, read_toml, toml_lines
+from nas.recipe.toml_text import NAMED, apply_overrides, flat_literals, read_toml, toml_lines, used_values
 from nas.recipe.training_sections import (
     EarlyStoppingRecipe,
     RetrainingRecipe,
@@ -368,11 +368,11 @@ class Recipe(Section):
         return {name: replace(self.parsed_target, precision=name) for name in self.precisions}
 
     def to_toml(self) -> str:
-        """Return the whole recipe as TOML with every default written out. ``read_recipe`` reads it back.
+        """Return the recipe as TOML, with every default that has a use written out. ``read_recipe`` reads it back.
 
         Keys that are not set, and have no default, are comments.
         """
-        return "".join(toml_lines(self.model_dump()))
+        return "".join(toml_lines(used_values(self.model_dump(), Recipe().model_dump())))
 
 
 def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:

@@ -16,6 +16,9 @@ from nas.paths import why_no_file
 NAMED = ("data", "space", "sampler", "predictor")
 """Sections that a recipe may write as their name alone."""
 
+NOT_OF_TABLES = ("target", "precisions", "data")
+"""Keys without a use where everything is looked up in a table."""
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file. Raises RecipeError if it is missing or malformed."""
@@ -91,6 +94,12 @@ def toml_lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         name = f"{prefix}{_toml_key(key)}"
         yield f"\n[{name}]\n"
         yield from toml_lines(table, f"{name}.")
+
+
+def used_values(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's values without the defaults of keys without a use: a table needs neither data nor target."""
+    unused = NOT_OF_TABLES if values["evaluate"] == "table" else ()
+    return {key: value for key, value in values.items() if key not in unused or value != defaults[key]}
 
 
 def flat_literals(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from in_process import printed, refused
+from model_rows import write_models
 from small_bundle import write_photos
 
 from nas.cli.main import main
@@ -84,3 +85,23 @@ def test_shrinking_takes_precisions_to_choose_from(
     assert recipe.precisions == ("fp32", "int8")
     assert recipe.space.options == {"parent": "my_module:make_model", "weights": str(tmp_path / "w.safetensors")}
     assert recipe.training.epochs == 2
+
+
+def test_a_table_is_shown_without_data_and_target(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It uses neither, so their defaults would tell of a data set and a machine that have no part in the search."""
+    monkeypatch.chdir(tmp_path)
+    write_models(tmp_path / "models.csv")
+    table = (
+        "table.path=models.csv",
+        "table.accuracy=val_acc",
+        "table.device=board",
+        'space.choices=["family", "width"]',
+    )
+    options = [word for each in table for word in ("--set", each)]
+    shown = printed(capsys, monkeypatch, "search", "--evaluate", "table", "--space", "table", *options, "--dry-run")
+    assert "onnxruntime" not in shown
+    assert "digits" not in shown
+    (tmp_path / "recipe.toml").write_text(shown)
+    assert read_recipe(tmp_path / "recipe.toml").to_toml() == shown
