@@ -144,7 +144,7 @@ def _print_cards(front: Front, notes: _Notes, console: Console) -> None:
     for place, (winner, on_front) in enumerate(zip(front.winners, front.on_front, strict=True)):
         console.print(_name(winner, on_front))
         accuracy = _inline(*winner.told(METRICS["error"]))
-        lines: list[tuple[str, str | Text]] = [(f"test {front.words.title}", accuracy)]
+        lines: list[tuple[str, str | Text]] = [(f"{front.scored} {front.words.title}", accuracy)]
         if winner.seeds is not None:
             lines.append(("  over seeds", winner.seeds.text(front.words)))
         for cost in front.shown_costs:
@@ -218,8 +218,9 @@ def _name(winner: Winner, on_front: bool) -> Text:
 
 def _header(front: Front) -> tuple[str, str]:
     """Return the header of the error, on two lines."""
-    first, _, rest = f"Test {front.words.title}".rpartition(" ")
-    return (first, rest) if len(first) <= 2 * len(rest) else (f"Test {front.words.title}", "")
+    title = f"{front.scored.capitalize()} {front.words.title}"
+    first, _, rest = title.rpartition(" ")
+    return (first, rest) if len(first) <= 2 * len(rest) else (title, "")
 
 
 def _source(front: Front, cost: Metric) -> str:

@@ -144,8 +144,8 @@ def _tested_text(front: Front, best: Winner) -> str:
     if quality.name == "error" or not best.has(quality.name):
         over = "" if best.seeds is None else f", {best.seeds.text(front.words)},"
         mark = f" ({best.chance_mark})" if best.chance_mark else ""
-        return f"{front.words.text(best.test_error)} test {front.words.title}{mark}{over}"
-    return f"a test {quality.title.lower()} of {quality.format(best.value(quality.name))}"
+        return f"{front.words.text(best.test_error)} {front.scored} {front.words.title}{mark}{over}"
+    return f"a {front.scored} {quality.title.lower()} of {quality.format(best.value(quality.name))}"
 
 
 def _headline_without_winners(record: Run) -> str:

@@ -24,6 +24,9 @@ def chance_text(error: float, interval: Interval, chance_error: float | None, wo
     mark = chance_mark(error, interval, chance_error)
     if not mark or chance_error is None:
         return ""
+    if interval.is_point:  # of a table, which knows no test
+        own, constant = words.text(error), words.text(chance_error)
+        return f"{mark.capitalize()}: the {words.title} is {own}, and that of {words.constant} is {constant}."
     if mark == WORSE:
         return (
             f"Worse than a constant answer: the test {words.title} is {words.text(error)}, but that of "

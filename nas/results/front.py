@@ -121,6 +121,11 @@ class Front:
         return tuple(standing.on_front for standing in self.standings)
 
     @property
+    def scored(self) -> str:
+        """The word before the errors of winners: they are those of a test, or what a table says."""
+        return "test" if self.table is None else "final"
+
+    @property
     def notes(self) -> tuple[tuple[str, ...], ...]:
         """For each winner the sentences that qualify it: near chance, not told apart from others, doubts."""
         return tuple(notes_of(self))

@@ -130,7 +130,8 @@ def front_plot(front: Front, metric: str | None = None) -> Plot:
         if winner not in useless
     ]
     names: dict[Role, str] = {"winner": "other winners", "front": "winners on the front"}
-    return plot_of(front, cost, points, names, f"Test {front.words.loss_of(quality)}", chance_notes(useless))
+    axis = f"{front.scored.capitalize()} {front.words.loss_of(quality)}"
+    return plot_of(front, cost, points, names, axis, chance_notes(useless))
 
 
 def _hover(winner: Winner) -> str:
@@ -165,7 +166,7 @@ def _columns(front: Front, *, ranges: bool = True) -> list[list[str]]:
     if any(winner.precision for winner in front.winners):
         columns.append(["precision", *(winner.precision or "" for winner in shown)])
     columns.append(["front", *("yes" if standing.on_front else "no" for standing in standings)])
-    columns.append([f"test {front.words.title}", *map(_accuracy, shown)])
+    columns.append([f"{front.scored} {front.words.title}", *map(_accuracy, shown)])
     if any(winner.seeds is not None for winner in front.winners):
         columns.append(["over seeds", *map(_seeds_text, shown)])
     for cost in front.shown_costs:

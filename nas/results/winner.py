@@ -100,7 +100,7 @@ class Winner:
     space: SearchSpace | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
-        found = [f"{self.words.text(self.test_error)} test {self.words.title}"]
+        found = [f"{self.words.text(self.test_error)} {self.scored} {self.words.title}"]
         found += [self.seeds.text(self.words)] if self.seeds is not None else []
         found += [
             f"{METRICS[name].title.lower()} {METRICS[name].format(each.median)}"
@@ -143,6 +143,11 @@ class Winner:
                 'a table. Search with evaluate = "train" to get models.'
             )
         return Bundle.read(self.bundle)
+
+    @property
+    def scored(self) -> str:
+        """The word before its error: that of a test, or what a table says."""
+        return "test" if self.folder else "final"
 
     @property
     def is_near_chance(self) -> bool:

@@ -33,6 +33,9 @@ from nas.values.pareto import FloatArray
 MISSING = "table"
 """The failure kind of a value that the table lacks."""
 
+FEWEST_AT_CHANCE, MOST_CLASSES = 2, 1000
+"""The rows that must share the accuracy of one class of N, and the largest N, to be taken for models at chance."""
+
 
 @final
 class SearchedTable:
@@ -134,6 +137,20 @@ class SearchedTable:
     def test_error(self, architecture: Architecture) -> float:
         """Return the error of a winner. Raises CandidateError."""
         return self._error(architecture, self.test_column)
+
+    def chance_error(self, column: str | None) -> float | None:
+        """Return the error of models that learned nothing; None where a column of accuracies shows none.
+
+        Such models give one class always. So several rows share the lowest accuracy, and it is 100 % / N classes.
+        """
+        assert column is not None
+        known = self._table.column(column)
+        lowest = float(np.nanmin(known))
+        classes = round(100 / lowest) if lowest > 0 else 0
+        shared = np.count_nonzero(known == lowest) >= FEWEST_AT_CHANCE
+        if not (shared and 2 <= classes <= MOST_CLASSES and math.isclose(lowest, 100 / classes, rel_tol=1e-3)):
+            return None
+        return round(1 - lowest / 100, 12)
 
     def measurements(self, architecture: Architecture, metrics: Sequence[str]) -> dict[str, Measurement]:
         """Return one exact reading of each metric; its conditions name the table. Raises CandidateError."""
@@ -280,4 +297,4 @@ class TableLookup:
         if self._table.settings.pause_s > 0:  # sleeping for no time gives the processor away
             time.sleep(self._table.settings.pause_s)
         error = self._table.error(Architecture(job["architecture"]))
-        yield {"epoch": 1, "error": error, "seconds": self._table.settings.training_s, "done": True}
+        yield {"epoch": 1, "error": error, "seconds": self._table.settings.training_s, "by": "table", "done": True}

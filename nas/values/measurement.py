@@ -262,13 +262,13 @@ class Measurement:
         return medians / np.array(self.drifts) if self.drifts else medians
 
     def summary(self) -> dict[str, Any]:
-        """Return the derived figures as plain data, without samples.
+        """Return the derived figures as plain data, without samples. A value of a table has no interval.
 
         ``raw_median`` is what a stopwatch showed, and ``clock`` the one that the median was read by.
         """
         return {
             "median": self.median,
-            "interval_95": self.interval.to_json(),
+            "interval_95": self.interval.to_json() if self.table is None else None,
             "p95": self.p95,
             "raw_median": self.raw_median,
             "clock": self.clock,

@@ -16,6 +16,7 @@ from nas.progress import NullProgress
 from nas.recipe.sections import TableRecipe
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.search_space import SearchSpace, enumerate_space
+from nas.tables.row_space import RowSpace
 from nas.tables.table import read_table
 from nas.tables.table_evaluation import SearchedTable, TableLookup
 
@@ -116,7 +117,8 @@ def test_a_lookup_pauses_and_reports_simulated_seconds(tmp_path: Path, monkeypat
     monkeypatch.setattr("nas.tables.table_evaluation.time.sleep", slept.append)
     lookup = TableLookup(searched(write_table(tmp_path / "t.csv.gz"), training_s=1200, pause_s=0.25))
     reports = list(lookup({"id": ONE.id, "architecture": dict(ONE)}))
-    assert reports == [{"epoch": 1, "error": pytest.approx(1 - accuracy(ONE) / 100), "seconds": 1200, "done": True}]
+    error = pytest.approx(1 - accuracy(ONE) / 100)
+    assert reports == [{"epoch": 1, "error": error, "seconds": 1200, "by": "table", "done": True}]
     assert slept == [0.25]
 
 
@@ -196,3 +198,22 @@ class TestArchitecturesWithSeveralRows:
             Architecture({"a": 1, "b": 0}): 2,
             Architecture({"a": 0, "b": 0}): 4,
         }
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "error"),
+    [
+        ((10.0, 10.0, 55.0, 90.0), 0.9),
+        ((33.333, 33.333, 70.0), 0.66667),
+        ((10.0, 55.0, 90.0), None),  # one row alone may be so by chance
+        ((12.7, 12.7, 55.0), None),  # of no whole number of classes
+        ((0.0, 0.0, 55.0), None),
+    ],
+)
+def test_models_at_chance_are_known_by_what_several_rows_share(
+    accuracies: tuple[float, ...], error: float | None, tmp_path: Path
+) -> None:
+    """The lowest accuracy is that of one class of N, which a model gives that learned nothing."""
+    path = text_table(tmp_path / "t.csv", "name,acc\n" + "".join(f"m{n},{v}\n" for n, v in enumerate(accuracies)))
+    table = searched(path, RowSpace(str(path), ["name"]), accuracy="acc", test_accuracy=None, device=None)
+    assert table.chance_error("acc") == (None if error is None else pytest.approx(error))

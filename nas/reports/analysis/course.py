@@ -50,6 +50,7 @@ def course_of(run: Run, known: Mapping[Architecture, Known], reference: FloatArr
         "within_limits": len(set(points.owner.tolist())),
         "clock": clock,
         "hypervolume": grown,
+        "columns": ("Trained", "Measured") if run.table is None else ("Errors looked up", "Costs looked up"),
         "rounds": rounds_of(run, trainings, known, grown),
         "stops": savings_of(trainings, run.timeline.judged),
         "turned_away": turned_away_of(run),
@@ -305,9 +306,10 @@ def turned_away_of(run: Run) -> dict[str, Any]:
     left = total - sum(count for _, count in counts.most_common(MOST_REASONS))
     more = [{"reason": "other reasons", "count": left, "share": left / total}] if left else []
     trained = sum(row.stage == "train" and not row.is_shared for row in run.rows)
+    before, done = ("training", "trained") if run.table is None else ("a look-up", "looked up")
     text = (
-        f"{total:,} distinct proposals of a round were turned away before training, {trained:,} were trained."
+        f"{total:,} distinct proposals of a round were turned away before {before}, {trained:,} were {done}."
         if total
-        else "No proposal was turned away before training."
+        else f"No proposal was turned away before {before}."
     )
     return {"total": total, "reasons": [*listed, *more], "sentence": text}

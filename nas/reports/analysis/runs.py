@@ -133,7 +133,7 @@ def _row(run: Run, label: str) -> dict[str, Any]:
         "evaluations": len(trainings_of(run.rows)),
         "winners": len(front),
         "best": None if best is None else best.architecture.id,
-        "best_text": "" if best is None else f"{run.words.text(best.test_error)} test {run.words.title}",
+        "best_text": "" if best is None else f"{run.words.text(best.test_error)} {run.front.scored} {run.words.title}",
         "cost_text": "" if best is None or cost is None else cost.format(best.value(cost.name)),
         "state": state,
         "damages": list(run.damages_in_short),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nas.results.records import Record
-from nas.values.error_words import ErrorWords
 from nas.values.metric import METRICS, TRAINED
 from nas.values.objective import Limit
 
@@ -41,7 +40,7 @@ FIRST = (
 LAST = (
     Column("evaluated_by", "", "how its error was found: train, supernet, zero-cost or table"),
     Column("epochs", "", "epochs of its training in the search"),
-    Column("training_s", "s", "seconds of its training in the search"),
+    Column("training_s", "s", "seconds of its training in the search; of a table, simulated ones"),
     Column("stopped_early", "", "the training was stopped before its end, so that its errors are not comparable"),
     Column("failure_kind", "", "the kind of its failure"),
     Column("failure", "", "the reason of its failure"),
@@ -60,13 +59,14 @@ def table_of(run: Run, records: Sequence[Record]) -> tuple[list[Column], list[di
     known = {column.name: column for column in (*FIRST, *LAST)}
     first, last = [c.name for c in FIRST], [c.name for c in LAST]
     between = sorted((name for name in names if name not in known), key=_order)
-    columns = [known.get(name) or _column(name, run.words) for name in (*first, *between, *last)]
+    columns = [known.get(name) or _column(name, run) for name in (*first, *between, *last)]
     return columns, [{column.name: row.get(column.name) for column in columns} for row in rows]
 
 
 def row_of(record: Record, limits: Iterable[Limit]) -> dict[str, Cell]:
     """Return what is known of an architecture as one flat row; what is unknown is left out."""
     winner, standing, failure, details = record.winner, record.standing, record.failure, record.details
+    by = record.evaluation.by if record.evaluation is not None and details else None
     row: dict[str, Cell] = {
         "id": record.architecture.id,
         "number": record.number,
@@ -78,9 +78,9 @@ def row_of(record: Record, limits: Iterable[Limit]) -> dict[str, Cell]:
         "barely_ahead_of": " ".join(standing.barely_ahead_of) if standing else None,
         **{f"{CHOICE}{name}": option for name, option in record.architecture.items()},
         **_values(record),
-        "evaluated_by": record.evaluation.by if record.evaluation is not None and details else None,
-        "epochs": details.get("epochs"),
-        "training_s": details.get("seconds"),
+        "evaluated_by": by,
+        "epochs": None if by == "table" else details.get("epochs"),
+        "training_s": (details.get("seconds") or None) if by == "table" else details.get("seconds"),
         "stopped_early": record.was_stopped if details else None,
         "failure_kind": failure.kind if failure else None,
         "failure": failure.reason if failure else None,
@@ -125,6 +125,20 @@ _BOUNDS = {"_lower_95": "lower end of the 95 % interval of", "_upper_95": "upper
 _BOUNDS |= {"_lower_90": "lower end of the 90 % bounds of", "_upper_90": "upper end of the 90 % bounds of"}
 
 
+_WHERE = {
+    "validation_": "on the validation split, in the search",
+    "test_": "on the test split, of the retrained winner",
+    "predicted_": "as predicted before it was measured",
+}
+_IN_TABLE = {
+    "validation_": "from the table, in the column that the search sees",
+    "test_": "from the table, in the column that scores winners",
+    "predicted_": "as predicted before it was looked up",
+    "measured": "from the table",
+}
+"""Where a value is from, by the start of its column's name, or by the source of its metric."""
+
+
 def _parts(name: str) -> tuple[str, str, str]:
     """Return the kind, the metric and the bound in a column's name; any of them may be empty."""
     kind = next((kind for kind in _KINDS if name.startswith(kind)), "")
@@ -145,7 +159,8 @@ def _order(name: str) -> tuple[int, int, int, int]:
     return (group, place, ("", *_KINDS).index(kind), ("", *_BOUNDS).index(bound))
 
 
-def _column(name: str, words: ErrorWords) -> Column:
+def _column(name: str, run: Run) -> Column:
+    words = run.words
     if name.startswith(CHOICE):
         return Column(name, "", "the option of this choice; empty where the choice is inactive")
     kind, metric, bound = _parts(name)
@@ -154,11 +169,8 @@ def _column(name: str, words: ErrorWords) -> Column:
     known = METRICS[metric]
     is_share = words.is_share if metric == "error" else known.is_share
     title = words.error if metric == "error" else known.title.lower()
-    where = {
-        "validation_": "on the validation split, in the search",
-        "test_": "on the test split, of the retrained winner",
-        "predicted_": "as predicted before it was measured",
-    }.get(kind, known.source)
+    places = _WHERE if run.table is None else _IN_TABLE
+    where = places.get(kind) or places.get(known.source, known.source)
     start = f"{_BOUNDS[bound]} " if bound else ""
     return Column(name, "fraction" if is_share else known.unit, f"{start}{title}, {where}")
 
@@ -208,7 +220,7 @@ def _entry(record: Record, limits: Iterable[Limit]) -> dict[str, Any]:
 
 def _estimate(winner: Any, name: str) -> dict[str, Any]:
     found = winner.estimate(name)
-    return {"value": found.value, "interval_95": [found.interval.lower, found.interval.upper]}
+    return {"value": found.value, "interval_95": None if found.interval.is_point else found.interval.to_json()}
 
 
 def _finite(value: float) -> float | None:

@@ -78,7 +78,7 @@ def earlier_text(winner: Winner) -> str:
 
 def same_text(front: Front, own: str, by_id: dict[str, Standing]) -> str:
     """Return the sentence about winners that cannot be told apart from one; the same for each of a whole group."""
-    objectives = " and ".join(objective_words(front)) or f"test {front.words.title}"
+    objectives = " and ".join(objective_words(front)) or f"{front.scored} {front.words.title}"
     reason = f"in {objectives} they differ by less than the joint 95 % interval."
     group = {own, *by_id[own].same_as}
     # A part of a front, front[:2], does not have all of them.
@@ -91,7 +91,7 @@ def same_text(front: Front, own: str, by_id: dict[str, Standing]) -> str:
 def objective_words(front: Front) -> list[str]:
     """Return the names of what was minimised, for people."""
     metrics = [objective.metric for objective in front.objectives]
-    return [f"{'test ' * (metric.name == 'error')}{front.words.name_of(metric)}" for metric in metrics]
+    return [f"{front.scored} " * (metric.name == "error") + front.words.name_of(metric) for metric in metrics]
 
 
 def nothing_learned_text(winners: Sequence[Winner], words: ErrorWords) -> str | None:
@@ -100,10 +100,12 @@ def nothing_learned_text(winners: Sequence[Winner], words: ErrorWords) -> str | 
         return None
     chance = winners[0].chance_error
     assert chance is not None
-    return (
-        f"Nothing was learned: no winner can be told from {words.constant}, which gives a test {words.title} of "
-        f"{words.text(chance)}. Train longer (training.epochs and retraining.epochs), or bring more {words.noun}."
-    )
+    told = f"no winner can be told from {words.constant}, which gives a "
+    told += f"{winners[0].scored} {words.title} of {words.text(chance)}."
+    if not winners[0].folder:  # of a table, which trains nothing
+        return f"Nothing was learned: {told}"
+    advice = f"Train longer (training.epochs and retraining.epochs), or bring more {words.noun}."
+    return f"Nothing was learned: {told} {advice}"
 
 
 def listed(names: Sequence[str], every: bool = False) -> str:
