@@ -106,7 +106,7 @@ Measure = Annotated[
         min=0,
         metavar="N",
         help="Measure at most this many candidates for this run on the target, earlier commands included. "
-        "[default: 10 where the target or a metric is new, else 0]",
+        "[default: 10 where the target or a metric is new, else 0; in a table all]",
     ),
 ]
 SolvedRun = Annotated[

@@ -24,10 +24,12 @@ class RepeatedFailures:
     def __init__(self) -> None:
         self._evaluations: list[Evaluation] = []
         self._winners: list[Evaluation] = []
+        self._newest_is_winner = False
 
     def add(self, row: Evaluation) -> None:
         """Take in the next row."""
-        if row.stage == "winner":
+        self._newest_is_winner = row.stage == "winner"
+        if self._newest_is_winner:
             self._winners = [*self._winners, row] if row.failed else []
         else:
             self._evaluations = [*self._evaluations, row] if row.failed else []
@@ -37,18 +39,20 @@ class RepeatedFailures:
         self._evaluations = [row for row in self._evaluations if not NOT_DESCRIBED.items() <= row.details.items()]
 
     def check(self) -> None:
-        """Stop the run if nothing works.
+        """Stop the run if nothing works. The newest row decides whether evaluations or winners are looked at.
 
         Raises:
             RepeatedFailureError: ten evaluations, or ten winners, failed one after the other.
         """
-        for name, failed in (("evaluations", self._evaluations), ("retrained winners", self._winners)):
-            last = failed[-FAILURES_IN_A_ROW:]
-            if len(last) == FAILURES_IN_A_ROW:
-                raise RepeatedFailureError(
-                    f"{FAILURES_IN_A_ROW} {name} in a row failed, so the run stops. {_in_common(last)} "
-                    "Mend that, then start a new run."
-                )
+        name, failed = "evaluations", self._evaluations
+        if self._newest_is_winner:
+            name, failed = "retrained winners", self._winners
+        last = failed[-FAILURES_IN_A_ROW:]
+        if len(last) == FAILURES_IN_A_ROW:
+            raise RepeatedFailureError(
+                f"{FAILURES_IN_A_ROW} {name} in a row failed, so the run stops. {_in_common(last)} "
+                "Mend that, then start a new run."
+            )
 
 
 def _in_common(rows: Sequence[Evaluation]) -> str:

@@ -169,14 +169,17 @@ class Fitting:
         }
 
     def predict_unseen(self, architecture: Architecture) -> dict[str, PredictedValue]:
-        """Return predictions by predictors that were fitted to all measurements but those of this architecture.
+        """Return predictions by predictors that were fitted as the last ones, but without this architecture.
 
-        There are none once every architecture is measured.
+        There are none once every architecture is measured. What was measured since the last fit is left out too, so
+        that a winner's prediction is one that the search could have made.
         """
-        if self._state.beliefs.is_all_measured:
+        beliefs = self._state.beliefs
+        if beliefs.is_all_measured:
             return {}
-        part = self._state.beliefs.parts.on_device(architecture)
-        others = {a: found for a, found in self._state.beliefs.measurements.items() if a != part}
+        part = beliefs.parts.on_device(architecture)
+        fitted = {each for samples in self._samples.values() for each in samples} or {*beliefs.measurements}
+        others = {a: found for a, found in beliefs.measurements.items() if a != part and a in fitted}
         return {name: p.predict([part])[0] for name, p in self._fitted_to(others).items()}
 
     def _check_samples(self) -> None:

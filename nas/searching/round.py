@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 
+from nas.errors import RepeatedFailureError
 from nas.jobs.execution import Executor
 from nas.progress import duration_text
 from nas.results.notes.prior_ranks import prior_sentences
@@ -96,6 +98,19 @@ def measure_front(state: RunState, fitting: Fitting) -> None:
             return
         state.measure(unmeasured, number)
         fitting.fit(number)
+
+
+def measure_rest(state: RunState) -> None:
+    """Look up what is still predicted of candidates, where that takes no time; so winners are chosen by known values.
+
+    The search before sees a cost only once it asked for it, as where a measurement takes minutes.
+    """
+    beliefs = state.beliefs
+    if state.resolved.backend.takes_time:
+        return
+    rest = [row.architecture for row in beliefs.candidates if not beliefs.is_measured(row.architecture)]
+    with contextlib.suppress(RepeatedFailureError):  # the table lacks some: their rows say so, and the others count
+        state.measure(rest, state.last_round)
 
 
 def _trials_until(state: RunState, number: int) -> int:

@@ -35,7 +35,7 @@ from nas.searching.resolving import (
     described,
     resolve,
 )
-from nas.searching.round import measure_front, measure_round, train_round
+from nas.searching.round import measure_front, measure_rest, measure_round, train_round
 from nas.searching.state import RunState, cost_of
 from nas.searching.user_inputs.circumstances import check_recipe, check_same, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
@@ -296,6 +296,7 @@ def _work(state: RunState, folder: Path) -> None:
             train_round(state, evaluator, executor, number, prior)
             measure_round(state, fitting, number)
         measure_front(state, fitting)
+        measure_rest(state)
         state.turn_to_winners()
         evaluator.make_winners(fitting, executor)
     state.end_round(state.last_round)

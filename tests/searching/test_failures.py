@@ -72,6 +72,17 @@ def test_winners_are_counted_apart() -> None:
         failures.check()
 
 
+def test_a_winner_is_not_blamed_for_the_evaluations_before_it() -> None:
+    """A run that goes on after ten failed look-ups at its end must not stop at its first winner."""
+    failures = RepeatedFailures()
+    for architecture in TEN:
+        failures.add(failed(architecture, stage="measure"))
+    with pytest.raises(RepeatedFailureError):
+        failures.check()
+    failures.add(Evaluation("winner", TEN[0]))
+    failures.check()
+
+
 def test_the_message_names_reason_kinds_and_shared_choices() -> None:
     """A reader sees where to look."""
     failures = RepeatedFailures()

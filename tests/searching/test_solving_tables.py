@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from table_space import DEVICE, Chain, latency_ms, write_table
 
 import nas
 from nas.errors import JournalError, RecipeError
+from nas.storage.journal import Journal, JournalReader
+from nas.storage.journal_rows import Began, RecipeText
 from nas.tables.table_evaluation import SearchedTable
 
 OTHER = "other"
@@ -94,9 +97,19 @@ def test_counted_limits_work_at_once(run: Path) -> None:
         assert point.source("latency_ms") in ("looked up", "predicted")
 
 
-def test_another_device_takes_ten_look_ups(run: Path) -> None:
-    """Looked-up values are the table's, and predicted ones have bounds; both are told apart."""
+def test_another_device_is_looked_up_whole(run: Path) -> None:
+    """That is free, so nothing is predicted, and the front is the true one."""
     solved = on_other(run)
+    assert solved.measured == solved.newly_measured == 24
+    for point in solved.candidates:
+        assert point.source("latency_ms") == "looked up"
+        assert point.value("latency_ms") == pytest.approx(3 * latency_ms(point.architecture))
+    assert not any("predict" in note for note in solved.notes)
+
+
+def test_another_device_takes_as_many_look_ups_as_asked_for(run: Path) -> None:
+    """Looked-up values are the table's, and predicted ones have bounds; both are told apart."""
+    solved = on_other(run, measure=10)
     assert solved.target == f"table:{OTHER}"
     assert solved.measured == solved.newly_measured == 10
     sources = [point.source("latency_ms") for point in solved.candidates]
@@ -121,7 +134,7 @@ def test_the_same_question_looks_nothing_up_again(run: Path, monkeypatch: pytest
     monkeypatch.setattr(SearchedTable, "rows", fail)
     again = on_other(run)
     assert again.newly_measured == 0
-    assert again.measured == 10
+    assert again.measured == 24
     assert [point.to_json() for point in again.candidates] == [point.to_json() for point in first.candidates]
     assert rows_of(run) == own
 
@@ -154,14 +167,47 @@ def test_limits_hold_on_the_other_device(run: Path) -> None:
 
 
 def test_a_metric_that_the_search_did_not_look_up(run: Path) -> None:
-    """Energy is looked up of a few; latencies stay those of the run."""
+    """Energy is looked up of all that are no winners; latencies stay those of the run."""
     solved = solve(run, ["energy_mj <= 3mJ"], space=Chain(), trust=True)
-    assert solved.newly_measured == 10
+    assert solved.newly_measured == 24 - len(nas.load_run(run).front)
     assert len(solved)
     for point in solved:
         assert point.value("energy_mj") <= 3
-        if point.source("energy_mj") == "looked up":
-            assert point.value("energy_mj") == pytest.approx(2 * latency_ms(point.architecture))
+        assert point.source("energy_mj") == "looked up"
+        assert point.value("energy_mj") == pytest.approx(2 * latency_ms(point.architecture))
+
+
+def without_the_last_look_ups(run: Path) -> Path:
+    """Return a run as versions before 0.9 left it: most costs of its candidates are predicted."""
+    found = nas.load_run(run)
+    seen = {row.architecture for row in found.rows if row.stage == "measure" and row.round == 0}
+    rows = [row for row in found.rows if row.stage == "train" or (row.stage == "measure" and row.round == 0)]
+    with JournalReader(run) as source:
+        began = source.rows(Began)
+    with Journal.start(run.parent / "old", found.recipe_text, clock=time.time) as journal:
+        journal.append(RecipeText(found.recipe_text), *began, *rows)
+    assert len(seen) < 24
+    return run.parent / "old"
+
+
+def test_an_older_run_is_looked_up_to_its_end(run: Path) -> None:
+    """What it predicted lies in the table, so the best model under a limit is the true one."""
+    old = without_the_last_look_ups(run)
+    solved = solve(old, ["latency_ms <= 1.5ms"], space=Chain(), trust=True)
+    assert {point.source("latency_ms") for point in solved.candidates} == {"looked up"}
+    fitting = [point for point in solved.candidates if latency_ms(point.architecture) <= 1.5]
+    assert solved.best is not None
+    assert solved.best.architecture == min(fitting, key=lambda point: point.trained["error"]).architecture
+
+
+def test_an_older_run_whose_table_or_space_is_missing_is_solved_by_predictions(run: Path) -> None:
+    """A note says why; where more was asked for, that is an error as before."""
+    old = without_the_last_look_ups(run)
+    solved = solve(old, ["latency_ms <= 1.5ms"])
+    assert any(point.source("latency_ms") == "predicted" for point in solved.candidates)
+    assert any("could not be looked up: the run" in note for note in solved.notes)
+    with pytest.raises(RecipeError, match="started with a space object"):
+        solve(old, ["latency_ms <= 1.5ms"], measure=24)
 
 
 def test_a_run_of_few_candidates_is_measured_whole(run: Path) -> None:
@@ -256,7 +302,7 @@ def test_folders_that_are_no_run(tmp_path: Path) -> None:
 
 def test_a_front_prints_and_gives_data(run: Path) -> None:
     """As a text, a table for notebooks, plain data and a data frame."""
-    solved = on_other(run)
+    solved = on_other(run, measure=10)
     text = repr(solved)
     assert f"on table:{OTHER}" in text
     assert "~" in text
@@ -280,6 +326,6 @@ def test_nothing_is_said_of_models(run: Path) -> None:
     """A table's errors are of no split of data, its seconds are simulated, and nothing of it can be retrained."""
     solved = on_other(run, ["error <= 0.9", "latency_ms <= 3ms"])
     told = " ".join((*solved.notes, *solved.improvements))
-    assert not [word for word in ("validation", "No model", "of training", "Retrained") if word in told]
+    assert not [word for word in ("validation", "No model", "training", "trained", "Retrained") if word in told]
     with pytest.raises(RecipeError, match="there is nothing to measure"):
         nas.measure_run(run, [solved[0].architecture.id], progress=None)

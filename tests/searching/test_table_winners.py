@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,12 @@ from table_space import DEVICE, OPERATIONS, Chain, accuracy, final_accuracy, lat
 import nas
 from nas.errors import JournalError, RecipeError
 from nas.reports.console import print_front
+from nas.results.exports.tidy import document_of, table_of
 from nas.results.front import Front
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space
+from nas.storage.journal import Journal
+from nas.storage.journal_rows import RecipeText
 from nas.values.measurement import Interval
 from nas.values.pareto import non_dominated
 
@@ -110,8 +115,87 @@ def test_architectures_that_the_table_lacks_become_failed_rows(tmp_path: Path) -
     unmeasured = {row.architecture for row in evaluations_of(tmp_path / "run", "measure") if row.failed}
     assert unmeasured
     assert unmeasured <= {*lacking, *empty}
+    assert {row.architecture for row in trained} & set(empty) <= unmeasured
     assert not {winner.architecture for winner in front} & {*lacking, *empty}
     assert len(front) > 0
+
+
+def test_all_candidates_are_looked_up_before_winners_are_chosen(tmp_path: Path) -> None:
+    """So the winners are the true front of all of them, and no point of it is predicted."""
+    front = search(tmp_path, write_table(tmp_path / "t.csv.gz"), retraining={"winners": 100}, trials=40)
+    known = [row.architecture for row in evaluations_of(tmp_path / "run", "train")]
+    measured = evaluations_of(tmp_path / "run", "measure")
+    assert {*known} <= {row.architecture for row in measured}
+    assert len(measured) == len({row.architecture for row in measured})
+    kept = non_dominated(losses(known))
+    assert {winner.architecture for winner in front} == {a for a, keep in zip(known, kept, strict=True) if keep}
+
+
+def test_many_empty_fields_end_no_run_that_has_a_front(tmp_path: Path) -> None:
+    """Ten in a row are missing only once all candidates are looked up, when the search is over."""
+    changes: dict[str, Any] = {"trials": 40, "sampler": "random"}
+    search(tmp_path, write_table(tmp_path / "t.csv.gz"), **changes)
+    asked = nas.load_run(tmp_path / "run").fits[-1].held_out.samples
+    rest = [row.architecture for row in evaluations_of(tmp_path / "run", "measure")][asked:]
+    (tmp_path / "sparse").mkdir()
+    front = search(tmp_path / "sparse", write_table(tmp_path / "u.csv.gz", empty=rest), **changes)
+    failed = [row.architecture for row in evaluations_of(tmp_path / "sparse" / "run", "measure") if row.failed]
+    assert failed == rest
+    assert len(rest) >= 10
+    assert front.winners
+
+
+def at_chance(path: Path, hopeless: list[Architecture]) -> Path:
+    """Write the table with some architectures at the accuracy of one class of ten."""
+    header, *lines = gzip.decompress(write_table(path).read_bytes()).decode().splitlines()
+    names = header.split(",")
+    changed = []
+    for architecture, line in zip(ALL, lines, strict=True):
+        cells = line.split(",")
+        if architecture in hopeless:
+            cells[names.index("val_acc")] = cells[names.index("test_acc")] = "10"
+        changed.append(",".join(cells))
+    path.write_bytes(gzip.compress("\n".join([header, *changed]).encode()))
+    return path
+
+
+def test_models_at_chance_win_only_where_nothing_else_meets_the_limits(tmp_path: Path) -> None:
+    """They would stretch the front; where they win all the same, a note says that they learned nothing."""
+    cheapest = sorted(ALL, key=latency_ms)[:12]
+    table = at_chance(tmp_path / "t.csv.gz", cheapest)
+    front = search(tmp_path, table, trials=60, sampler="random")
+    evaluated = {row.architecture for row in evaluations_of(tmp_path / "run", "train")}
+    assert evaluated & {*cheapest}
+    assert not {winner.architecture for winner in front} & {*cheapest}
+    assert not any("chance" in note for notes in front.notes for note in notes)
+    (tmp_path / "tight").mkdir()
+    limit = f"latency_ms <= {latency_ms(cheapest[-1])}ms"
+    hopeless = search(tmp_path / "tight", table, trials=60, limits=[limit])
+    assert {winner.architecture for winner in hopeless} <= {*cheapest}
+    assert hopeless.notes[0][0].startswith("Near chance: the accuracy is 10.00 %, and that of always answering ")
+    assert hopeless.nothing_learned is not None
+    assert "Train longer" not in hopeless.nothing_learned
+
+
+def test_exports_of_a_table_tell_of_no_training_and_no_interval(tmp_path: Path) -> None:
+    """Also of a run that an earlier version wrote, whose rows do not tell how errors were found."""
+    search(tmp_path, write_table(tmp_path / "t.csv.gz"))
+    run = nas.load_run(tmp_path / "run")
+    columns, rows = table_of(run, run.records)
+    evaluated = [row for row in rows if row["validation_error"] is not None]
+    assert {(row["evaluated_by"], row["epochs"], row["training_s"]) for row in evaluated} == {("table", None, 450)}
+    meanings = " ".join(column.meaning for column in columns if column.name.startswith(("test_", "validation_")))
+    assert "split" not in meanings
+    entries = document_of(run, run.records)["architectures"]
+    intervals = [entry["measured"]["latency_ms"]["interval_95"] for entry in entries if entry["measured"]]
+    assert intervals
+    assert {*intervals} == {None}
+    assert {entry["test"]["error"]["interval_95"] for entry in entries if entry["test"]} == {None}
+    old = [replace(row, details={k: v for k, v in row.details.items() if k != "by"}) for row in run.rows]
+    with Journal.start(tmp_path / "old", run.recipe_text, clock=time.time) as journal:
+        journal.append(RecipeText(run.recipe_text), *old)
+    before = nas.load_run(tmp_path / "old")
+    assert table_of(before, before.records)[1] == rows
 
 
 def test_a_winner_without_a_test_accuracy_makes_way_for_another(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def _longer_search(asked: Asked) -> list[str]:
     if seconds:
         median = float(np.median(seconds))
         took = f", each {duration_text(median)} of training, so a round of {each:.0f} is {duration_text(each * median)}"
-    told = f"The run trained {len(trained)} candidates in {rounds} round{'s' * (rounds != 1)}{took}."
+    told = f"The run {asked.place.evaluated} {len(trained)} candidates in {rounds} round{'s' * (rounds != 1)}{took}."
     command = search_command(run, recipe)
     return [told if command is None else f"{told} To search further under these limits: {command}"]
 

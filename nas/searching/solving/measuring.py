@@ -126,8 +126,15 @@ class _Measuring:
         self._fitting = Fitting(state, sources=sources, before=math.inf, say=lambda sentence: None)
 
     def run(self) -> Seeded:
-        """Measure a few that represent the front, predict all, and measure what would most change the front."""
+        """Measure a few that represent the front, predict all, and measure what would most change the front.
+
+        What is free to look up is looked up all together.
+        """
         metrics = self._asked.metrics
+        known = self._now()
+        rest = self._unmeasured(known)
+        if self._asked.place.is_free and known.parts(rest) <= self._left(known):
+            self._measure([point.architecture for point in rest])
         for _ in range(ATTEMPTS):
             known = self._now()
             missing = MIN_SAMPLES - known.parts(point for point in known.points if point.is_measured(metrics))
@@ -149,6 +156,9 @@ class _Measuring:
         """Return what is known, with everything measured so far."""
         later = self._state.beliefs.rows[len(self._known.search_rows) :]
         return replace(self._known, later=tuple(later)).believed(self._state.beliefs, is_counted=self._is_counted)
+
+    def _unmeasured(self, known: Seeded) -> list[SolvedPoint]:
+        return [point for point in known.points if not point.is_measured(self._asked.metrics)]
 
     def _left(self, known: Seeded) -> int:
         """Return how many architectures may still be measured."""
@@ -180,7 +190,7 @@ class _Measuring:
         chosen = worth_measuring(beliefs, [row for row in built if row.architecture in fitting], (), count)
         if chosen or any(point.meets(limits, surely=False) for point in known.points):
             return chosen
-        unmeasured = [point for point in known.points if not point.is_measured(self._asked.metrics)]
+        unmeasured = self._unmeasured(known)
         return [point.architecture for point in sorted(unmeasured, key=lambda each: each.excess(limits))[:count]]
 
     def _measure(self, architectures: Sequence[Architecture]) -> bool:

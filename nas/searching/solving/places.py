@@ -22,9 +22,14 @@ if TYPE_CHECKING:
     from nas.progress import Progress
     from nas.searching.resolving import Instruments
     from nas.searching.solving.request import Asked
+    from nas.searching.solving.seeded import Seeded
     from nas.searching.solving.space_and_bench import SpaceAgain
     from nas.storage.measurement_store import MeasurementStore
     from nas.tasks.task import Task
+
+
+DEFAULT_MEASURED = 10
+"""Architectures that are measured where a target or a metric is new, unless another number is asked for."""
 
 
 @final
@@ -33,10 +38,14 @@ class OnDevice:
 
     Attributes:
         counts_by_target: True if modelled values of a candidate are others on another target.
+        is_free: True if values are looked up, which takes no time.
+        evaluated: the participle of what was done with candidates.
         about_trained_limits: sentences about limits that need training.
     """
 
     counts_by_target = True
+    is_free = False
+    evaluated = "trained"
     about_trained_limits: tuple[str, ...] = (
         "Limits that need training are checked against the test of retrained models, and else against the short "
         "trainings of the search. Retrained models are usually better.",
@@ -74,6 +83,10 @@ class OnDevice:
         source = source_of(asked.recipe, task)
         return measurer_of(asked.recipe, again.plain, again.plain_look, again.signature, benches, store, source)
 
+    def usual_budget(self, asked: Asked, known: Seeded) -> int:
+        """Return how many architectures are measured where no number is asked for: a few of what is new."""
+        return DEFAULT_MEASURED if asked.lacking(known) else 0
+
     def check_measures(self, run: Run) -> None:
         """Do nothing: models can always be built again and measured."""
 
@@ -95,6 +108,8 @@ class InTable:
     """Values are looked up in a table: nothing is trained, measured or exported."""
 
     counts_by_target = False
+    is_free = True
+    evaluated = "looked up"
     about_trained_limits: tuple[str, ...] = ()
 
     def named(self, recipe: Recipe, target: str) -> dict[str, Any]:
@@ -114,6 +129,11 @@ class InTable:
         from nas.searching.solving.space_and_bench import table_again
 
         return table_again(asked, again.space)
+
+    def usual_budget(self, asked: Asked, known: Seeded) -> int:
+        """Return the number of all candidates that are not known yet, beside those of earlier times: all are free."""
+        unknown = [point for point in known.points if not point.is_measured(asked.metrics)]
+        return len(known.measured_later) + known.parts(unknown) if unknown else 0
 
     def check_measures(self, run: Run) -> None:
         """Refuse to measure: raises RecipeError."""

@@ -15,9 +15,6 @@ from nas.searching.solving.seeded import Seeded
 from nas.values.metric import METRICS
 from nas.values.objective import Limit, Objective, measured_metrics, modelled_metrics, trained_metrics
 
-DEFAULT_MEASURED = 10
-"""Architectures that are measured where a target or a metric is new, unless another number is asked for."""
-
 
 @final
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Asked:
 
     def budget(self, known: Seeded) -> int:
         """Return how many architectures may be measured, those of earlier times included."""
-        return self.measure if self.measure is not None else DEFAULT_MEASURED if self.lacking(known) else 0
+        return self.place.usual_budget(self, known) if self.measure is None else self.measure
 
     def measures(self, known: Seeded) -> bool:
         """Return True if something has to be measured or predicted beyond what is known."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.errors import JournalError
+from nas.errors import JournalError, RecipeError, SpaceError
 from nas.hardware.devices.named import device_of
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.run_folder import check_run_folder, read_run
@@ -48,7 +48,8 @@ def solve(
     All trainings of the run that ran to their end are compared. On the run's own target, values are those that the run
     measured, else those that it predicted. On another target, or for a metric that the run did not measure, a few
     candidates are measured, the others are predicted from them and from the run's own measurements, and then members of
-    the front are measured. Measurements are kept in the run's folder, so the same call measures nothing again.
+    the front are measured. In a table all candidates are looked up. Measurements are kept in the run's folder, so the
+    same call measures nothing again.
 
     Args:
         folder: the folder of a run, finished or not.
@@ -56,7 +57,7 @@ def solve(
         objectives: what is minimised; by default the run's own objectives.
         target: another target, or another device of the run's table.
         measure: how many architectures may be measured for this run on the target, earlier calls included. The default
-            is 10 where a target or a metric is new, else 0.
+            is 10 where a target or a metric is new, else 0; in a table it is all.
         space: the space, or its name, if ``search`` was given one. It is needed only to measure.
         data: the data, if ``search`` was given some. They are needed only for an int8 target.
         trust: let code run that the run names as ``module:Name``. Only measuring runs it.
@@ -83,8 +84,9 @@ def solve(
     if target is not None or asked.measures(known):
         from nas.searching.solving.measuring import measured_and_predicted  # it loads torch, which takes seconds
 
-        with contextlib.closing(chosen_progress(progress)) as shown:
+        with contextlib.closing(chosen_progress(progress)) as shown, _free_to_miss(asked, known) as missed:
             known = measured_and_predicted(asked, space, data, shown, instruments, trust=trust, fresh=fresh)
+        known = replace(known, told=(*known.told, *missed))
     solved = _solved(asked, known)
     return solved if as_run is None else _written(solved, asked, known, Path(as_run), instruments)
 
@@ -105,6 +107,22 @@ def _own(asked: Asked) -> Seeded:
         )
     check_trained(asked, known.points)
     return known
+
+
+@contextlib.contextmanager
+def _free_to_miss(asked: Asked, known: Seeded) -> Iterator[list[str]]:
+    """Go on with what a run knows where nobody asked for more, but what is free to look up cannot be.
+
+    Yields a list that then holds a sentence about it: a table may be gone, or a space of one's own missing.
+    """
+    missed: list[str] = []
+    is_asked = asked.target is not None or asked.measure is not None or bool(asked.lacking(known))
+    try:
+        yield missed
+    except (RecipeError, SpaceError, JournalError) as error:
+        if is_asked or not asked.place.is_free:
+            raise
+        missed.append(f"Some values are predicted, because they could not be looked up: {error}")
 
 
 def _solved(asked: Asked, known: Seeded) -> Solved:

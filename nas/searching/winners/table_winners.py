@@ -7,7 +7,7 @@ from typing import final
 
 from nas.errors import CandidateError
 from nas.searching.fitting import Fitting
-from nas.searching.selection import choose_winners, only_misses
+from nas.searching.selection import choose_winners, front_candidates, only_misses
 from nas.searching.state import RunState
 from nas.searching.winners.misses import say_only_misses
 from nas.space.architecture import Architecture
@@ -32,7 +32,7 @@ class TableWinners:
             if not is_said and only_misses(state.beliefs):
                 say_only_misses(state)
                 is_said = True
-            chosen = choose_winners(state.beliefs, state.recipe.retraining.winners)
+            chosen = choose_winners(state.beliefs, state.recipe.retraining.winners, self._at_chance)
             missing = [architecture for architecture in chosen if architecture not in state.beliefs.winners]
             if not missing:
                 return
@@ -41,6 +41,18 @@ class TableWinners:
                 state.add(self._winner(architecture))
                 state.progress.advance()
             state.progress.close()
+
+    @property
+    def _at_chance(self) -> frozenset[Architecture]:
+        """Candidates that learned nothing, which are no winners where another candidate meets the limits.
+
+        The cheapest of them would be one end of the front, from which all others hardly differ in error.
+        """
+        beliefs, chance = self._state.beliefs, self._table.chance_error(self._table.settings.accuracy)
+        if chance is None:
+            return frozenset()
+        found = frozenset(row.architecture for row in beliefs.candidates if row.values["error"] >= chance)
+        return found if front_candidates(beliefs, surely=True, without=found) else frozenset()
 
     def _winner(self, architecture: Architecture) -> Evaluation:
         """Return the row of a winner: its error by the column that scores winners, and all metrics of the table."""
@@ -60,7 +72,11 @@ class TableWinners:
             values=self._state.beliefs.counted(architecture),
             predicted=self._predicted_before(architecture) or self._fitting.predict_unseen(architecture),
             measurements=measurements,
-            details={"test_error": error, "test_interval": [error, error]},
+            details={
+                "test_error": error,
+                "test_interval": [error, error],
+                "chance_error": self._table.chance_error(self._table.test_column),
+            },
         )
 
     def _predicted_before(self, architecture: Architecture) -> Mapping[str, PredictedValue]:
