@@ -77,7 +77,7 @@ Set = Annotated[
 ]
 Resume = Annotated[
     Path | None,
-    typer.Option(metavar="RUN", help="Continue the run in this folder. Only keys of [execution] may be changed."),
+    typer.Option(metavar="RUN", help="Continue the run in this folder. --trials +N or --time +TIME extends it."),
 ]
 DryRun = Annotated[
     bool,

@@ -20,6 +20,8 @@ from nas.recipe.toml_text import NAMED, toml_literal
 FIELDS = dict(key_fields(Recipe))
 CHANGES = "changes"
 """The parameter of a command that becomes one option for each key with an option of its own."""
+AMOUNTS = ("trials",)
+"""Keys of whole numbers whose options also take +N, which extends a run by so many."""
 LAST = ("seed", "name")
 """Keys that a recipe begins with, but whose options are the last that one reads about."""
 
@@ -61,7 +63,7 @@ def takes_keys(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., 
         @wraps(command)
         def run(**values: Any) -> None:
             given = {key: values.pop(name) for name, key in options.items()}
-            changes = [f"{_place(key)}={toml_literal(value)}" for key, value in given.items() if value is not None]
+            changes = [f"{_place(key)}={_literal(key, value)}" for key, value in given.items() if value is not None]
             command(**values, changes=changes)
 
         signature = inspect.signature(command, eval_str=True)
@@ -73,6 +75,12 @@ def takes_keys(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., 
         return run
 
     return decorate
+
+
+def _literal(key: str, value: Any) -> str:
+    """Return the value of an option as TOML. An amount such as +50 stays a text, for TOML has no word for more."""
+    is_number = key in AMOUNTS and value.removeprefix("-").isdigit()
+    return str(value) if is_number else toml_literal(value)
 
 
 def own_options() -> Iterator[tuple[str, str]]:
@@ -95,7 +103,8 @@ def _parameter(name: str, key: str) -> inspect.Parameter:
     is_default_told = field.default not in (None, "", ())
     told = f" [default: {_in_words(field.default)}]" if is_default_told else ""
     option = typer.Option(own.flag, metavar=own.metavar, help=_meaning(field, "They replace the recipe's.") + told)
-    value: Any = list[str] if _is_list(field) else int if field.annotation is int else str
+    is_whole = field.annotation is int and key not in AMOUNTS
+    value: Any = list[str] if _is_list(field) else int if is_whole else str
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     return inspect.Parameter(name, kind, default=None, annotation=Annotated[value | None, option])
 

@@ -36,6 +36,7 @@ def search(
     """Search for networks, and report the measured winners.
 
     Winners are retrained, exported and measured on the target. The run's folder holds their models and report.html.
+    With --resume RUN, --trials +20 or --time +10min extend a run by that much, and --limit sets other limits.
     The exit status is 1 if there are no winners.
     """
     overrides = [*changes, *(["measuring.reuse=false"] if fresh_measurements else []), *(set_ or [])]
@@ -43,6 +44,7 @@ def search(
         extra = [*([str(recipe)] if recipe else []), *(["--dry-run"] if dry_run else [])]
         front: Front | None = _resume(resume, runs, overrides, extra, as_json)
     else:
+        _check_is_whole(overrides)
         front = _start(recipe, overrides, runs, dry_run, as_json)
     if front is not None:
         _show(front, as_json)
@@ -76,6 +78,18 @@ def _show(front: Front, as_json: bool) -> None:
     show_front(front, as_json)
     if not front.winners and front.first is None:
         raise typer.Exit(NO_WINNERS)
+
+
+def _check_is_whole(overrides: Sequence[str]) -> None:
+    """Check that no amount is one to add, as a run takes that is extended. Raises RecipeError."""
+    for text in overrides:
+        key, _, value = text.partition("=")
+        if key in ("trials", "search_time_s") and value.strip(' "').startswith("+"):
+            amount = value.strip(' "')
+            raise RecipeError(
+                f"{amount} adds to what a run has, so the run must be named: --resume RUN. A new one takes "
+                f"{amount.removeprefix('+')}."
+            )
 
 
 def _start(recipe: Path | None, overrides: Sequence[str], runs: Path, dry_run: bool, as_json: bool) -> Front | None:
@@ -127,13 +141,12 @@ def _read(recipe: Path) -> dict[str, Any]:
 
 
 def _resume(folder: Path, runs: Path, overrides: Sequence[str], extra: Sequence[str], as_json: bool) -> Front:
-    """Continue a run; ``extra`` are arguments that only a new run takes."""
-    refused = [text for text in overrides if not text.lstrip().startswith("execution.")] + list(extra)
-    if refused:
-        raise RecipeError(
-            "--resume continues a run with its own recipe and accepts only --executor, --ray-address and "
-            f"--set execution.KEY=VALUE, but got {refused[0]}."
-        )
+    """Continue a run, or extend it; ``extra`` are arguments that only a new run takes."""
+    from nas.searching.extending import keys_of
+
+    if extra:
+        raise RecipeError(f"--resume goes on with a run's own recipe, so it takes no {extra[0]}. Leave it out.")
+    keys_of(overrides)
     from nas.reports.progress_display import choose_progress
     from nas.results.run_folder import check_run_folder
     from nas.searching.run import resume

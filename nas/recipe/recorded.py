@@ -30,7 +30,7 @@ def recorded_recipe(folder: Path, journal: JournalReader) -> RecordedRecipe:
     Raises:
         RecipeError: neither can be read.
     """
-    copies = journal.rows(RecipeText)[:1]
+    copies = journal.rows(RecipeText)[-1:]
     if not copies:
         return RecordedRecipe(*_in_file(folder))
     try:

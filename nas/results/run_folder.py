@@ -79,6 +79,20 @@ def resume_text(folder: Path, recipe: Recipe) -> str:
     return f"nas.resume({call})" if objects else resume_command(folder)
 
 
+def further_text(folder: Path, recipe: Recipe, options: Sequence[str] = (), overrides: Sequence[str] = ()) -> str:
+    """Return the command line that extends a finished run by as much again, or the call in Python that does so.
+
+    ``options`` follow on the command line, and ``overrides`` in Python.
+    """
+    key, flag, amount = "trials", "--trials", f"+{recipe.trials}"
+    if recipe.has_time_alone:
+        key, flag, amount = "search_time_s", "--time", f"+{max(1, round((recipe.search_time_s or 0) / 60))}min"
+    if not given_objects(recipe):
+        return command_text(["nas", "search", "--resume", str(folder), flag, amount, *options])
+    named = [repr(str(folder)), f"overrides={[f'{key}={amount}', *overrides]}"]
+    return f"nas.resume({', '.join([*named, *(f'{what}=…' for what in given_objects(recipe))])})"
+
+
 def given_objects(recipe: Recipe) -> list[str]:
     """Return what a run was given as objects: its space, its data and its training function are known by no name."""
     named = (("space", recipe.space.name), ("data", recipe.data.name), ("train", recipe.training.function))

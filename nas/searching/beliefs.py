@@ -74,6 +74,7 @@ class Beliefs:
         measurements: by architecture, the last measurement of each metric; it goes over the parts.
         trainings: by architecture, the row of its training; likewise ``retrainings`` and ``winners``.
         unfit: the architectures that failed before they were retrained.
+        settled: the winners of a run before it was extended; they leave their places to those that are chosen now.
         device_describer: describes parts, for predictors.
         look: finds layers, and whether an architecture can be built.
         describer: counts layers of the space's architectures.
@@ -109,6 +110,7 @@ class Beliefs:
             self._indexed.counting[stage] for stage in ("train", "retrain", "winner")
         )
         self.unfit = Unfit(self.parts)
+        self.settled: set[Architecture] = set()
         self._candidates: dict[Architecture, Evaluation] = {}
         self._shared: set[Architecture] = set()
         self._lowest: float | None = None

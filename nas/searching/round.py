@@ -118,8 +118,10 @@ def _trials_until(state: RunState, number: int) -> int:
 
     Once everything is measured there is nothing to learn between rounds, so the first one takes all that is left.
     """
-    recipe, beliefs = state.recipe, state.beliefs
-    until = recipe.trials if beliefs.is_all_measured else round(recipe.trials * number / recipe.rounds)
+    recipe, beliefs, first = state.recipe, state.beliefs, state.begins.round
+    before = sum(row.round <= first and not row.is_shared for row in beliefs.trainings.values()) if first else 0
+    share = round((recipe.trials - before) * (number - first) / (recipe.rounds - first))
+    until = recipe.trials if beliefs.is_all_measured else before + share
     return until if beliefs.untrained is None else min(until, beliefs.trials + beliefs.untrained)
 
 

@@ -20,9 +20,10 @@ from nas.results.bundle import GIVEN
 from nas.results.exports.tracked import RunFacts
 from nas.results.exports.tracking import Trackers, check_trackers
 from nas.results.front import REPORT_NAME, Front
-from nas.results.run_folder import check_run_folder, given_objects, load_run, resume_text
+from nas.results.run_folder import check_run_folder, further_text, given_objects, load_run, resume_text
 from nas.searching.evaluating.evaluators import evaluator_of
 from nas.searching.evaluating.parents import prepare_parent
+from nas.searching.extending import extended, keys_of, recipe_to_go_on, record_extension
 from nas.searching.first_answer import give_first_answer
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
@@ -160,8 +161,9 @@ def resume(
         space: the space, if ``search`` was given one.
         data: the data, if ``search`` was given some.
         train: the training function, if ``search`` was given one.
-        overrides: keys with values, such as ``execution.workers=1``, for this time. Only keys of ``[execution]`` can
-            be changed, since they change no result.
+        overrides: keys with values. Those of ``[execution]``, such as ``execution.workers=1``, hold this time and
+            change no result. ``trials=+50``, ``search_time_s=+10min``, ``limits=[…]`` and ``retraining.winners=6``
+            extend a run, also a finished one: it goes on from all that it found.
         progress: as in ``search``.
         instruments: as in ``search``.
 
@@ -171,10 +173,12 @@ def resume(
     Example::
 
         front = nas.resume("runs/digits-mobilenet")
+        front = nas.resume("runs/digits-mobilenet", overrides=["trials=+20"])
     """
     folder = Path(folder)
     check_run_folder(folder, folder.parent)
-    recipe = read_recorded_recipe(folder / RECIPE, overrides)
+    of_execution, extending = keys_of(overrides)
+    recipe = read_recorded_recipe(folder / RECIPE, of_execution)
     check_trackers(recipe.execution.track)
     instruments = instruments or Instruments()
     began_s = instruments.stopwatch()
@@ -183,9 +187,13 @@ def resume(
         advised(folder, _resuming(folder, recipe), (KeyboardInterrupt,)),
         Journal.resume(folder, clock=instruments.clock) as journal,
     ):
+        recipe = recipe_to_go_on(journal, folder, of_execution)
+        recipe = extended(recipe, journal, extending) if extending else recipe
         resolved = resolve(recipe, space, task_of(data), instruments, shown, train)
         if not journal.rows(RecipeText):
             shown.say(f"nothing was recorded in {folder} before, so this run begins from the start.")
+        if extending:
+            record_extension(recipe, journal, folder)
         with contextlib.closing(resolved.look):
             return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch, began_s)
 
@@ -273,6 +281,7 @@ def _followed(state: RunState, folder: Path) -> Iterator[None]:
 def _work(state: RunState, folder: Path) -> None:
     """Go the whole way: measure a few, then rounds of training and measuring, then the winners."""
     if state.is_over:
+        state.progress.say(f"this run is over. To go on with it: {further_text(folder, state.recipe)}")
         return
     fitting = Fitting(state)
     tell_plan(state, folder)
@@ -289,7 +298,7 @@ def _work(state: RunState, folder: Path) -> None:
         evaluator = evaluator_of(state, folder)
         evaluator.prepare(executor)
         prior = evaluator.prior()
-        for number in range(1, state.recipe.rounds + 1):
+        for number in range(state.begins.round + 1, state.recipe.rounds + 1):
             if not has_time_for_round(state, number):
                 break
             tell_what_is_left(state, number)
@@ -353,7 +362,7 @@ def _begin(recipe: Recipe, resolved: Resolved, journal: Journal, folder: Path) -
         JournalError: rows found now would not compare with those of the run.
     """
     if begun := journal.rows(RecipeText):
-        check_recipe(recipe_then(begun[0], folder), recipe, folder)
+        check_recipe(recipe_then(begun[-1], folder), recipe, folder)
     else:
         journal.append(RecipeText(recipe.to_toml()))
     now, before = circumstances(recipe, resolved), journal.rows(Began)

@@ -124,7 +124,7 @@ def choose_winners(beliefs: Beliefs, count: int, without: Collection[Architectur
     if not rows:
         return []
     losses = np.array([beliefs.losses(beliefs.values(row.architecture)) for row in rows])
-    kept = {row.architecture for row in chosen_before}
+    kept = {row.architecture for row in chosen_before} - beliefs.settled
     spread = spread_over_front(losses, count)
     # Simple models may be winners beside those that are chosen here, whose places they must not take.
     picks = [

@@ -24,12 +24,15 @@ from nas.searching.screening import Screening
 from nas.space.architecture import Architecture
 from nas.space.parts.known_values import known_prior
 from nas.storage.journal import Journal
-from nas.storage.journal_rows import BenchUsed, Cost, RoundEnded, TurnedAway
+from nas.storage.journal_rows import BenchUsed, Cost, RecipeText, RoundEnded, TurnedAway
 from nas.training.inheriting import Inheritance
 from nas.values.evaluation import Evaluation
 
 COST_EVERY_S = 30.0
 """Seconds after which the next row also records the cost. A killed process loses the cost since then."""
+
+WINNING = ("retrain", "winner")
+"""The stages of architectures that were chosen as winners."""
 
 
 @final
@@ -45,6 +48,7 @@ class RunState:
         durations: how long the stages take.
         schedule: what fits into the search time.
         rounds_done: the rounds that have ended.
+        begins: the recipe in the journal, with what was there before it, where the run was extended.
         inheritance: what candidates inherit from a parent; None for a space without one, and before it is made.
         tuned_parent: True if that parent was tuned on the data, by this run or an earlier one.
         known: what the space knows beforehand, where that is the answer because nothing is trained; else None.
@@ -74,7 +78,10 @@ class RunState:
         self._cost = cost
         self._cost_of = SEARCH
         self._noted_s = float(sum(part.wall_s for part in journal.rows(Cost)))
-        self.beliefs = beliefs_of(recipe, resolved, (*seed_rows, *journal.rows(Evaluation)))
+        self.begins = [RecipeText(""), *journal.rows(RecipeText)][-1]
+        rows = journal.rows(Evaluation)
+        self.beliefs = beliefs_of(recipe, resolved, (*seed_rows, *rows))
+        self.beliefs.settled.update(row.architecture for row in rows[: self.begins.rows] if row.stage in WINNING)
         self.screening = Screening(self.beliefs)
         task = resolved.backend.task
         items = (1, 0) if task is None else (len(task.train), len(task.validation))

@@ -52,10 +52,15 @@ class _Note:
 @final
 @dataclass(frozen=True)
 class RecipeText(_Note):
-    """The recipe that the run began with, as TOML."""
+    """The recipe that the run began with, as TOML; or, in a later row, the one with which it was extended.
+
+    Then the first ``rows`` evaluations were there already, and ``round`` was the last round that had ended.
+    """
 
     kind: ClassVar[str] = "recipe"
     text: str
+    rows: int = 0
+    round: int = 0
 
 
 WORDS = "words"

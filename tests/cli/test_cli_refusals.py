@@ -63,15 +63,17 @@ BAD_INPUTS = {
         ("--resume", "no_such_run"),
         "no_such_run must be the folder of a run, but it does not exist.",
     ),
-    "resume with flags": (("--resume", "run", "--trials", "3"), "--set execution.KEY=VALUE, but got trials=3."),
-    "resume with a recipe": (("other.toml", "--resume", "run"), "--set execution.KEY=VALUE, but got other.toml."),
+    "resume with flags": (("--resume", "run", "--seed", "3"), "other keys of [execution], but got seed=3."),
+    "resume with a recipe": (("other.toml", "--resume", "run"), "so it takes no other.toml."),
+    "more trials of no run": (("--trials", "+3"), "+3 adds to what a run has, so the run must be named: --resume RUN."),
+    "more time of no run": (("--time", "+3min"), "+3min adds to what a run has"),
     "cluster without Ray": ((*INLINE, "--ray-address", "auto"), "ray_address joins a Ray cluster, which executor "),
     "more GPUs than there are": (
         (*SPACE, "--set", "execution.gpus_per_worker=999"),
         "execution.gpus_per_worker must be at most what this machine has, ",
     ),
     "unknown flag": (("--trails", "3"), "--trials"),
-    "flag that is no number": (("--trials", "many"), "Invalid value for '--trials'"),
+    "flag that is no number": (("--trials", "many"), "trials: must be a number, but got 'many'"),
 }
 
 

@@ -143,7 +143,7 @@ def _check_ended(journal: Journal, recipe: Recipe, folder: Path) -> None:
     """Check that the run is one of this recipe that has ended. Raises JournalError if not."""
     texts, began = journal.rows(RecipeText), journal.rows(Began)
     if texts:
-        check_recipe(recipe_then(texts[0], folder), recipe, folder)
+        check_recipe(recipe_then(texts[-1], folder), recipe, folder)
     ended = {row.round for row in journal.rows(RoundEnded)}
     if not texts or not began or recipe.rounds + 1 not in ended:
         raise JournalError(

@@ -9,9 +9,11 @@ import numpy as np
 
 from nas.progress import command_text, duration_text
 from nas.recipe.recipe import Recipe
+from nas.recipe.toml_text import toml_literal
 from nas.results.run import Run
-from nas.results.run_folder import given_objects
+from nas.results.run_folder import further_text, given_objects
 from nas.results.solved import SolvedPoint
+from nas.searching.extending import unknown_limits
 from nas.searching.solving.request import Asked
 from nas.storage.journal import RECIPE
 from nas.values.metric import Metric
@@ -111,17 +113,22 @@ def _longer_search(asked: Asked) -> list[str]:
 
 
 def search_command(run: Run, recipe: Recipe) -> str | None:
-    """Return the command line of a new search with the run's recipe, changed as asked; None where objects are needed.
+    """Return the command line that searches further as asked; None where objects are needed that no command has.
 
-    Measurements that are kept are not taken again.
+    The run itself is extended where it can be. Another target or objective takes a new run, with another seed so that
+    its candidates are others. Measurements that are kept are not taken again.
     """
+    limits = [word for limit in recipe.limits for word in ("--limit", limit)]
+    if run.recipe.limits and not recipe.limits:
+        limits = ["--set", "limits=[]"]
+    is_same = (recipe.objectives, recipe.measured_on) == (run.recipe.objectives, run.recipe.measured_on)
+    if is_same and not unknown_limits(run.recipe, recipe):
+        is_changed = recipe.limits != run.recipe.limits
+        overrides = [f"limits={toml_literal(recipe.limits)}"] if is_changed else []
+        return further_text(run.run_folder, run.recipe, limits if is_changed else (), overrides)
     if given_objects(recipe):
         return None
-    words = ["nas", "search", str(run.run_folder / RECIPE)]
-    for limit in recipe.limits:
-        words += ["--limit", limit]
-    if run.recipe.limits and not recipe.limits:
-        words += ["--set", "limits=[]"]
+    words = ["nas", "search", str(run.run_folder / RECIPE), *limits, "--seed", str(recipe.seed + 1)]
     if recipe.objectives != run.recipe.objectives:
         words += [word for objective in recipe.objectives for word in ("--objective", objective)]
     if recipe.target != run.recipe.target:

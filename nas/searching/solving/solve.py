@@ -47,17 +47,16 @@ def solve(
 
     All trainings of the run that ran to their end are compared. On the run's own target, values are those that the run
     measured, else those that it predicted. On another target, or for a metric that the run did not measure, a few
-    candidates are measured, the others are predicted from them and from the run's own measurements, and then members of
-    the front are measured. In a table all candidates are looked up. Measurements are kept in the run's folder, so the
-    same call measures nothing again.
+    candidates are measured, the others are predicted from them and the run's own, and then members of the front are
+    measured. In a table all are looked up. Measurements are kept in the run's folder for the same call.
 
     Args:
         folder: the folder of a run, finished or not.
         limits: what has to hold, such as ``["latency_ms <= 1ms"]``; by default the run's own limits.
         objectives: what is minimised; by default the run's own objectives.
         target: another target, or another device of the run's table.
-        measure: how many architectures may be measured for this run on the target, earlier calls included. The default
-            is 10 where a target or a metric is new, else 0; in a table it is all.
+        measure: how many architectures may be measured for this run on the target, earlier calls included; by default
+            10 where a target or a metric is new, else 0; in a table all.
         space: the space, or its name, if ``search`` was given one. It is needed only to measure.
         data: the data, if ``search`` was given some. They are needed only for an int8 target.
         trust: let code run that the run names as ``module:Name``. Only measuring runs it.
