@@ -48,13 +48,14 @@ def verdict(metric: Metric, held_out: HeldOutError, predictions: HeldOut, limits
     """Return the reasons why a predictor of ``metric`` is not good enough for its limits, one sentence each.
 
     The list is empty for a good predictor, and also without a limit on the metric, since nothing depends on it then.
+    Wide bounds are no reason where all predictions are far from the limit.
     """
     on_it = [limit for limit in limits if limit.metric == metric]
     name = metric.title.lower()
     sentences = []
     for limit in on_it:
         half_width = half_width_at(limit, predictions)
-        if not half_width <= LARGEST_HALF_WIDTH:
+        if not half_width <= LARGEST_HALF_WIDTH and _is_any_undecided(limit, predictions):
             reach = reach_text(half_width, held_out.samples)
             sentences.append(
                 f"The {name} predictor is not good enough for {limit_text(limit)}: near the limit its 90 % bounds "
@@ -75,6 +76,11 @@ def verdict(metric: Metric, held_out: HeldOutError, predictions: HeldOut, limits
             f"{100 * LEAST_COVERAGE:.0f} % at least."
         )
     return sentences
+
+
+def _is_any_undecided(limit: Limit, predictions: HeldOut) -> bool:
+    """Return True if the bounds of a prediction reach the limit from both sides; else even wide ones decide all."""
+    return bool(((predictions.lower <= limit.value) & (limit.value <= predictions.upper)).any())
 
 
 def half_width_at(limit: Limit, predictions: HeldOut) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -226,8 +227,14 @@ class Schedule:
         known_s = self.durations.training_s(trials) if recipe.evaluate == "train" else None
         room_s = max(0.0, self.left_s - other_s)
         if self.is_timed and known_s is not None and known_s > room_s:
-            return f"evaluate as many of {trials} candidates as fit, {among}", room_s
+            return f"evaluate about {self._fitting(trials, room_s)} of {trials} candidates, as fits, {among}", room_s
         return f"evaluate {trials} candidate{'s' * (trials != 1)} {among}", known_s
+
+    def _fitting(self, most: int, room_s: float) -> int:
+        """Return how many of at most ``most`` candidates can be trained in a time; one at least."""
+        durations = self.durations
+        found = bisect.bisect_right(range(1, most + 1), room_s, key=lambda count: durations.training_s(count) or 0.0)
+        return max(1, found)
 
     def _between_part(self, number: int) -> list[tuple[str, float]]:
         recipe, rounds = self._recipe, self.rounds_from(max(1, number))

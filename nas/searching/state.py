@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -21,6 +22,7 @@ from nas.searching.resolving import Resolved
 from nas.searching.sampler_feedback import known_before
 from nas.searching.schedule import Schedule
 from nas.searching.screening import Screening
+from nas.signals import advice, advising
 from nas.space.architecture import Architecture
 from nas.space.parts.known_values import known_prior
 from nas.storage.journal import Journal
@@ -131,6 +133,8 @@ class RunState:
     def measure(self, architectures: Sequence[Architecture], round_number: int) -> None:
         """Measure architectures together, and add a row for each, or one for those that a device cannot tell apart.
 
+        Models are measured together, so a stop loses the sessions that they have had, and says so.
+
         Raises:
             JournalError: the target's hardware or versions are not those that the run was measured with before.
             RepeatedFailureError: the last ten evaluations failed.
@@ -141,13 +145,14 @@ class RunState:
         candidates = self.beliefs.parts.one_each(architectures)
         self.check_bench()
         began_s = self.spent_s
-        rows = self.resolved.measurer.rows(
-            candidates,
-            metrics,
-            round_number=round_number,
-            rng=np.random.default_rng((self.recipe.seed, 1, round_number, len(self.beliefs.rows))),
-            progress=self.progress,
-        )
+        with told_what_is_lost(len(candidates)):
+            rows = self.resolved.measurer.rows(
+                candidates,
+                metrics,
+                round_number=round_number,
+                rng=np.random.default_rng((self.recipe.seed, 1, round_number, len(self.beliefs.rows))),
+                progress=self.progress,
+            )
         self.durations.learn(MEASURING, sum(KEPT not in row.details for row in rows), self.spent_s - began_s)
         # Predictions from before the measurement are the hardest test of a predictor, so they are kept beside it.
         predicted = self.beliefs.predicted
@@ -203,6 +208,19 @@ class RunState:
         """Note the cost of the search. From now on costs are those of the winners."""
         self.note_cost()
         self._cost_of = WINNERS
+
+
+@contextlib.contextmanager
+def told_what_is_lost(count: int) -> Iterator[None]:
+    """Add to a stop that models were being measured: they share their sessions, so all of them begin anew."""
+    models = "1 model, which is" if count == 1 else f"{count} models, which are"
+    lost = f"Not finished, and so not kept: the sessions of {models} measured anew."
+    try:
+        with advising(f"{lost}\n{advice()}".rstrip()):
+            yield
+    except KeyboardInterrupt as stopped:
+        stopped.add_note(lost)
+        raise
 
 
 def cost_of(recipe: Recipe, resolved: Resolved, stopwatch: Callable[[], float], before_s: float = 0.0) -> SearchCost:

@@ -101,3 +101,11 @@ def test_a_predictor_that_is_far_off_is_not_to_be_used() -> None:
     assert "Measure more architectures" in sentence
     assert warning_about(LATENCY, replace(far, mape=0.5)) is None
     assert "an unknown share" in str(warning_about(LATENCY, replace(far, mape=math.inf)))
+
+
+def test_wide_bounds_do_no_harm_where_nothing_is_near_the_limit() -> None:
+    """With 40 % to each side, all of 9 to 11 ms is surely below 30 ms, and 100 ms surely above."""
+    assert verdict(LATENCY, held_out(), predictions(0.4), [Limit.parse("latency_ms <= 30ms")]) == []
+    assert verdict(LATENCY, held_out(), predictions(0.4), [Limit.parse("latency_ms <= 200ms")]) == []
+    (sentence,) = verdict(LATENCY, held_out(), predictions(0.4), [Limit.parse("latency_ms <= 13ms")])
+    assert "near the limit its 90 % bounds reach 40 % to each side" in sentence

@@ -279,7 +279,7 @@ class TestInASearchTime:
     def test_a_plan_promises_no_more_trainings_than_fit(self) -> None:
         """Of 40 trainings of ten seconds each, a search of a minute does some."""
         planned = schedule(trained(10.0), trials=40, search_time_s=60)
-        assert "evaluate as many of 14 candidates as fit, in 3 rounds" in planned.text(1)
+        assert "evaluate about 2 of 14 candidates, as fits, in 3 rounds" in planned.text(1)
         assert "evaluate 9 candidates" in schedule(trained(0.01), trials=10, search_time_s=600).text(1)
 
     def test_rounds_end_before_the_time_of_the_winners(self) -> None:

@@ -49,6 +49,18 @@ def test_a_kill_loses_little_of_the_cost(tmp_path: Path, monkeypatch: pytest.Mon
     assert following == ["cost"] * len(following)
 
 
+def test_a_stop_while_models_are_measured_says_that_their_sessions_are_lost(tmp_path: Path) -> None:
+    """They are measured together and kept together; nothing else of the run is lost."""
+    with pytest.raises(KeyboardInterrupt) as stop:
+        search(tmp_path, progress=Stopping("deploying models"))
+    lost = "Not finished, and so not kept: the sessions of 6 models, which are measured anew."
+    assert stop.value.__notes__[0] == lost
+    assert stop.value.__notes__[1].startswith("Go on with: nas.resume(")
+    with pytest.raises(KeyboardInterrupt) as stop:
+        search(tmp_path / "other", progress=Stopping("round 2/2: training"))
+    assert not any("sessions" in note for note in stop.value.__notes__)
+
+
 class TestATargetThatHasChanged:
     """Measurements with other hardware or versions do not compare."""
 

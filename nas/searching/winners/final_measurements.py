@@ -11,7 +11,7 @@ import numpy as np
 from nas.errors import CandidateError, TargetError
 from nas.hardware.bench import Bench, Outcome, ProfilingBench
 from nas.hardware.runtimes.runtime import Deployed
-from nas.searching.state import RunState
+from nas.searching.state import RunState, told_what_is_lost
 from nas.searching.winners.bundles import BundleMaker
 from nas.space.parts.candidate import PLAIN, Candidate
 from nas.storage.scratch import temporary_folder
@@ -98,7 +98,8 @@ class FinalMeasurements:
         state = self._state
         possible = (name for name in FINAL_METRICS if name != ENERGY and bench.can_measure(name))
         metrics = tuple(dict.fromkeys((*possible, *state.beliefs.measured_metrics)))
-        outcomes = bench.measure(models, metrics, rng, state.progress.advance)
+        with told_what_is_lost(len(models)):
+            outcomes = bench.measure(models, metrics, rng, state.progress.advance)
         return outcomes if ENERGY in metrics else self._with_energy(bench, models, outcomes, rng)
 
     def _with_energy(
