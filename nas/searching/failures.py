@@ -51,8 +51,18 @@ class RepeatedFailures:
         if len(last) == FAILURES_IN_A_ROW:
             raise RepeatedFailureError(
                 f"{FAILURES_IN_A_ROW} {name} in a row failed, so the run stops. {_in_common(last)} "
-                "Mend that, then start a new run."
+                f"Mend that, then start a new run.{_advice(last)}"
             )
+
+
+def _advice(rows: Sequence[Evaluation]) -> str:
+    """Return how a space of one's own refuses combinations, if ``build`` refused all of these."""
+    if any(row.failure is None or row.failure.kind != "build" for row in rows):
+        return ""
+    return (
+        " If build refuses such combinations on purpose, give the space a method canonical that maps them to ones that "
+        "it takes: then nothing fails, and none is tried twice. See docs/own-space.md."
+    )
 
 
 def _in_common(rows: Sequence[Evaluation]) -> str:

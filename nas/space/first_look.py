@@ -24,6 +24,7 @@ from nas.space.search_space import SearchSpace, load_space
 from nas.space.signature import Signature
 from nas.space.stepping import step_seconds
 from nas.space.tracing import check_fits, layers_of
+from nas.space.unread import unread_text
 
 TELL_EVERY_S = 5.0
 """Somebody who waits hears of it after these seconds, and again each time that the wait has doubled."""
@@ -127,6 +128,7 @@ class LookApart:
         self._prepare()
         if builds:
             self._compare_builds()
+            self._tell_unread()
 
     def layers(self, architecture: Architecture) -> tuple[Layer, ...]:
         if architecture not in self._layers:
@@ -245,6 +247,17 @@ class LookApart:
                     break
                 if not reply["ok"]:
                     raise SpaceError(reply["reason"])
+
+    def _tell_unread(self) -> None:
+        """Say which choices no build reads. Architectures that end the process are found one by one later."""
+        try:
+            reply = self._exchange("building architectures to see which choices matter", "unread")
+        except _LostError:
+            self._start()
+            self._prepare()
+            return
+        if names := reply.get("unread"):
+            self._say(f"warning: {unread_text(names)}")
 
     def _at_start(self, doing: str, op: str, **request: Any) -> dict[str, Any]:
         try:

@@ -59,7 +59,7 @@ class LookServer:
         self._signature = image_signature((1, 1, 1), 1)
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the reply to one request. Its ``op`` is find, make, load, rebuild, look or train."""
+        """Return the reply to one request. Its ``op`` is find, make, load, rebuild, unread, look or train."""
         match request["op"]:
             case "find":
                 self._find(request)
@@ -70,6 +70,8 @@ class LookServer:
                 self._load()
             case "rebuild":
                 self._rebuild(request["place"])
+            case "unread":
+                return {"unread": self._unread()}
             case "look":
                 return {"layers": self._look(Architecture(request["architecture"]), request["builds"])}
             case "train":
@@ -114,6 +116,16 @@ class LookServer:
             assert self._space is not None
             self._rebuilder = Rebuilder(self._space, self._signature)
         self._rebuilder.build(place)
+
+    def _unread(self) -> list[str]:
+        """Return the choices that the space's code never reads. Building draws random numbers, which are put back."""
+        import torch
+
+        from nas.space.unread import unread_choices
+
+        assert self._space is not None
+        with torch.random.fork_rng(devices=[]):
+            return unread_choices(self._space)
 
     def _look(self, architecture: Architecture, builds: bool) -> list[list[Any]]:
         """Return the layers of an architecture as plain data. With ``builds``, it is built even if they are given."""

@@ -91,6 +91,6 @@ BAD_INPUTS = {
         (*NEW, "--ray-address", "auto", "--executor", "inline"), ("ray_address joins a Ray cluster",)
     ),
     "another seed for a resumed run": BadInput(
-        ("search", "--resume", "run", "--seed", "2"), ("--resume continues a run",), interrupted_run
+        ("search", "--resume", "run", "--seed", "2"), ("--resume goes on with a run",), interrupted_run
     ),
 }

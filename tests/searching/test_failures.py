@@ -95,3 +95,18 @@ def test_the_message_names_reason_kinds_and_shared_choices() -> None:
         "10 evaluations in a row failed, so the run stops. 10 of them say: it went wrong. "
         "Kinds of failure: nan 9, timeout 1. All of them have width=4. Mend that, then start a new run."
     )
+
+
+def test_combinations_that_build_refuses_need_a_canonical_form() -> None:
+    """The message names the method that maps them to others; other failures have nothing to do with it."""
+    failures = RepeatedFailures()
+    for architecture in TEN:
+        failures.add(unbuildable(architecture))
+    with pytest.raises(RepeatedFailureError, match=r"on purpose, give the space a method canonical that maps them"):
+        failures.check()
+    failures = RepeatedFailures()
+    for architecture in TEN:
+        failures.add(failed(architecture))
+    with pytest.raises(RepeatedFailureError) as ended:
+        failures.check()
+    assert "canonical" not in str(ended.value)
