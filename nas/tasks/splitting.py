@@ -1,4 +1,4 @@
-"""Shares of the items of a data set, with as much of each class: for a split of their own, or to train on fewer."""
+"""Shares of the items of a data set, for a split of their own or to train on fewer: by class, by group or by time."""
 
 from __future__ import annotations
 
@@ -58,3 +58,54 @@ def taken_of_each(labels: npt.NDArray[Any], share: float, seed: int) -> IntArray
             for members in shuffled_classes(labels, np.random.default_rng(seed))
         ]
     )
+
+
+def groups_taken(labels: npt.NDArray[Any], groups: IntArray, share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Return which items are taken, shape (N,): all those of about ``share`` of the groups.
+
+    Each class gives a share of its groups, at least one but never the last. A group belongs to its commonest class. If
+    no class has two groups, some are taken that leave an item of each class. ``labels`` of shape (N, values) have no
+    classes. All are False if there is no such division.
+    """
+    names, classes = classes_of_groups(labels, groups)
+    taken = names[taken_of_each(classes, share, seed)]
+    return np.isin(groups, taken if len(taken) else _groups_without_class(labels, groups, names, share, seed))
+
+
+def classes_of_groups(targets: npt.NDArray[Any], groups: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the different groups, and the commonest class of each one's items; 0 for all if targets are values."""
+    order = np.argsort(groups, kind="stable")
+    names, starts = np.unique(groups[order], return_index=True)
+    if targets.ndim == 2:
+        return names, np.zeros_like(names)
+    lowest = min(0, int(targets.min()))  # -1 marks images without any label
+    parts = np.split(targets[order] - lowest, starts[1:])
+    return names, np.array([np.bincount(part).argmax() for part in parts])
+
+
+def _groups_without_class(
+    labels: npt.NDArray[Any], groups: IntArray, names: IntArray, share: float, seed: int
+) -> IntArray:
+    known = np.unique(labels) if labels.ndim == 1 else np.zeros(1)
+    wanted, taken = max(1, math.floor(share * len(names) + 0.5)), np.zeros(0, dtype=np.int64)
+    for name in np.random.default_rng(seed).permutation(names):
+        rest = ~np.isin(groups, [*taken, name])
+        if rest.any() and (labels.ndim == 2 or len(np.unique(labels[rest])) == len(known)):
+            taken = np.append(taken, name)
+        if len(taken) == wanted:
+            break
+    return taken
+
+
+def latest(times: npt.NDArray[Any], share: float) -> npt.NDArray[np.bool_]:
+    """Return which items are the last by time, about ``share`` of them, shape (N,). Those of one moment stay together.
+
+    Raises:
+        ValueError: all have the same time.
+    """
+    moments = np.sort(times)
+    if moments[0] == moments[-1]:
+        raise ValueError(f"a split by time needs at least two different times, but all are {moments[0]}.")
+    at = moments[min(len(moments) - 1, math.floor((1 - share) * len(moments) + 0.5))]
+    masks = [mask for mask in (times >= at, times > at) if mask.any() and not mask.all()]
+    return min(masks, key=lambda mask: abs(float(mask.mean()) - share))

@@ -20,6 +20,7 @@ from nas.tasks.criteria import Classification, Criterion, Kind, Regression
 from nas.tasks.deployed.recordings import Float32Array, finite
 from nas.tasks.deployed.signals import LogMel, SignalForm, SignalPreparation
 from nas.tasks.doubts import copy_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.signals.corrupting import CORRUPTIONS, corrupted_windows
 from nas.tasks.signals.targets import targets_from
 from nas.tasks.signals.windows import VALIDATION_SHARE, Windows, divide, numbered
 from nas.tasks.splitting import TEST_SHARE
@@ -33,9 +34,6 @@ FEW, FOLDS = 200, 5
 """With fewer windows to train and validate by, candidates are trained in so many folds."""
 SHIFT_SHARE = 50
 """Augmentation usually shifts by at most one of so many samples."""
-CORRUPTIONS = ("noise", "gain", "dropout", "gap")
-GAIN_OF_1 = 4.0
-"""A gain of strength 1 makes a signal so many times larger or smaller."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -198,7 +196,7 @@ class Signals(Task):
     def corrupted(self, raw: Tensors, name: str, strength: float, generator: torch.Generator) -> Tensors:
         """Return windows under a corruption."""
         mean, std = (torch.tensor(each).view(1, -1, 1) for each in (self.preparation.mean, self.preparation.std))
-        return (_corrupted(raw[0], mean, std, name, strength, generator),)
+        return (corrupted_windows(raw[0], mean, std, name, strength, generator),)
 
     def augmented(self, raw: Tensors, generator: torch.Generator) -> Tensors:
         """Shift each window by up to ``shift`` samples, repeating its first or last one, and add noise."""
@@ -350,29 +348,3 @@ def with_features(form: SignalForm, features: str, bands: int = MEL_BANDS) -> Si
     if bands < 1:
         raise ValueError(f"bands must be at least 1, but got {bands}.")
     return dataclasses.replace(form, log_mel=LogMel.usual(form.rate, bands, form.samples))
-
-
-def _corrupted(
-    signals: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, name: str, strength: float, generator: torch.Generator
-) -> torch.Tensor:
-    """Return windows, shape (N, channels, samples), under the corruption called ``name``.
-
-    ``mean`` and ``std``, shape (1, channels, 1), are those of the channels: noise of strength 1 is as strong as the
-    signal, and what is lost becomes the mean. Raises ValueError for another name.
-    """
-    count, _, samples = signals.shape
-    if name == "noise":
-        return signals + strength * std * torch.randn(signals.shape, generator=generator)
-    if name == "gain":
-        powers = 2.0 * torch.randint(2, (count, 1, 1), generator=generator) - 1
-        return mean + (signals - mean) * GAIN_OF_1 ** (strength * powers)
-    if name == "dropout":
-        is_lost = torch.rand((count, 1, samples), generator=generator) < strength / 2
-    elif name == "gap":
-        size = max(1, round(strength / 2 * samples))
-        first = torch.randint(samples - size + 1, (count, 1, 1), generator=generator)
-        places = torch.arange(samples)
-        is_lost = (places >= first) & (places < first + size)
-    else:
-        raise ValueError(f"a corruption is one of {', '.join(CORRUPTIONS)}, but got {name!r}.")
-    return torch.where(is_lost, mean, signals)

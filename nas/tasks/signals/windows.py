@@ -12,7 +12,7 @@ import torch
 
 from nas.tasks.batches import IntArray, Items, Places
 from nas.tasks.deployed.recordings import Float32Array
-from nas.tasks.splitting import TEST_SEED, check_share, taken_of_each
+from nas.tasks.splitting import TEST_SEED, check_share, groups_taken
 
 VALIDATION_SHARE = 0.2
 
@@ -74,36 +74,24 @@ def divide(
         train, test = _carved(train, test_share, TEST_SEED, "test")
     if validation is None:
         train, validation = _carved(train, validation_share, seed, "validation")
-    return _shared(train), validation, test
+    return shared(train), validation, test
 
 
 def _carved(windows: Windows, share: float, seed: int, title: str) -> tuple[Windows, Windows]:
     groups = np.arange(len(windows)) if windows.groups is None else windows.groups
-    names, classes = classes_of_groups(windows.targets, groups)
-    taken = names[taken_of_each(classes, share, seed)]
-    if not len(taken):
+    mask = groups_taken(windows.targets, groups, share, seed)
+    if not mask.any():
         raise ValueError(
             f"a {title} split needs a class with at least two recordings, because windows of one recording are never "
             "in two splits, but no class has more than one. Give more recordings, or a split of your own."
         )
-    mask = np.isin(groups, taken)
-    return windows.take(~mask), _shared(windows.take(mask))
+    return windows.take(~mask), shared(windows.take(mask))
 
 
-def _shared(windows: Windows) -> Windows:
+def shared(windows: Windows) -> Windows:
     """Return the windows, without groups if each of these is of one window, which then is an item of its own."""
     is_shared = windows.groups is not None and len(np.unique(windows.groups)) < len(windows)
     return windows if is_shared else replace(windows, groups=None)
-
-
-def classes_of_groups(targets: npt.NDArray[Any], groups: IntArray) -> tuple[IntArray, IntArray]:
-    """Return the different groups, and the commonest class of each one's windows; 0 for all if targets are values."""
-    order = np.argsort(groups, kind="stable")
-    names, starts = np.unique(groups[order], return_index=True)
-    if targets.ndim == 2:
-        return names, np.zeros_like(names)
-    parts = np.split(targets[order], starts[1:])
-    return names, np.array([np.bincount(part).argmax() for part in parts])
 
 
 def numbered(groups: Sequence[Any] | npt.NDArray[Any], count: int) -> IntArray:

@@ -24,6 +24,7 @@ def load_tables(
     test: str = "",
     drop: list[str] | None = None,
     group: str = "",
+    order: str = "",
     kind: str = "auto",
     categories: list[str] | None = None,
     scaling: str = "standard",
@@ -34,7 +35,7 @@ def load_tables(
         DataError: the table is missing, broken, or cannot be learned from.
         RecipeError: an option has no such value.
     """
-    check_texts(target=target, test=test, group=group)
+    check_texts(target=target, test=test, group=group, order=order)
     check_among("kind", kind, KINDS)
     check_among("scaling", scaling, SCALINGS)
     dropped, as_categories = names_of("drop", drop), names_of("categories", categories)
@@ -56,6 +57,7 @@ def load_tables(
         target=target,
         test=tested,
         group=group or None,
+        order=order or None,
         kind=kind,  # type: ignore[arg-type]
         scaling=scaling,  # type: ignore[arg-type]
         validation_share=loading.validation_share,

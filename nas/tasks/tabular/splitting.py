@@ -1,4 +1,4 @@
-"""Splitting rows: a share of each class, or of each range of values, or whole groups that stay together."""
+"""Splitting rows: a share of each class, or of each range of values; whole groups that stay together; or by time."""
 
 from __future__ import annotations
 
@@ -8,24 +8,57 @@ import numpy as np
 
 from nas.errors import DataError
 from nas.tasks.batches import IntArray
-from nas.tasks.splitting import taken_of_each
+from nas.tasks.moments import ROWS, moments_of
+from nas.tasks.splitting import latest, taken_of_each
+from nas.tasks.tabular.reading import Frame, check_has
 from nas.tasks.tabular.targets import Target
 
 BINS = 10
 """Values are split like classes: a share of each of so many ranges with equally many rows."""
 
 
+def moments_in(frame: Frame, order: str | None, group: str | None, title: str) -> IntArray | None:
+    """Return a number for each row, which grows with time; None without an ``order``.
+
+    Raises:
+        DataError: the column is missing, holds no times, or rows stay together by ``group`` already.
+    """
+    if order is None:
+        return None
+    if group is not None:
+        raise DataError(
+            f"rows are split by time or by group, but got the order {order!r} and the group {group!r}. Leave out one."
+        )
+    if order == ROWS and ROWS not in frame.columns:
+        return np.arange(len(frame))
+    check_has(frame, order, "order", title)
+    return moments_of(frame[order], "data.order", f"column {order}")
+
+
 def split_rows(
-    target: Target, rows: IntArray, share: float, seed: int, title: str, groups: IntArray | None = None
+    target: Target,
+    rows: IntArray,
+    share: float,
+    seed: int,
+    title: str,
+    groups: IntArray | None = None,
+    moments: IntArray | None = None,
 ) -> tuple[IntArray, IntArray]:
     """Return the rows that stay, and about ``share`` of them for the split called ``title``, each in order.
 
     Of each class at least one row is taken, but never the last one. Rows of a group, if ``groups`` gives a number for
-    each row, stay together.
+    each row, stay together. With ``moments``, numbers that grow with time, the last rows are taken.
 
     Raises:
-        DataError: there are too few rows or groups.
+        DataError: there are too few rows, groups or moments.
     """
+    if moments is not None:
+        try:
+            is_late = latest(moments[rows], share)
+        except ValueError as error:
+            why = "because data.order is the same in each row left"
+            raise DataError(f"a {title} split cannot be taken by time, {why}. Leave data.order out.") from error
+        return rows[~is_late], rows[is_late]
     labels = _labels(target, rows)
     if groups is not None:
         taken = _groups_taken(labels, groups[rows], share, seed, title)
@@ -50,10 +83,10 @@ def _groups_taken(labels: IntArray, groups: IntArray, share: float, seed: int, t
     """Return the rows of some groups, with about each class's share among them."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    folds = max(2, round(1 / share))
     count = len(np.unique(groups))
-    if count < folds:
-        raise DataError(f"a {title} split needs at least {folds} groups for a share of {share:g}, but got {count}.")
+    if count < 2:
+        raise DataError(f"a {title} split needs at least 2 groups, because groups stay together, but got {count}.")
+    folds = min(count, max(2, round(1 / share)))
     if np.bincount(labels).max() < folds:  # which scikit-learn refuses, though groups are enough
         labels = np.zeros_like(labels)
     unused = np.zeros((len(labels), 1))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nas.errors import DataError
 from nas.tasks.batches import IntArray
 from nas.tasks.deployed.inputs import Array, Arrays
 from nas.tasks.deployed.tabular import TabularPreparation
 from nas.tasks.doubts import copy_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.moments import is_in_order, is_name_of_time, moments_of, series_warnings
+from nas.tasks.tabular.reading import Frame
 from nas.tasks.tabular.targets import Target
 
 LEAKS_FROM = 0.99
@@ -23,6 +28,9 @@ FEWEST_LOOKED_AT = 40
 DENSE = 10
 """Identifiers mostly count: their range has at most this many times as many numbers as there are."""
 TITLES = ("train", "validation", "test")
+_DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+FAR_SHARE = 1.5
+"""A split by groups is told if it has this many times the share that was wanted."""
 
 
 def leak_warnings(raw: Arrays, target: Target, rows: IntArray, preparation: TabularPreparation) -> list[str]:
@@ -104,3 +112,46 @@ def group_warnings(groups: IntArray | None, splits: Sequence[IntArray]) -> list[
     if not shared:
         return []
     return [f"{len(shared)} groups have rows both in the test and in the other splits, so test errors look too good."]
+
+
+def share_warnings(groups: IntArray | None, splits: Sequence[IntArray], wanted: Mapping[str, float]) -> list[str]:
+    """Return a sentence for each split by groups that is much larger than the share ``wanted`` of what it is from."""
+    if groups is None:
+        return []
+    sizes = dict(zip(TITLES, map(len, splits), strict=True))
+    whole = {"validation": sizes["train"] + sizes["validation"], "test": sum(sizes.values())}
+    return [
+        f"the {title} split has {100 * sizes[title] / whole[title]:.0f} % of the rows instead of {100 * share:.0f} %, "
+        f"because groups stay together and there are {len(np.unique(groups))}."
+        for title, share in wanted.items()
+        if sizes[title] > FAR_SHARE * share * whole[title]
+    ]
+
+
+def order_warnings(frame: Frame, target: Target, group: str | None, order: str | None) -> list[str]:
+    """Return a sentence if rows look like a series, though nobody said how to split them."""
+    if group is not None or order is not None:
+        return []
+    columns = [name for name in frame.columns if name != target.name and _is_sorted_time(frame[name], name)]
+    column = columns[0] if columns else "rows"
+    advice = f"To train on earlier rows and test on later ones, set data.order={column}."
+    if not columns:
+        advice += " If rows belong together, such as those of a patient, set data.group=COLUMN."
+    values = target.values[: len(frame)]
+    return series_warnings(values, "rows", advice, are_classes=target.is_classes, sorted_by=columns)
+
+
+def _is_sorted_time(series: Any, name: str) -> bool:
+    """Return True if a column holds dates, or numbers that are called times, and rows are sorted by it."""
+    from pandas.api import types
+
+    if len(series) < FEWEST_LOOKED_AT:
+        return False
+    is_date = types.is_datetime64_any_dtype(series.dtype) or _DATE.match(str(series.iloc[0]))
+    if not is_date and not is_name_of_time(name):
+        return False
+    try:
+        moments = moments_of(series, name, "the table")
+    except DataError:
+        return False
+    return is_in_order(moments) and len(np.unique(moments)) > 2

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from nas.errors import DataError
 from nas.space.signature import Signature, TensorType
-from nas.tasks.batches import IntArray, Items, Places, Tensors, items_at
+from nas.tasks.batches import IntArray, Tensors, items_at
 from nas.tasks.criteria import KINDS, Classification, Criterion, Kind, Regression
-from nas.tasks.deployed.inputs import Array, Arrays
-from nas.tasks.deployed.tabular import NO_VALUE, UNKNOWN, TabularPreparation
+from nas.tasks.deployed.inputs import Array
+from nas.tasks.deployed.tabular import UNKNOWN, TabularPreparation
 from nas.tasks.splitting import TEST_SEED, TEST_SHARE, check_share, usual_validation_share
 from nas.tasks.tabular import boosting
 from nas.tasks.tabular.columns import SCALINGS, RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
+from nas.tasks.tabular.corrupting import MISSING, NOISE, corrupted_rows
 from nas.tasks.tabular.reading import Frame, check_has, checked_frame
-from nas.tasks.tabular.splitting import split_rows
+from nas.tasks.tabular.rows import TableRows
+from nas.tasks.tabular.splitting import moments_in, split_rows
 from nas.tasks.tabular.suspicions import (
     class_warnings,
     group_warnings,
     id_warnings,
     leak_warnings,
+    order_warnings,
     repeated_warnings,
+    share_warnings,
 )
 from nas.tasks.tabular.targets import Target, target_of
 from nas.tasks.task import Baseline, Task
@@ -41,31 +43,6 @@ BATCHES = ((2_000, 32), (20_000, 64), (float("inf"), 256))
 LEARNING_RATE = 3e-3
 FORGOTTEN = 0.01
 """The share of categories that a training batch calls unknown, so that this value learns something."""
-NOISE, MISSING = "noise", "missing"
-"""What may spoil rows."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class TableRows:
-    """Some rows of a table: raw arrays of numbers and of categories, as far as there are any, and their targets."""
-
-    raw: Arrays
-    targets: npt.NDArray[Any]
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __repr__(self) -> str:
-        return f"TableRows, {len(self)} of {sum(each.shape[1] for each in self.raw)} columns"
-
-    def __getitem__(self, index: int) -> tuple[Tensors, torch.Tensor]:
-        raw = tuple(torch.from_numpy(each[index].copy()) for each in self.raw)
-        return raw, torch.from_numpy(np.array(self.targets[index]))
-
-    def items_at(self, places: Places) -> Items:
-        """Return the rows at ``places`` with their targets."""
-        raw = tuple(torch.from_numpy(np.ascontiguousarray(each[places])) for each in self.raw)
-        return Items(raw, torch.from_numpy(np.ascontiguousarray(self.targets[places])))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -83,6 +60,8 @@ class Tabular(Task):
         offset: the mean of the target over the training rows, in its units; 0 for classes.
         scale: the standard deviation of the target over the training rows; 1 for classes.
         notes: what a user should know about the data.
+        split_by: how rows were split where that is not at random, such as "time, of day"; else empty.
+        is_ordered: rows were split by time: those of training are the earliest.
     """
 
     name: str
@@ -95,6 +74,8 @@ class Tabular(Task):
     offset: float = 0.0
     scale: float = 1.0
     notes: tuple[str, ...] = ()
+    split_by: str = ""
+    is_ordered: bool = False
 
     noun: ClassVar[str] = "rows"
     default_space: ClassVar[str | None] = "mlp"
@@ -112,6 +93,7 @@ class Tabular(Task):
         test: Frame | None = None,
         drop: Sequence[str] = (),
         group: str | None = None,
+        order: str | None = None,
         kind: Kind = "auto",
         categories: Sequence[str] = (),
         scaling: Scaling = "standard",
@@ -128,6 +110,8 @@ class Tabular(Task):
             test: another DataFrame, whose rows score winners; by default ``test_share`` of each class, always the same.
             drop: columns that models must not see.
             group: a column whose equal values mark rows that stay together in one split. Models do not see it.
+            order: a column of times: models train on the earliest rows, and the latest score winners. Models do not
+                see it. "rows" is the order in which rows are given.
             kind: "classification" or "regression", where it should not be told from the target.
             categories: columns of numbers that are categories.
             scaling: "standard" for mean 0 and deviation 1, or "quantile" for a normal distribution.
@@ -145,10 +129,13 @@ class Tabular(Task):
         named += [(each, "a column of categories") for each in categories]
         for column, what in [*named, *([(group, "group")] if group is not None else [])]:
             check_has(frame, column, what, name)
-        table = _Table.of(frame, tested, target, kind, group, drop, categories, name)
+        moments = moments_in(frame, order, group, name)
+        table = _Table.of(frame, tested, target, kind, group, order, moments, drop, categories, name)
         share = validation_share or usual_validation_share(len(frame))
         splits = table.split(test_share, share, seed)
-        return table.task(splits, scaling, name)
+        wanted = {"validation": share, **({"test": test_share} if test is None else {})}
+        suspected = [*order_warnings(frame, table.target, group, order), *share_warnings(table.groups, splits, wanted)]
+        return table.task(splits, scaling, name, suspected)
 
     # What the engine asks
 
@@ -192,7 +179,7 @@ class Tabular(Task):
 
     def corrupted(self, raw: Tensors, name: str, strength: float, generator: torch.Generator) -> Tensors:
         """Return raw rows under a corruption."""
-        return _corrupted(raw, [column.std for column in self.columns.numbers], name, strength, generator)
+        return corrupted_rows(raw, [column.std for column in self.columns.numbers], name, strength, generator)
 
     def augmented(self, raw: Tensors, generator: torch.Generator) -> Tensors:
         """Call a few categories unknown."""
@@ -227,7 +214,14 @@ class Tabular(Task):
             {"classes": len(self.classes)} if self.classes else {"target mean": self.offset, "target std": self.scale}
         )
         numbers, categories = len(self.columns.numbers), len(self.columns.categories)
-        return {"target": self.target, **target, "columns of numbers": numbers, "columns of categories": categories}
+        split_by = {"split by": self.split_by} if self.split_by else {}
+        columns = {"columns of numbers": numbers, "columns of categories": categories}
+        return {"target": self.target, **target, **columns, **split_by}
+
+    @property
+    def why_one_fold(self) -> str:
+        """Rows that were split by time are in no folds."""
+        return "rows are split by time, and a fold would be tested on what came before" if self.is_ordered else ""
 
     @property
     def baselines(self) -> tuple[Baseline, ...]:
@@ -270,28 +264,6 @@ class Tabular(Task):
         return digest.hexdigest()[:12]
 
 
-def _corrupted(
-    raw: Tensors, deviations: Sequence[float], name: str, strength: float, generator: torch.Generator
-) -> Tensors:
-    """Return raw rows, of numbers and of categories as far as there are any, under the corruption called ``name``.
-
-    ``deviations`` are those of the columns of numbers: noise of strength 1 is as strong as a column varies. Missing
-    values of strength 1 take half of the cells. Raises ValueError for another name.
-    """
-    if name == NOISE:
-        numbers, *others = raw
-        noise = torch.randn(numbers.shape, generator=generator) * torch.tensor(deviations)
-        return (numbers + (strength * noise).to(numbers.dtype), *others)
-    if name != MISSING:
-        raise ValueError(f"a corruption is one of {NOISE}, {MISSING}, but got {name!r}.")
-    emptied = []
-    for each in raw:
-        is_lost = torch.rand(each.shape, generator=generator) < strength / 2
-        nothing = math.nan if each.is_floating_point() else NO_VALUE
-        emptied.append(torch.where(is_lost, torch.tensor(nothing, dtype=each.dtype), each))
-    return tuple(emptied)
-
-
 def _check_options(kind: str, scaling: str, validation_share: float | None, test_share: float) -> None:
     for title, value, known in (("kind", kind, KINDS), ("scaling", scaling, SCALINGS)):
         if value not in known:
@@ -310,6 +282,8 @@ class _Table:
     groups: IntArray | None
     fixed_test: int | None
     unused: tuple[str, ...]
+    moments: IntArray | None = None
+    split_by: str = ""
 
     @classmethod
     def of(
@@ -319,18 +293,21 @@ class _Table:
         target: str,
         kind: Kind,
         group: str | None,
+        order: str | None,
+        moments: IntArray | None,
         drop: Sequence[str],
         categories: Sequence[str],
         name: str,
     ) -> _Table:
         import pandas
 
-        unused = tuple(dict.fromkeys((target, *drop, *([group] if group is not None else []))))
+        hidden = [each for each in (group, order) if each is not None and each in frame.columns]
+        unused = tuple(dict.fromkeys((target, *drop, *hidden)))
         found = target_of(frame[target], kind, name)
         if test is not None:
             title = f"the test table of {name}"
             for column in frame.columns:
-                if column not in drop:
+                if column not in (*drop, order):
                     check_has(test, column, f"the column {column} of {name}", title)
             tested = target_of(
                 test[target], "classification" if found.is_classes else "regression", title, found.classes
@@ -340,20 +317,25 @@ class _Table:
                 [frame, test[[each for each in frame.columns if each in test.columns]]], ignore_index=True
             )
         columns = raw_columns(frame.drop(columns=list(unused)), categories, name)
+        split_by = "" if group is None else f"groups, of {group}"
+        split_by = split_by if order is None else f"time, of {order}"
         groups = None if group is None else pandas.factorize(frame[group], use_na_sentinel=False)[0].astype(np.int64)
-        return cls(columns, found, groups, None if test is None else len(test), unused)
+        return cls(columns, found, groups, None if test is None else len(test), unused, moments, split_by)
 
     def split(self, test_share: float, validation_share: float, seed: int) -> tuple[IntArray, IntArray, IntArray]:
         """Return the training, validation and test rows."""
         rows = np.arange(len(self.target.values))
         if self.fixed_test is None:
-            rest, test = split_rows(self.target, rows, test_share, TEST_SEED, "test", self.groups)
+            rest, test = split_rows(self.target, rows, test_share, TEST_SEED, "test", self.groups, self.moments)
         else:
             rest, test = rows[: -self.fixed_test], rows[-self.fixed_test :]
-        train, validation = split_rows(self.target, rest, validation_share, seed, "validation", self.groups)
+        together = self.groups, self.moments
+        train, validation = split_rows(self.target, rest, validation_share, seed, "validation", *together)
         return train, validation, test
 
-    def task(self, splits: tuple[IntArray, IntArray, IntArray], scaling: Scaling, name: str) -> Tabular:
+    def task(
+        self, splits: tuple[IntArray, IntArray, IntArray], scaling: Scaling, name: str, suspected: Sequence[str]
+    ) -> Tabular:
         """Return the task with these splits. The preparation is learned from the training rows alone."""
         train = splits[0]
         target = self.target
@@ -361,7 +343,7 @@ class _Table:
             missing = sorted(set(range(len(target.classes))) - set(target.values[train].tolist()))
             raise DataError(
                 f"each class must have a training row, but {target.classes[missing[0]]!r} of {target.name} has none. "
-                "Bring more rows of it, leave it out, or use fewer groups for the other splits."
+                "Bring more rows of it, or leave it out. Where groups or an order split rows, name others."
             )
         preparation, notes = learned_preparation(self.columns.rows(train), scaling, self.unused)
         raw = raw_arrays(self.columns, preparation)
@@ -371,7 +353,12 @@ class _Table:
             offset, scale = float(targets[train].mean()), float(targets[train].std()) or 1.0
             targets = ((targets - offset) / scale).astype(np.float32)[:, None]
         rows, validation, test = (
-            TableRows(tuple(np.ascontiguousarray(each[split]) for each in raw), targets[split]) for split in splits
+            TableRows(
+                tuple(np.ascontiguousarray(each[split]) for each in raw),
+                targets[split],
+                None if self.groups is None else self.groups[split],
+            )
+            for split in splits
         )
         told = (
             *self.columns.notes,
@@ -381,5 +368,7 @@ class _Table:
             *repeated_warnings(raw, splits),
             *class_warnings(target, splits),
             *group_warnings(self.groups, splits),
+            *suspected,
         )
-        return Tabular(name, rows, validation, test, preparation, target.name, target.classes, offset, scale, told)
+        found = (name, rows, validation, test, preparation, target.name, target.classes, offset, scale, told)
+        return Tabular(*found, self.split_by, self.moments is not None)
