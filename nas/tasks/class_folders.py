@@ -20,11 +20,15 @@ SPLIT_NAMES = {
 
 
 class LabelledFile(NamedTuple):
-    """A file, the number of its class, and the split whose folder it lies in: "train" where there are none."""
+    """A file, the number of its class, the split whose folder it lies in, and its path below the folder of its class.
+
+    The split is "train" where there are none, and the path has slashes.
+    """
 
     path: str
     label: int
     split: str
+    within: str
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ class _Reading:
             if not files:
                 listed = ", ".join(self.endings)
                 raise DataError(f"each class must have {self.one}, but {class_folder} has none that ends in {listed}.")
-            members += [LabelledFile(file, classes.index(class_folder.name), title) for file in files]
+            number, start = classes.index(class_folder.name), len(str(class_folder)) + 1
+            members += [LabelledFile(file, number, title, file[start:].replace(os.sep, "/")) for file in files]
         if not members:
             raise DataError(f"a split must have a folder for each class, but {folder} has none. Fill it, or remove it.")
         return members

@@ -41,11 +41,16 @@ def check_folds(task: Task, count: int) -> None:
     """Check that a task can be divided into folds. Raises DataError if not."""
     if task.why_one_fold:
         raise DataError(f"training.folds must be 1, because {task.why_one_fold}, but got {count}.")
-    groups = _groups(task)
-    items = len(task.train) + len(task.validation) if groups is None else len(np.unique(groups))
+    items = most_folds(task)
     if count > items:
-        what = task.noun if groups is None else f"groups of {task.noun}"
+        what = task.noun if _groups(task) is None else f"groups of {task.noun}"
         raise DataError(f"training.folds must be at most the number of {what}, {items}, but got {count}.")
+
+
+def most_folds(task: Task) -> int:
+    """Return the number of groups among the training and validation items, or of items if these have no groups."""
+    groups = _groups(task)
+    return len(task.train) + len(task.validation) if groups is None else len(np.unique(groups))
 
 
 def _parts(task: Task, count: int) -> list[IntArray]:

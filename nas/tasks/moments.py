@@ -18,8 +18,7 @@ AUTOCORRELATION = 0.5
 """Targets of a series are at least so much like the one before."""
 ROWS = "rows"
 """The order in which items lie in their file, where an option may name a column."""
-_NAME = re.compile(r"(^|[^a-z])(time|date|datetime|timestamp|year|epoch|unixtime)([^a-z]|$)|^t$")
-ORDER_OF_DATES = "ISO8601"
+_NAME = re.compile(r"(^|[^a-z])(time|date|datetime|timestamp|year|epoch|unixtime)([^a-z]|$)")
 
 
 def is_name_of_time(name: str) -> bool:
@@ -45,7 +44,7 @@ def moments_of(values: Any, option: str, title: str, place: str = "row") -> IntA
         series = series.where(series.notna() & (series.astype(str).str.strip() != ""))
         read = pandas.to_numeric(series, errors="coerce")
         if read.notna().sum() < series.notna().sum():
-            read = pandas.to_datetime(series, format=ORDER_OF_DATES, errors="coerce", utc=True)
+            read = pandas.to_datetime(series, format="ISO8601", errors="coerce", utc=True)
         strange = np.flatnonzero((read.isna() & series.notna()).to_numpy())
         if len(strange):
             at = int(strange[0])

@@ -98,14 +98,54 @@ BAD_INPUTS = {
         FOLDER, ("the same sampling rate unless rate is set", "--set data.rate=8000"), recording(tone(20, 300), 8000)
     ),
     "mixed lengths": BadInput(
-        FOLDER, ("the same length unless seconds or window is set", "--set data.seconds=1"), recording(tone(20, 299))
+        FOLDER,
+        ("recordings have 299 to 300 samples, and windows 300", "1 of 21 recordings are shorter than a window"),
+        recording(tone(20, 299)),
+        status=0,
+    ),
+    "one recording of seven samples": BadInput(
+        FOLDER,
+        ("1 of 21 recordings was left out as shorter than a quarter of a window", "odd.wav has 7 of 300 samples"),
+        recording(tone(20, 7)),
+        status=0,
+    ),
+    "windows of more than a number holds": BadInput(
+        (*FOLDER, "--set", "data.seconds=1e308"), ("at most four times the 300 samples",), folder(str)
+    ),
+    "a rate of 149 GiB": BadInput(
+        (*FOLDER, "--set", "data.rate=1000000000000"), ("1000 Hz cannot become 1000000000000 Hz",), folder(str)
+    ),
+    "a pattern that is none": BadInput(
+        (*FOLDER, "--set", "data.group=("), ("data.group must be 'folder' or a regular expression",), folder(str)
+    ),
+    "files without a group": BadInput(
+        (*FOLDER, "--set", "data.group=folder"),
+        ("must lie in a folder below", "20 of 20 do not"),
+        folder(str),
+    ),
+    "an order of nothing": BadInput(
+        (*FOLDER, "--set", "data.order=low"), ("each file must have a part like 'low'",), folder(str)
+    ),
+    "an order that is no time": BadInput(
+        (*FOLDER, "--set", "data.order=wav"),
+        ("must name numbers or times", "has 'wav'"),
+        folder(str),
+    ),
+    "an unknown layout": BadInput(
+        (*ARRAYS, "--set", "data.layout=NTC"), ("data.layout must be one of auto, channels-first",), arrays()
+    ),
+    "channels where samples should be": BadInput(
+        ARRAYS,
+        ("(40, 64, 3) are taken as 64 samples of 3 channels", "layout=channels-first"),
+        arrays(windows=np.random.default_rng(0).random((40, 64, 3))),
+        status=0,
     ),
     "mixed channels": BadInput(
         FOLDER, ("the same number of channels", "--set data.mono=true"), recording(tone(20, 300, channels=2))
     ),
     "too short": BadInput(
         (*FOLDER, "--set", "data.seconds=9"),
-        ("at least a quarter of a window's 9000 samples, but has 300",),
+        ("at most four times the 300 samples of the longest recording", "data.window=300"),
         folder(str),
     ),
     "infinite samples": BadInput(

@@ -128,6 +128,7 @@ class SignalForm:
         rows: each row of a CSV file is a window.
         columns: the columns of a CSV file that are used, by name; without names all.
         log_mel: how windows become spectrograms; None if they stay as they are.
+        channels_last: arrays of windows have the shape (N, samples, channels).
     """
 
     channels: int
@@ -139,6 +140,7 @@ class SignalForm:
     rows: bool = False
     columns: tuple[str, ...] = ()
     log_mel: LogMel | None = None
+    channels_last: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -200,7 +202,7 @@ class SignalPreparation(ReadsArrays):
             "form": asdict(self.form),
             "mean": list(self.mean),
             "std": list(self.std),
-            "layout": "NCT",
+            "layout": "NTC" if self.form.channels_last else "NCT",
             "dtype": "float32",
             "in_words": self.in_words,
         }
@@ -254,13 +256,15 @@ class SignalPreparation(ReadsArrays):
     def checked(self, windows: Array) -> Float32Array:
         """Return an array of windows as items. Raises InputError for another type or shape, or what is not finite."""
         shape = (self.form.channels, self.form.samples)
+        shape = shape[::-1] if self.form.channels_last else shape
         if windows.ndim == 2 and self.form.channels == 1:
-            windows = windows[:, None]
+            windows = windows.reshape(len(windows), *(-1 if each > 1 else 1 for each in shape))
         if windows.dtype.kind not in "fiu" or windows.ndim != 3 or windows.shape[1:] != shape:
             raise InputError(
                 f"signals must be numbers of shape (N, {', '.join(map(str, shape))}), but got {windows.dtype} of shape "
                 f"{windows.shape}."
             )
+        windows = windows.transpose(0, 2, 1) if self.form.channels_last else windows
         return self.form.features(finite(windows, "signals"))
 
     def prepared(self, raw: Arrays) -> Arrays:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import DataError
+from nas.tasks.moments import ROWS
 
 LABELS = "labels.npy"
 """The file of labels beside an .npy file, unless another is named."""
@@ -26,9 +27,10 @@ _NAMES = {
 """The names of arrays in an .npz file, those of scikit-learn and Keras included."""
 
 
-def read_arrays(path: Path, labels: Path | None) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(path: Path, labels: Path | None, group: str = "", order: str = "") -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of ``Signals.from_arrays`` by name: windows and labels, and others that are there.
 
+    ``group`` and ``order`` name further arrays, or files beside an .npy file; the order "rows" is that of the windows.
     Raises DataError if a file cannot be read or lacks one of them. Pickled objects are never loaded.
     """
     if path.suffix.lower() == ".npy":
@@ -38,19 +40,32 @@ def read_arrays(path: Path, labels: Path | None) -> dict[str, npt.NDArray[Any]]:
                 f"windows in an .npy file need their labels in another, but there is no {beside}. "
                 "Name it by --set data.labels=FILE.npy."
             )
-        return {"windows": _loaded(path), "labels": _loaded(beside)}
+        given = {"windows": _loaded(path), "labels": _loaded(beside)}
+        if order == ROWS:
+            given["order"] = np.arange(len(given["windows"]))
+        named = {"groups": group, "order": "" if order == ROWS else order}
+        return {**given, **{title: _loaded(path.with_name(name)) for title, name in named.items() if name}}
     try:
         with zipfile.ZipFile(path) as packed:  # a small file may hold very large arrays
             _check_size(path, sum(each.file_size for each in packed.infolist()))
         with np.load(path, allow_pickle=False) as stored:
-            found = {title: _one_of(stored, names) for title, names in _NAMES.items()}
+            wanted: dict[str, Sequence[str]] = dict(_NAMES)
+            if group or order:
+                wanted["groups"] = (group,) if group else ()
+            if order and order != ROWS:
+                wanted["order"] = (order,)
+            found = {title: _one_of(stored, names) for title, names in wanted.items()}
             there = ", ".join(stored.files)
+            for option, title, name in (("group", "groups", group), ("order", "order", order)):
+                if name not in ("", ROWS) and found[title] is None:
+                    raise DataError(f"data.{option} must name an array of {path}, but {name!r} is none of {there}.")
             missing = [title for title in ("windows", "labels") if found[title] is None]
             if missing:
                 raise DataError(
                     f"an .npz of signals must hold windows and labels, but {path} holds {there or 'nothing'}."
                 )
-            return {title: stored[name] for title, name in found.items() if name is not None}
+            arrays = {title: stored[name] for title, name in found.items() if name is not None}
+            return {**arrays, "order": np.arange(len(arrays["windows"]))} if order == ROWS else arrays
     except DataError:
         raise
     except Exception as error:  # zipfile, struct and numpy raise their own

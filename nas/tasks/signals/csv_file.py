@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from nas.errors import DataError
+from nas.tasks.batches import IntArray
 from nas.tasks.criteria import Kind
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import CsvTable, Float32Array, Recording, read_csv
+from nas.tasks.moments import ROWS, is_in_order, is_name_of_time, moments_of
 from nas.tasks.signals.gathering import Labelled
 
 LABEL = "label"
 """The name of the column with labels, unless another is named."""
-FromTable = tuple[list[Labelled], tuple[str, ...]]
-"""Recordings, and the names of the columns that hold them."""
+FromTable = tuple[list[Labelled], tuple[str, ...], list[str]]
+"""Recordings, the names of the columns that hold them, and notes."""
 
 
 def read_table(
@@ -27,12 +29,15 @@ def read_table(
     kind: Kind,
     rate: int | None,
     channels: int | None = None,
+    order: str = "",
 ) -> FromTable:
-    """Return the recordings in a file, and the names of the columns that hold them.
+    """Return the recordings in a file, the names of the columns that hold them, and notes.
 
     A column is a channel, and each run of rows with one label and group is a recording; with ``channels``, each row is
     a window with these one after the other. Labels that are numbers with a fraction are values: they may change from
-    row to row, and windows get their mean. Raises DataError, with the line and the column, if the file cannot be used.
+    row to row, and windows get their mean. Columns of times are no channels unless ``columns`` names them. ``order``
+    names the column that tells which rows are later, or is "rows". Raises DataError, with the line and the column, if
+    the file cannot be used.
     """
     name = label or LABEL
     try:
@@ -46,11 +51,13 @@ def read_table(
                 f"the column of labels must be named, but {path} has no {name!r}, only "
                 f"{', '.join(table.names[:8])}{' …' if len(table.names) > 8 else ''}. Set data.label=COLUMN."
             )
-        places = table.places(columns, without=(name, group) if group else (name,))
+        apart = [each for each in (name, group, order) if each and (each != ROWS or each in table.names)]
+        places, notes = _channels(table, columns, apart)
         labels = table.texts(table.names.index(name))
         groups = table.texts(table.names.index(group)) if group else [""] * len(labels)
         _check_cells(table, places, labels, channels)
         numbers, values = table.numbers(places), _values(table, name, labels, kind)
+        moments = _moments(table, order)
     except InputError as error:
         raise DataError(str(error)) from error
     if channels is None:
@@ -62,8 +69,49 @@ def read_table(
     found = []
     for (start, end), samples in zip(ends, shaped, strict=True):
         target = labels[start] if values is None else values[start:end] if channels is None else float(values[start])
-        found.append(Labelled(Recording(samples, rate), target, path, group=groups[start] if group else None))
-    return found, tuple(table.names[place] for place in places)
+        found.append(
+            Labelled(
+                Recording(samples, rate),
+                target,
+                path,
+                group=groups[start] if group else None,
+                moments=None if moments is None else moments[start:end] if channels is None else moments[start],
+                place=f" from line {table.lines[start]}",
+            )
+        )
+    return found, tuple(table.names[place] for place in places), notes
+
+
+def _channels(table: CsvTable, columns: Sequence[str], apart: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Return the places of the channels, and a note about columns of times, which are none unless they are named."""
+    times = [] if columns else [each for each in time_columns(table) if each not in apart]
+    places = table.places(columns, without=(*apart, *times))
+    return (places, time_notes(times)) if places else (table.places(columns, without=apart), [])
+
+
+def time_columns(table: CsvTable) -> list[str]:
+    """Return the columns whose names say that they hold times, and a column ``t`` of numbers that grow."""
+    found = [name for name in table.names if is_name_of_time(name)]
+    for name in table.names:
+        if name.lower() == "t" and is_in_order(table.numbers([table.names.index(name)])[:, 0]):
+            found.append(name)
+    return found
+
+
+def time_notes(times: Sequence[str]) -> list[str]:
+    """Return a sentence about columns that are no channels, if there are some."""
+    if not times:
+        return []
+    are = "holds times and is no channel" if len(times) == 1 else "hold times and are no channels"
+    return [f"{', '.join(times)} {are}. To take such a column as one, name all channels in data.columns."]
+
+
+def _moments(table: CsvTable, order: str) -> IntArray | None:
+    if not order:
+        return None
+    if order == ROWS and order not in table.names:
+        return np.arange(len(table.rows))
+    return moments_of(table.texts(table.names.index(order)), "data.order", f"column {order} of {table.path}")
 
 
 def _check_cells(table: CsvTable, places: Sequence[int], labels: Sequence[str], channels: int | None) -> None:

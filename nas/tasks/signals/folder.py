@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import DataError
 from nas.progress import NullProgress, Progress
 from nas.tasks.broken_items import check_few, left_out, named
-from nas.tasks.class_folders import class_folders
+from nas.tasks.class_folders import LabelledFile, class_folders
 from nas.tasks.deployed.inputs import InputError
-from nas.tasks.deployed.recordings import read_recording
+from nas.tasks.deployed.recordings import read_csv, read_recording
+from nas.tasks.file_groups import parts_of_files
+from nas.tasks.moments import moments_of
+from nas.tasks.signals.csv_file import time_columns, time_notes
 from nas.tasks.signals.gathering import Labelled
 
 ENDINGS = (".wav", ".csv")
@@ -18,21 +22,43 @@ SHOWN_FROM = 200
 """Reading fewer files takes less than a second, and shows no progress."""
 
 
-def read_folder(path: Path, columns: Sequence[str], progress: Progress) -> tuple[list[Labelled], list[str]]:
-    """Return the recordings of all files below the folders of classes, and notes about those that are left out.
+@dataclass(frozen=True)
+class FolderOfRecordings:
+    """The recordings of a folder, the columns of CSV files that hold them, () for all, and notes."""
+
+    recordings: list[Labelled]
+    columns: tuple[str, ...]
+    notes: list[str]
+
+
+def read_folder(
+    path: Path, columns: Sequence[str], progress: Progress, group: str = "", order: str = ""
+) -> FolderOfRecordings:
+    """Return the recordings of all files below the folders of classes; notes tell which are left out.
+
+    ``group`` and ``order`` are patterns that find the group and the time of a file in its path; see
+    ``parts_of_files``. Columns of times in CSV files are left out unless ``columns`` names them.
 
     Raises:
-        DataError: there are no classes or no files, or too many of them are broken.
+        DataError: there are no classes or no files, too many of them are broken, or one has no group or time.
     """
     folders = class_folders(path, "a recording", "recordings", ENDINGS)
+    within = [each.within for each in folders.files]
+    groups = parts_of_files(within, group, "data.group") if group else None
+    times = parts_of_files(within, order, "data.order") if order else []
+    moments = moments_of(times, "data.order", str(path), "file") if order else None
+    columns, notes = (columns, []) if columns else _channels_of(folders.files)
     found: list[Labelled] = []
     broken: list[str] = []
     shown = progress if len(folders.files) >= SHOWN_FROM else NullProgress()
     shown.stage("reading recordings", len(folders.files))
     try:
-        for file, label, split in folders.files:
+        for number, (file, label, split, _) in enumerate(folders.files):
+            together = None if groups is None else groups[number]
+            moment = None if moments is None else moments[number]
             try:
-                found.append(Labelled(read_recording(Path(file), columns), folders.classes[label], Path(file), split))
+                recording = read_recording(Path(file), columns)
+                found.append(Labelled(recording, folders.classes[label], Path(file), split, together, moment))
             except (InputError, OSError) as error:
                 broken.append(str(error).rstrip("."))
             shown.advance()
@@ -41,4 +67,20 @@ def read_folder(path: Path, columns: Sequence[str], progress: Progress) -> tuple
     check_few(broken, len(folders.files), "recordings")
     for title in set(folders.classes) - {each.label for each in found}:
         raise DataError(f"each class must have a recording, but all of {title!r} are broken: {named(broken)}.")
-    return found, left_out(broken, len(folders.files), "recordings")
+    return FolderOfRecordings(found, tuple(columns), [*notes, *left_out(broken, len(folders.files), "recordings")])
+
+
+def _channels_of(files: Sequence[LabelledFile]) -> tuple[tuple[str, ...], list[str]]:
+    """Return the columns of CSV files without those of times, () if they have none, and a note.
+
+    The first of the files tells.
+    """
+    first = next((Path(each.path) for each in files if each.path.lower().endswith(".csv")), None)
+    try:
+        table = None if first is None else read_csv(first)
+    except (InputError, OSError):  # it is told with the other broken files
+        return (), []
+    times = [] if table is None else time_columns(table)
+    if table is None or not times or len(times) == len(table.names):
+        return (), []
+    return tuple(name for name in table.names if name not in times), time_notes(times)

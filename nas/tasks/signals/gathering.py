@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nas.errors import DataError, first_few
+from nas.tasks.batches import IntArray
+from nas.tasks.broken_items import MOST_BROKEN, check_few, left_out, named
 from nas.tasks.criteria import Kind
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import Recording
-from nas.tasks.deployed.signals import SignalForm, cut
+from nas.tasks.deployed.signals import LEAST_SHARE, SignalForm, cut
 from nas.tasks.signals.signals import MEL_BANDS, NOISE, Signals, paired, with_features
 from nas.tasks.signals.targets import targets_from
 from nas.tasks.signals.windows import VALIDATION_SHARE, numbered
-from nas.tasks.splitting import TEST_SHARE
+from nas.tasks.splitting import TEST_SHARE, latest
 
 FEWEST_RECORDINGS = 5
 """A class with fewer recordings is cut into blocks of time, so that each split gets some."""
 LARGEST_BYTES = 8 * 2**30
+LARGEST_FACTOR = 1_000_000
+"""Resampling by p / q takes a filter of 20 times the larger one."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Labelled:
         path: the file that it comes from.
         split: the split that it belongs to, if that is given.
         group: recordings of one group are never in two splits; None for a group of its own.
+        moments: a whole number for each sample, or one for all, which grows with time; None if no time is known.
+        place: where in the file it lies, if that holds several, such as " from line 7".
     """
 
     recording: Recording
@@ -42,6 +50,13 @@ class Labelled:
     path: Path
     split: str | None = None
     group: str | None = None
+    moments: IntArray | None = None
+    place: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its file, and where in it."""
+        return f"{self.path}{self.place}"
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,15 @@ class Wanted:
     noise: float = NOISE
     validation_share: float = VALIDATION_SHARE
     seed: int = 0
+    group: str = ""
+    order: str = ""
+
+    @property
+    def split_by(self) -> str:
+        """How recordings are split where that is not at random; else empty."""
+        if self.order:
+            return f"time, of {self.order}"
+        return f"groups, of {self.group}" if self.group else ""
 
     @property
     def is_cut(self) -> bool:
@@ -77,11 +101,12 @@ def signals_from(
     """Return the data set of windows of recordings.
 
     Raises:
-        DataError: recordings differ in rate, channels or length and no option says what to do, or are too short.
+        DataError: recordings differ in rate or channels and no option says what to do, or too many are too short.
     """
     told = list(notes)
     form = _form_of(recordings, wanted, tuple(columns), told)
-    pieces = _blocks(recordings, form, told)
+    recordings = _fitting(recordings, form, wanted, told)
+    pieces = _by_time(recordings, form, wanted) if wanted.order else _blocks(recordings, form, told)
     windows, labels, groups, splits = [], [], [], []
     total = 0
     for number, piece in enumerate(pieces):
@@ -104,10 +129,10 @@ def signals_from(
         of = {title: np.array(splits) == title for title in ("train", "validation", "test")}
         if not of["train"].any():
             raise ValueError("there must be training recordings, but there are none.")
-        # Intervals of splits that are given are for other windows.
-        given = {
-            title: replace(everything.take(mask), groups=None) if mask.any() else None for title, mask in of.items()
-        }
+        given = {title: everything.take(mask) if mask.any() else None for title, mask in of.items()}
+        if given["test"] is not None and not wanted.group:  # its intervals are for other windows
+            given["test"] = replace(given["test"], groups=None)
+        told += _shared_warnings(numbers, of) if wanted.group else []
         return Signals.divided(
             name,
             form,
@@ -120,6 +145,8 @@ def signals_from(
             shift=wanted.shift,
             noise=wanted.noise,
             notes=tuple(told),
+            split_by=wanted.split_by,
+            is_ordered=bool(wanted.order),
         )
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error
@@ -138,34 +165,75 @@ def _form_of(recordings: Sequence[Labelled], wanted: Wanted, columns: tuple[str,
     rate = _common_rate(recordings, wanted, told)
     channels = 1 if wanted.mono else _common_channels(recordings)
     lengths = [_length(each.recording, rate) for each in recordings]
+    if 8 * channels * max(lengths) > LARGEST_BYTES:
+        raise DataError(
+            f"a recording must fit into 8 GiB, but at {rate} samples a second the longest has {max(lengths):,} samples "
+            "of 8 bytes. Take a lower data.rate."
+        )
     if wanted.seconds is not None and wanted.window is not None:
         raise DataError("the length of windows is set by seconds or by window, in samples, but got both.")
     if wanted.seconds is not None and rate is None:
         raise DataError("seconds need a rate, the samples in a second, but it is unknown: set rate, or set window.")
     per_unit = 1 if wanted.seconds is None else rate or 1
-    asked = wanted.window if wanted.seconds is None else round(wanted.seconds * per_unit)
+    asked = wanted.window if wanted.seconds is None else wanted.seconds * per_unit
     if asked is None:
-        shortest, longest = int(np.argmin(lengths)), int(np.argmax(lengths))
-        example = "window=128" if rate is None else "seconds=1"
-        if lengths[shortest] != lengths[longest]:
-            raise DataError(
-                f"recordings must have the same length unless seconds or window is set, but "
-                f"{recordings[shortest].path} has {lengths[shortest]} samples and {recordings[longest].path} "
-                f"{lengths[longest]}. Set one, for example by --set data.{example}."
-            )
-        asked = lengths[0]
+        asked = _usual_length(lengths, told)
     if asked < 2:
-        raise DataError(f"a window must have at least 2 samples, but got {asked}.")
+        raise DataError(f"a window must have at least 2 samples, but got {asked:.4g}.")
+    longest = max(lengths)
+    if asked > longest / LEAST_SHARE:
+        raise DataError(
+            f"a window must have at most four times the {longest} samples of the longest recording, or it would be "
+            f"padding alone, but got {asked:.4g}. Set a shorter one: data.window={longest}, without data.seconds."
+        )
     if wanted.step is not None and wanted.step <= 0:
         raise DataError(f"step must be above 0, but got {wanted.step}.")
-    step = 0 if wanted.step is None else max(1, round(wanted.step * per_unit))
-    padded, cropped = sum(each < asked for each in lengths), sum(each > asked for each in lengths)
+    step = 0 if wanted.step is None else max(1, round(min(wanted.step * per_unit, longest + 1)))
+    rates = tuple(sorted({each.recording.rate for each in recordings if each.recording.rate is not None}))
+    return SignalForm(channels, round(asked), step, rate, rates, wanted.mono, columns=columns)
+
+
+def _usual_length(lengths: Sequence[int], told: list[str]) -> int:
+    """Return the length of recordings; where they differ, that of most of them or else the median, which is told."""
+    (common, count), *others = Counter(lengths).most_common()
+    if not others:
+        return common
+    is_usual = 2 * count >= len(lengths)
+    usual = common if is_usual else sorted(lengths)[len(lengths) // 2]
+    which = f"which {count} of {len(lengths)} have" if is_usual else "the median"
+    told.append(
+        f"recordings have {min(lengths)} to {max(lengths)} samples, and windows {usual}, {which}. Another length is "
+        "set by data.window, or by data.seconds."
+    )
+    return usual
+
+
+def _fitting(recordings: Sequence[Labelled], form: SignalForm, wanted: Wanted, told: list[str]) -> list[Labelled]:
+    """Return the recordings that are long enough for a window. Others are left out if they are few, and named.
+
+    Raises:
+        DataError: they are many, or a class loses all of its recordings.
+    """
+    lengths = [_length(each.recording, form.rate) for each in recordings]
+    least = LEAST_SHARE * form.samples
+    found = [each for each, length in zip(recordings, lengths, strict=True) if length >= least]
+    if len(found) < len(recordings):
+        pairs = zip(recordings, lengths, strict=True)
+        short = [f"{each.name} has {length} of {form.samples} samples" for each, length in pairs if length < least]
+        most = math.floor(sorted(lengths)[max(1, int(MOST_BROKEN * len(lengths)))] / LEAST_SHARE)
+        is_in_seconds = wanted.seconds is not None and form.rate is not None
+        fit = f"seconds={math.floor(1000 * most / (form.rate or 1)) / 1000:g}" if is_in_seconds else f"window={most}"
+        what = "shorter than a quarter of a window"
+        check_few(short, len(lengths), "recordings", what, f"Set at most data.{fit}, or remove them")
+        told += left_out(short, len(lengths), "recordings", what)
+        for lost in sorted(set(map(_class_of, recordings)) - set(map(_class_of, found))):
+            raise DataError(f"each class must have a recording, but all of {lost!r} are {what}: {named(short)}.")
+    padded, cropped = (sum(map(test, lengths)) for test in (lambda n: least <= n < form.samples, form.samples.__lt__))
     if padded:
         told.append(f"{padded} of {len(lengths)} recordings are shorter than a window and are padded with zeros.")
-    if cropped and not step:
+    if cropped and not form.step:
         told.append(f"of {cropped} of {len(lengths)} recordings only the middle is used. To use all, set step.")
-    rates = tuple(sorted({each.recording.rate for each in recordings if each.recording.rate is not None}))
-    return SignalForm(channels, asked, step, rate, rates, wanted.mono, columns=columns)
+    return found
 
 
 def _length(recording: Recording, rate: int | None) -> int:
@@ -181,6 +249,8 @@ def _common_rate(recordings: Sequence[Labelled], wanted: Wanted, told: list[str]
     if wanted.rate is not None and wanted.rate < 1:
         raise DataError(f"rate must be at least 1 sample a second, but got {wanted.rate}.")
     rates = Counter(each.recording.rate for each in recordings)
+    for rate in filter(None, rates):
+        _check_resampling(rate, wanted.rate or rate)
     if wanted.rate is None:
         if len(rates) > 1:
             first = recordings[0]
@@ -196,6 +266,15 @@ def _common_rate(recordings: Sequence[Labelled], wanted: Wanted, told: list[str]
         listed = ", ".join(f"{count} of {rate} Hz" for rate, count in sorted(resampled.items(), key=str))
         told.append(f"recordings are resampled to {wanted.rate} Hz: {listed}.")
     return wanted.rate
+
+
+def _check_resampling(rate: int, wanted: int) -> None:
+    """Check that recordings can be resampled. Raises DataError where the filter of scipy would take gigabytes."""
+    if max(rate, wanted) // math.gcd(rate, wanted) > LARGEST_FACTOR:
+        raise DataError(
+            f"recordings are resampled by a ratio of whole numbers up to {LARGEST_FACTOR:,}, but {rate} Hz cannot "
+            f"become {wanted} Hz by one. Set data.rate to a multiple or a part of {rate}, such as {2 * rate}."
+        )
 
 
 def _common_channels(recordings: Sequence[Labelled]) -> int:
@@ -226,10 +305,7 @@ def _blocks(recordings: Sequence[Labelled], form: SignalForm, told: list[str]) -
             found.append(each)
             continue
         cut_classes.append(_class_of(each))
-        for places in np.array_split(np.arange(samples.shape[1]), parts):
-            block = Recording(samples[:, places[0] : places[-1] + 1], rate)
-            label = each.label[places] if isinstance(each.label, np.ndarray) else each.label
-            found.append(replace(each, recording=block, label=label))
+        found += [_block(each, places) for places in np.array_split(np.arange(samples.shape[1]), parts)]
     if cut_classes:
         names = list(dict.fromkeys(cut_classes))
         of = f" of {first_few(names)}" if any(names) else ""
@@ -238,6 +314,71 @@ def _blocks(recordings: Sequence[Labelled], form: SignalForm, told: list[str]) -
             "different splits: test errors on new recordings can be higher. Add recordings."
         )
     return found
+
+
+def _by_time(recordings: Sequence[Labelled], form: SignalForm, wanted: Wanted) -> list[Labelled]:
+    """Return the recordings, each in a split: the earliest samples train, later ones validate, and the last are tested.
+
+    Where windows start every ``step``, a recording is cut where a split ends, so that no window is in two of them.
+    Otherwise it belongs to the split of its first sample. Splits that are given stay.
+    """
+    free = [each for each in recordings if each.split in (None, "train")]
+    counts = [int(each.recording.samples.shape[1]) for each in free]
+    moments = np.concatenate([_moments_of(each, count) for each, count in zip(free, counts, strict=True)])
+    titles = np.full(len(moments), "train", dtype="<U10")
+    there = {each.split for each in recordings}
+    for title, share in (("test", TEST_SHARE), ("validation", wanted.validation_share)):
+        if title not in there:
+            rest = np.flatnonzero(titles == "train")
+            try:
+                titles[rest[latest(moments[rest], share)]] = title
+            except ValueError as error:
+                raise DataError(f"data.order must tell recordings of a {title} split apart: {error}") from error
+    found = [each for each in recordings if each.split not in (None, "train")]
+    for each, own in zip(free, np.split(titles, np.cumsum(counts)[:-1]), strict=True):
+        found += _cut_by_title(each, own, form) if form.step else [replace(each, split=str(own[0]))]
+    return found
+
+
+def _moments_of(recording: Labelled, count: int) -> IntArray:
+    """Return the time of each sample. Raises DataError if none is known, or samples are not in its order."""
+    if recording.moments is None:
+        raise DataError("data.order splits recordings by time, but of these data no times are known. Leave it out.")
+    if recording.moments.ndim and (np.diff(recording.moments) < 0).any():
+        raise DataError(
+            f"rows of a recording must be in the order of time, but {recording.name} goes back in time. Sort the file "
+            "by data.order."
+        )
+    return np.broadcast_to(recording.moments, count)
+
+
+def _cut_by_title(recording: Labelled, titles: npt.NDArray[np.str_], form: SignalForm) -> list[Labelled]:
+    ends = [*(np.flatnonzero(titles[1:] != titles[:-1]) + 1).tolist(), len(titles)]
+    if len(ends) == 1:
+        return [replace(recording, split=str(titles[0]))]
+    pieces = [(start, end, str(titles[start])) for start, end in zip([0, *ends], ends, strict=False)]
+    found = [replace(_block(recording, np.arange(start, end)), split=title) for start, end, title in pieces]
+    return [each for each in found if _length(each.recording, form.rate) >= form.samples]  # as a rest is left out
+
+
+def _block(recording: Labelled, places: IntArray) -> Labelled:
+    """Return the part of a recording at ``places``, which lie one after the other."""
+    samples, rate = recording.recording
+    label = recording.label[places] if isinstance(recording.label, np.ndarray) else recording.label
+    return replace(recording, recording=Recording(samples[:, places[0] : places[-1] + 1], rate), label=label)
+
+
+def _shared_warnings(groups: IntArray, of: Mapping[str, npt.NDArray[np.bool_]]) -> list[str]:
+    """Return a sentence for each given split that has groups of an earlier one. ``of`` are the masks of the splits."""
+    shared = {
+        "test": set(groups[of["test"]]) & set(groups[of["train"] | of["validation"]]),
+        "validation": set(groups[of["validation"]]) & set(groups[of["train"]]),
+    }
+    return [
+        f"{len(each)} groups of the {title} split are in another one too, so its errors look better than they are."
+        for title, each in shared.items()
+        if each
+    ]
 
 
 def _class_of(recording: Labelled) -> str:

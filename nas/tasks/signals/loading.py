@@ -11,10 +11,12 @@ from typing import Any
 from nas.errors import DataError, did_you_mean
 from nas.tasks.criteria import KINDS, Kind
 from nas.tasks.loading import Loading, check_among, check_texts, loads_task, names_of, path_of
+from nas.tasks.moments import ROWS
 from nas.tasks.signals.array_file import read_arrays
 from nas.tasks.signals.csv_file import read_table
 from nas.tasks.signals.folder import read_folder
 from nas.tasks.signals.gathering import Wanted, signals_from
+from nas.tasks.signals.layout import LAYOUTS
 from nas.tasks.signals.signals import FEATURES, MEL_BANDS, NOISE, Signals
 from nas.tasks.signals.tones import CLASSES, RATE, made_tones
 from nas.tasks.signals.ts_file import read_ts
@@ -40,6 +42,8 @@ def load_signals(
     bands: int = MEL_BANDS,
     label: str = "",
     group: str = "",
+    order: str = "",
+    layout: str = "auto",
     columns: Sequence[str] | None = None,
     channels: int = 1,
     labels: str = "",
@@ -50,39 +54,48 @@ def load_signals(
     """Return the signals called ``data``, the path of a folder or a file: the task "signals". No name gives tones.
 
     A window has ``seconds``, or ``window`` samples, and one starts every ``step``, in the same unit. Without ``step``
-    the middle of each recording is the only window, and without a length all recordings must have the same. ``rate``
+    the middle of each recording is the only window; without a length, windows are as long as most recordings. ``rate``
     resamples recordings to so many samples a second, and ``mono`` averages channels. ``features`` are "raw", or
-    "log-mel" with so many ``bands``. In a CSV file, ``label`` and ``group`` name columns and ``columns`` the channels;
-    without a length each row is a window of ``channels``. ``labels`` is the file of labels of an .npy file. ``kind``
-    says whether labels are classes or values. Augmentation shifts by ``shift`` samples and adds ``noise``.
+    "log-mel" with so many ``bands``. In a CSV file, ``label`` names a column and ``columns`` the channels; without a
+    length each row is a window of ``channels``. ``group`` says which recordings stay in one split, and ``order`` which
+    are later: columns of a CSV file, arrays of an .npz file, or patterns of the paths in a folder. ``labels`` is the
+    file of labels of an .npy file, and ``layout`` that of its axes. ``kind`` says whether labels are classes or values.
+    Augmentation shifts by ``shift`` samples and adds ``noise``.
 
     Raises:
         DataError: the signals cannot be used, or an option is wrong.
     """
-    check_texts(label=label, group=group, labels=labels)
+    check_texts(label=label, group=group, order=order, labels=labels)
     names = names_of("columns", columns)
     share = loading.validation_share or VALIDATION_SHARE
     wanted = Wanted(seconds, window, step, rate, mono, features, bands, kind, shift, noise, share, loading.seed)
+    wanted = dataclasses.replace(wanted, group=group, order=order)
     _check_options({**dataclasses.asdict(wanted), "channels": channels})
+    check_among("layout", layout, LAYOUTS)
+    if group and order:
+        raise DataError(f"recordings are split by time or by group, but got order {order!r} and group {group!r}.")
     if data in ("", TONES):
+        _check_no_groups(TONES, wanted)
         windows, classes = made_tones()
         return _from_arrays(TONES, {"windows": windows, "labels": classes}, wanted, rate=RATE, classes=CLASSES)
     path, labels_path = _path(data, loading.folder), _path(labels, loading.folder) if labels else None
     _check_whole(path, wanted)
     try:
         if path.is_dir():
-            recordings, notes = read_folder(path, names, loading.progress)
-            return signals_from(data, recordings, names, wanted, notes)
+            folder = read_folder(path, names, loading.progress, group, order)
+            return signals_from(data, folder.recordings, folder.columns, wanted, folder.notes)
         if path.suffix.lower() == ".csv":
-            found = read_table(path, label, group, names, kind, rate, None if wanted.is_cut else channels)
-            made = signals_from(data, *found, wanted)
+            read = read_table(path, label, group, names, kind, rate, None if wanted.is_cut else channels, order)
+            made = signals_from(data, *read[:2], wanted, read[2])
             return dataclasses.replace(made, form=dataclasses.replace(made.form, rows=not wanted.is_cut))
         if path.suffix.lower() == ".ts":
+            _check_no_groups(path.name, wanted, by_rows=True)
             recordings = read_ts(path, rate)
             told: Kind = "regression" if isinstance(recordings[0].label, float) else "classification"
             wanted = dataclasses.replace(wanted, kind=told if kind == "auto" else kind)
             return signals_from(data, recordings, (), wanted)
-        return _from_arrays(data, read_arrays(path, labels_path), wanted, rate=rate)
+        arrays = read_arrays(path, labels_path, group, order)
+        return _from_arrays(data, arrays, wanted, rate=rate, layout=layout)
     except OSError as error:
         raise DataError(f"data must be readable, but {error.filename} is not: {error.strerror}.") from error
 
@@ -94,6 +107,13 @@ def _check_whole(path: Path, wanted: Wanted) -> None:
         raise DataError(f"each row of {path.name} is a window: leave out step and mono, or set window, in rows.")
     if ending in (".npy", ".npz") and (is_changed or wanted.is_cut):
         raise DataError(f"windows in {path.name} are taken as they are: leave out seconds, window, step and mono.")
+
+
+def _check_no_groups(name: str, wanted: Wanted, *, by_rows: bool = False) -> None:
+    """Check that nothing asks for groups of data that have none. Raises DataError."""
+    if wanted.group or (wanted.order and not (by_rows and wanted.order == ROWS)):
+        more = f" The order of its lines is data.order={ROWS}." if by_rows else ""
+        raise DataError(f"{name} has neither groups nor times: leave out data.group and data.order.{more}")
 
 
 def _from_arrays(name: str, arrays: dict[str, Any], wanted: Wanted, **more: Any) -> Signals:

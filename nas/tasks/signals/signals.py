@@ -20,9 +20,11 @@ from nas.tasks.criteria import Classification, Criterion, Kind, Regression
 from nas.tasks.deployed.recordings import Float32Array, finite
 from nas.tasks.deployed.signals import LogMel, SignalForm, SignalPreparation
 from nas.tasks.doubts import copy_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.folds import most_folds
 from nas.tasks.signals.corrupting import CORRUPTIONS, corrupted_windows
+from nas.tasks.signals.layout import has_channels_last, layout_notes
 from nas.tasks.signals.targets import targets_from
-from nas.tasks.signals.windows import VALIDATION_SHARE, Windows, divide, numbered
+from nas.tasks.signals.windows import VALIDATION_SHARE, Windows, divide, divided_by_time, numbered, windows_warnings
 from nas.tasks.splitting import TEST_SHARE
 from nas.tasks.task import Task
 
@@ -52,6 +54,8 @@ class Signals(Task):
         shift: augmentation shifts a window by up to so many samples, or frames of a spectrogram.
         noise: the standard deviation of augmentation's noise, in standard deviations of the channel.
         notes: what a user should know about the loading, such as files that were left out.
+        split_by: how windows were split where that is not at random, such as "time, of day"; else empty.
+        is_ordered: windows were split by time: those of training are the earliest.
     """
 
     name: str
@@ -65,6 +69,8 @@ class Signals(Task):
     shift: int = 0
     noise: float = NOISE
     notes: tuple[str, ...] = ()
+    split_by: str = ""
+    is_ordered: bool = False
 
     noun: ClassVar[str] = "windows"
     default_space: ClassVar[str | None] = "conv1d"
@@ -131,7 +137,7 @@ class Signals(Task):
             found["samples a second"] = self.form.rate
         if self.form.log_mel:
             found["mel bands"] = self.form.log_mel.bands
-        return found
+        return {**found, "split by": self.split_by} if self.split_by else found
 
     @property
     def memory_bytes(self) -> int:
@@ -157,8 +163,18 @@ class Signals(Task):
 
     @property
     def training_defaults(self) -> dict[str, dict[str, Any]]:
-        """Cross-validation for few windows: the errors of a few validation windows cannot tell candidates apart."""
-        return {"training": {"folds": FOLDS}} if len(self.train) + len(self.validation) < FEW else {}
+        """Cross-validation for few windows: the errors of a few validation windows cannot tell candidates apart.
+
+        There are no more folds than groups, and none by time.
+        """
+        folds = 0 if self.why_one_fold else min(FOLDS, most_folds(self))
+        is_few = len(self.train) + len(self.validation) < FEW
+        return {"training": {"folds": folds}} if is_few and folds > 1 else {}
+
+    @property
+    def why_one_fold(self) -> str:
+        """Windows that were split by time are in no folds."""
+        return "windows are split by time, and a fold would be tested on what came before" if self.is_ordered else ""
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -181,7 +197,10 @@ class Signals(Task):
     @cached_property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that depend on all windows, targets and classes, but not on the name."""
-        digest = hashlib.sha256(json.dumps([self.classes, dataclasses.asdict(self.form)]).encode())
+        form = dataclasses.asdict(self.form)
+        if not self.form.channels_last:  # as in version 0.8, whose runs go on
+            del form["channels_last"]
+        digest = hashlib.sha256(json.dumps([self.classes, form]).encode())
         for split in (self.train, self.validation, self.test):
             for each in (split.signals, split.targets):
                 digest.update(f"{each.shape}".encode())
@@ -239,9 +258,11 @@ class Signals(Task):
         test_windows: npt.NDArray[Any] | None = None,
         test_labels: Any = None,
         groups: Any = None,
+        order: Any = None,
         classes: Sequence[str] | None = None,
         kind: Kind = "auto",
         rate: int | None = None,
+        layout: str = "auto",
         features: str = "raw",
         bands: int = MEL_BANDS,
         validation_share: float = VALIDATION_SHARE,
@@ -254,7 +275,9 @@ class Signals(Task):
         """Build a data set from windows, numbers of shape (N, samples) or (N, channels, samples), and their labels.
 
         Labels are whole numbers or text for classes, or floats for values, shape (N,) or (N, values). ``groups`` names
-        the recording of each window: no recording is in two splits. ``features`` are "raw", or "log-mel" with as many
+        the recording of each window: no recording is in two splits. ``order`` holds a time for each instead, a number
+        or a date: the latest windows are the test, and those before them validate. ``layout`` is "channels-last" for
+        the shape (N, samples, channels), and "auto" finds out. ``features`` are "raw", or "log-mel" with as many
         ``bands``, which needs the ``rate`` in samples a second. Without test windows, ``test_share`` of each class's
         recordings become the test split, always the same; ``seed`` picks ``validation_share`` of the others.
 
@@ -263,8 +286,10 @@ class Signals(Task):
         """
         if (test_windows is None) != (test_labels is None):
             raise ValueError("test_windows and test_labels must be given together, but got only one of them.")
-        signals = checked_windows(windows, "windows")
-        form = with_features(SignalForm(signals.shape[1], signals.shape[2], rate=rate), features, bands)
+        is_last = has_channels_last(np.asarray(windows), layout)
+        signals = checked_windows(windows, "windows", channels_last=is_last)
+        form = SignalForm(signals.shape[1], signals.shape[2], rate=rate, channels_last=is_last)
+        form = with_features(form, features, bands)
         found, tested = np.asarray(labels), None if test_labels is None else np.asarray(test_labels)
         if tested is not None and (found.dtype.kind == "U") != (tested.dtype.kind == "U"):
             raise ValueError(f"test_labels must be text if labels are, but got {found.dtype} and {tested.dtype}.")
@@ -272,16 +297,24 @@ class Signals(Task):
         targets = targets_from(everything, "labels", kind, classes)
         test = None
         if test_windows is not None:
-            more = checked_windows(test_windows, "test_windows")
-            if more.shape[1:] != signals.shape[1:]:
+            tried = checked_windows(test_windows, "test_windows", channels_last=is_last)
+            if tried.shape[1:] != signals.shape[1:]:
                 raise ValueError(
-                    f"windows must have one shape, but got {signals.shape[1:]} and {more.shape[1:]} in test."
+                    f"windows must have one shape, but got {signals.shape[1:]} and {tried.shape[1:]} in test."
                 )
-            test = paired(form, more, targets.values[len(found) :], "test_windows")
+            test = paired(form, tried, targets.values[len(found) :], "test_windows")
         numbers = None if groups is None else numbered(groups, len(signals))
         given = paired(form, signals, targets.values[: len(found)], "windows", numbers)
         shares = validation_share, test_share
-        return Signals.divided(name, form, given, None, test, targets.classes, shares, seed, shift=shift, noise=noise)
+        told = layout_notes(np.asarray(windows), layout, channels_last=is_last)
+        more: dict[str, Any] = {"shift": shift, "noise": noise}
+        if order is not None:
+            splits = divided_by_time(given, order, groups, test, *shares)
+            more |= {"notes": tuple(told), "split_by": "time", "is_ordered": True}
+            return cls.divided(name, form, *splits, targets.classes, shares, seed, **more)
+        told += windows_warnings(given) if groups is None else []
+        more |= {"notes": tuple(told), "split_by": "" if groups is None else "groups"}
+        return cls.divided(name, form, given, None, test, targets.classes, shares, seed, **more)
 
     @classmethod
     def divided(
@@ -297,9 +330,12 @@ class Signals(Task):
         *,
         shift: int | None = None,
         noise: float = NOISE,
-        notes: tuple[str, ...] = (),
+        **more: Any,
     ) -> Signals:
-        """Build a data set from windows in the form of items, splits that are there, and shares for those missing."""
+        """Build a data set from windows in the form of items, splits that are there, and shares for those missing.
+
+        ``more`` are further attributes.
+        """
         splits = divide(given, validation, test, *shares, seed)
         offset: tuple[float, ...] = ()
         scale: tuple[float, ...] = ()
@@ -310,7 +346,7 @@ class Signals(Task):
             middle, spread = np.array(offset, np.float32), np.array(scale, np.float32)
             splits = tuple(dataclasses.replace(each, targets=(each.targets - middle) / spread) for each in splits)  # type: ignore[assignment]
         reach = form.shape[1] // SHIFT_SHARE if shift is None else shift
-        return cls(name, *splits, form, classes, offset, scale, shift=reach, noise=noise, notes=notes)
+        return cls(name, *splits, form, classes, offset, scale, shift=reach, noise=noise, **more)
 
 
 def paired(
@@ -322,9 +358,10 @@ def paired(
     return Windows(form.features(windows), targets, groups)
 
 
-def checked_windows(windows: Any, title: str) -> Float32Array:
+def checked_windows(windows: Any, title: str, *, channels_last: bool = False) -> Float32Array:
     """Return windows, float32 of shape (N, channels, samples). Raises ValueError, with the place of infinite values."""
     found = np.asarray(windows)
+    found = found.transpose(0, 2, 1) if channels_last and found.ndim == 3 else found
     if found.ndim == 2:
         found = found[:, None]
     if found.ndim != 3 or 0 in found.shape or found.dtype.kind not in "fiu":

@@ -67,7 +67,16 @@ def _read(path: Path, rate: int | None, split: str | None) -> list[Labelled]:
         samples = np.stack(rows)
         if not np.isfinite(samples).all():
             raise DataError(f"series must be finite numbers, but there is a missing or infinite one in {where}.")
-        found.append(Labelled(Recording(samples.astype(np.float32), rate), target, path, split))
+        found.append(
+            Labelled(
+                Recording(samples.astype(np.float32), rate),
+                target,
+                path,
+                split,
+                moments=np.array(number),
+                place=f" in line {number}",
+            )
+        )
     if not found:
         raise DataError(f"{path} must hold series below @data, but it has none.")
     return found

@@ -12,7 +12,8 @@ import torch
 
 from nas.tasks.batches import IntArray, Items, Places
 from nas.tasks.deployed.recordings import Float32Array
-from nas.tasks.splitting import TEST_SEED, check_share, groups_taken
+from nas.tasks.moments import moments_of, series_warnings
+from nas.tasks.splitting import TEST_SEED, check_share, groups_taken, latest
 
 VALIDATION_SHARE = 0.2
 
@@ -75,6 +76,36 @@ def divide(
     if validation is None:
         train, validation = _carved(train, validation_share, seed, "validation")
     return shared(train), validation, test
+
+
+def divided_by_time(
+    given: Windows, order: Any, groups: Any, test: Windows | None, validation_share: float, test_share: float
+) -> tuple[Windows, Windows, Windows]:
+    """Return three splits: the earliest windows, later ones to validate by, and the latest as a test if none is there.
+
+    Raises:
+        ValueError: ``order`` has no time for each window, or all are the same; or there are groups, too.
+    """
+    if groups is not None:
+        raise ValueError("windows are split by time or by group, but got order and groups. Leave one of them out.")
+    if len(order) != len(given):
+        raise ValueError(f"order must have a time for each of {len(given)} windows, but has {len(order)}.")
+    check_share(validation_share, "validation_share")
+    check_share(test_share, "test_share")
+    moments = moments_of(order, "order", "windows", "window")
+    if test is None:
+        is_late = latest(moments, test_share)
+        given, moments, test = given.take(~is_late), moments[~is_late], given.take(is_late)
+    is_late = latest(moments, validation_share)
+    return given.take(~is_late), given.take(is_late), test
+
+
+def windows_warnings(given: Windows) -> list[str]:
+    """Return a sentence if windows that have no groups look like parts of longer recordings."""
+    are_classes = given.targets.ndim == 1
+    targets = given.targets if are_classes else given.targets[:, 0]
+    advice = "If they are parts of a recording or of a person, give groups; to test on later ones, give their order."
+    return series_warnings(targets, "windows", advice, are_classes=are_classes)
 
 
 def _carved(windows: Windows, share: float, seed: int, title: str) -> tuple[Windows, Windows]:
