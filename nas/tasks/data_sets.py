@@ -16,7 +16,7 @@ from nas.space.own_code import own_code
 from nas.space.signature import Signature, TensorType
 from nas.tasks.batches import Examples, IntArray, Items, Places, Tensors, items_at, targets_of
 from nas.tasks.criteria import Classification, Criterion, Regression
-from nas.tasks.doubts import imbalance_warnings, missing_warnings
+from nas.tasks.doubts import few_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.task import Task
 
 SAMPLED = 64
@@ -94,7 +94,9 @@ class DataSetTask(Task):
             notes += missing_warnings(
                 {each: set(labels[each].tolist()) for each in ("validation", "test")}, titles, "item"
             )
-            notes += imbalance_warnings(np.bincount(labels["train"], minlength=classes), titles, self.noun)
+            counts = np.bincount(labels["train"], minlength=classes)
+            notes += few_warnings(counts, titles, self.noun)
+            notes += imbalance_warnings(counts, titles, self.noun)
         self._signature, self._warnings = Signature(inputs, output), tuple(notes)
         self._changes = not _same(first, _read("train", train, _places(train)))
         if self._changes:

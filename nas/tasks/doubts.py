@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from nas.errors import first_few
 
+FEW = 5
+"""Classes with fewer training items are told."""
 UNEQUAL = 10
 """Classes are told to be unequal if the largest has this many times the items of the smallest."""
 
@@ -35,6 +37,39 @@ def missing_warnings(present: Mapping[str, AbstractSet[int]], classes: Sequence[
                 f"no {title} {item} is of {first_few(missing)}, so errors there are not seen. Add some, or leave the "
                 "classes out."
             )
+    return found
+
+
+def few_warnings(counts: npt.NDArray[np.integer], classes: Sequence[str], noun: str) -> list[str]:
+    """Return a sentence if classes have few training items. ``counts`` holds the number of each class."""
+    least = int(counts.argmin())
+    few = int((counts < FEW).sum())
+    if not few:
+        return []
+    which = f"{few} of {len(classes)} classes have" if few > 1 else f"{classes[least]} has"
+    such = f", such as {classes[least]} with {counts[least]}" if few > 1 else f", {counts[least]}"
+    return [
+        f"{which} fewer than {FEW} training {noun}{such}: models learn little from so few, and errors depend on "
+        f"chance. Bring more {noun}."
+    ]
+
+
+def group_warnings(groups: Mapping[str, npt.NDArray[np.integer] | None]) -> list[str]:
+    """Return a sentence for each split that shares groups with an earlier one.
+
+    ``groups`` number the group of each item, by the title of the split, in the order train, validation, test.
+    """
+    known: set[int] = set()
+    found = []
+    for title in ("train", "validation", "test"):
+        own = groups.get(title)
+        own_names = set() if own is None else set(own.tolist())
+        if shared := own_names & known:
+            found.append(
+                f"{len(shared)} groups of the {title} split are in another one too, so its errors look better than "
+                "they are."
+            )
+        known |= own_names
     return found
 
 

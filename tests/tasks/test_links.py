@@ -21,7 +21,7 @@ def folder_of_tones(tmp_path: Path) -> Path:
 
 
 def recordings(folder: Path) -> int:
-    return len(read_folder(folder, (), NullProgress())[0])
+    return len(read_folder(folder, (), NullProgress()).recordings)
 
 
 class TestRecordings:

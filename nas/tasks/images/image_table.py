@@ -18,7 +18,7 @@ from nas.tasks.images.decoded.picture_files import PictureFiles
 from nas.tasks.images.images import Images
 from nas.tasks.images.labelled import LabelledPictures, Reading
 from nas.tasks.images.splits import SomeLabels
-from nas.tasks.tabular.reading import read_table
+from nas.tasks.tabular.reading import check_has, read_table
 
 TABLES = (".csv", ".tsv", ".parquet")
 """The endings of files that are tables of pictures."""
@@ -74,7 +74,7 @@ def load_table(name: str, file: Path, columns: Columns, reading: Reading) -> Ima
     Raises:
         DataError: the table or too many pictures cannot be read, or labels are unfit.
     """
-    table = _read(file, columns)
+    table = _read(file, columns, reading.group)
     paths = _paths(file, table[columns.path], columns.path)
     labels, classes = _labels(file, table, columns)
     splits = _splits(file, table.get(columns.split), columns.split, len(paths))
@@ -84,12 +84,16 @@ def load_table(name: str, file: Path, columns: Columns, reading: Reading) -> Ima
             f"paths are taken from the folder of the table, but of {len(paths)} files in {file} none is there, such "
             f"as {shown(paths[0])}."
         )
-    return LabelledPictures(name, source, labels, splits, classes).task(reading)
+    groups = [_text(cell) for cell in table[reading.group]] if reading.group else None
+    if groups is not None and "" in groups:
+        row = groups.index("") + 1
+        raise DataError(f"each row must have a group, but in row {row} of {file} {reading.group!r} is empty.")
+    return LabelledPictures(name, source, labels, splits, classes, groups=groups).task(reading)
 
 
-def _read(file: Path, columns: Columns) -> dict[str, list[Any]]:
+def _read(file: Path, columns: Columns, group: str) -> dict[str, list[Any]]:
     """Return the cells of the columns that are needed. Raises DataError if the file is no such table."""
-    wanted = (*columns.names, columns.split)
+    wanted = (*columns.names, columns.split, *([group] if group else []))
     found = read_table(file, as_text=wanted)
     for column in columns.names:
         if column not in found.columns:
@@ -99,6 +103,8 @@ def _read(file: Path, columns: Columns) -> dict[str, list[Any]]:
                 f"{did_you_mean(column, names)} Columns are named by data.path_column and data.label_column. "
                 'Tables without pictures are for the task "tables".'
             )
+    if group:
+        check_has(found, group, "data.group", str(file))
     there = [column for column in wanted if column in found.columns]
     return {column: found[column].astype(object).where(found[column].notna(), None).tolist() for column in there}
 

@@ -146,7 +146,8 @@ class Images(Task):
         """The number of classes, the shape of images, and how training changes pictures of the user's own."""
         are_pictures = self.originals is not None and self.originals.source is not None
         changes = {"mirrored": self.flip, "random parts": self._is_cut} if are_pictures else {}
-        told = {name: True for name, is_done in changes.items() if is_done}
+        told: dict[str, Any] = {name: True for name, is_done in changes.items() if is_done}
+        told |= {"split by": "groups"} if self.train.groups is not None else {}
         return {"classes": len(self.classes), "image shape": list(self.input_shape), **told}
 
     @property
@@ -307,6 +308,7 @@ class Images(Task):
         *,
         test_images: npt.NDArray[Any] | None = None,
         test_labels: npt.NDArray[Any] | None = None,
+        groups: Any = None,
         classes: Sequence[str] | None = None,
         validation_share: float | None = None,
         test_share: float = TEST_SHARE,
@@ -323,7 +325,7 @@ class Images(Task):
         labels of each image, shape (N, labels). Without ``classes``, each different label is a class. Without test
         images, ``test_share`` of each class becomes the test split, always with the same images. ``seed`` then picks
         ``validation_share`` of the other images for the validation split: by default a tenth, and a fifth of fewer than
-        5000.
+        5000. ``groups`` names the group of each image, such as a patient: no group is in two splits.
 
         Raises:
             ValueError: the arrays are not plainly images and labels, a class has no image, or a share is outside
@@ -346,7 +348,8 @@ class Images(Task):
             names = tuple(map(str, range(found.shape[1]))) if classes is None else tuple(classes)
         else:
             found, tested, names = checked_labels(labels, test_labels, classes)
-        everything = Split(pixels, found)
+        numbers = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
+        everything = Split(pixels, found, numbers)
         test = None if test_pixels is None or tested is None else Split(test_pixels, tested)
         train, validation, test = complete_splits(everything, None, test, validation_share, test_share, seed)
         return cls(name, train, validation, test, names, flip=flip, shift=shift, random_parts=random_parts)

@@ -9,10 +9,11 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from nas.errors import DataError
+from nas.errors import DataError, RecipeError
 from nas.progress import Progress
 from nas.tasks.broken_items import named
 from nas.tasks.class_folders import SPLIT_NAMES
+from nas.tasks.doubts import group_warnings
 from nas.tasks.images.decoded.decoding import Decoded, Source, decoded, reasons
 from nas.tasks.images.images import Images
 from nas.tasks.images.resizing import Originals
@@ -23,12 +24,21 @@ from nas.tasks.splitting import TEST_SHARE
 @final
 @dataclass(frozen=True)
 class Reading:
-    """How pictures are read: the side to which they are cut and scaled, or None, and the images that validate."""
+    """How pictures are read: the side to which they are cut and scaled, or None, and the images that validate.
+
+    ``group`` says which pictures stay together: a column of a table, or a pattern of paths; empty if none do.
+    """
 
     image_size: int | None
     validation_share: float | None
     seed: int
     progress: Progress
+    group: str = ""
+
+    def check_no_group(self, name: str) -> None:
+        """Raise RecipeError if a group is asked for of a data set that has none."""
+        if self.group:
+            raise RecipeError(f"data.group is for pictures in folders or tables, but got {self.group!r} for {name}.")
 
 
 @final
@@ -43,6 +53,7 @@ class LabelledPictures:
         splits: the title of each picture's split, one of ``SPLIT_NAMES``. What is missing is taken from "train".
         classes: the names of the classes, by label.
         notes: what a user should know.
+        groups: the name of each picture's group; None if each is of its own.
     """
 
     name: str
@@ -51,6 +62,7 @@ class LabelledPictures:
     splits: npt.NDArray[np.str_]
     classes: tuple[str, ...]
     notes: Sequence[str] = ()
+    groups: Sequence[str] | None = None
 
     def task(self, reading: Reading) -> Images:
         """Decode the pictures, unless they were, and return the task. Broken ones are left out, and noted.
@@ -72,7 +84,7 @@ class LabelledPictures:
             )
         except ValueError as error:
             raise DataError(f"{self.name.removeprefix('folder:')}: {error}") from error
-        notes = (*pictures.notes, *self.notes)
+        notes = (*pictures.notes, *self.notes, *group_warnings({title: each.groups for title, each in splits.items()}))
         crop, shift = pictures.is_scaled, usual_shift(train)
         channels, originals = pictures.images.shape[1], Originals(self.source)
         flip, random_parts = keeps_label_mirrored(channels, self.classes), are_photos(channels, self.classes)
@@ -84,7 +96,8 @@ class LabelledPictures:
         if not len(chosen):
             broken = named(reasons(self.source, pictures.broken))
             raise DataError(f"the {title} split must have images, but all are broken: {broken}.")
-        return Split(pictures.images.take(chosen), self.labels[chosen])
+        numbers = None if self.groups is None else np.unique(self.groups, return_inverse=True)[1][chosen]
+        return Split(pictures.images.take(chosen), self.labels[chosen], numbers)
 
     def _check_classes(self, train: Split, pictures: Decoded) -> None:
         """Check that each class still has an image to train on. Raises DataError."""

@@ -14,6 +14,7 @@ from nas.errors import DataError, RecipeError, did_you_mean
 from nas.progress import NullProgress, Progress
 from nas.tasks.class_folders import class_folders, shown
 from nas.tasks.deployed.pictures import ENDINGS
+from nas.tasks.file_groups import parts_of_files
 from nas.tasks.images.decoded.picture_files import PictureFiles
 from nas.tasks.images.image_table import TABLES, Columns, load_table
 from nas.tasks.images.images import Images
@@ -21,7 +22,7 @@ from nas.tasks.images.labelled import LabelledPictures, Reading
 from nas.tasks.images.named_data import load_named
 from nas.tasks.images.torchvision_data import load_torchvision
 from nas.tasks.images.well_known import DATA_SETS
-from nas.tasks.loading import FOLDER, Loading, data_root, loads_task, path_of
+from nas.tasks.loading import FOLDER, Loading, check_texts, data_root, loads_task, path_of
 from nas.tasks.splitting import check_share
 from nas.tasks.usual_space import other_task
 
@@ -45,18 +46,21 @@ def load_images(
     label_column: str | list[str] = "label",
     split_column: str = Columns.split,
     multi_label: bool | None = None,
+    group: str = "",
     arguments: dict[str, Any] | None = None,
 ) -> Images:
     """Return images with one label or several: a folder of classes, a table of paths, or a well-known set.
 
     ``load_data`` says which. The columns are those of a table of pictures; ``label_column`` may be a list of columns
     of 0 and 1. ``mirror`` says if pictures keep their label when mirrored, ``random_parts`` if most parts of a picture
-    show what its label says. ``arguments`` are those of a set of torchvision.
+    show what its label says. ``group`` is a column, or the pattern of a part of paths: pictures for which that is equal
+    stay in one split. ``arguments`` are those of a set of torchvision.
 
     Raises:
         RecipeError: an option is unfit, or does not belong to such data.
         DataError: the data cannot be used.
     """
+    check_texts(group=group)
     columns = Columns.of(path_column, label_column, split_column, multi_label)
     try:
         return load_data(
@@ -66,6 +70,7 @@ def load_images(
             mirror=mirror,
             random_parts=random_parts,
             columns=columns,
+            group=group,
             arguments=arguments,
             validation_share=loading.validation_share,
             seed=loading.seed,
@@ -88,6 +93,7 @@ def load_data(
     mirror: bool | None = None,
     random_parts: bool | None = None,
     columns: Columns = DEFAULT_COLUMNS,
+    group: str = "",
     arguments: Mapping[str, Any] | None = None,
     validation_share: float | None = None,
     seed: int = 0,
@@ -113,7 +119,8 @@ def load_data(
     are shown by ``progress``.
 
     A table is a CSV or Parquet file with a row for each picture; ``columns`` names its columns. A set of torchvision is
-    made with ``arguments``, in the same roots.
+    made with ``arguments``, in the same roots. Pictures of one ``group`` are in one split: it names a column of a
+    table, or is the pattern of ``parts_of_files`` for a folder.
 
     Raises:
         DataError: the name is unknown, or files are missing, unreadable or unfit.
@@ -129,7 +136,7 @@ def load_data(
     if share is not None:
         check_share(share, "validation_share")
     here = working_folder or Path.cwd()
-    reading = Reading(image_size, share, seed, progress or NullProgress())
+    reading = Reading(image_size, share, seed, progress or NullProgress(), group)
     is_table = name.lower().endswith(TABLES) and not name.startswith(FOLDER)
     if columns != DEFAULT_COLUMNS and not is_table:
         raise RecipeError(f"columns belong to a table of pictures, which ends in {' or '.join(TABLES)}, not to {name}.")
@@ -154,6 +161,7 @@ def _loaded(
         return load_table(name, path_of(name, here), columns, reading)
     if name.startswith(FOLDER):
         return _load_folder(name, path_of(name, here), reading)
+    reading.check_no_group(name)
     roots = tuple(dict.fromkeys((data_root(root, here), here / "data")))  # without duplicates, in this order
     if name.startswith(TORCHVISION):
         return load_torchvision(name, name.removeprefix(TORCHVISION), roots, arguments or {}, reading)
@@ -183,7 +191,9 @@ def _load_folder(name: str, path: Path, reading: Reading) -> Images:
     source = PictureFiles.of(found.root, [each.path for each in found.files])
     labels, splits = np.array([each.label for each in found.files]), np.array([each.split for each in found.files])
     notes = _skipped_notes(found.skipped)
-    return LabelledPictures(name, source, labels, splits, found.classes, notes).task(reading)
+    within = [each.within for each in found.files]
+    groups = parts_of_files(within, reading.group, "data.group") if reading.group else None
+    return LabelledPictures(name, source, labels, splits, found.classes, notes, groups).task(reading)
 
 
 def _skipped_notes(skipped: Mapping[str, int]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nas.tasks.doubts import contradiction_warnings, copy_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.doubts import contradiction_warnings, copy_warnings, few_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.images.decoded.decoding import Source
 from nas.tasks.images.decoded.pixel_statistics import digests_of, thumbnails_of
 from nas.tasks.images.decoded.stored_images import THUMBNAIL, StoredImages
@@ -32,7 +32,8 @@ def picture_warnings(
         tested = set(np.flatnonzero(test.labels.any(axis=0)).tolist())
     else:
         tested = set(test.labels.tolist())
-        unequal = imbalance_warnings(np.bincount(train.labels, minlength=len(classes)), classes, noun)
+        counts = np.bincount(train.labels, minlength=len(classes))
+        unequal = [*few_warnings(counts, classes, noun), *imbalance_warnings(counts, classes, noun)]
     digests = {title: digests_of(split.images) for title, split in splits.items()}
     every = [digest for some in digests.values() for digest in some]
     labels = [label for split in splits.values() for label in _hashable(split.labels)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -37,8 +37,8 @@ def resized(split: Split, size: int, progress: Progress, kept: float = 1.0, inte
     frame = Frame(channels, size, size, kept, interpolation)
     check_picture_bytes((channels, size, size))
     if count * channels * size**2 > LARGEST_IN_MEMORY:
-        return Split(decoded(source, size, progress, kept, interpolation).images, split.labels)
-    return Split(np.stack([source.pixels(index, frame) for index in range(count)]), split.labels)
+        return replace(split, images=decoded(source, size, progress, kept, interpolation).images)
+    return replace(split, images=np.stack([source.pixels(index, frame) for index in range(count)]))
 
 
 @final
@@ -153,7 +153,7 @@ def _taken(split: Split, pictures: Decoded, source: Source) -> Split:
     broken = {number: why for number, why in pictures.broken.items() if number in known}
     if broken:
         raise DataError(f"pictures could be read before, but no longer: {named(reasons(source, broken))}.")
-    return Split(pictures.images.take(numbers), split.labels)
+    return replace(split, images=pictures.images.take(numbers))
 
 
 @final

@@ -14,7 +14,14 @@ import torch
 from nas.tasks.batches import IntArray, Items, Places
 from nas.tasks.images.arrays import LabelArray
 from nas.tasks.images.decoded.stored_images import SomeImages, StoredImages
-from nas.tasks.splitting import TEST_SEED, check_share, shuffled_classes, taken_of_each, usual_validation_share
+from nas.tasks.splitting import (
+    TEST_SEED,
+    check_share,
+    groups_taken,
+    shuffled_classes,
+    taken_of_each,
+    usual_validation_share,
+)
 
 SomeLabels = LabelArray | npt.NDArray[np.float32]
 """A class for each image, or 0 and 1 for each image and label."""
@@ -25,10 +32,12 @@ class Split:
     """Images, shape (N, channels, height, width), values 0 to 255, and their labels.
 
     Labels are classes, int64 of shape (N,), or the given labels of each image, float32 of shape (N, labels), 0 or 1.
+    ``groups`` number the group of each image; None if each is a group of its own.
     """
 
     images: SomeImages
     labels: SomeLabels
+    groups: IntArray | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
@@ -43,6 +52,8 @@ class Split:
                 f"labels of a split must be {wanted.format(len(self.images))}, "
                 f"but got {self.labels.dtype} of shape {self.labels.shape}."
             )
+        if self.groups is not None and self.groups.shape != (len(self.images),):
+            raise ValueError(f"groups must name that of each of {len(self)} images, but got {self.groups.shape}.")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,7 +96,7 @@ class Split:
     def take(self, indices: IntArray) -> Split:
         """Return the images at ``indices``. Those outside the memory stay there."""
         images = self.images.take(indices) if isinstance(self.images, StoredImages) else self.images[indices]
-        return Split(images, self.labels[indices])
+        return Split(images, self.labels[indices], None if self.groups is None else self.groups[indices])
 
 
 def complete_splits(
@@ -108,8 +119,16 @@ def complete_splits(
 
 
 def _carve(split: Split, share: float, seed: int, title: str) -> tuple[Split, Split]:
-    """Return the remaining images, and ``share`` of each class: at least one image, but never the last one."""
-    taken = taken_of_each(split.strata, share, seed)
+    """Return the remaining images, and ``share`` of each class: at least one image or group, but never the last."""
+    if split.groups is not None:
+        taken = np.flatnonzero(groups_taken(split.strata, split.groups, share, seed))
+        if not len(taken):
+            raise ValueError(
+                f"a {title} split needs a class with images of at least two groups, because groups stay together, but "
+                "no class has more than one. Give more groups, or smaller ones."
+            )
+    else:
+        taken = taken_of_each(split.strata, share, seed)
     if not len(taken):
         raise ValueError(
             f"a {title} split needs a class with at least two images, but no class has more than one. Add images: "

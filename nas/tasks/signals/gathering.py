@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from nas.tasks.criteria import Kind
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import Recording
 from nas.tasks.deployed.signals import LEAST_SHARE, SignalForm, cut
+from nas.tasks.doubts import group_warnings
 from nas.tasks.signals.signals import MEL_BANDS, NOISE, Signals, paired, with_features
 from nas.tasks.signals.targets import targets_from
 from nas.tasks.signals.windows import VALIDATION_SHARE, numbered
@@ -77,6 +78,10 @@ class Wanted:
     seed: int = 0
     group: str = ""
     order: str = ""
+    layout: str = "auto"
+    label: str = ""
+    columns: tuple[str, ...] = ()
+    channels: int = 1
 
     @property
     def split_by(self) -> str:
@@ -132,7 +137,7 @@ def signals_from(
         given = {title: everything.take(mask) if mask.any() else None for title, mask in of.items()}
         if given["test"] is not None and not wanted.group:  # its intervals are for other windows
             given["test"] = replace(given["test"], groups=None)
-        told += _shared_warnings(numbers, of) if wanted.group else []
+        told += group_warnings({title: numbers[mask] for title, mask in of.items()}) if wanted.group else []
         return Signals.divided(
             name,
             form,
@@ -366,19 +371,6 @@ def _block(recording: Labelled, places: IntArray) -> Labelled:
     samples, rate = recording.recording
     label = recording.label[places] if isinstance(recording.label, np.ndarray) else recording.label
     return replace(recording, recording=Recording(samples[:, places[0] : places[-1] + 1], rate), label=label)
-
-
-def _shared_warnings(groups: IntArray, of: Mapping[str, npt.NDArray[np.bool_]]) -> list[str]:
-    """Return a sentence for each given split that has groups of an earlier one. ``of`` are the masks of the splits."""
-    shared = {
-        "test": set(groups[of["test"]]) & set(groups[of["train"] | of["validation"]]),
-        "validation": set(groups[of["validation"]]) & set(groups[of["train"]]),
-    }
-    return [
-        f"{len(each)} groups of the {title} split are in another one too, so its errors look better than they are."
-        for title, each in shared.items()
-        if each
-    ]
 
 
 def _class_of(recording: Labelled) -> str:

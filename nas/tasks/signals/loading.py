@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import DataError, did_you_mean
+from nas.progress import Progress
 from nas.tasks.criteria import KINDS, Kind
 from nas.tasks.loading import Loading, check_among, check_texts, loads_task, names_of, path_of
 from nas.tasks.moments import ROWS
@@ -69,9 +70,9 @@ def load_signals(
     names = names_of("columns", columns)
     share = loading.validation_share or VALIDATION_SHARE
     wanted = Wanted(seconds, window, step, rate, mono, features, bands, kind, shift, noise, share, loading.seed)
-    wanted = dataclasses.replace(wanted, group=group, order=order)
-    _check_options({**dataclasses.asdict(wanted), "channels": channels})
-    check_among("layout", layout, LAYOUTS)
+    wanted = dataclasses.replace(wanted, group=group, order=order, layout=layout)
+    wanted = dataclasses.replace(wanted, label=label, columns=tuple(names), channels=channels)
+    _check_options(dataclasses.asdict(wanted))
     if group and order:
         raise DataError(f"recordings are split by time or by group, but got order {order!r} and group {group!r}.")
     if data in ("", TONES):
@@ -81,23 +82,30 @@ def load_signals(
     path, labels_path = _path(data, loading.folder), _path(labels, loading.folder) if labels else None
     _check_whole(path, wanted)
     try:
-        if path.is_dir():
-            folder = read_folder(path, names, loading.progress, group, order)
-            return signals_from(data, folder.recordings, folder.columns, wanted, folder.notes)
-        if path.suffix.lower() == ".csv":
-            read = read_table(path, label, group, names, kind, rate, None if wanted.is_cut else channels, order)
-            made = signals_from(data, *read[:2], wanted, read[2])
-            return dataclasses.replace(made, form=dataclasses.replace(made.form, rows=not wanted.is_cut))
-        if path.suffix.lower() == ".ts":
-            _check_no_groups(path.name, wanted, by_rows=True)
-            recordings = read_ts(path, rate)
-            told: Kind = "regression" if isinstance(recordings[0].label, float) else "classification"
-            wanted = dataclasses.replace(wanted, kind=told if kind == "auto" else kind)
-            return signals_from(data, recordings, (), wanted)
-        arrays = read_arrays(path, labels_path, group, order)
-        return _from_arrays(data, arrays, wanted, rate=rate, layout=layout)
+        return _from_path(data, path, labels_path, wanted, loading.progress)
     except OSError as error:
         raise DataError(f"data must be readable, but {error.filename} is not: {error.strerror}.") from error
+
+
+def _from_path(data: str, path: Path, labels: Path | None, wanted: Wanted, progress: Progress) -> Signals:
+    """Return the signals in a folder or a file, called ``data``; ``labels`` is the file of those of an .npy file."""
+    group, order, rate = wanted.group, wanted.order, wanted.rate
+    if path.is_dir():
+        folder = read_folder(path, wanted.columns, progress, group, order)
+        return signals_from(data, folder.recordings, folder.columns, wanted, folder.notes)
+    if path.suffix.lower() == ".csv":
+        channels = None if wanted.is_cut else wanted.channels
+        read = read_table(path, wanted.label, group, wanted.columns, wanted.kind, rate, channels, order)
+        made = signals_from(data, *read[:2], wanted, read[2])
+        return dataclasses.replace(made, form=dataclasses.replace(made.form, rows=not wanted.is_cut))
+    if path.suffix.lower() == ".ts":
+        _check_no_groups(path.name, wanted, by_rows=True)
+        recordings = read_ts(path, rate)
+        told: Kind = "regression" if isinstance(recordings[0].label, float) else "classification"
+        wanted = dataclasses.replace(wanted, kind=told if wanted.kind == "auto" else wanted.kind)
+        return signals_from(data, recordings, (), wanted)
+    arrays = read_arrays(path, labels, group, order)
+    return _from_arrays(data, arrays, wanted, rate=rate, layout=wanted.layout)
 
 
 def _check_whole(path: Path, wanted: Wanted) -> None:
@@ -160,5 +168,6 @@ def _check_options(options: dict[str, Any]) -> None:
             raise DataError(f"data.{name} must be {rule}, but got {value!r}.")
     if not isinstance(options["mono"], bool):
         raise DataError(f"data.mono must be true or false, but got {options['mono']!r}.")
+    check_among("layout", options["layout"], LAYOUTS)
     check_among("kind", options["kind"], KINDS)
     check_among("features", options["features"], FEATURES)

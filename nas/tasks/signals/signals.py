@@ -19,7 +19,7 @@ from nas.tasks.batches import IntArray, Tensors
 from nas.tasks.criteria import Classification, Criterion, Kind, Regression
 from nas.tasks.deployed.recordings import Float32Array, finite
 from nas.tasks.deployed.signals import LogMel, SignalForm, SignalPreparation
-from nas.tasks.doubts import copy_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.doubts import copy_warnings, few_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.folds import most_folds
 from nas.tasks.signals.corrupting import CORRUPTIONS, corrupted_windows
 from nas.tasks.signals.layout import has_channels_last, layout_notes
@@ -186,6 +186,7 @@ class Signals(Task):
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         if self.classes:
             counts = np.bincount(self.train.targets.ravel(), minlength=len(self.classes))
+            found += few_warnings(counts, self.classes, self.noun)
             found += imbalance_warnings(counts, self.classes, self.noun)
             present = {title: set(splits[title].targets.ravel().tolist()) for title in ("validation", "test")}
             found += missing_warnings(present, self.classes, "window")
@@ -284,37 +285,32 @@ class Signals(Task):
         Raises:
             ValueError: the arrays are no finite signals with labels, or an option has no such value.
         """
-        if (test_windows is None) != (test_labels is None):
-            raise ValueError("test_windows and test_labels must be given together, but got only one of them.")
         is_last = has_channels_last(np.asarray(windows), layout)
         signals = checked_windows(windows, "windows", channels_last=is_last)
         form = SignalForm(signals.shape[1], signals.shape[2], rate=rate, channels_last=is_last)
         form = with_features(form, features, bands)
-        found, tested = np.asarray(labels), None if test_labels is None else np.asarray(test_labels)
-        if tested is not None and (found.dtype.kind == "U") != (tested.dtype.kind == "U"):
-            raise ValueError(f"test_labels must be text if labels are, but got {found.dtype} and {tested.dtype}.")
-        everything = found if tested is None else np.concatenate([found, tested])
+        found = np.asarray(labels)
+        everything = _joined_labels(found, test_windows, test_labels)
         targets = targets_from(everything, "labels", kind, classes)
         test = None
         if test_windows is not None:
             tried = checked_windows(test_windows, "test_windows", channels_last=is_last)
             if tried.shape[1:] != signals.shape[1:]:
-                raise ValueError(
-                    f"windows must have one shape, but got {signals.shape[1:]} and {tried.shape[1:]} in test."
-                )
+                shapes = f"{signals.shape[1:]} and {tried.shape[1:]} in test"
+                raise ValueError(f"windows must have one shape, but got {shapes}.")
             test = paired(form, tried, targets.values[len(found) :], "test_windows")
         numbers = None if groups is None else numbered(groups, len(signals))
         given = paired(form, signals, targets.values[: len(found)], "windows", numbers)
         shares = validation_share, test_share
-        told = layout_notes(np.asarray(windows), layout, channels_last=is_last)
-        more: dict[str, Any] = {"shift": shift, "noise": noise}
+        notes = layout_notes(np.asarray(windows), layout, channels_last=is_last)
+        splits: tuple[Windows, Windows | None, Windows | None] = given, None, test
         if order is not None:
             splits = divided_by_time(given, order, groups, test, *shares)
-            more |= {"notes": tuple(told), "split_by": "time", "is_ordered": True}
-            return cls.divided(name, form, *splits, targets.classes, shares, seed, **more)
-        told += windows_warnings(given) if groups is None else []
-        more |= {"notes": tuple(told), "split_by": "" if groups is None else "groups"}
-        return cls.divided(name, form, given, None, test, targets.classes, shares, seed, **more)
+        elif groups is None:
+            notes += windows_warnings(given)
+        split_by = "" if order is None and groups is None else "groups" if order is None else "time"
+        more = {"shift": shift, "noise": noise, "split_by": split_by, "is_ordered": order is not None}
+        return cls.divided(name, form, *splits, targets.classes, shares, seed, notes=tuple(notes), **more)
 
     @classmethod
     def divided(
@@ -347,6 +343,18 @@ class Signals(Task):
             splits = tuple(dataclasses.replace(each, targets=(each.targets - middle) / spread) for each in splits)  # type: ignore[assignment]
         reach = form.shape[1] // SHIFT_SHARE if shift is None else shift
         return cls(name, *splits, form, classes, offset, scale, shift=reach, noise=noise, **more)
+
+
+def _joined_labels(labels: npt.NDArray[Any], test_windows: Any, test_labels: Any) -> npt.NDArray[Any]:
+    """Return the labels, and after them those of the test. Raises ValueError if these do not fit."""
+    if (test_windows is None) != (test_labels is None):
+        raise ValueError("test_windows and test_labels must be given together, but got only one of them.")
+    if test_labels is None:
+        return labels
+    tested = np.asarray(test_labels)
+    if (labels.dtype.kind == "U") != (tested.dtype.kind == "U"):
+        raise ValueError(f"test_labels must be text if labels are, but got {labels.dtype} and {tested.dtype}.")
+    return np.concatenate([labels, tested])
 
 
 def paired(

@@ -13,7 +13,7 @@ from nas.errors import DataError
 from nas.tasks.batches import IntArray
 from nas.tasks.deployed.inputs import Array, Arrays
 from nas.tasks.deployed.tabular import TabularPreparation
-from nas.tasks.doubts import copy_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.doubts import copy_warnings, few_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.moments import is_in_order, is_name_of_time, moments_of, series_warnings
 from nas.tasks.tabular.reading import Frame
 from nas.tasks.tabular.targets import Target
@@ -100,18 +100,9 @@ def class_warnings(target: Target, splits: Sequence[IntArray]) -> list[str]:
     present = {title: set(target.values[split].tolist()) for title, split in zip(TITLES[1:], splits[1:], strict=True)}
     return [
         *missing_warnings(present, target.classes, "row"),
+        *few_warnings(counts, target.classes, "rows"),
         *imbalance_warnings(counts, target.classes, "rows"),
     ]
-
-
-def group_warnings(groups: IntArray | None, splits: Sequence[IntArray]) -> list[str]:
-    """Return a sentence if a test table shares groups with the other rows."""
-    if groups is None:
-        return []
-    shared = set(groups[splits[2]].tolist()) & set(groups[np.concatenate(splits[:2])].tolist())
-    if not shared:
-        return []
-    return [f"{len(shared)} groups have rows both in the test and in the other splits, so test errors look too good."]
 
 
 def share_warnings(groups: IntArray | None, splits: Sequence[IntArray], wanted: Mapping[str, float]) -> list[str]:
