@@ -309,7 +309,7 @@ class Signals(Task):
         elif groups is None:
             notes += windows_warnings(given)
         split_by = "" if order is None and groups is None else "groups" if order is None else "time"
-        more = {"shift": shift, "noise": noise, "split_by": split_by, "is_ordered": order is not None}
+        more: dict[str, Any] = {"shift": shift, "noise": noise, "split_by": split_by, "is_ordered": order is not None}
         return cls.divided(name, form, *splits, targets.classes, shares, seed, notes=tuple(notes), **more)
 
     @classmethod

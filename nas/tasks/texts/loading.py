@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from nas.errors import DataError
 from nas.tasks.deployed.texts import BYTES, TextPreparation
-from nas.tasks.loading import Loading, data_root, loads_task, path_of
+from nas.tasks.loading import Loading, check_texts, data_root, loads_task, path_of
 from nas.tasks.texts.sources import ENDINGS, TITLES, Sources, python_files, sources_of, text_files
 from nas.tasks.texts.texts import Texts
 from nas.tasks.texts.token_file import TokenFile, token_file
@@ -32,6 +33,7 @@ def load_text(
     stride: int | None = None,
     endings: Sequence[str] | str = ENDINGS,
     most_bytes: int | None = None,
+    group: str = "",
     root: str | None = None,
 ) -> Texts:
     """Return the text called ``data``: the task "text".
@@ -40,7 +42,8 @@ def load_text(
     "python", it is the library of the Python that runs. ``tokens`` are "bytes", or "bpe": a ``vocabulary`` of bytes and
     of pairs of tokens that are learned from the training texts, by default 512. Models see ``context`` tokens
     together; training windows lie ``stride`` tokens apart, by default as many. ``most_bytes`` limits the text, and is
-    two million for Python's library. Tokens are kept in the folder ``root``, else NAS_DATA, else ``~/.cache/nas/data``.
+    two million for Python's library. ``group`` is the pattern of a part of paths: files for which that is equal stay in
+    one split. Tokens are kept in the folder ``root``, else NAS_DATA, else ``~/.cache/nas/data``.
 
     Raises:
         DataError: the text cannot be used, or an option is wrong.
@@ -54,18 +57,21 @@ def load_text(
     apart = _whole("stride", context if stride is None else stride, 1, context)
     if most_bytes is not None:
         _whole("most_bytes", most_bytes, 1, 10**15)
-    sources = _sources(data, loading, preparation.endings, most_bytes)
+    check_texts(group=group)
+    sources = _sources(data, loading, preparation.endings, most_bytes, group)
     cache = data_root(root, loading.folder) / "tokens"
     found = token_file(sources, preparation, size, cache, loading.progress)
     _check_sizes(found, sources, preparation)
     used = sum(part.size for parts in sources.parts.values() for part in parts)
-    facts = {"files": sources.files, "bytes of text": used}
+    facts: dict[str, Any] = {"files": sources.files, "bytes of text": used}
+    if group:
+        facts["split by"] = f"groups, of {group}"
     if used < sources.bytes:
         facts["bytes left out (data.most_bytes)"] = sources.bytes - used
     return Texts(sources.title, found, replace(preparation, merges=found.merges), apart, sources.notes, facts)
 
 
-def _sources(data: str, loading: Loading, endings: tuple[str, ...], most_bytes: int | None) -> Sources:
+def _sources(data: str, loading: Loading, endings: tuple[str, ...], most_bytes: int | None, group: str) -> Sources:
     share = VALIDATION_SHARE if loading.validation_share is None else loading.validation_share
     if data in ("", PYTHON):
         title, (folder, files) = PYTHON, python_files()
@@ -73,7 +79,9 @@ def _sources(data: str, loading: Loading, endings: tuple[str, ...], most_bytes: 
     else:
         title, folder = data, path_of(data, loading.folder)
         files = text_files(folder, endings)
-    return sources_of(title, folder, files, validation_share=share, most_bytes=most_bytes, seed=loading.seed)
+    return sources_of(
+        title, folder, files, validation_share=share, most_bytes=most_bytes, seed=loading.seed, group=group
+    )
 
 
 def _check_sizes(found: TokenFile, sources: Sources, preparation: TextPreparation) -> None:

@@ -6,16 +6,20 @@ import hashlib
 import os
 import sysconfig
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from nas.errors import DataError
 from nas.paths import why_no_file
 from nas.tasks.broken_items import check_few, left_out
 from nas.tasks.class_folders import SPLIT_NAMES, check_within
 from nas.tasks.deployed.texts import why_no_text
+from nas.tasks.doubts import group_warnings
+from nas.tasks.file_groups import parts_of_files
 
 Title = Literal["train", "validation", "test"]
 TITLES: tuple[Title, ...] = ("train", "validation", "test")
@@ -140,17 +144,20 @@ def sources_of(
     validation_share: float,
     most_bytes: int | None,
     seed: int,
+    group: str = "",
 ) -> Sources:
     """Return the parts of each split. The test split does not depend on the seed.
 
     Files or folders that are named train, validation and test, as in train.txt, are splits. A missing one is taken
     from the training files. With ten files or more, whole files are taken, in an order that only their names decide.
-    Of fewer files, each is cut: first the training part, then that of validation, and then that of the test.
+    Of fewer files, each is cut: first the training part, then that of validation, and then that of the test. Files of
+    one ``group``, the pattern of ``parts_of_files``, are in one split, and are not cut.
 
     Raises:
-        DataError: a file is no text; in a folder 5 % of them may be none.
+        DataError: a file is no text; in a folder 5 % of them may be none. Or there are too few groups.
     """
     whole, notes = _usable(root, files)
+    groups = _groups(whole, group)
     named: dict[Title, list[TextPart]] = {each: [] for each in TITLES}
     for part in whole:
         named[_split_of(part.name)].append(part)
@@ -163,11 +170,14 @@ def sources_of(
             for each, parts in named.items()
         }
     if not named["test"]:
-        named["train"], named["test"] = _divided(named["train"], TEST_SHARE, "")
+        named["train"], named["test"] = _divided(named["train"], TEST_SHARE, "", groups)
     if not named["validation"]:
-        named["train"], named["validation"] = _divided(named["train"], validation_share, str(seed))
+        named["train"], named["validation"] = _divided(named["train"], validation_share, str(seed), groups)
     parts: dict[Title, tuple[TextPart, ...]] = {each: tuple(sorted(found, key=_place)) for each, found in named.items()}
     used = len({part.path for found in parts.values() for part in found})
+    if groups:
+        numbers = {name: number for number, name in enumerate(sorted(set(groups.values())))}
+        notes += group_warnings({each: np.array([numbers[groups[p.name]] for p in parts[each]]) for each in TITLES})
     return Sources(title, parts, used, total, tuple(notes))
 
 
@@ -217,8 +227,45 @@ def _first(parts: Sequence[TextPart], size: int) -> list[TextPart]:
     return found
 
 
-def _divided(parts: Sequence[TextPart], share: float, salt: str) -> tuple[list[TextPart], list[TextPart]]:
+def _groups(parts: Sequence[TextPart], pattern: str) -> Mapping[str, str]:
+    """Return the group of each file by its name; nothing without a pattern. Folders of splits are no part of it."""
+    if not pattern:
+        return {}
+    names = [part.name for part in parts]
+    splits = {each for known in SPLIT_NAMES.values() for each in known}
+    pairs = [name.partition("/") for name in names]
+    within = [rest if rest and first.lower() in splits else first + mark + rest for first, mark, rest in pairs]
+    return dict(zip(names, parts_of_files(within, pattern, "data.group"), strict=True))
+
+
+def _whole_groups(
+    parts: Sequence[TextPart], share: float, salt: str, groups: Mapping[str, str]
+) -> tuple[list[TextPart], list[TextPart]]:
+    """Return the remaining parts, and those of the groups that are taken; at least one group is in each."""
+    sizes = Counter[str]()
+    for part in parts:
+        sizes[groups[part.name]] += part.size
+    if len(sizes) < 2:
+        raise DataError(
+            f"a split needs files of at least two groups, which data.group keeps together, but got {len(sizes)}."
+        )
+    taken: set[str] = set()
+    for name in sorted(sizes, key=lambda name: hashlib.sha256(f"{salt}/{name}".encode("utf-8", "replace")).digest()):
+        if sum(sizes[each] for each in taken) >= share * sizes.total() or len(taken) == len(sizes) - 1:
+            break
+        taken.add(name)
+    return (
+        [part for part in parts if groups[part.name] not in taken],
+        [part for part in parts if groups[part.name] in taken],
+    )
+
+
+def _divided(
+    parts: Sequence[TextPart], share: float, salt: str, groups: Mapping[str, str]
+) -> tuple[list[TextPart], list[TextPart]]:
     """Return the remaining parts, and those that are taken, about ``share`` of the bytes."""
+    if groups:
+        return _whole_groups(parts, share, salt, groups)
     total = sum(part.size for part in parts)
     if len(parts) >= FEWEST_FILES and max(part.size for part in parts) <= share * total:
         kept: list[TextPart] = []
