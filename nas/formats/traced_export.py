@@ -61,13 +61,24 @@ def write_traced(
                 input_names=list(inputs),
                 output_names=[output],
             )
-        onnx.save(_alike(_folded(onnx.load(path))), path)
+        onnx.save(_with_inputs(_alike(_folded(onnx.load(path))), inputs, example), path)
     except OSError:
         raise
     except Exception:  # what cannot be traced has many exceptions
         path.unlink(missing_ok=True)
         return False
     return True
+
+
+def _with_inputs(model: onnx.ModelProto, names: Sequence[str], example: tuple[torch.Tensor, ...]) -> onnx.ModelProto:
+    """Return the model with all of its inputs, in order: tracing leaves out those that the module ignores."""
+    there = {each.name: each for each in model.graph.input}
+    for name, each in zip(names, example, strict=True):
+        kind = helper.np_dtype_to_tensor_dtype(each.numpy().dtype)
+        there.setdefault(name, helper.make_tensor_value_info(name, kind, tuple(each.shape)))
+    del model.graph.input[:]
+    model.graph.input.extend(there[name] for name in names)
+    return model
 
 
 @contextlib.contextmanager

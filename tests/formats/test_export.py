@@ -89,6 +89,29 @@ def test_a_batch_of_several_inputs_may_stay_open(tmp_path: Path) -> None:
         assert outputs_of(path, given).shape == (count, 10)
 
 
+class FirstAlone(nn.Module):
+    """A module that ignores its second input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(2, 10)
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return self.head(first)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+@pytest.mark.parametrize("batch", [2, None])
+def test_an_input_that_a_module_ignores_stays_in_the_file(tmp_path: Path, batch: int | None, dtype: str) -> None:
+    """Otherwise the file takes other inputs than the task gives, and such a model is trained but never wins."""
+    types = [TensorType("first", (2,)), TensorType("second", (4,), dtype, (5,) * 4 if dtype == "int64" else ())]
+    module, path = FirstAlone().eval(), tmp_path / "model.onnx"
+    export_onnx(module, types, batch, path)
+    assert [each.name for each in onnxruntime.InferenceSession(str(path)).get_inputs()] == ["first", "second"]
+    given = [np.ones((4, 2), np.float32), np.ones((4, 4), dtype)]
+    assert parity(module, path, given) <= 1e-4
+
+
 def test_a_module_of_one_batch_cannot_leave_it_open(tmp_path: Path) -> None:
     """It says so, and leaves no file."""
     with pytest.raises(CandidateError, match=r"torch\.onnx\.export raised"):

@@ -20,7 +20,7 @@ from nas.formats.export import export_onnx
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
-from nas.space.signature import image_inputs
+from nas.space.signature import TensorType, image_inputs
 from nas.values.target import Target
 
 FP32, INT8, DYNAMIC = (Target("onnxruntime-cpu", precision) for precision in ("fp32", "int8", "int8-dynamic"))
@@ -240,3 +240,26 @@ def test_no_usage_statistics_are_recorded(tmp_path: Path) -> None:
     environment.pop("ORT_DISABLE_TELEMETRY", None)
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int8-dynamic"])
+def test_a_model_that_ignores_an_input_is_deployed(tmp_path: Path, precision: str) -> None:
+    """In each precision it takes both inputs and gives the outputs of the exported file."""
+
+    class FirstAlone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8))
+
+        def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.head(first)
+            return found
+
+    torch.manual_seed(0)
+    path, target = tmp_path / "model.onnx", Target("onnxruntime-cpu", precision, batch=2)
+    export_onnx(FirstAlone(), [TensorType("first", (64,)), TensorType("second", (4,))], 2, path)
+    given = [np.random.default_rng(0).standard_normal((64, size)).astype(np.float32) for size in (64, 4)]
+    (tmp_path / "deployed").mkdir()
+    deployed = RUNTIME.convert(ExportedModel(path, lambda: given), target, tmp_path / "deployed")
+    found = RUNTIME.open(deployed.path, target).outputs([each[:2] for each in given])
+    assert correlation(found, outputs_of(path, [each[:2] for each in given])) > 0.99
