@@ -30,7 +30,7 @@ from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, 
 from nas.searching.user_inputs.default_space import JOINED, check_suits, with_default_space
 from nas.searching.user_inputs.metrics import check_error_alone, check_has_layers, check_metrics
 from nas.searching.user_inputs.objects import GivenSpace, GivenTraining, check_given, function_of
-from nas.searching.user_inputs.parents import check_parent
+from nas.searching.user_inputs.parents import check_parent, check_parent_exports
 from nas.searching.user_inputs.places_to_train import check_execution, check_gpus
 from nas.searching.user_inputs.preparations import check_inputs
 from nas.searching.user_inputs.teachers import Teacher, teacher_of
@@ -248,6 +248,8 @@ def _resolve_models(
         check_training(made, settings, loaded)
     check_inputs(made, loaded)
     check_parent(recipe, made)
+    formats = {bench.model_format for bench in benches.values()}
+    check_parent_exports(made, signature, recipe.parsed_target.batch, formats)
     check_metrics(recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     measurer = measurer_of(recipe, made, look, signature, benches, store, source)

@@ -1,11 +1,20 @@
-"""Checking that a space with a parent is searched in a way in which candidates inherit and learn from it."""
+"""Checking a space with a parent: candidates can inherit and learn from it, and it can be exported."""
 
 from __future__ import annotations
 
-from nas.errors import RecipeError
+from collections.abc import Iterable
+
+from nas.errors import CandidateError, RecipeError
+from nas.formats.export import export_model, export_onnx, parity
+from nas.formats.model_inputs import random_inputs
+from nas.formats.onnx_file import inputs_of, read_onnx
 from nas.recipe.recipe import Recipe
+from nas.space.parts.own_inputs import signature_of
 from nas.space.parts.parents import parents_space
 from nas.space.search_space import SearchSpace
+from nas.space.signature import Signature
+from nas.storage.scratch import temporary_folder
+from nas.values.target import ModelFormat
 
 
 def check_parent(recipe: Recipe, space: SearchSpace) -> None:
@@ -31,3 +40,37 @@ def check_parent(recipe: Recipe, space: SearchSpace) -> None:
             f"a parent is tested on the validation items as they are, so training.folds must be 1 with the space "
             f"{recipe.space.name!r}, but got {recipe.training.folds}. Leave it out."
         )
+
+
+def check_parent_exports(space: SearchSpace, signature: Signature, batch: int, formats: Iterable[ModelFormat]) -> None:
+    """Check that a parent, if a space has one, has finite weights and becomes a file of each of ``formats``.
+
+    Winners are exported last of all: without this look, what cannot be exported fails after all the training.
+
+    Raises:
+        RecipeError: a weight is not finite, an exporter cannot express the parent, or the file gives other outputs.
+    """
+    parents = parents_space(space)
+    if parents is None:
+        return
+    module = parents.parent_module().eval()
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            count = int((~tensor.isfinite()).sum())
+            raise RecipeError(
+                f"a parent must have finite weights, but {name} has {count} of {tensor.numel()} that are NaN or "
+                "infinite. Load weights of an earlier epoch."
+            )
+    inputs = signature_of(space, parents.parent, signature).inputs
+    try:
+        with temporary_folder("parent") as folder:
+            export_onnx(module, inputs, batch, folder / "model.onnx")
+            for each in set(formats) - {"onnx"}:
+                export_model(module, inputs, batch, folder / f"model.{each}", each)
+            drawn = random_inputs(inputs_of(read_onnx(folder / "model.onnx"), batch))
+            parity(module, folder / "model.onnx", list(drawn.values()))
+    except CandidateError as error:
+        raise RecipeError(
+            f"a parent must be a model that can be exported to ONNX, as winners are, but: {error.reason}. Replace what "
+            "the exporter names by operations that it knows."
+        ) from error
