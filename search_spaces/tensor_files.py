@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
+import pickletools
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -73,17 +75,35 @@ def _of_pickle(path: Path) -> object:
             warnings.simplefilter("ignore")  # about pickles of another protocol, which are read or refused
             held: object = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if not _needs_code(path, error):
+            raise unreadable(path, error) from error
         raise RecipeError(
             f"weights must be safetensors, or a pickle of tensors alone, but {path} is a pickle that needs to run "
             "code, which is refused. Save them by safetensors.torch.save_file(model.state_dict(), "
             "'weights.safetensors') where they come from."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # damaged files and text raise KeyError, struct.error, UnicodeDecodeError and others
         raise unreadable(path, error) from error
     return held
+
+
+def _needs_code(path: Path, error: pickle.UnpicklingError) -> bool:
+    """Return True for a whole pickle of more than tensors, False for a file that is damaged or of another kind."""
+    if "Unsupported global" in str(error):
+        return True
+    try:
+        with path.open("rb") as file:
+            *_, last = pickletools.genops(file)
+            return last[0].name == "STOP" and not file.read(1)  # torch's own files hold several pickles
+    except Exception:  # what is no pickle raises anything
+        return False
 
 
 def unreadable(path: Path, error: Exception) -> RecipeError:
     """Return the error for a file that is damaged, or of another format."""
     form = " must be safetensors, but" if path.suffix == ".safetensors" else ""
-    return RecipeError(f"weights in {path}{form} cannot be read: {' '.join(str(error).split()):.200}")
+    why = " ".join(str(error).split()) or "it ends too early"
+    is_cut = isinstance(error, OSError) and error.errno == errno.EINVAL  # torch seeks beyond the end
+    if is_cut or isinstance(error, pickle.UnpicklingError | LookupError | UnicodeDecodeError):
+        why = "it is damaged, or no file of weights"
+    return RecipeError(f"weights in {path}{form} cannot be read: {why:.200}")
