@@ -6,6 +6,7 @@ import errno
 import pickle
 import pickletools
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,10 @@ from nas.errors import RecipeError
 
 if TYPE_CHECKING:  # spaces are listed without it
     import torch
+
+
+_CALLS = {"GLOBAL", "STACK_GLOBAL", "INST"}
+"""What names code in a pickle."""
 
 
 def tensors_in(path: Path, nested: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -89,14 +94,16 @@ def _of_pickle(path: Path) -> object:
 
 def _needs_code(path: Path, error: pickle.UnpicklingError) -> bool:
     """Return True for a whole pickle of more than tensors, False for a file that is damaged or of another kind."""
-    if "Unsupported global" in str(error):
-        return True
-    try:
-        with path.open("rb") as file:
-            *_, last = pickletools.genops(file)
-            return last[0].name == "STOP" and not file.read(1)  # torch's own files hold several pickles
-    except Exception:  # what is no pickle raises anything
-        return False
+    if zipfile.is_zipfile(path):
+        return "Unsupported global" in str(error)
+    with path.open("rb") as file:
+        while True:  # torch's older files hold several pickles; the first ones are numbers
+            try:
+                names = {code.name for code, _, _ in pickletools.genops(file)}
+            except Exception:  # what breaks off or is no pickle raises anything
+                return False
+            if names & _CALLS:
+                return True
 
 
 def unreadable(path: Path, error: Exception) -> RecipeError:
