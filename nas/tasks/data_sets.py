@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import IterableDataset, Subset, TensorDataset, default_collate
 
 from nas.errors import DataError, raised_text
+from nas.progress import one_line
 from nas.space.own_code import own_code
 from nas.space.signature import Signature, TensorType
 from nas.tasks.batches import Examples, IntArray, Items, Places, Tensors, items_at, targets_of
@@ -214,9 +215,26 @@ def _check_item(title: str, place: int, item: object) -> None:
             f"targets must be numbers, but that of item {place} of {title} is {target!r:.40}. Number the classes "
             "from 0."
         )
+    if not _is_numeric(target):
+        raise DataError(f"targets must be numbers, but that of item {place} of {title} is {one_line(repr(target))}.")
     for each in inputs if isinstance(inputs, (tuple, list)) else [inputs]:
-        if isinstance(each, str | bytes | Mapping) or each is None:
-            raise DataError(f"inputs must be tensors or arrays, but one of item {place} of {title} is {each!r:.60}.")
+        if hasattr(each, "convert") and hasattr(each, "mode"):
+            raise DataError(
+                f"inputs must be tensors or arrays, but one of item {place} of {title} is a picture of PIL. Give the "
+                "data set transform=torchvision.transforms.ToTensor(), or search in the files: --data folder:PATH."
+            )
+        if not _is_numeric(each):
+            shown = one_line(repr(each))
+            raise DataError(f"inputs must be tensors or arrays, but one of item {place} of {title} is {shown:.60}.")
+
+
+def _is_numeric(value: object) -> bool:
+    """Return True for dense tensors, arrays of numbers, and numbers, which can be put together."""
+    if isinstance(value, torch.Tensor):
+        return value.layout is torch.strided
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind in "biufc"
+    return isinstance(value, int | float)
 
 
 def _shapes_of(item: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
 
 from nas.errors import DataError
@@ -181,6 +182,19 @@ FAULTS: dict[str, tuple[tuple[Any, Any, Any], str]] = {
     ),
     "several classes an item": (all_of(TensorDataset(X, Y.reshape(15, 2).repeat(2, 1))), "Give floats for values"),
     "constant values": (all_of(TensorDataset(X, X[:, 0] * 0)), "targets must differ"),
+    "pictures of PIL": (
+        all_of([(Image.new("L", (8, 8), n), n % 2) for n in range(20)]),
+        "one of item 0 of train is a picture of PIL. Give the data set transform=torchvision.transforms.ToTensor()",
+    ),
+    "a picture beside a tensor": (all_of([((X[0], Image.new("L", (8, 8))), 1)] * 9), "is a picture of PIL"),
+    "a picture as a target": (
+        all_of([(X[0], Image.new("L", (8, 8)))] * 9),
+        "targets must be numbers, but that of item 0",
+    ),
+    "no target": (all_of([(X[0], None)] * 9), "targets must be numbers, but that of item 0 of train is None"),
+    "an object as input": (all_of([(object(), 1)] * 9), "one of item 0 of train is <object object at"),
+    "a sparse tensor": (all_of([(X[0].to_sparse(), 1)] * 9), "one of item 0 of train is tensor(indices="),
+    "an array of text": (all_of([(np.array(["a"]), 1)] * 9), "one of item 0 of train is array(['a']"),
 }
 
 
