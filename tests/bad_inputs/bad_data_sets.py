@@ -222,6 +222,21 @@ BAD_INPUTS = {
         with_photos(copies_in_the_test, count=10),
         status=0,
     ),
+    "pictures of one pixel": BadInput(
+        LOOKED_AT,
+        ("pictures have a side of 1 pixels",),
+        with_photos(lambda root: [picture(path, (1, 1), n) for n, path in enumerate(sorted(root.rglob("*.png")))]),
+        status=0,
+    ),
+    "one class in the test": BadInput(
+        LOOKED_AT,
+        ("all test pictures are of cat, so a model that always answers it has no test error",),
+        lambda at: (
+            photos(at, root="photos/train"),
+            [picture(at / "photos" / "test" / "cat" / f"{n}.png", (60, 50), 900 + n) for n in range(4)],
+        ),
+        status=0,
+    ),
     "one picture a class": BadInput(
         PHOTOS,
         ("no class has more than one. Add images: three of a class give one to train, one to validate",),
@@ -233,20 +248,27 @@ BAD_INPUTS = {
         with_photos(lambda root: None, count=2),
     ),
     "three pictures a class": BadInput(
-        LOOKED_AT, ("2 to train, 2 to validate, 2 to test",), with_photos(lambda root: None, count=3), status=0
+        LOOKED_AT,
+        ("2 to train, 2 to validate, 2 to test", "fewer than 5 training images"),
+        partial(photos, count=3),
+        status=0,
     ),
     "one class to train": BadInput(
         PHOTOS, ("for each of at least 2 classes, but it holds 1",), with_photos(one_class_to_train)
     ),
     "one class to validate": BadInput(
         LOOKED_AT,
-        ("warning: all validation pictures are of dog, so a candidate that always answers dog seems best. Put",),
+        ("warning: all validation pictures are of dog, so a candidate that always answers it seems best. Put",),
         with_photos(one_class_to_validate),
         status=0,
     ),
     "a picture of one pixel beside large ones": BadInput(
         LOOKED_AT,
-        ("differ in size, from 1×1 to 60×50 pixels, so their middle squares are scaled to 48",),
+        (
+            "differ in size, from 1×1 to 60×50 pixels, so their middle squares are scaled to 48",
+            "1 of 12 pictures is at least 8 times smaller than the 48 pixels that models see",
+            "cat/1.png (1×1)",
+        ),
         with_photos(lambda root: picture(root / "cat" / "1.png", (1, 1))),
         status=0,
     ),

@@ -147,6 +147,8 @@ class TestDataSet:
         assert data.warnings == (
             "no test picture is of 2, 3, 4, 5, 6 and 2 more, so errors there are not seen. Add some, or leave the "
             "classes out.",
+            "no validation picture is of 2, 3, 4, 5, 6 and 2 more, so errors there are not seen. Add some, or leave "
+            "the classes out.",
             "7 of 9 classes have fewer than 5 training images, such as 2 with 1: models learn little from so few, and "
             "errors depend on chance. Bring more images.",
             "classes are unequal: 0 has 39.4 % of the training images, and 2 3.0 %. Always answering 0 has an error of "

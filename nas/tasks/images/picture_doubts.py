@@ -26,20 +26,16 @@ def picture_warnings(
 
     ``splits`` holds train, validation and test, in this order. ``source`` gives the pictures' names, if it is known.
     """
-    train, test = splits["train"], splits["test"]
+    train = splits["train"]
     unequal: list[str] = []
-    if train.labels.ndim == 2:
-        tested = set(np.flatnonzero(test.labels.any(axis=0)).tolist())
-    else:
-        tested = set(test.labels.tolist())
+    if train.labels.ndim == 1:
         counts = np.bincount(train.labels, minlength=len(classes))
         unequal = [*few_warnings(counts, classes, noun), *imbalance_warnings(counts, classes, noun)]
     digests = {title: digests_of(split.images) for title, split in splits.items()}
     every = [digest for some in digests.values() for digest in some]
     labels = [label for split in splits.values() for label in _hashable(split.labels)]
     return (
-        *missing_warnings({"test": tested}, classes, "picture"),
-        *_one_class_warnings(splits["validation"], classes),
+        *_missing_warnings(splits, classes),
         *unequal,
         *copy_warnings(digests, "pictures", PIXEL_BY_PIXEL),
         *_near_copies(splits, digests, source),
@@ -47,15 +43,26 @@ def picture_warnings(
     )
 
 
-def _one_class_warnings(validation: Split, classes: Sequence[str]) -> list[str]:
-    """Return a sentence if all validation pictures are of one class."""
-    if validation.labels.ndim == 2 or len(np.unique(validation.labels)) > 1:
-        return []
-    name = classes[int(validation.labels[0])]
-    return [
-        f"all validation pictures are of {name}, so a candidate that always answers {name} seems best. Put pictures of "
-        "each class there, or leave the split out: it is then taken from the training pictures."
-    ]
+_HARM = {
+    "test": "a model that always answers it has no test error",
+    "validation": "a candidate that always answers it seems best",
+}
+
+
+def _missing_warnings(splits: Mapping[str, Split], classes: Sequence[str]) -> list[str]:
+    """Return a sentence for each split, but that to train on, that lacks pictures of some class, or has one class."""
+    found = []
+    for title, harm in _HARM.items():
+        labels = splits[title].labels
+        present = set(np.flatnonzero(labels.any(axis=0)) if labels.ndim == 2 else np.unique(labels).tolist())
+        if labels.ndim == 1 and len(present) == 1:
+            found.append(
+                f"all {title} pictures are of {classes[present.pop()]}, so {harm}. Put pictures of each class there, "
+                "or leave the split out: it is then taken from the training pictures."
+            )
+        else:
+            found += missing_warnings({title: present}, classes, "picture")
+    return found
 
 
 def _near_copies(

@@ -34,6 +34,10 @@ LARGE_PIXELS = 512
 """Pictures with a longer side are scaled unless a size is asked for."""
 USUAL_SIDES = (32, 48, 64, 96, 128)
 """Pictures that have to be scaled, though no size is asked for, get the largest of these that most of them have."""
+TINY = 8
+"""A picture whose shorter side is so many times smaller than that of a model's input shows nothing, which is told."""
+FEWEST_PIXELS = 4
+"""Pictures with a shorter side are told."""
 GREY_MODES = {"1", "L", "LA", "I;16", "I;16B", "I;16L"}
 """Pillow's names of modes without colour."""
 _FORMAT = 3
@@ -189,6 +193,7 @@ class _Making:
     progress: Progress
     broken: dict[int, str] = field(default_factory=dict)
     why_scaled: str = field(default="", init=False)
+    tiny: list[str] = field(default_factory=list, init=False)
 
     def found(self) -> Entry | None:
         """Return the entry; None if there is none, or if its pixels are missing although there is room for them."""
@@ -218,12 +223,14 @@ class _Making:
             raise
 
     def _about(self, shape: tuple[int, int, int], why_streamed: str | None) -> dict[str, Any]:
-        about = {"shape": list(shape), "broken": self.broken, "why_streamed": why_streamed}
+        about: dict[str, Any] = {"shape": list(shape), "broken": self.broken, "why_streamed": why_streamed}
+        about |= {"tiny": self.tiny} if self.tiny else {}
         return about | ({"why_scaled": self.why_scaled} if self.why_scaled else {})
 
     def _shape(self) -> tuple[int, int, int]:
         """Return the shape of all images, from their headers."""
-        headers = [each for each in self._each("looking at pictures", self.source.header) if each is not None]
+        found = list(self._each("looking at pictures", self.source.header))
+        headers = [each for each in found if each is not None]
         self._check_few()
         channels = 1 if all(header.is_grey for header in headers) else 3
         if self.image_size is not None:
@@ -236,6 +243,8 @@ class _Making:
             sides = (side, side) if self.why_scaled else (headers[0].height, headers[0].width)
             shape = (channels, *sides)
         check_picture_bytes(shape)
+        small = ((n, each) for n, each in enumerate(found) if each and TINY * min(each[:2]) <= min(shape[1:]))
+        self.tiny = [f"{self.source.name(n)} ({each.width}×{each.height})" for n, each in small]
         return shape
 
     def _decode(self, shape: tuple[int, int, int], writer: PixelWriter | None) -> Facts:
@@ -339,6 +348,14 @@ def _notes(source: Source, about: dict[str, Any], broken: dict[int, str]) -> Ite
             f"decoded pictures take {size:.3g} GiB, but {about['why_streamed']}. So each batch is decoded anew, which "
             "slows down training. Make room, or set a lower image_size."
         )
+    side = min(about["shape"][1:])
+    if tiny := about.get("tiny"):
+        yield (
+            f"{len(tiny)} of {len(source)} pictures {'is' if len(tiny) == 1 else 'are'} at least {TINY} times smaller "
+            f"than the {side} pixels that models see, and show next to nothing: {named(tiny)}. Remove what is no photo."
+        )
+    if side < FEWEST_PIXELS:
+        yield f"pictures have a side of {side} pixels, so they show a few colours at most. Set a larger image_size."
     if about.get("why_scaled"):
         side = about["shape"][-1]
         yield (
