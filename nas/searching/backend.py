@@ -83,8 +83,9 @@ class TrainedModels:
         """Sentences about the data and the models."""
         task = self.task
         sizes = f"{len(task.train):,} to train, {len(task.validation):,} to validate, {len(task.test):,} to test"
+        by = f", split by {task.facts['split by']}" if "split by" in task.facts else ""
         return [
-            f"data: {task.name}, {task.in_words}: {sizes}",
+            f"data: {task.name}, {task.in_words}: {sizes}{by}",
             f"models: {task.signature}",
         ]
 

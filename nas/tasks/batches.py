@@ -93,6 +93,21 @@ def targets_of(examples: Examples) -> npt.NDArray[Any] | None:
     return None
 
 
+def groups_of(examples: Examples) -> IntArray | None:
+    """Return the number of each item's group, if a data set has them as ``groups``; None for any other.
+
+    Parts of a torch data set know those of the whole.
+    """
+    if isinstance(examples, Subset):
+        whole = groups_of(cast(Examples, examples.dataset))
+        return None if whole is None else whole[np.asarray(examples.indices, dtype=np.int64)]
+    found = getattr(examples, "groups", None)
+    if found is None or callable(found) or np.shape(found) != (len(examples),):
+        return None
+    numbers = np.asarray(found)
+    return numbers.astype(np.int64) if numbers.dtype.kind in "iu" else None
+
+
 @final
 class Part:
     """The items of a data set at ``indices``, in this order."""

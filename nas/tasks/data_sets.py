@@ -15,9 +15,9 @@ from nas.errors import DataError, raised_text
 from nas.progress import one_line
 from nas.space.own_code import own_code
 from nas.space.signature import Signature, TensorType
-from nas.tasks.batches import Examples, IntArray, Items, Places, Tensors, items_at, targets_of
+from nas.tasks.batches import Examples, IntArray, Items, Places, Tensors, groups_of, items_at, targets_of
 from nas.tasks.criteria import Classification, Criterion, Regression
-from nas.tasks.doubts import few_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.doubts import few_warnings, group_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.task import Task
 
 SAMPLED = 64
@@ -39,6 +39,7 @@ class _Standardised:
 
     def __init__(self, whole: Examples, offset: torch.Tensor, scale: torch.Tensor) -> None:
         self.whole, self.offset, self.scale = whole, offset, scale
+        self.groups = groups_of(whole)
 
     def __len__(self) -> int:
         return len(self.whole)
@@ -73,7 +74,7 @@ class DataSetTask(Task):
         _check_alike(found)
         several = len(first.raw) > 1
         inputs = tuple(_type_of(f"input{n}" if several else "inputs", each) for n, each in enumerate(first.raw))
-        notes = [*_doubts(splits, found)]
+        notes = [*_doubts(splits, found), *group_warnings({each: groups_of(split) for each, split in splits.items()})]
         self._answers: dict[str, Any] = {}
         self._criterion: Criterion
         if first.targets.is_floating_point():

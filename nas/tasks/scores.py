@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from nas.errors import CandidateError
+from nas.tasks.batches import Examples, groups_of
 from nas.values.comparison import wilson_interval
 
 FloatArray = npt.NDArray[np.float64]
@@ -113,7 +114,7 @@ def mean_of_shares(wrong: FloatArray, counts: FloatArray) -> Score:
     return Score(value, max(0.0, value - below), min(1.0, value + above))
 
 
-def scores_of(tally: Tally, examples: object) -> Mapping[str, Score]:
+def scores_of(tally: Tally, examples: Examples) -> Mapping[str, Score]:
     """Return the scores of a split, by its ``groups`` if it has some: then items of one group belong together."""
-    groups: IntArray | None = getattr(examples, "groups", None)
+    groups = groups_of(examples)
     return tally.scores() if groups is None else tally.scores(groups)  # type: ignore[call-arg]

@@ -78,6 +78,33 @@ def test_values_and_data_sets_of_your_own_are_divided_at_random() -> None:
     assert [len(fold.validation) for fold in folds_of(own, 4)] == [10] * 4
 
 
+@pytest.mark.parametrize("are_values", [True, False])
+def test_groups_of_data_sets_of_your_own_stay_together(are_values: bool) -> None:
+    """Their attribute ``groups`` numbers them. A group in two splits is told."""
+
+    class Grouped(TensorDataset):
+        groups: object = None
+
+    def grouped(groups: object) -> Grouped:
+        inputs = torch.arange(20.0)[:, None]
+        made = Grouped(inputs, inputs / 20 if are_values else torch.arange(20) % 2)
+        made.groups = groups
+        return made
+
+    numbers = np.arange(20) // 5
+    task = DataSetTask(grouped(numbers), grouped(numbers + 4), grouped(numbers + 8))
+    check_folds(task, 8)
+    for fold in folds_of(task, 4):
+        left_out = {float(each) for each in items_at(fold.validation, slice(0, len(fold.validation))).raw[0]}
+        assert all(start in left_out for start in left_out if start % 5 == 0)
+        assert len(fold.validation) == 10
+    with pytest.raises(DataError, match="groups of items, 8, but got 9"):
+        check_folds(task, 9)
+    shared = DataSetTask(grouped(numbers), grouped(numbers + 1), grouped(numbers + 8))
+    assert any("3 groups of the validation split are in another one too" in each for each in shared.warnings)
+    check_folds(DataSetTask(*(grouped("abc") for _ in range(3))), 40)
+
+
 def test_what_cannot_be_divided_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at most the number of windows, 16, but got 17"):
         check_folds(signals(20), 17)
