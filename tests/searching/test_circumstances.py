@@ -44,3 +44,11 @@ def test_other_splits_are_refused() -> None:
         check_same(began(**then), began(**now, fingerprint="4567"), Path("run"))
     with pytest.raises(JournalError, match="the fingerprint was"):  # pictures were added
         check_same(began(**then), began(**{**now, "training images": 500}, fingerprint="4567"), Path("run"))
+
+
+def test_other_channels_are_refused() -> None:
+    """A run of a version that took a column of times as a channel is told what has changed."""
+    then, now = ({"signal shape": [channels, 128]} for channels in (3, 2))
+    check_same(began(**then), began(**then), Path("run"))
+    with pytest.raises(JournalError, match=r"were 3 channels of 128 samples and are 2 channels of 128 .*data\.columns"):
+        check_same(began(**then), began(**now, fingerprint="4567"), Path("run"))

@@ -51,6 +51,7 @@ def check_same(then: Began, now: Began, folder: Path) -> None:
                 f"training, and now they {_are(is_now)}. Start a new run beside it; {key} decides about it."
             )
     _check_splits(then.data_set or {}, now.data_set or {}, folder)
+    _check_signals(then.data_set or {}, now.data_set or {}, folder)
     pairs = (
         ("data set", "fingerprint", then.data_set, now.data_set),
         ("table", "fingerprint", then.table, now.table),
@@ -90,3 +91,19 @@ def _check_splits(then: Mapping[str, Any], now: Mapping[str, Any], folder: Path)
                 f"a run goes on with the splits that it began with, but the {key} were {then[key]:,} and are "
                 f"{now[key]:,} now. Start a new run beside {folder}; data.validation_share decides how many validate."
             )
+
+
+def _check_signals(then: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """Check that windows have the channels and samples that they had: until version 0.8 times were channels, too.
+
+    Raises:
+        JournalError: they have others.
+    """
+    shapes = [each.get("signal shape") for each in (then, now)]
+    if all(shapes) and shapes[0] != shapes[1]:
+        was, is_now = (" channels of ".join(map(str, each or ())) + " samples" for each in shapes)
+        raise JournalError(
+            f"a run goes on with the windows that it began with, but they were {was} and are {is_now} now. Columns of "
+            "times are no channels any more, and arrays of (N, samples, channels) are recognised. Start a new run "
+            f"beside {folder}; data.columns and data.layout decide about it."
+        )
