@@ -28,6 +28,7 @@ from nas.searching.precisions.choosing import with_precision_choice
 from nas.searching.precisions.measuring import InOwnPrecision
 from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
 from nas.searching.user_inputs.default_space import JOINED, check_suits, with_default_space
+from nas.searching.user_inputs.ignored_inputs import tell_ignored
 from nas.searching.user_inputs.metrics import check_error_alone, check_has_layers, check_metrics
 from nas.searching.user_inputs.objects import GivenSpace, GivenTraining, check_given, function_of
 from nas.searching.user_inputs.parents import check_parent, check_parent_exports
@@ -247,6 +248,7 @@ def _resolve_models(
     for settings in (training_settings(complete), retraining_settings(complete)):
         check_training(made, settings, loaded)
     check_inputs(made, loaded)
+    tell_ignored(made, look, signature, progress)
     check_parent(recipe, made)
     formats = {bench.model_format for bench in benches.values()}
     check_parent_exports(made, signature, recipe.parsed_target.batch, formats)
