@@ -17,7 +17,7 @@ from nas.space.own_code import own_code
 from nas.space.signature import Signature, TensorType
 from nas.tasks.batches import Examples, IntArray, Items, Places, Tensors, groups_of, items_at, targets_of
 from nas.tasks.criteria import Classification, Criterion, Regression
-from nas.tasks.doubts import few_warnings, group_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.doubts import few_groups_warnings, few_warnings, group_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.task import Task
 
 SAMPLED = 64
@@ -75,6 +75,7 @@ class DataSetTask(Task):
         several = len(first.raw) > 1
         inputs = tuple(_type_of(f"input{n}" if several else "inputs", each) for n, each in enumerate(first.raw))
         notes = [*_doubts(splits, found), *group_warnings({each: groups_of(split) for each, split in splits.items()})]
+        notes += few_groups_warnings(groups_of(test))
         self._answers: dict[str, Any] = {}
         self._criterion: Criterion
         if first.targets.is_floating_point():

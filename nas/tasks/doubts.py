@@ -11,6 +11,8 @@ from nas.errors import first_few
 
 FEW = 5
 """Classes with fewer training items are told."""
+FEW_GROUPS = 3
+"""Fewer groups in the test split are told."""
 UNEQUAL = 10
 """Classes are told to be unequal if the largest has this many times the items of the smallest."""
 
@@ -71,6 +73,17 @@ def group_warnings(groups: Mapping[str, npt.NDArray[np.integer] | None]) -> list
             )
         known |= own_names
     return found
+
+
+def few_groups_warnings(tested: npt.NDArray[np.integer] | None) -> list[str]:
+    """Return a sentence if the test split has few groups. ``tested`` numbers that of each item; None without groups."""
+    count = FEW_GROUPS if tested is None else len(np.unique(tested))
+    if count >= FEW_GROUPS:
+        return []
+    return [
+        f"the test split has only {count} of the groups, and intervals of test errors are for other groups, so they "
+        "are wide. Bring more groups."
+    ]
 
 
 def copy_warnings(

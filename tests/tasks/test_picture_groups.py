@@ -44,6 +44,8 @@ def check(data: Images) -> None:
         with pytest.raises(DataError, match="at most the number of groups of images, 3, but got 5"):
             check_folds(task, 5)
     assert data.facts["split by"] == "groups"
+    if data.name != "custom":
+        assert any(each.startswith("the test split has only 1 of the groups, and intervals") for each in data.warnings)
 
 
 @pytest.mark.parametrize(("pattern", "group"), [("p{}/{}.png", "folder"), ("p{}_{}.png", "^p([0-9])_")])

@@ -120,6 +120,7 @@ class TestGroups:
             parts = [set(part[0].numpy().ravel().tolist()) for part in (fold.train[0], fold.validation[0])]
             assert not parts[0] & parts[1]
         assert task.facts["split by"] == f"groups, of {group}"
+        assert any(each.startswith("the test split has only 1 of the groups, and intervals") for each in task.warnings)
 
     def test_validation_is_by_group_where_the_test_is_given(self, tmp_path: Path) -> None:
         """A group that is in a given split and in another one is told."""

@@ -13,7 +13,7 @@ from nas.errors import DataError, RecipeError
 from nas.progress import Progress
 from nas.tasks.broken_items import named
 from nas.tasks.class_folders import SPLIT_NAMES
-from nas.tasks.doubts import group_warnings
+from nas.tasks.doubts import few_groups_warnings, group_warnings
 from nas.tasks.images.decoded.decoding import Decoded, Source, decoded, reasons
 from nas.tasks.images.images import Images
 from nas.tasks.images.resizing import Originals
@@ -84,7 +84,8 @@ class LabelledPictures:
             )
         except ValueError as error:
             raise DataError(f"{self.name.removeprefix('folder:')}: {error}") from error
-        notes = (*pictures.notes, *self.notes, *group_warnings({title: each.groups for title, each in splits.items()}))
+        shared = group_warnings({title: each.groups for title, each in splits.items()})
+        notes = (*pictures.notes, *self.notes, *shared, *few_groups_warnings(test.groups))
         crop, shift = pictures.is_scaled, usual_shift(train)
         channels, originals = pictures.images.shape[1], Originals(self.source)
         flip, random_parts = keeps_label_mirrored(channels, self.classes), are_photos(channels, self.classes)

@@ -19,7 +19,7 @@ from nas.tasks.batches import IntArray, Tensors
 from nas.tasks.criteria import Classification, Criterion, Kind, Regression
 from nas.tasks.deployed.recordings import Float32Array, finite
 from nas.tasks.deployed.signals import LogMel, SignalForm, SignalPreparation
-from nas.tasks.doubts import copy_warnings, few_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.doubts import copy_warnings, few_groups_warnings, few_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.folds import most_folds
 from nas.tasks.signals.corrupting import CORRUPTIONS, corrupted_windows
 from nas.tasks.signals.layout import has_channels_last, layout_notes
@@ -184,6 +184,7 @@ class Signals(Task):
         if len(constant):
             found.append(f"channel {constant[0]} is constant in all training windows, so it tells models nothing.")
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        found += few_groups_warnings(self.test.groups) if self.split_by.startswith("groups") else []
         if self.classes:
             counts = np.bincount(self.train.targets.ravel(), minlength=len(self.classes))
             found += few_warnings(counts, self.classes, self.noun)

@@ -18,7 +18,7 @@ from nas.tasks.batches import IntArray, Tensors, items_at
 from nas.tasks.criteria import KINDS, Classification, Criterion, Kind, Regression
 from nas.tasks.deployed.inputs import Array
 from nas.tasks.deployed.tabular import UNKNOWN, TabularPreparation
-from nas.tasks.doubts import group_warnings
+from nas.tasks.doubts import few_groups_warnings, group_warnings
 from nas.tasks.splitting import TEST_SEED, TEST_SHARE, check_share, usual_validation_share
 from nas.tasks.tabular import boosting
 from nas.tasks.tabular.columns import SCALINGS, RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
@@ -368,6 +368,7 @@ class _Table:
             *repeated_warnings(raw, splits),
             *class_warnings(target, splits),
             *group_warnings({"train": rows.groups, "validation": validation.groups, "test": test.groups}),
+            *few_groups_warnings(test.groups),
             *suspected,
         )
         found = (name, rows, validation, test, preparation, target.name, target.classes, offset, scale, told)

@@ -65,9 +65,8 @@ def test_groups_are_in_one_split_and_one_fold(persons: int) -> None:
     for fold in folds_of(task, len(splits[0] | splits[1])):
         assert not set(person[numbers(fold.train).astype(int)]) & set(person[numbers(fold.validation).astype(int)])
     told = " ".join(task.warnings)
-    assert ("the test split has 33 % of the rows instead of 20 %, because groups stay together" in told) == (
-        persons == 3
-    )
+    assert ("test split has 33 % of the rows instead of 20 %, because groups stay together" in told) == (persons == 3)
+    assert f"the test split has only {len(splits[2])} of the groups, and intervals" in told
 
 
 def test_order_and_group_exclude_each_other() -> None:
