@@ -192,9 +192,9 @@ def _print_below(front: Front, notes: _Notes, console: Console) -> None:
         console.print(Text(front.nothing_learned, style="yellow"))
     for line in _legend(front):
         console.print(Text(line, style="bright_black"))
-    best = front.best or front.winners[0]
+    best = front.best_or_none or front.winners[0]
     if best.folder:
-        title = "Best model" if front.best else f"Model of {best.architecture.id}"
+        title = "Best model" if front.best_or_none else f"Model of {best.architecture.id}"
         others = " (others beside it)" if len(front) > 1 else ""
         console.print(Text(f"{title}: {front.run_folder / best.folder}{others}"), soft_wrap=True)
 

@@ -122,7 +122,7 @@ def headline(record: Run) -> str:
         return f"Nothing was learned {record.place}: {found} {verb} be told from {front.words.constant}."
     noun = "winner" if len(front) == 1 else "winners"
     start = f"{len(front)} {noun} {record.place}"
-    best = front.best
+    best = front.best_or_none
     if best is None:
         shortfall = min(front.winners, key=lambda winner: _excess(winner, front.limits))
         broken = "; ".join(broken_text(shortfall, limit) for limit in shortfall.broken(front.limits))

@@ -19,7 +19,7 @@ def tiles_of(front: Front, record: Run) -> list[tuple[str, str, str]]:
     """Return the tiles at the top of the page: label, value and remark of each."""
     tiles = []
     words = wording_of(front.table)
-    best = front.best
+    best = front.best_or_none
     if best is not None:
         interval = front.words.range_text(best.test_interval)
         interval += "" if best.test_interval.is_point else INTERVAL

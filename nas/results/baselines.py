@@ -28,7 +28,7 @@ def _sentence(front: Front, baseline: BaselineTested) -> str:
     error = _estimate(baseline)
     words = front.words
     theirs = f"{words.text(error.value)}{_range(words, error.interval)}"
-    best = front.best or min(front.winners, key=lambda winner: winner.test_error, default=None)
+    best = front.best_or_none or min(front.winners, key=lambda winner: winner.test_error, default=None)
     if best is None:
         return f"{name} has a test {words.title} of {theirs}, and there is no winner to compare it with."
     own = best.estimate("error")

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from nas.errors import LimitError, did_you_mean, first_few
 from nas.results.baselines import baseline_sentences, baselines_json
 from nas.results.failures import FailureCount, failure_counts
 from nas.results.first_answer import FirstAnswer
 from nas.results.front_views import front_html, front_plot, front_rows, front_text
-from nas.results.notes.front_notes import notes_of, nothing_learned_text
+from nas.results.notes.front_notes import no_best_text, notes_of, nothing_learned_text
 from nas.results.seeds import Earlier, over_seeds
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
@@ -24,7 +25,7 @@ from nas.values.indexed_rows import IndexedRows
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Estimate, Interval, Measurement
 from nas.values.metric import TRAINED, Metric
-from nas.values.objective import Limit, Objective, quality_of
+from nas.values.objective import Limit, Objective, limits_of, quality_of
 
 if TYPE_CHECKING:
     import pandas
@@ -38,8 +39,8 @@ REPORT_NAME = "report.html"
 class Front:
     """All winners of a run: first those on the front, then the others by test error.
 
-    A front prints in a few lines, and has a length. ``front[0]`` is its first winner, ``front[:2]`` a front of two,
-    and ``for winner in front`` goes over all.
+    A front prints in a few lines, and has a length. ``front[0]`` is its first winner, ``front["3fa1"]`` the one whose
+    id begins so, ``front[:2]`` a front of two, and ``for winner in front`` goes over all.
 
     Attributes:
         objectives: what was minimised.
@@ -84,16 +85,33 @@ class Front:
         return len(self.winners)
 
     @overload
-    def __getitem__(self, index: int) -> Winner: ...
+    def __getitem__(self, index: int | str) -> Winner: ...
 
     @overload
     def __getitem__(self, index: slice) -> Front: ...
 
-    def __getitem__(self, index: int | slice) -> Winner | Front:
-        """Return the winner at a place, or the front of a slice of the winners."""
+    def __getitem__(self, index: int | str | slice) -> Winner | Front:
+        """Return the winner at a place or with an id, or the front of a slice of the winners.
+
+        Raises:
+            LookupError: no winner, or several, have an id that begins so; or there is no such place.
+        """
         if isinstance(index, slice):
             return replace(self, winners=self.winners[index], standings=self.standings[index])
-        return self.winners[index]
+        return self._with_id(index) if isinstance(index, str) else self.winners[index]
+
+    def _with_id(self, beginning: str) -> Winner:
+        known = {winner.architecture.id: winner for winner in self.winners}
+        start = beginning.rstrip("…").lower()
+        found = [each for each in known if start and each.startswith(start)]
+        if len(found) == 1:
+            return known[found[0]]
+        if found:
+            raise LookupError(f"an id must begin like that of one winner, but {beginning!r} begins {first_few(found)}.")
+        raise LookupError(
+            f"a winner is found by its place, its id or the beginning of one, but none has {beginning!r}. "
+            f"{did_you_mean(beginning, known)}"
+        )
 
     def __repr__(self) -> str:
         return front_text(self)
@@ -141,15 +159,51 @@ class Front:
         return tuple(baseline_sentences(self))
 
     @property
-    def best(self) -> Winner | None:
-        """The winner with the lowest ``quality`` on the test among those that meet the limits; None where none does."""
+    def best(self) -> Winner:
+        """The winner with the lowest ``quality`` on the test among those that meet the limits.
+
+        Raises:
+            LimitError: no winner meets them; the message says which is nearest.
+        """
+        found = self.best_or_none
+        if found is None:
+            raise LimitError(no_best_text(self))
+        return found
+
+    @property
+    def best_or_none(self) -> Winner | None:
+        """The same as ``best``, or None if no winner meets the limits."""
         meeting = [winner for winner in self.winners if winner.meets(self.limits)]
         return min(meeting, key=lambda winner: winner.score(self.quality), default=None)
 
     @property
+    def nearest(self) -> Winner:
+        """The best winner; where none meets the limits, the one that exceeds them least.
+
+        Raises:
+            LimitError: there are no winners.
+        """
+        if not self.winners:
+            raise LimitError(no_best_text(self))
+        return self.best_or_none or min(self.winners, key=lambda winner: winner.excess(self.limits))
+
+    def within(self, *limits: Limit | str) -> Front:
+        """Return the front of the winners that meet these limits, in the place of the run's own.
+
+        Each limit is an object or text: ``front.within("latency_ms <= 1ms", "params <= 100k")``. Nothing is measured
+        again. ``nas.solve`` asks all candidates of a run, also those that are no winners.
+
+        Raises:
+            RecipeError: a text is no limit.
+        """
+        asked = limits_of(limits)
+        winners, placed = _ordered([winner for winner in self.winners if winner.meets(asked)], self.objectives)
+        return replace(self, limits=asked, winners=winners, standings=placed)
+
+    @property
     def reference(self) -> Architecture | None:
         """The architecture that the choices of others are compared with: the best winner's, else the first one's."""
-        best = self.best or next(iter(self.winners), None)
+        best = self.best_or_none or next(iter(self.winners), None)
         return None if best is None else best.architecture
 
     @property
@@ -169,7 +223,7 @@ class Front:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for programs."""
-        best = self.best
+        best = self.best_or_none
         return {
             "run_folder": str(self.run_folder),
             "table": self.table,
@@ -206,7 +260,6 @@ def front_of(
     words: ErrorWords = OF_IMAGES,
 ) -> Front:
     """Return the front of the winners among ``rows``. The last row about an architecture that did not fail counts."""
-    quality = quality_of(objectives)
     indexed = IndexedRows(rows)
     last, places = indexed.counting["winner"], indexed.places()
     winners = [
@@ -214,23 +267,14 @@ def front_of(
         for architecture, row in last.items()
         if not row.failed
     ]
-    names = [objective.metric.name for objective in objectives] or ["error"]
-    placed = _standings(winners, names)
-    winners.sort(
-        key=lambda winner: (
-            not placed[winner.architecture.id].on_front,
-            winner.score(quality),
-            _costs(winner, [name for name in names if name != quality.name]),
-            winner.architecture.id,
-        )
-    )
+    ordered, placed = _ordered(winners, objectives)
     failed = {architecture for architecture, row in indexed.counting["retrain"].items() if row.failed}
     failed |= {architecture for architecture, row in last.items() if row.failed}
     return Front(
         objectives=tuple(objectives),
         limits=tuple(limits),
-        winners=tuple(winners),
-        standings=tuple(placed[winner.architecture.id] for winner in winners),
+        winners=ordered,
+        standings=placed,
         run_folder=run_folder,
         failed=len(failed - {winner.architecture for winner in winners}),
         failures=failure_counts(rows),
@@ -307,6 +351,25 @@ def _within(run_folder: Path, folder: str) -> Path | None:
     """Return the bundle's folder, or None if there is none within the run's folder."""
     bundle = run_folder / folder
     return bundle if folder and bundle.resolve().is_relative_to(run_folder.resolve()) else None
+
+
+def _ordered(
+    winners: Sequence[Winner], objectives: Sequence[Objective]
+) -> tuple[tuple[Winner, ...], tuple[Standing, ...]]:
+    """Return winners in the order of a front, and the place of each among them."""
+    quality = quality_of(objectives)
+    names = [objective.metric.name for objective in objectives] or ["error"]
+    placed = _standings(winners, names)
+    ordered = sorted(
+        winners,
+        key=lambda winner: (
+            not placed[winner.architecture.id].on_front,
+            winner.score(quality),
+            _costs(winner, [name for name in names if name != quality.name]),
+            winner.architecture.id,
+        ),
+    )
+    return tuple(ordered), tuple(placed[winner.architecture.id] for winner in ordered)
 
 
 def _standings(winners: Sequence[Winner], names: Sequence[str]) -> dict[str, Standing]:

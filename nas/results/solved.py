@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from nas.errors import JournalError
+from nas.errors import JournalError, LimitError
 from nas.results.front import cost_metrics
 from nas.results.records import Record
 from nas.results.solved_views import solved_html, solved_plot, solved_rows, solved_text
@@ -21,7 +21,7 @@ from nas.values.error_words import OF_IMAGES, ErrorWords
 from nas.values.evaluation import PredictedValue
 from nas.values.measurement import Interval, Measurement
 from nas.values.metric import METRICS, TRAINED, Metric
-from nas.values.objective import Limit, Objective, quality_of
+from nas.values.objective import GivenLimits, Limit, Objective, limits_of, quality_of
 from nas.values.pareto import non_dominated
 
 if TYPE_CHECKING:
@@ -133,18 +133,18 @@ class SolvedPoint:
         """
         return self.record.judged(limit, "limit" if surely else "mean")
 
-    def broken(self, limits: Iterable[Limit], *, surely: bool = False) -> list[Limit]:
+    def broken(self, limits: GivenLimits, *, surely: bool = False) -> list[Limit]:
         """Return the limits that do not hold by ``judged``. A limit on an unknown metric is among them."""
-        judged = ((limit, self.judged(limit, surely=surely)) for limit in limits)
+        judged = ((limit, self.judged(limit, surely=surely)) for limit in limits_of(limits))
         return [limit for limit, value in judged if value is None or not limit.holds(value)]
 
-    def meets(self, limits: Iterable[Limit], *, surely: bool = True) -> bool:
+    def meets(self, limits: GivenLimits, *, surely: bool = True) -> bool:
         """Return True if every limit holds; with ``surely=False`` predicted means count, and not their bounds."""
         return not self.broken(limits, surely=surely)
 
-    def excess(self, limits: Iterable[Limit]) -> float:
+    def excess(self, limits: GivenLimits) -> float:
         """Return the sum of the relative excesses over limits; infinity where a value is unknown."""
-        found = [(limit, self.judged(limit)) for limit in limits]
+        found = [(limit, self.judged(limit)) for limit in limits_of(limits)]
         return sum(max(0.0, limit.excess(value)) if value is not None else np.inf for limit, value in found)
 
     @property
@@ -254,8 +254,20 @@ class Solved:
         return solved_html(self)
 
     @property
-    def best(self) -> SolvedPoint | None:
-        """The point with the lowest ``quality``; one that surely meets the limits, if there is any."""
+    def best(self) -> SolvedPoint:
+        """The point with the lowest ``quality``; one that surely meets the limits, if there is any.
+
+        Raises:
+            LimitError: no candidate meets the limits; the message says which is nearest.
+        """
+        found = self.best_or_none
+        if found is None:
+            raise LimitError(f"the best point meets the limits, but none does. {' '.join(self.unmet)}")
+        return found
+
+    @property
+    def best_or_none(self) -> SolvedPoint | None:
+        """The same as ``best``, or None if no candidate meets the limits."""
         sure = [point for point in self.points if point.meets(self.limits)]
         return min(sure or self.points, key=lambda point: point.value(self.quality.name), default=None)
 
@@ -290,7 +302,7 @@ class Solved:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for programs."""
-        best = self.best
+        best = self.best_or_none
         return {
             "run_folder": str(self.run_folder),
             "target": self.target,

@@ -150,9 +150,8 @@ def _cost_text(point: SolvedPoint, cost: Metric, ranges: bool) -> str:
 
 
 def _choices(solved: Solved, width: int) -> list[str]:
-    best = solved.best
-    assert best is not None
-    return choices_column((each.architecture for each in solved.points[:MOST_SHOWN]), best.architecture, width)
+    architectures = (each.architecture for each in solved.points[:MOST_SHOWN])
+    return choices_column(architectures, solved.best.architecture, width)
 
 
 def _notes(solved: Solved) -> list[str]:

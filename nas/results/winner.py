@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from nas.values.evaluation import PredictedValue
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Estimate, Interval, Measurement
 from nas.values.metric import METRICS, Metric
-from nas.values.objective import Limit
+from nas.values.objective import GivenLimits, Limit, limits_of
 
 if TYPE_CHECKING:
     import torch
@@ -269,17 +269,40 @@ class Winner:
         found = self.estimate(metric_name)
         return found.interval.upper if METRICS[metric_name].source == "measured" else found.value
 
-    def broken(self, limits: Iterable[Limit]) -> list[Limit]:
-        """Return the limits that are not shown to hold. A limit on an unknown metric is among them."""
+    def broken(self, limits: GivenLimits) -> list[Limit]:
+        """Return the limits that are not shown to hold. A limit on an unknown metric is among them.
+
+        ``limits`` is one or several, each as an object or as text: ``winner.broken("latency_ms <= 1ms")``.
+
+        Raises:
+            RecipeError: a text is no limit.
+        """
         return [
             limit
-            for limit in limits
+            for limit in limits_of(limits)
             if not (self.has(limit.metric.name) and limit.holds(self.upper(limit.metric.name)))
         ]
 
-    def meets(self, limits: Iterable[Limit]) -> bool:
-        """Return True if every limit holds, by measured upper bounds, counted values and test scores."""
+    def meets(self, limits: GivenLimits) -> bool:
+        """Return True if every limit holds, by measured upper bounds, counted values and test scores.
+
+        ``limits`` is one or several, each as an object or as text: ``winner.meets("latency_ms <= 1ms")``.
+
+        Raises:
+            RecipeError: a text is no limit.
+        """
         return not self.broken(limits)
+
+    def excess(self, limits: GivenLimits) -> float:
+        """Return the sum of the relative excesses over limits: 0 if all hold, infinity where a value is unknown.
+
+        Raises:
+            RecipeError: a text is no limit.
+        """
+        return sum(
+            max(0.0, limit.excess(self.upper(limit.metric.name))) if self.has(limit.metric.name) else math.inf
+            for limit in limits_of(limits)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data, with measured, predicted, counted and modelled values apart."""

@@ -83,6 +83,30 @@ class Limit:
         return self.words or f"{self.key}{self.metric.unit}"
 
 
+GivenLimits = Limit | str | Iterable[Limit | str]
+"""Limits as a user passes them: one or several, each as an object or as text."""
+
+
+def limits_of(given: GivenLimits) -> tuple[Limit, ...]:
+    """Return the limits that a user passed, one or several.
+
+    Raises:
+        RecipeError: one is malformed, or is neither a limit nor text.
+    """
+    found = [given] if isinstance(given, (Limit, str)) else given
+    if not isinstance(found, Iterable):
+        raise RecipeError(f'limits are texts such as "latency_ms <= 2ms", but got {found!r:.80}.')
+    return tuple(map(_limit_of, found))
+
+
+def _limit_of(given: Limit | str) -> Limit:
+    if isinstance(given, Limit):
+        return given
+    if not isinstance(given, str):
+        raise RecipeError(f'a limit is a text such as "latency_ms <= 2ms", but got {given!r:.80}.')
+    return Limit.parse(given)
+
+
 def _from_below(name: str, amount: str) -> tuple[Metric, float]:
     """Return the metric and its upper bound, for a lower bound on a name of which higher is better."""
     metric = METRICS[HIGHER_IS_BETTER[name]]

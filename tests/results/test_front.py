@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from run_record_example import architecture_at, energy_record, example_record, measurement_of
 
+from nas.errors import LimitError, RecipeError
 from nas.results.front import cost_metrics, front_of
 from nas.results.notes.front_notes import notes_of
 from nas.results.run import funnel_of
@@ -101,16 +102,77 @@ def test_best_is_the_lowest_error_within_the_limits() -> None:
     """A better winner that breaks a limit is not the best; without a winner that meets the limits there is none."""
     rows = [winner_row(1, 0.01, 3.0), winner_row(2, 0.04, 1.0)]
     front = front_of(rows, OBJECTIVES, (Limit.parse("latency_ms <= 2ms"),), FOLDER)
-    assert front.best is not None
     assert front.best.architecture["depth"] == 2
-    assert front_of(rows, OBJECTIVES, (Limit.parse("latency_ms <= 0.1ms"),), FOLDER).best is None
+    assert front.nearest is front.best
+    assert front_of(rows, OBJECTIVES, (Limit.parse("latency_ms <= 0.1ms"),), FOLDER).best_or_none is None
+
+
+def test_best_says_which_winner_is_nearest_if_none_meets_the_limits() -> None:
+    """The caller of ``front.best.load()`` reads what is wrong, instead of that None has no attribute."""
+    rows = [winner_row(1, 0.01, 3.0), winner_row(2, 0.04, 1.0)]
+    front = front_of(rows, OBJECTIVES, (Limit.parse("latency_ms <= 0.1ms"),), FOLDER)
+    near = front.nearest
+    assert near.architecture["depth"] == 2
+    with pytest.raises(LimitError, match=rf"none of 2 does\. The nearest is {near.architecture.id}: latency 1 ms > "):
+        _ = front.best
+    with pytest.raises(LimitError, match="there are no winners"):
+        _ = front_of([], OBJECTIVES, (), FOLDER).nearest
+
+
+def test_a_winner_is_found_by_its_id_or_the_beginning_of_one() -> None:
+    """Reports and the terminal name winners by their ids, some cut short."""
+    front = front_of([winner_row(number, 0.1, 1.0) for number in range(40)], OBJECTIVES, (), FOLDER)
+    for winner in front:
+        own = winner.architecture.id
+        assert front[own] is winner
+        assert front[f"{own[:10].upper()}…"] is winner
+    digits = [winner.architecture.id[0] for winner in front]
+    shared = next(digit for digit in digits if digits.count(digit) > 1)
+    with pytest.raises(LookupError, match=f"'{shared}' begins .*, "):
+        front[shared]
+    for unknown in ("zzzz", "", "…"):
+        with pytest.raises(LookupError, match=f"none has '{unknown}'"):
+            front[unknown]
+
+
+def test_a_front_within_other_limits_has_other_standings() -> None:
+    """What the new limits leave out dominates nothing, and the best winner meets the new limits."""
+    rows = [winner_row(1, 0.03, 3.0), winner_row(2, 0.02, 2.0), winner_row(3, 0.05, 1.0, params=10.0)]
+    front = front_of([*rows, winner_row(4, 0.06, 1.5)], OBJECTIVES, (Limit.parse("latency_ms <= 0.1ms"),), FOLDER)
+    near = front.within("latency_ms <= 2ms")
+    assert [str(limit) for limit in near.limits] == ["latency_ms <= 2ms"]
+    assert [winner.architecture["depth"] for winner in near] == [3, 4]
+    assert near.on_front == (True, False)
+    assert front[0].architecture["depth"] == 2
+    assert near.best.architecture["depth"] == 3
+    assert [winner.architecture["depth"] for winner in front.within("latency_ms<=9ms", "params<=10")] == [3]
+    assert len(front.within()) == 4
+    with pytest.raises(RecipeError, match="latency_mz"):
+        front.within("latency_mz <= 2ms")
+
+
+def test_limits_are_taken_as_texts() -> None:
+    """One text, several, or objects, as the recipe takes them."""
+    (winner,) = front_of([winner_row(1, 0.1, 1.0, params=1000.0)], OBJECTIVES, (), FOLDER)
+    assert winner.meets("latency_ms <= 2ms")
+    assert winner.meets(["latency_ms <= 2ms", Limit.parse("params <= 1k")])
+    assert [str(limit) for limit in winner.broken(["latency_ms <= 0.5ms", "params <= 1k"])] == ["latency_ms <= 0.5ms"]
+    assert winner.excess("latency_ms <= 2ms") == 0
+    assert winner.excess(["latency_ms <= 0.5ms", "params <= 500"]) == pytest.approx(winner.upper("latency_ms") / 0.5)
+    assert winner.excess("model_bytes <= 1kB") == float("inf")
+    with pytest.raises(RecipeError, match="latency_ms"):
+        winner.meets("fast")
+    with pytest.raises(RecipeError, match=r'such as "latency_ms <= 2ms", but got 3'):
+        winner.meets([3])  # type: ignore[list-item]
+    with pytest.raises(RecipeError, match="but got 3"):
+        winner.meets(3)  # type: ignore[arg-type]
 
 
 def test_no_rows_give_an_empty_front() -> None:
     """A run without winners has an empty front, which is no error."""
     front = front_of([], OBJECTIVES, (), FOLDER)
     assert len(front) == 0
-    assert front.best is None
+    assert front.best_or_none is None
     assert json.loads(json.dumps(front.to_json()))["winners"] == []
 
 
@@ -141,7 +203,6 @@ def test_the_example_front_is_plain_data() -> None:
     """The plain data of a whole front survive JSON and name the best winner."""
     front = example_record().front
     data = json.loads(json.dumps(front.to_json(), allow_nan=False))
-    assert front.best is not None
     assert data["best"] == front.best.architecture.id
     assert [winner["meets_limits"] for winner in data["winners"]].count(False) == 1
 

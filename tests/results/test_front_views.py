@@ -28,8 +28,9 @@ def test_a_front_prints_a_line_a_winner(front: Front) -> None:
         assert line.split()[:2] == [str(number), winner.architecture.id]
         assert line.split()[2] == ("yes" if front.on_front[number] else "no")
         assert "ms (" in line
-        assert ("differs in" in line) == (winner != front.best)
-    assert repr(front).splitlines()[1].endswith(f"choices beside {front.best.architecture.id}" if front.best else "")
+        assert ("differs in" in line) == (winner != front.best_or_none)
+    beside = f"choices beside {front.best.architecture.id}" if front.best_or_none else ""
+    assert repr(front).splitlines()[1].endswith(beside)
 
 
 def test_a_front_indexes_and_slices(front: Front) -> None:

@@ -67,7 +67,6 @@ def test_seeds_are_shown_wherever_the_accuracy_is() -> None:
     row = with_details(winner({"depth": 1}, 36, 1.0), seed_errors=[error, 0.11, 0.12], failed_seeds=1)
     plain = winner({"depth": 2}, 40, 0.5)
     found = front(row, plain)
-    assert found.best is not None
     assert found.best.seeds is not None
     said = found.best.seeds.text(OF_IMAGES)
     assert said.startswith("88.99 % over 3 seeds (")
@@ -158,7 +157,6 @@ def test_the_last_retraining_counts_and_the_models_before_are_named() -> None:
     better = retrained(winner({"depth": 1}, 20, 1.0), 1, epochs=60)
     found = front(first, winner({"depth": 2}, 40, 0.5), better)
     assert len(found) == 2
-    assert found.best is not None
     assert found.best.folder == better.details["folder"]
     assert found.best.retraining == 1
     assert [each.folder for each in found.best.earlier] == [first.details["folder"]]

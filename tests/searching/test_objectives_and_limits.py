@@ -99,7 +99,7 @@ def test_a_limit_on_the_error_that_nothing_meets_is_shown_as_broken(tmp_path: Pa
     assert len(trained(tmp_path / "run")) == BASE["trials"]
     assert len(front) >= 1
     assert not any(winner.meets(front.limits) for winner in front)
-    assert front.best is None
+    assert front.best_or_none is None
 
 
 def test_an_unreachable_limit_ends_a_run_before_any_training(tmp_path: Path) -> None:

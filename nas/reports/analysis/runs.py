@@ -121,7 +121,7 @@ def runs_of(runs: Sequence[Run], labels: Sequence[str], known: Sequence[Knowledg
 
 def _row(run: Run, label: str) -> dict[str, Any]:
     front = run.front
-    best = front.best
+    best = front.best_or_none
     cost = next((metric for metric in front.costs if best is not None and best.has(metric.name)), None)
     state = "finished" if run.is_over else f"ended: {run.ended_by}" if run.ended_by else "not finished"
     return {

@@ -62,7 +62,7 @@ def document_of(run: Run, page_folder: Path | None = None) -> dict[str, Any]:
 
 def _run_json(run: Run, front: Front) -> dict[str, Any]:
     words, wording = front.words, wording_of(front.table)
-    best = front.best
+    best = front.best_or_none
     return {
         "name": run.name,
         "place": run.place,

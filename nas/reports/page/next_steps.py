@@ -57,12 +57,12 @@ def next_steps(run: Run) -> list[Step]:
         return [Step("Search with trainings: the same command without --trials 0.")]
     if front.nothing_learned:
         steps.append(Step("Nothing was learned, so look at the data and the training first."))
-    if front.winners and front.best is None:
+    if front.winners and front.best_or_none is None:
         steps.append(
             Step("No winner meets the limits. Search again with wider limits, or with smaller options in the space.")
         )
     cheaper = _cheapest_equal(front)
-    if cheaper is not None and front.best is not None:
+    if cheaper is not None and front.best_or_none is not None:
         steps.append(
             Step(
                 f"Take {cheaper.architecture.id}: the test cannot tell it from the best, "
@@ -102,7 +102,7 @@ def next_steps(run: Run) -> list[Step]:
 
 def _cheapest_equal(front: Front) -> Winner | None:
     """Return a winner within the limits that nothing but its lower cost tells from the best one."""
-    best, costs = front.best, front.costs
+    best, costs = front.best_or_none, front.costs
     if best is None or not costs or not best.has(costs[0].name):
         return None
     same = {other for standing, winner in zip(front.standings, front.winners, strict=True)

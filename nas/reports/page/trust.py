@@ -51,7 +51,7 @@ def _measured(front: Front) -> Answer | None:
 
 
 def _told_apart(front: Front) -> Answer | None:
-    if front.best is None or len(front) < 2 or front.table is not None:
+    if front.best_or_none is None or len(front) < 2 or front.table is not None:
         return None
     question = "Is the best model surely the best?"
     doubts = best_sentences(front)
@@ -123,7 +123,7 @@ def trust_sentences(front: Front, rows: Sequence[Evaluation]) -> list[str]:
 
 def best_sentences(front: Front) -> list[str]:
     """Return a sentence about winners whose quality cannot be told from the best one's, if there are any."""
-    best = front.best
+    best = front.best_or_none
     if best is None:
         return []
     name = front.quality.name if best.has(front.quality.name) else "error"

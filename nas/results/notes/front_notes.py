@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nas.results.chance_marks import chance_text
 from nas.results.notes.parent_notes import parent_notes
 from nas.results.notes.precision_notes import precision_notes
-from nas.results.winner import Winner
+from nas.results.winner import Winner, broken_text
 from nas.values.comparison import Standing, is_surely_less
 from nas.values.error_words import ErrorWords
 from nas.values.measurement import Estimate
@@ -106,6 +106,20 @@ def nothing_learned_text(winners: Sequence[Winner], words: ErrorWords) -> str | 
         return f"Nothing was learned: {told}"
     advice = f"Train longer (training.epochs and retraining.epochs), or bring more {words.noun}."
     return f"Nothing was learned: {told} {advice}"
+
+
+def no_best_text(front: Front) -> str:
+    """Return the sentences that say why a front has no best winner, and what to do."""
+    rule = "the best winner is one that meets the limits, but"
+    if not front.winners:
+        why = "this search trained nothing" if front.first is not None else "there are no winners"
+        return f"{rule} {why}. print(front) shows what there is."
+    nearest = front.nearest
+    broken = ", ".join(broken_text(nearest, limit) for limit in nearest.broken(front.limits))
+    return (
+        f"{rule} none of {len(front)} does. The nearest is {nearest.architecture.id}: {broken}. Take front.nearest, or "
+        "ask for other limits by front.within."
+    )
 
 
 def listed(names: Sequence[str], every: bool = False) -> str:
