@@ -1,10 +1,13 @@
-"""Checking that a path leads to a file before it is opened: a named pipe would wait for its writer for ever."""
+"""The usual folder of runs, and a check before a file is opened: a named pipe would wait for its writer for ever."""
 
 from __future__ import annotations
 
 import os
 import stat
 from pathlib import Path
+
+RUNS = Path("runs")
+"""The folder that holds the run folders, unless another is named."""
 
 
 def why_no_file(path: Path) -> str | None:

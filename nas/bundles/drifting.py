@@ -21,7 +21,7 @@ from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.bundle import Bundle
 from nas.results.bundled.manifest import changes_in, has_manifest
 from nas.results.run import Run
-from nas.results.run_folder import check_run_folder, read_run
+from nas.results.run_folder import read_run, run_folder_of
 from nas.results.winner import Winner
 from nas.signals import stopping
 from nas.storage.scratch import temporary_folder
@@ -177,8 +177,7 @@ def drift(
         TargetError: the target cannot be measured here.
         JournalError: the folder is no run that can be read.
     """
-    folder = Path(folder)
-    check_run_folder(folder, folder.parent)
+    folder = run_folder_of(folder)
     run = read_run(folder)
     winners = [each for each in run.front if each.bundle is not None]
     if not winners:

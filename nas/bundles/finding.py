@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from nas.errors import JournalError, RecipeError
+from nas.paths import RUNS
 from nas.results.bundle import ABOUT, Bundle
-from nas.results.run_folder import run_folders
+from nas.results.run_folder import run_folder_of, run_folders
 from nas.values.target import Target
 
 LEAST_DIGITS = 4
@@ -16,7 +17,7 @@ KINDS = {"id": str, "target": str, "deployed": str, "batch": int, "space": dict,
 """What every version writes into a description, and its type."""
 
 
-def find_bundle(what: Path | str, run: Path | str | None = None, runs: Path = Path("runs")) -> Bundle:
+def find_bundle(what: Path | str, run: Path | str | None = None, runs: Path = RUNS) -> Bundle:
     """Return the bundle at a path, or that of the winner with this id, or the beginning of one.
 
     The id is looked for in ``run``, or else in all runs in the folder ``runs``.
@@ -33,7 +34,7 @@ def find_bundle(what: Path | str, run: Path | str | None = None, runs: Path = Pa
         raise JournalError(
             f"a bundle is the folder of a winner, such as runs/my-run/winners/0123456789ab, but {path} {why}."
         )
-    places = [Path(run)] if run is not None else run_folders(runs)
+    places = [run_folder_of(run, runs)] if run is not None else run_folders(runs)
     found = [each for place in places for each in bundles_in(place) if each.name.startswith(str(what))]
     exact = [each for each in found if each.name == str(what)]
     found = exact or (found if len(str(what)) >= LEAST_DIGITS else [])

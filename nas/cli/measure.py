@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from nas.cli import measure_options, options
 from nas.cli.measured_output import print_architectures, print_files, print_table
 from nas.cli.output import json_alone
-from nas.cli.search import RUNS
 from nas.errors import RecipeError
+from nas.paths import RUNS
 
 if TYPE_CHECKING:
     from nas.hardware.bench_request import BenchRequest
@@ -175,10 +175,10 @@ def _measure_run(
     as_json: bool,
 ) -> None:
     from nas.reports.progress_display import choose_progress
-    from nas.results.run_folder import check_run_folder, read_run
+    from nas.results.run_folder import read_run, run_folder_of
     from nas.searching.solving.chosen_models import NamedRequest, measure_named
 
-    check_run_folder(run, RUNS)
+    run = run_folder_of(run, RUNS)
     wanted = NamedRequest(names, asked.metrics, target, out, asked.request.settings, fresh, trust, seed)
     with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress:
         found = measure_named(read_run(run), wanted, progress, space=space)

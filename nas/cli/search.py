@@ -13,11 +13,11 @@ from nas.cli import options
 from nas.cli.output import json_alone, show_front
 from nas.cli.recipe_options import takes_keys
 from nas.errors import RecipeError
+from nas.paths import RUNS
 
 if TYPE_CHECKING:
     from nas.results.front import Front
 
-RUNS = Path("runs")
 NO_WINNERS = 1
 """The exit status of a search that ended without any winner."""
 
@@ -148,9 +148,9 @@ def _resume(folder: Path, runs: Path, overrides: Sequence[str], extra: Sequence[
         raise RecipeError(f"--resume goes on with a run's own recipe, so it takes no {extra[0]}. Leave it out.")
     keys_of(overrides)
     from nas.reports.progress_display import choose_progress
-    from nas.results.run_folder import check_run_folder
+    from nas.results.run_folder import run_folder_of
     from nas.searching.run import resume
 
-    check_run_folder(folder, runs)
+    folder = run_folder_of(folder, runs)
     with json_alone(as_json):
         return resume(folder, overrides=overrides, progress=choose_progress(sys.stdout, as_json))

@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas.errors import JournalError, nearest
+from nas.errors import JournalError, RecipeError, nearest
+from nas.paths import RUNS
 from nas.progress import command_text, duration_text
 from nas.recipe.recipe import Recipe
 from nas.recipe.recorded import recorded_recipe
@@ -52,18 +53,25 @@ def _made_at(folder: Path) -> float:
     return 0.0
 
 
-def check_run_folder(folder: Path, runs: Path) -> None:
-    """Check that ``folder`` is the folder of a run. The name alone of one in ``runs`` is a common slip.
+def run_folder_of(run: Path | str, runs: Path = RUNS) -> Path:
+    """Return the folder of a run, given by its path, or by its name alone if it lies in ``runs``.
 
     Raises:
-        JournalError: it is not.
+        JournalError: there is no such run.
+        RecipeError: ``run`` is no path.
     """
-    if (folder / RECIPE).is_file() or (folder / JOURNAL).is_file():
-        return
+    if not isinstance(run, (str, Path)):
+        raise RecipeError(f'a run is given by its folder, such as "runs/digits-mobilenet", but got {run!r:.80}.')
+    folder = Path(run)
+    is_name = len(folder.parts) == 1 and folder.name not in ("", "..")
+    for each in (folder, *([runs / folder] if is_name else [])):
+        if (each / RECIPE).is_file() or (each / JOURNAL).is_file():
+            return each
     why = f"has no {RECIPE}" if folder.is_dir() else "is not a folder" if folder.exists() else "does not exist"
-    known = [path.name for path in run_folders(runs)]
-    near = folder.name if folder.name in known else nearest(folder.name, known)
-    hint = f"Did you mean {runs / near}?" if near else "nas show lists all runs."
+    places = dict.fromkeys((runs, folder.parent))
+    known = {path.name: path for place in places for path in reversed(run_folders(place))}
+    near = folder.name if folder.name in known else nearest(folder.name, list(known))
+    hint = f"Did you mean {known[near]}?" if near else "nas show lists all runs."
     raise JournalError(f"{folder} must be the folder of a run, but it {why}. {hint}")
 
 
@@ -100,8 +108,9 @@ def given_objects(recipe: Recipe) -> list[str]:
 
 
 def load_run(folder: Path | str) -> Run:
-    """Return the record of the run in ``folder``, finished or not, also while it goes on.
+    """Return the record of a run, finished or not, also while it goes on.
 
+    ``folder`` is the run's folder; the name alone is enough for one in ``runs``.
     It takes neither the writer's lock nor the space object. Runs of older versions open too. Where a part of the folder
     is damaged, the rest is returned with a warning; ``Run.damages`` says what is missing.
 
@@ -109,7 +118,7 @@ def load_run(folder: Path | str) -> Run:
         JournalError: the folder has no journal, or one of a newer version, or one of which nothing can be read.
         RecipeError: the journal has no copy of the recipe, and the file in the folder is missing or malformed.
     """
-    run = read_run(folder)
+    run = read_run(run_folder_of(folder))
     for damage in run.damages_in_short:
         warnings.warn(damage, stacklevel=2)
     return run

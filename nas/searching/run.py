@@ -20,7 +20,7 @@ from nas.results.bundle import GIVEN
 from nas.results.exports.tracked import RunFacts
 from nas.results.exports.tracking import Trackers, check_trackers
 from nas.results.front import REPORT_NAME, Front
-from nas.results.run_folder import check_run_folder, further_text, given_objects, load_run, resume_text
+from nas.results.run_folder import further_text, given_objects, load_run, resume_text, run_folder_of
 from nas.searching.evaluating.evaluators import evaluator_of
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.extending import extended, keys_of, recipe_to_go_on, record_extension
@@ -175,8 +175,7 @@ def resume(
         front = nas.resume("runs/digits-mobilenet")
         front = nas.resume("runs/digits-mobilenet", overrides=["trials=+20"])
     """
-    folder = Path(folder)
-    check_run_folder(folder, folder.parent)
+    folder = run_folder_of(folder)
     of_execution, extending = keys_of(overrides)
     recipe = read_recorded_recipe(folder / RECIPE, of_execution)
     check_trackers(recipe.execution.track)

@@ -21,11 +21,12 @@ BAD_INPUTS = {
     "a flag that is cut": BadInput(("search", "--tri", "3"), ("--trials",)),
     "an empty name of a file": BadInput(("search", ""), ("a recipe is a TOML file, but . is a folder",)),
     "no runs at all": BadInput(("search", "--resume", ""), ("must be the folder of a run",)),
-    "the name of a run alone": BadInput(
-        ("search", "--resume", "mine"), ("mine must be the folder of a run", "Did you mean runs/mine?"), run_called_mine
+    "a name that is almost that of a run": BadInput(
+        ("search", "--resume", "mien"), ("mien must be the folder of a run", "Did you mean runs/mine?"), run_called_mine
     ),
-    "the name of a run alone, to show": BadInput(("show", "mine"), ("Did you mean runs/mine?",), run_called_mine),
-    "the name of a run alone, to report": BadInput(("report", "mine"), ("Did you mean runs/mine?",), run_called_mine),
+    "the name of a run that has no journal": BadInput(
+        ("show", "mine"), ("runs/mine must be the folder of a run, but has no journal.db",), run_called_mine
+    ),
     "a run whose name is misspelt": BadInput(("show", "runs/mien"), ("Did you mean runs/mine?",), run_called_mine),
     "a file instead of the folder of all runs": BadInput(
         ("show", "--runs", "file"),

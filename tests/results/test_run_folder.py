@@ -9,9 +9,9 @@ import pytest
 from damaged_journals import RECIPE_TEXT, change_row, rows_of_a_run, write_run
 
 import nas
-from nas.errors import RecipeError
+from nas.errors import JournalError, RecipeError
 from nas.reports.report import headline, render_report
-from nas.results.run_folder import read_run, run_folders
+from nas.results.run_folder import read_run, run_folder_of, run_folders
 from nas.storage.journal import JOURNAL, RECIPE
 from nas.storage.journal_rows import RecipeText
 
@@ -37,6 +37,30 @@ def test_all_folders_with_a_recipe_or_a_journal_are_found(run: Path) -> None:
     (run / RECIPE).unlink()
     assert [folder.name for folder in run_folders(runs)] == ["older", "dangling", "whole"]
     assert run_folders(runs / "none") == []
+
+
+def test_the_name_of_a_run_is_enough(run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder of that name which is no run is in no way, and other folders than ``runs`` can be given."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "whole").mkdir()
+    assert nas.load_run("whole").run_folder == Path("runs/whole")
+    assert run_folder_of(Path("whole"), tmp_path / "runs") == run
+    (tmp_path / "whole" / RECIPE).write_text(RECIPE_TEXT)
+    assert run_folder_of("whole") == Path("whole")
+    (tmp_path / RECIPE).write_text(RECIPE_TEXT)
+    with pytest.raises(JournalError, match=r"\.\. must be the folder of a run, but it has no recipe"):
+        run_folder_of("..")
+
+
+def test_the_name_of_no_run_names_the_nearest(run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(JournalError, match=r"hole must be .* does not exist\. Did you mean runs/whole\?"):
+        nas.load_run("hole")
+    monkeypatch.chdir(run)
+    with pytest.raises(JournalError, match=f"Did you mean {run}"):
+        nas.load_run(run.with_name("hole"))
+    with pytest.raises(RecipeError, match=r"a run is given by its folder, .*, but got 3"):
+        nas.load_run(3)  # type: ignore[arg-type]
 
 
 def test_a_sound_run_has_no_damages(run: Path) -> None:

@@ -11,7 +11,7 @@ import typer
 from nas.cli import options
 from nas.cli.bundle import options as bundle_options
 from nas.cli.output import json_alone, print_json
-from nas.cli.search import RUNS
+from nas.paths import RUNS
 
 UNSOUND = 1
 """The exit status if a check failed, or if no model could be checked."""

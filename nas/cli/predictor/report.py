@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nas.cli import options
 from nas.cli.output import check_page, json_alone, show_trust
-from nas.errors import RecipeError
+from nas.errors import JournalError, RecipeError
 
 if TYPE_CHECKING:
     from nas.recipe.recipe import Recipe
@@ -54,7 +54,8 @@ def report(
 
     metrics = [metric_named(name).name for name in metric or []]
     limits = [Limit.parse(text) for text in limit or []]
-    usual = _usual_page(measured)
+    measured = _run_or_table(measured)
+    usual = measured / REPORT_FILE if measured.is_dir() else REPORT_FILE
     page = out or usual
     check_page(page, "--out")
     with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress, ExitStack() as held:
@@ -82,11 +83,16 @@ def report(
     show_trust(reports, page, measured.name or str(measured), facts, as_json, next_command=command)
 
 
-def _usual_page(measured: Path) -> Path:
-    """Return where the page of a report lies unless a user says otherwise. Raises RecipeError if there is no run."""
-    if not measured.exists():
-        raise RecipeError(f"a report is on the folder of a run or on a table, but {measured} does not exist.")
-    return measured / REPORT_FILE if measured.is_dir() else REPORT_FILE
+def _run_or_table(given: Path) -> Path:
+    """Return the path of a run or a table; the name alone is enough for a run in the usual folder."""
+    from nas.results.run_folder import run_folder_of
+
+    if given.exists():
+        return given
+    try:
+        return run_folder_of(given)
+    except JournalError:
+        raise RecipeError(f"a report is on the folder of a run or on a table, but {given} does not exist.") from None
 
 
 def _space_of_run(folder: Path, recipe: Recipe, space: str | None) -> NamedSpace:

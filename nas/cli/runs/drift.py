@@ -10,7 +10,7 @@ import typer
 from nas.cli import options
 from nas.cli.bundle import options as bundle_options
 from nas.cli.output import json_alone, print_json
-from nas.cli.search import RUNS
+from nas.paths import RUNS
 
 BROKEN = 1
 """The exit status if a winner now breaks a limit that it met, or cannot be measured."""
@@ -34,9 +34,9 @@ def drift(
     from nas.bundles.drifting import drift as measure_again
     from nas.bundles.measuring import Effort
     from nas.reports.progress_display import choose_progress
-    from nas.results.run_folder import check_run_folder
+    from nas.results.run_folder import run_folder_of
 
-    check_run_folder(run, RUNS)
+    run = run_folder_of(run, RUNS)
     with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress:
         found = measure_again(
             run,

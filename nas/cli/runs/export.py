@@ -9,7 +9,7 @@ import typer
 from nas.cli import options
 from nas.cli.output import tell_damages
 from nas.cli.runs import run_options
-from nas.cli.search import RUNS
+from nas.paths import RUNS
 
 STANDARD_OUTPUT = "-"
 
@@ -21,10 +21,10 @@ def export(run: options.RunFolder, form: run_options.Form, out: run_options.Expo
     """
     from nas.results.exports.export import load_export
     from nas.results.exports.exporting import content_of, export as write
-    from nas.results.run_folder import check_run_folder, read_run
+    from nas.results.run_folder import read_run, run_folder_of
 
     load_export(form)
-    check_run_folder(run, RUNS)
+    run = run_folder_of(run, RUNS)
     found = read_run(run)
     if out == STANDARD_OUTPUT:
         sys.stdout.buffer.write(content_of(found, form))

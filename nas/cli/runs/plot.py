@@ -7,7 +7,7 @@ import typer
 from nas.cli import options
 from nas.cli.output import tell_damages
 from nas.cli.runs import run_options
-from nas.cli.search import RUNS
+from nas.paths import RUNS
 
 
 def plot(
@@ -31,10 +31,10 @@ def plot(
     """
     from nas.reports.drawing.drawing import draw
     from nas.results.plots.pictures import check_picture
-    from nas.results.run_folder import check_run_folder, read_run
+    from nas.results.run_folder import read_run, run_folder_of
 
     check_picture(out)
-    check_run_folder(run, RUNS)
+    run = run_folder_of(run, RUNS)
     found = read_run(run)
     draw(
         found,

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from nas.cli.output import check_page, tell_damages
-from nas.cli.search import RUNS
 from nas.errors import RecipeError
+from nas.paths import RUNS
 
 Folders = Annotated[list[Path], typer.Argument(metavar="RUN...", help="The folder of a run, finished or not.")]
 Page = Annotated[
@@ -32,19 +32,19 @@ def report(runs: Folders, out: Page = None) -> None:
     from nas.reports.comparison import write_comparison
     from nas.reports.report import write_report
     from nas.results.front import REPORT_NAME
-    from nas.results.run_folder import check_run_folder, read_run
+    from nas.results.run_folder import read_run, run_folder_of
 
-    distinct = list({folder.resolve(): folder for folder in runs}.values())
-    if len(distinct) > MOST_RUNS:
-        raise RecipeError(f"a report compares at most {MOST_RUNS} runs, but got {len(distinct)}. Name fewer.")
-    for folder in distinct:
-        check_run_folder(folder, RUNS)
+    given = {folder.resolve(): folder for folder in runs}.values()
+    if len(given) > MOST_RUNS:
+        raise RecipeError(f"a report compares at most {MOST_RUNS} runs, but got {len(given)}. Name fewer.")
+    found = (run_folder_of(folder, RUNS) for folder in given)
+    distinct = list({folder.resolve(): folder for folder in found}.values())
     page = out or (distinct[0] / REPORT_NAME if len(distinct) == 1 else Path(COMPARISON_NAME))
     check_page(page, "--out")
-    found = [read_run(folder) for folder in distinct]
-    if len(found) == 1:
-        write_report(page, found[0])
+    read = [read_run(folder) for folder in distinct]
+    if len(read) == 1:
+        write_report(page, read[0])
     else:
-        write_comparison(page, found)
+        write_comparison(page, read)
     typer.echo(page)
-    tell_damages(*found)
+    tell_damages(*read)

@@ -11,8 +11,9 @@ import typer
 from nas.cli import options
 from nas.cli.output import json_alone, show_front
 from nas.cli.runs import retrain_options
-from nas.cli.search import NO_WINNERS, RUNS
+from nas.cli.search import NO_WINNERS
 from nas.errors import RecipeError
+from nas.paths import RUNS
 
 
 def retrain(
@@ -34,10 +35,10 @@ def retrain(
     goes on with the same command. The exit status is 1 if the run has no winners.
     """
     from nas.reports.progress_display import choose_progress
-    from nas.results.run_folder import check_run_folder
+    from nas.results.run_folder import run_folder_of
     from nas.searching.later_retraining.retrain import retrain as train_again
 
-    check_run_folder(run, RUNS)
+    run = run_folder_of(run, RUNS)
     training, overrides = _parted(set_ or [])
     with json_alone(as_json):
         front = train_again(

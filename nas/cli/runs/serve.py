@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nas.cli.search import RUNS
+from nas.paths import RUNS
 
 Folder = Annotated[
     Path,

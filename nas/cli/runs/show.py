@@ -11,8 +11,8 @@ import typer
 from nas.cli import options
 from nas.cli.output import INCOMPLETE, print_json, show_front, tell_damages
 from nas.cli.runs import run_options
-from nas.cli.search import RUNS
 from nas.errors import NasError, RecipeError
+from nas.paths import RUNS
 
 if TYPE_CHECKING:
     from nas.results.run import Run
@@ -34,9 +34,9 @@ def show(
     if run is None:
         _show_all(runs, as_json)
         return
-    from nas.results.run_folder import check_run_folder, read_run, resume_command
+    from nas.results.run_folder import read_run, resume_command, run_folder_of
 
-    check_run_folder(run, runs)
+    run = run_folder_of(run, runs)
     found = read_run(run)
     go_on = f"Unless it is still running, continue with: {resume_command(run)}"
     unfinished = "Not finished." if found.damages else f"Not finished. {go_on}"

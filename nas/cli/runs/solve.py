@@ -9,7 +9,7 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import json_alone, print_json
-from nas.cli.search import RUNS
+from nas.paths import RUNS
 
 NO_POINTS = 1
 """The exit status if no candidate meets the limits."""
@@ -33,11 +33,11 @@ def solve(
     it is. The exit status is 1 if no candidate meets the limits.
     """
     from nas.reports.progress_display import choose_progress
-    from nas.results.run_folder import check_run_folder
+    from nas.results.run_folder import run_folder_of
     from nas.results.solved_views import solved_text
     from nas.searching.solving.solve import solve as solve_again
 
-    check_run_folder(run, RUNS)
+    run = run_folder_of(run, RUNS)
     with json_alone(as_json):
         solved = solve_again(
             run,

@@ -15,7 +15,7 @@ from nas.recipe.recipe import Recipe, read_recorded_recipe
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.reports.report import write_report
 from nas.results.front import REPORT_NAME, Front
-from nas.results.run_folder import check_run_folder, given_objects, load_run, resume_command
+from nas.results.run_folder import given_objects, load_run, resume_command, run_folder_of
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.fitting import Fitting
 from nas.searching.later_retraining.further_data import MoreData, further_task
@@ -87,8 +87,7 @@ def retrain(
         front = nas.retrain("runs/digits-mobilenet", top=2, epochs=60, seeds=3)
         print(front.best.seeds)
     """
-    folder = Path(folder)
-    check_run_folder(folder, folder.parent)
+    folder = run_folder_of(folder)
     recipe = read_recorded_recipe(folder / RECIPE, overrides)
     if recipe.evaluate == "table":
         raise RecipeError(f"winners of a table have no models to retrain, but {folder} looked its values up.")

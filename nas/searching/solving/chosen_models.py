@@ -20,7 +20,7 @@ from nas.hardware.measuring import Surroundings
 from nas.progress import Progress
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.run import Run
-from nas.results.run_folder import check_run_folder, read_run
+from nas.results.run_folder import read_run, run_folder_of
 from nas.searching.resolving import Instruments, measurer_of, source_of
 from nas.searching.solving.request import Asked, asked_of
 from nas.searching.solving.space_and_bench import SpaceAgain, benches_again, fingerprint_of, is_same_device, space_again
@@ -120,8 +120,7 @@ def measure_run(
         (row,) = nas.measure_run("runs/digits-mobilenet", [best.architecture.id])
         print(row.measurements["latency_ms"])
     """
-    folder = Path(folder)
-    check_run_folder(folder, folder.parent)
+    folder = run_folder_of(folder)
     if isinstance(names, str):
         raise RecipeError(f"names are a list of ids, such as [{names!r}], but got the text alone.")
     request = NamedRequest(names, metrics, target, fresh=fresh, trust=trust)

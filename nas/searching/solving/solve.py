@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nas.errors import JournalError, RecipeError, SpaceError
 from nas.hardware.devices.named import device_of
 from nas.reports.progress_display import ProgressChoice, chosen_progress
-from nas.results.run_folder import check_run_folder, read_run
+from nas.results.run_folder import read_run, run_folder_of
 from nas.results.solved import Solved, front_points
 from nas.searching.solving.as_run import check_new, write_as_run
 from nas.searching.solving.improving import improvements_of, unmet_of
@@ -74,8 +74,7 @@ def solve(
         solved = nas.solve("runs/digits-mobilenet", ["latency_ms <= 30us"])
         print(solved)
     """
-    folder = Path(folder)
-    check_run_folder(folder, folder.parent)
+    folder = run_folder_of(folder)
     asked = asked_of(read_run(folder), limits, objectives, target, measure)
     known = _own(asked)
     if as_run is not None:
