@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from nas.errors import RecipeError
 from nas.progress import NullProgress, PlainProgress, Progress, Steps, Ticker, duration_text, one_line
 
 ProgressChoice = Progress | Literal["auto"] | None
@@ -21,9 +22,11 @@ ProgressChoice = Progress | Literal["auto"] | None
 
 
 def chosen_progress(choice: ProgressChoice) -> Progress:
-    """Return the progress display that a caller in Python chose."""
+    """Return the progress display that a caller in Python chose. Raises RecipeError if it is none."""
     if choice == "auto":
         return choose_progress()
+    if choice is not None and not callable(getattr(choice, "stage", None)):
+        raise RecipeError(f'progress=… takes a nas.Progress, "auto" or None, but got {choice!r:.80}.')
     return NullProgress() if choice is None else choice
 
 
@@ -31,22 +34,22 @@ def choose_progress(stream: TextIO | None = None, as_json: bool = False) -> Prog
     """Return the progress display that suits the place where it is read.
 
     A terminal gets bars, and any other ``stream`` gets plain lines. Without ``stream`` the display goes to standard
-    output: in a Jupyter notebook each stage has one line that is updated in place, an interactive session whose output
-    is redirected gets plain lines, and any other program gets no display.
+    output: in a Jupyter notebook each stage has one line that is updated in place, and an interactive session whose
+    output is redirected gets plain lines. The redirected output of any other program is its own, so its display goes
+    to standard error: bars where that is a terminal, else plain lines.
 
     With ``as_json`` standard output is left to the JSON, and plain lines go to standard error.
     """
     if as_json:
         return PlainProgress(sys.stderr)
     output = sys.stdout if stream is None else stream
+    if stream is None and not output.isatty():
+        if Console(file=output).is_jupyter:
+            return NotebookProgress()
+        output = output if _is_interactive() else sys.stderr
     console = Console(file=output)
-    if output.isatty():
-        return PlainProgress(output) if console.is_dumb_terminal else RichProgress(console)
-    if stream is not None:
-        return PlainProgress(output)
-    if console.is_jupyter:
-        return NotebookProgress()
-    return PlainProgress(output) if _is_interactive() else NullProgress()
+    is_dumb = console.is_dumb_terminal or not output.isatty()
+    return PlainProgress(output) if is_dumb else RichProgress(console)
 
 
 def _is_interactive() -> bool:

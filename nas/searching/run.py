@@ -71,7 +71,8 @@ def search(
         data: a task, or torch data sets to train, validate and test, that take the place of the recipe's data.
         train: a training function of your own, in the place of the recipe's.
         runs: the folder in which the run's folder is made. A recipe without a name gets a new folder each time.
-        progress: where progress is shown; by default in the terminal or notebook.
+        progress: where progress is shown; by default in the terminal or notebook, and on standard error where the
+            output is a file. None shows nothing.
         instruments: a bench and clocks, for tests.
 
     Raises:

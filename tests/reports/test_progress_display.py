@@ -13,7 +13,7 @@ from fake_notebook import Display, enter_notebook
 from rich.console import Console
 
 from nas.progress import NullProgress, PlainProgress, Progress
-from nas.reports.progress_display import NotebookProgress, RichProgress, choose_progress
+from nas.reports.progress_display import NotebookProgress, RichProgress, choose_progress, chosen_progress
 
 
 class Terminal(io.StringIO):
@@ -103,10 +103,16 @@ def test_an_interactive_session_with_redirected_output_gets_plain_lines(monkeypa
     assert output.getvalue() == "hello\n"
 
 
-def test_a_program_with_redirected_output_gets_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its output belongs to the program that calls the search."""
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
-    assert isinstance(choose_progress(), NullProgress)
+def test_a_program_with_redirected_output_gets_its_display_on_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its output belongs to the program that calls the search, and nobody waits for hours without a word."""
+    output, errors = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(sys, "stderr", errors)
+    choose_progress().say("hello")
+    assert (output.getvalue(), errors.getvalue()) == ("", "hello\n")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert isinstance(choose_progress(), RichProgress)
+    assert isinstance(chosen_progress(None), NullProgress)
 
 
 # Bars
