@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -36,6 +36,16 @@ def explained(recipe: type[BaseModel]) -> Iterator[None]:
     except ValidationError as error:
         problems = [_explain(problem, recipe) for problem in error.errors(include_url=False)]
         raise RecipeError("\n".join(dict.fromkeys(problems))) from error
+
+
+def checked_keys(values: object) -> Mapping[str, Any]:
+    """Return the keys that a user passes as a recipe. Raises RecipeError if they are no mapping of texts."""
+    if isinstance(values, Mapping) and all(isinstance(key, str) for key in values):
+        return values
+    raise RecipeError(
+        'a recipe is a nas.Recipe, the path of a TOML file, or a mapping of keys such as {"data": "digits"}, but got '
+        f"{values!r:.{LONGEST_VALUE}}."
+    )
 
 
 def _explain(problem: Any, recipe: type[BaseModel]) -> str:

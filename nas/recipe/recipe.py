@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from nas.errors import RecipeError
-from nas.recipe.problems import explained, told_to_pydantic
+from nas.recipe.problems import checked_keys, explained, told_to_pydantic
 from nas.recipe.sections import (
     MOST_SEED,
     DataRecipe,
@@ -299,7 +299,7 @@ class Recipe(Section):
         Raises:
             RecipeError: an unknown key (with the nearest known one), a wrong type or a value out of range.
         """
-        return cls(**values)
+        return cls(**checked_keys(values))
 
     @classmethod
     def from_toml(cls, text: str) -> Recipe:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from nas.errors import RecipeError
 from nas.progress import NullProgress
+from nas.recipe.problems import checked_keys
 from nas.recipe.recipe import Recipe, read_recipe
 from nas.reports.progress_display import ProgressChoice
 from nas.results.front import Front
@@ -17,9 +20,6 @@ from nas.searching.run import search
 from nas.searching.user_inputs.objects import GivenData, task_of, with_given_names
 from nas.space.plug_ins import load_plug_in
 from nas.space.search_space import make_space
-
-if TYPE_CHECKING:
-    import torch
 
 SPACE = "shrunk"
 PRETRAINED = "pretrained"
@@ -68,6 +68,8 @@ def shrink(
         print(front)
     """
     values = _values_of(recipe)
+    if not isinstance(parent, (str, torch.nn.Module)):
+        raise RecipeError(f"a parent is a torch module, module:function or timm:NAME, but got {parent!r:.80}.")
     if isinstance(data, str):
         values["data"] = {**_table(values.get("data")), "name": data}
     if limits is not None:
@@ -125,6 +127,4 @@ def _values_of(recipe: Recipe | Mapping[str, Any] | Path | str | None) -> dict[s
         recipe = read_recipe(Path(recipe))
     if isinstance(recipe, Recipe):
         return recipe.model_dump(exclude_unset=True)
-    if not isinstance(recipe, Mapping):
-        raise RecipeError(f"a recipe is a mapping of its keys or a file's path, but got a {type(recipe).__name__}.")
-    return dict(recipe)
+    return dict(checked_keys(recipe))

@@ -226,6 +226,13 @@ def test_parts_of_a_parent_are_only_trained_here(tmp_path: Path, changes: dict[s
         shrink(tmp_path, **changes)
 
 
+def test_what_is_no_parent_or_recipe_is_refused() -> None:
+    with pytest.raises(RecipeError, match="a parent is a torch module, module:function or timm:NAME, but got 3"):
+        nas.shrink(3)  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match=r"a mapping of keys .*, but got 3"):
+        nas.shrink("timm:resnet18", 3)  # type: ignore[arg-type]
+
+
 def test_a_module_is_shrunk_on_named_data(tmp_path: Path, trained: nn.Module) -> None:
     """A module needs no name. What is too large for a limit by counts is never tuned."""
     tools = instruments(space_of(trained))
