@@ -68,7 +68,8 @@ def search(
     Args:
         recipe: a Recipe, a mapping of its keys, or the path of a TOML file.
         space: a space object or class that takes the place of the recipe's space.
-        data: a task, or torch data sets to train, validate and test, that take the place of the recipe's data.
+        data: a task, torch data sets to train, validate and test, or a DataFrame, in the place of the recipe's data.
+            Options of a DataFrame, such as its ``target``, are keys of the recipe's data.
         train: a training function of your own, in the place of the recipe's.
         runs: the folder in which the run's folder is made. A recipe without a name gets a new folder each time.
         progress: where progress is shown; by default in the terminal or notebook, and on standard error where the
@@ -88,8 +89,8 @@ def search(
         recipe = read_recipe(Path(recipe))
     elif not isinstance(recipe, Recipe):
         recipe = Recipe.from_mapping(recipe)
-    task = task_of(data)
-    recipe = with_given_names(recipe, space, task, train)
+    task = task_of(data, recipe.data)
+    recipe = with_given_names(recipe, space, data, train)
     instruments = instruments or Instruments()
     began_s = instruments.stopwatch()
     shown = chosen_progress(progress)
@@ -189,7 +190,7 @@ def resume(
     ):
         recipe = recipe_to_go_on(journal, folder, of_execution)
         recipe = extended(recipe, journal, extending) if extending else recipe
-        resolved = resolve(recipe, space, task_of(data), instruments, shown, train)
+        resolved = resolve(recipe, space, task_of(data, recipe.data), instruments, shown, train)
         if not journal.rows(RecipeText):
             shown.say(f"nothing was recorded in {folder} before, so this run begins from the start.")
         if extending:

@@ -81,8 +81,8 @@ def shrink(
     options = {**_options(values), "parent": parent, **({} if weights is None else {"weights": str(weights)})}
     values.pop("space", None)
     complete = Recipe.from_mapping(_with_defaults(values))
-    task = task_of(objects)
-    source = source_of(with_given_names(complete, None, task), task)
+    task = task_of(objects, complete.data)
+    source = source_of(with_given_names(complete, None, objects), task)
     with closing(NullProgress()) as silent:
         signature = source.load(silent).signature
     space = make_space(load_plug_in("nas.search_spaces", SPACE, "search space"), SPACE, options, signature)

@@ -99,7 +99,7 @@ def data_root(given: object, here: Path) -> Path:
     return path_of(str(root), here)
 
 
-def load_task(kind: str, data: str, loading: Loading, options: Mapping[str, Any]) -> Task:
+def load_task(kind: str, data: object, loading: Loading, options: Mapping[str, Any]) -> Task:
     """Return the task of the installed ``kind`` or of the class ``module:Name``, with the data called ``data``.
 
     A class is given ``data`` and ``loading`` if its constructor takes them, and the ``options``.

@@ -12,6 +12,7 @@ from torch.utils.data import TensorDataset
 from nas.errors import RecipeError
 from nas.progress import NullProgress
 from nas.recipe.recipe import Recipe
+from nas.recipe.sections import DataRecipe
 from nas.searching.resolving import Instruments, Resolved, resolve
 from nas.searching.run import look
 from nas.searching.user_inputs.default_space import with_default_space
@@ -28,7 +29,7 @@ from nas.tasks.usual_space import usual_space
 def resolved_of(shape: tuple[int, ...], space: str = "auto", classes: int = 3) -> Resolved:
     """Return what a recipe stands for with random data of this shape."""
     split = TensorDataset(torch.randn(12, *shape), torch.arange(12) % classes)
-    task = task_of((split, split, split))
+    task = task_of((split, split, split), DataRecipe())
     recipe = with_given_names(Recipe(space=space), None, task)
     return resolve(recipe, None, task, Instruments(), NullProgress())
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from commands import evaluations_of
+from fake_bench import FakeBench
 from quick_runs import Diary, instruments
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -177,6 +180,61 @@ def test_data_of_a_finished_run_are_needed_again_and_must_be_the_same(tmp_path: 
     with pytest.raises(nas.JournalError, match="the fingerprint was"):
         nas.resume(tmp_path / "run", data=(*data[:2], data[0]), **again)  # type: ignore[arg-type]
     assert len(nas.resume(tmp_path / "run", data=data, **again)) == 1  # type: ignore[arg-type]
+
+
+def rows_of(count: int) -> pandas.DataFrame:
+    """Return rows whose label depends on the sum of four numbers."""
+    numbers = np.random.default_rng(1).normal(size=(count, 4))
+    frame = pandas.DataFrame(numbers, columns=list("abcd")).assign(site=[n % 3 for n in range(count)])
+    return frame.assign(label=np.where(numbers.sum(axis=1) > 0, "high", "low"))
+
+
+class Converting:
+    """A table of another library, which converts to pandas."""
+
+    def __init__(self, frame: pandas.DataFrame) -> None:
+        self.columns = list(frame.columns)
+        self._frame = frame
+
+    def to_pandas(self) -> pandas.DataFrame:
+        return self._frame
+
+
+@pytest.mark.parametrize("form", [pandas.DataFrame, Converting])
+def test_a_data_frame_is_a_table_by_the_options_of_the_recipe(form: Any, tmp_path: Path) -> None:
+    """A resumed run finds the target and the other options in its recipe, and needs the same rows."""
+    data = form(rows_of(200))
+    options = {"target": "label", "drop": ["site"]}
+    space = Sums(nas.Tabular.from_frame(rows_of(200), **options).signature)  # type: ignore[arg-type]
+    bench = FakeBench(space)
+    bench._by_id["HistGradientBoosting"] = Architecture({"width": 8})  # the baseline of tables
+    recipe = {**SMALL, "data": options, "limits": ["params <= 1k"]}
+    again = {"space": space, "progress": None, "instruments": replace(instruments(space), bench=bench)}
+    front = nas.search(recipe, data=data, runs=tmp_path, **again)  # type: ignore[arg-type]
+    run = nas.load_run(front.run_folder)
+    assert run.recipe.data.task == "tables"
+    assert run.recipe.data.task_options == options
+    assert front.best.predict({"a": 2, "b": 2, "c": 2, "d": 2}).shape[-1] == 2
+    with pytest.raises(nas.JournalError, match="the fingerprint was"):
+        nas.resume(tmp_path / "run", data=form(rows_of(190)), **again)  # type: ignore[arg-type]
+    assert len(nas.resume(tmp_path / "run", data=data, **again)) == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({}, r'needs a target, .* with the columns a, b, c, d, site and 1 more: .* \{"data": \{"target": "COLUMN"\}\}'),
+        ({"target": "labl"}, "target must be a column of given, but got 'labl'. Did you mean 'label'?"),
+        ({"target": "label", "image_size": 32}, "image_size"),
+        ({"target": "label", "task": "signals"}, "a DataFrame is data of the task tables, but .* data.task=signals"),
+    ],
+)
+def test_a_data_frame_that_does_not_fit_its_options_is_refused(
+    section: dict[str, object], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(nas.NasError, match=told):
+        nas.search({"data": section} if section else {}, data=rows_of(60), runs=tmp_path, progress=None)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_warnings_of_data_are_told(tmp_path: Path) -> None:

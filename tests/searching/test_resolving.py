@@ -15,6 +15,7 @@ import nas
 from nas.errors import RecipeError, SpaceError
 from nas.progress import NullProgress
 from nas.recipe.recipe import Recipe
+from nas.recipe.sections import DataRecipe
 from nas.results.bundle import GIVEN
 from nas.searching.resolving import data_warnings, described, resolve
 from nas.searching.user_inputs.objects import task_of, with_given_names
@@ -80,9 +81,9 @@ class TestGivenObjects:
     def test_that_are_no_data_are_refused(self, data: Any, shown: str) -> None:
         """The message says how to make a data set, and how to name one."""
         with pytest.raises(
-            RecipeError, match=f"takes a nas.Task or .*, but got .*{shown}. Make images with nas.Images"
+            RecipeError, match=rf"takes a nas.Task, .* or a DataFrame, but got .*{shown}. Make images with nas.Images"
         ):
-            task_of(data)
+            task_of(data, DataRecipe())
 
 
 class Noting(OneChoice):

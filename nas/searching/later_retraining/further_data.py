@@ -25,7 +25,7 @@ def further_task(more: MoreData, recipe: Recipe, task: Task, progress: Progress)
         DataError: the data cannot be used.
     """
     if not isinstance(more, str):
-        found = task_of(more)
+        found = task_of(more, recipe.data)
         assert found is not None, "who asks for further data gives some"
         return found
     if recipe.data.name == GIVEN:

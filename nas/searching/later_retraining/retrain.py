@@ -91,10 +91,10 @@ def retrain(
     recipe = read_recorded_recipe(folder / RECIPE, overrides)
     if recipe.evaluate == "table":
         raise RecipeError(f"winners of a table have no models to retrain, but {folder} looked its values up.")
-    more = more_data if more_data is None or isinstance(more_data, str) else task_of(more_data)
+    more = more_data if more_data is None or isinstance(more_data, str) else task_of(more_data, recipe.data)
     named = more.fingerprint if isinstance(more, Task) else more
     asked = Asked(top, tuple(ids), epochs, seeds, dict(training or {}), teacher, start, named)
-    given = _Given(space, task_of(data), train, more)
+    given = _Given(space, task_of(data, recipe.data), train, more)
     return _retrained(folder, recipe, asked, given, chosen_progress(progress), instruments or Instruments())
 
 

@@ -155,17 +155,17 @@ def measure_named(
         raise JournalError(f"{run.run_folder} must hold the journal of a run, but nothing was recorded yet.")
     metrics = [measured_metric(name) for name in request.metrics] or list(asked.metrics) or ["latency_ms"]
     known, others = known_architectures(run, request.names)
-    instruments = instruments or Instruments()
+    instruments, task = instruments or Instruments(), task_of(data, run.recipe.data)
     with space_again(asked, space, request.trust, progress) as again:
         own = device_space(again.space)
         architectures = list(dict.fromkeys([*known, *(named_in(own, others) if others else ())]))
         if request.is_compared:
             check_compared(len(architectures))
         wholes = [_of_space(again, each) for each in architectures]
-        benches = benches_again(asked, task_of(data), instruments, progress, metrics=metrics, settings=request.settings)
+        benches = benches_again(asked, task, instruments, progress, metrics=metrics, settings=request.settings)
         table = _table(asked, request, again, benches, metrics, instruments.device_of(asked.recipe))
         with noting_how_to_continue(request.fresh):
-            rows = _rows(asked, request, again, benches, wholes, metrics, table, task_of(data), progress)
+            rows = _rows(asked, request, again, benches, wholes, metrics, table, task, progress)
     return NamedRows(tuple(rows), asked.recipe.measured_on, table)
 
 

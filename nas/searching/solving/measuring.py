@@ -64,7 +64,7 @@ def measured_and_predicted(
     instruments = instruments or Instruments()
     run, recipe = asked.run, asked.recipe
     device = instruments.device_of(recipe)
-    task = task_of(data)
+    task = task_of(data, run.recipe.data)
     benches: dict[str, Bench] = {}
     if asked.target is not None:
         benches = asked.place.benches(asked, task, instruments, progress)

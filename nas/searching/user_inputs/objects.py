@@ -3,49 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from nas.errors import RecipeError
 from nas.recipe.recipe import Recipe
+from nas.recipe.sections import DataRecipe
 from nas.results.bundle import GIVEN
 from nas.space.search_space import SearchSpace
 from nas.tasks.batches import Examples
 from nas.tasks.checking import check_task
 from nas.tasks.data_sets import DataSetTask
+from nas.tasks.loading import IMAGES, Loading, load_task
 from nas.tasks.task import Task
 from nas.training.own.function import TrainingFunction, load_training_function, training_function
 
 GivenSpace = SearchSpace | type[SearchSpace]
 """A space as a user passes it: an object, or a class that can be made for the signature of the data's models."""
-GivenData = Task | tuple[Examples, Examples, Examples]
-"""Data as a user passes them: a task, or torch data sets to train, to validate and to test."""
+
+
+class GivenFrame(Protocol):
+    """A DataFrame of pandas, or of a library that converts to it by ``to_pandas``, such as polars."""
+
+    @property
+    def columns(self) -> Any:
+        """The names of the columns, or the columns."""
+
+
+GivenData = Task | tuple[Examples, Examples, Examples] | GivenFrame
+"""Data as a user passes them: a task; torch data sets to train, to validate and to test; or a DataFrame."""
+TABLES = "tables"
+"""The task that a DataFrame is."""
 
 GivenTraining = Callable[..., Any]
 """A training function as a user passes it: it takes (module, task, settings), or (architecture, task, settings)."""
 
 
 def with_given_names(
-    recipe: Recipe, space: GivenSpace | None, task: Task | None, train: GivenTraining | None = None
+    recipe: Recipe, space: GivenSpace | None, data: GivenData | None, train: GivenTraining | None = None
 ) -> Recipe:
-    """Return the recipe, in which everything that was passed as an object is called ``given``."""
+    """Return the recipe, in which everything that was passed as an object is called ``given``.
+
+    Of a DataFrame it keeps the options, such as the target.
+    """
     changes: dict[str, Any] = {}
     if space is not None:
         kind = space if isinstance(space, type) else type(space)
         changes["space"] = {"name": GIVEN, "class": kind.__qualname__}
-    if task is not None:
-        changes["data"] = {"name": GIVEN}
+    if data is not None:
+        options = {**recipe.data.model_dump(exclude_unset=True), "task": TABLES} if is_frame(data) else {}
+        changes["data"] = {**options, "name": GIVEN}
     if train is not None:
         changes["training"] = {**recipe.training.model_dump(exclude_unset=True), "function": GIVEN}
     # Keys that are not set stay so, because a task may have defaults of its own for them.
     return Recipe.from_mapping({**recipe.model_dump(exclude_unset=True), **changes}) if changes else recipe
 
 
-def task_of(data: object) -> Task | None:
+def is_frame(data: object) -> bool:
+    """Return True for a DataFrame of pandas, or for a table of another library that converts to one."""
+    return hasattr(data, "to_pandas") or (hasattr(data, "columns") and hasattr(data, "iloc"))
+
+
+def task_of(data: object, section: DataRecipe) -> Task | None:
     """Return the task of data that were passed as an object; None if there are none.
 
+    ``section`` is the recipe's, with the options of a DataFrame, such as its target.
+
     Raises:
-        RecipeError: they are neither a task nor three torch data sets.
-        DataError: items of the data sets do not fit together.
+        RecipeError: they are neither a task, nor three torch data sets, nor a DataFrame; or options do not fit it.
+        DataError: items of the data sets do not fit together, or the table cannot be learned from.
     """
     if isinstance(data, Task):
         check_task(data)
@@ -54,9 +79,13 @@ def task_of(data: object) -> Task | None:
         return None
     if isinstance(data, (tuple, list)) and len(data) == 3 and not any(isinstance(each, str) for each in data):
         return DataSetTask(*data)
+    if is_frame(data):
+        if section.task not in (IMAGES, TABLES):
+            raise RecipeError(f"a DataFrame is data of the task {TABLES}, but the recipe has data.task={section.task}.")
+        return load_task(TABLES, data, Loading(section.validation_share), section.task_options)
     shown = repr(data) if isinstance(data, str) else f"an object of the class {type(data).__qualname__}"
     raise RecipeError(
-        f"data=… takes a nas.Task or three torch data sets, but got {shown}. Make images with "
+        f"data=… takes a nas.Task, three torch data sets or a DataFrame, but got {shown}. Make images with "
         'nas.Images.from_arrays, or name data in the recipe, such as {"data": "digits"} or {"data": "folder:photos"}.'
     )
 

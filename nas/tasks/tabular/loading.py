@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.errors import DataError, RecipeError, did_you_mean
+from nas.errors import DataError, RecipeError, did_you_mean, first_few
 from nas.tasks.criteria import KINDS
 from nas.tasks.loading import FILE, Loading, check_among, check_texts, loads_task, names_of, path_of
 from nas.tasks.tabular.columns import SCALINGS
@@ -17,7 +17,7 @@ NAMED = ("breast-cancer", "diabetes", "wine")
 
 @loads_task
 def load_tables(
-    data: str,
+    data: str | Frame,
     loading: Loading,
     *,
     target: str = "",
@@ -29,7 +29,9 @@ def load_tables(
     categories: list[str] | None = None,
     scaling: str = "standard",
 ) -> Tabular:
-    """Return the table called ``data``, a file or one of NAMED, with the options of ``Tabular.from_frame``.
+    """Return a table, with the options of ``Tabular.from_frame``.
+
+    ``data`` is the name of a file, one of NAMED, or a DataFrame of pandas or of a library that converts to it.
 
     Raises:
         DataError: the table is missing, broken, or cannot be learned from.
@@ -39,9 +41,18 @@ def load_tables(
     check_among("kind", kind, KINDS)
     check_among("scaling", scaling, SCALINGS)
     dropped, as_categories = names_of("drop", drop), names_of("categories", categories)
-    name = data or "breast-cancer"
+    name = (data or "breast-cancer") if isinstance(data, str) else "given"
     tested: Frame | None = None
-    if name in NAMED:
+    if not isinstance(data, str):
+        frame = data.to_pandas() if hasattr(data, "to_pandas") else data
+        if not target:
+            columns = first_few([str(column) for column in frame.columns])
+            raise RecipeError(
+                "a table needs a target, the column to predict, but got none for a DataFrame with the columns "
+                f'{columns}: name it in the recipe, as in {{"data": {{"target": "COLUMN"}}}}.'
+            )
+        tested = read_table(_path(test, loading.folder), as_text=as_categories) if test else None
+    elif name in NAMED:
         frame, found = _named(name)
         target = target or found
     else:
