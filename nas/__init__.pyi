@@ -164,8 +164,8 @@ from nas.tasks.criteria import Classification as Classification, Criterion as Cr
 from nas.tasks.data_sets import DataSetTask as DataSetTask
 from nas.tasks.data_source import DataSource as DataSource
 from nas.tasks.images.images import Images as Images
-from nas.tasks.images.loading import load_data as load_data
 from nas.tasks.images.splits import Split as Split
+from nas.tasks.loading import load_data as load_data
 from nas.tasks.signals.signals import Signals as Signals
 from nas.tasks.tabular.tabular import Tabular as Tabular
 from nas.tasks.task import Baseline as Baseline, Preparation as Preparation, Task as Task

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from nas.errors import DataError, NasError, RecipeError, raised_text
 from nas.progress import NullProgress, Progress
@@ -16,9 +16,14 @@ from nas.space.plug_ins import check_options, load_plug_in, parameters_of
 from nas.tasks.checking import check_task
 from nas.tasks.task import Task
 
+if TYPE_CHECKING:
+    from nas.tasks.images.images import Images
+
 GROUP = "nas.tasks"
 IMAGES = "images"
 """The name of the task that a recipe has by default."""
+TABLES = "tables"
+"""The task that a DataFrame is."""
 FOLDER, FILE = "folder:", "file:"
 """What may stand before the path of data; a name of images that is a folder's path needs the first."""
 _MARK = "__loads_nas_task__"
@@ -97,6 +102,79 @@ def data_root(given: object, here: Path) -> Path:
     if not isinstance(root, str | Path):
         raise DataError(f"data.root must be the path of a folder, but got {root!r}.")
     return path_of(str(root), here)
+
+
+def is_frame(data: object) -> bool:
+    """Return True for a DataFrame of pandas, or for a table of another library that converts to one."""
+    return hasattr(data, "to_pandas") or (hasattr(data, "columns") and hasattr(data, "iloc"))
+
+
+@overload
+def load_data(
+    data: object = "",
+    *,
+    task: Literal["images"] = "images",
+    validation_share: float | None = None,
+    seed: int = 0,
+    working_folder: Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Images: ...
+
+
+@overload
+def load_data(
+    data: object = "",
+    *,
+    task: str,
+    validation_share: float | None = None,
+    seed: int = 0,
+    working_folder: Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Task: ...
+
+
+def load_data(
+    data: object = "",
+    *,
+    task: str = IMAGES,
+    validation_share: float | None = None,
+    seed: int = 0,
+    working_folder: Path | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Task:
+    """Load data as a search would, and return their task, in three splits.
+
+    Args:
+        data: their name, as in a recipe: a data set such as ``digits``, ``folder:PATH`` for images of your own, or
+            the path of a table, of recordings or of a text. Tables may also be a DataFrame.
+        task: the kind of task: ``images``, ``signals``, ``tables`` or ``text``, or ``my_module:MyTask``.
+        validation_share: the share of the training items that validate; by default the task's own.
+        seed: picks the validation items. The test items are always the same.
+        working_folder: relative paths are taken from it, by default the current folder.
+        progress: shows reading and downloading; nothing by default.
+        options: those of the task, such as ``image_size=64``, ``rate=16000`` or ``target="price"``.
+
+    Raises:
+        RecipeError: an unknown task, or an option that it does not take.
+        DataError: the data cannot be used.
+
+    Example::
+
+        photos = nas.load_data("folder:photos", image_size=64)
+        patients = nas.load_data("patients.csv", task="tables", target="diagnosis")
+        print(patients, patients.warnings)
+    """
+    data = str(data) if isinstance(data, Path) else data
+    if not isinstance(data, str) and not (is_frame(data) and task == TABLES):
+        raise RecipeError(
+            'data are given by their name, such as "folder:photos", or as a DataFrame for task="tables", but got '
+            f"an object of the class {type(data).__qualname__} for task={task!r}."
+        )
+    loading = Loading(validation_share, working_folder or Path.cwd(), seed, progress or NullProgress())
+    return load_task(task, data, loading, options)
 
 
 def load_task(kind: str, data: object, loading: Loading, options: Mapping[str, Any]) -> Task:

@@ -13,7 +13,7 @@ from nas.space.search_space import SearchSpace
 from nas.tasks.batches import Examples
 from nas.tasks.checking import check_task
 from nas.tasks.data_sets import DataSetTask
-from nas.tasks.loading import IMAGES, Loading, load_task
+from nas.tasks.loading import IMAGES, TABLES, Loading, is_frame, load_task
 from nas.tasks.task import Task
 from nas.training.own.function import TrainingFunction, load_training_function, training_function
 
@@ -31,8 +31,6 @@ class GivenFrame(Protocol):
 
 GivenData = Task | tuple[Examples, Examples, Examples] | GivenFrame
 """Data as a user passes them: a task; torch data sets to train, to validate and to test; or a DataFrame."""
-TABLES = "tables"
-"""The task that a DataFrame is."""
 
 GivenTraining = Callable[..., Any]
 """A training function as a user passes it: it takes (module, task, settings), or (architecture, task, settings)."""
@@ -56,11 +54,6 @@ def with_given_names(
         changes["training"] = {**recipe.training.model_dump(exclude_unset=True), "function": GIVEN}
     # Keys that are not set stay so, because a task may have defaults of its own for them.
     return Recipe.from_mapping({**recipe.model_dump(exclude_unset=True), **changes}) if changes else recipe
-
-
-def is_frame(data: object) -> bool:
-    """Return True for a DataFrame of pandas, or for a table of another library that converts to one."""
-    return hasattr(data, "to_pandas") or (hasattr(data, "columns") and hasattr(data, "iloc"))
 
 
 def task_of(data: object, section: DataRecipe) -> Task | None:

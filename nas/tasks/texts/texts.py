@@ -101,6 +101,10 @@ class Texts(Task):
         self.validation = Windows(tokens, "validation", self.context, self.context)
         self.test = Windows(tokens, "test", self.context, self.context)
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.train)} training, {len(self.validation)} validation and {len(self.test)} test sequences"
+        return f"Texts {self.name}: {counts}, {self.in_words}"
+
     @property
     def vocabulary(self) -> int:
         """The number of different tokens."""
