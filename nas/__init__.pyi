@@ -160,12 +160,25 @@ from nas.tables.row_space import RowSpace as RowSpace
 from nas.tables.table import Table as Table, read_table as read_table
 from nas.tables.table_prior import TablePrior as TablePrior
 from nas.tasks.batches import Items as Items, items_at as items_at
-from nas.tasks.criteria import Classification as Classification, Criterion as Criterion, Regression as Regression
+from nas.tasks.criteria import (
+    Classification as Classification,
+    Criterion as Criterion,
+    MultiLabel as MultiLabel,
+    NextToken as NextToken,
+    Regression as Regression,
+)
 from nas.tasks.data_sets import DataSetTask as DataSetTask
 from nas.tasks.data_source import DataSource as DataSource
 from nas.tasks.images.images import Images as Images
 from nas.tasks.images.splits import Split as Split
 from nas.tasks.loading import load_data as load_data
+from nas.tasks.scores import (
+    Score as Score,
+    Tally as Tally,
+    bounded_score as bounded_score,
+    free_score as free_score,
+    share_of_items as share_of_items,
+)
 from nas.tasks.signals.signals import Signals as Signals
 from nas.tasks.tabular.tabular import Tabular as Tabular
 from nas.tasks.task import Baseline as Baseline, Preparation as Preparation, Task as Task
@@ -189,6 +202,7 @@ from nas.training.supernet_training import SupernetTraining as SupernetTraining
 from nas.training.trainer import Trainer as Trainer
 from nas.training.training import CandidateTraining as CandidateTraining
 from nas.training.zero_cost import naswot as naswot, snip as snip, synflow as synflow
+from nas.values.error_words import ErrorWords as ErrorWords
 from nas.values.evaluation import Evaluation as Evaluation, Failure as Failure, PredictedValue as PredictedValue
 from nas.values.held_out import HeldOutError as HeldOutError
 from nas.values.layer_times import LayerTime as LayerTime, LayerTimes as LayerTimes
