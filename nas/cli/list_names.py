@@ -6,21 +6,28 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
+from nas.cli import options
+from nas.cli.output import print_json
+
+CLASS = "A class of your own."
 PLUG_INS = {
-    "tasks, for --task": ("nas.tasks", {"my_module:MyTask": "A class of your own."}),
-    "search spaces, for --space": ("nas.search_spaces", {"my_module:MySpace": "A class of your own."}),
-    "targets, for --target": ("nas.runtimes", {"my_module:MyRuntime": "A class of your own."}),
+    "tasks, for --task": ("nas.tasks", {"my_module:MyTask": CLASS}),
+    "search spaces, for --space": ("nas.search_spaces", {"my_module:MySpace": CLASS}),
+    "targets, for --target": ("nas.runtimes", {"my_module:MyRuntime": CLASS}),
     "predictors, for --set predictor=NAME": ("nas.predictors", {"my_module:fit": "A function of your own."}),
-    "exports, for nas export --format": ("nas.exports", {"my_module:MyExport": "A class of your own."}),
+    "exports, for nas export --format": ("nas.exports", {"my_module:MyExport": CLASS}),
     "samplers, for --sampler": ("nas.samplers", {"my_module:MySampler": "A class or a function of your own."}),
 }
 
 
-def list_names() -> None:
+def list_names(as_json: options.AsJson = False) -> None:
     """List every name that a recipe accepts.
 
     nas target list shows which targets work on this machine, and nas search --dry-run shows all keys of a recipe.
     """
+    if as_json:
+        print_json({title.partition(",")[0].replace(" ", "_"): names for title, names in _sections()})
+        return
     from rich.console import Console
     from rich.text import Text
 
@@ -52,7 +59,7 @@ def _sections() -> Iterator[tuple[str, Mapping[str, str]]]:
             for metric in METRICS.values()
         },
     )
-    yield "other keys with a fixed set of names, for --set KEY=NAME", dict(_named_values())
+    yield "other keys, with a fixed set of names, for --set KEY=NAME", dict(_named_values())
 
 
 def _named_values() -> Iterator[tuple[str, str]]:

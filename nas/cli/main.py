@@ -35,6 +35,7 @@ class _Commands(TyperGroup):
     """A group of commands that are imported when they are called."""
 
     places: Mapping[str, str | _Commands]
+    sections: Mapping[str, tuple[str, ...]]
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands in their own order."""
@@ -42,13 +43,11 @@ class _Commands(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands with their whole first sentences. Typer would import them, and cut these to one line."""
-        with formatter.section("Commands"):
-            formatter.write_dl(
-                [
-                    (name, summary_of(place) if isinstance(place, str) else first_sentence(place.help or ""))
-                    for name, place in self.places.items()
-                ]
-            )
+        width = max(map(len, self.places))
+        for title, names in self.sections.items():
+            with formatter.section(title):
+                found = [(name, self.places[name]) for name in names]
+                formatter.write_dl([(name.ljust(width), _sentence(place)) for name, place in found])
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -59,6 +58,11 @@ class _Commands(TyperGroup):
                 raise
         except KeyboardInterrupt as error:
             raise InterruptedByUserError from error
+
+
+def _sentence(place: str | _Commands) -> str:
+    """Return the first sentence on a command or a group, without importing it."""
+    return summary_of(place) if isinstance(place, str) else first_sentence(place.help or "")
 
 
 class _Imported(Mapping[str, Any]):
@@ -88,24 +92,33 @@ def _imported(name: str, place: str) -> Any:
 
 
 def _group(
-    help_text: str, places: Mapping[str, str | _Commands], options: Callable[..., None] | None = None
+    help_text: str,
+    places: Mapping[str, str | _Commands],
+    options: Callable[..., None] | None = None,
+    sections: Mapping[str, Mapping[str, str | _Commands]] | None = None,
 ) -> _Commands:
-    """Return the group of the commands at ``places``, with the options that ``options`` takes."""
+    """Return the group of the commands at ``places``, with the options that ``options`` takes.
+
+    Its help lists them in ``sections``, by title; without these in one.
+    """
     maker = typer.Typer(
         cls=_Commands,
         help=help_text,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
-        add_completion=False,
+        add_completion=options is not None,
         rich_markup_mode=None,
     )
-    if options is not None:
-        maker.callback()(options)
-    group = typer.main.get_group(maker)
+    maker.callback()(options or _no_options)
+    group = typer.main.get_command(maker)
     assert isinstance(group, _Commands)
     group.places = places
+    group.sections = {title: tuple(names) for title, names in (sections or {"Commands": places}).items()}
     group.commands = _Imported(places)  # type: ignore[assignment]  # it is only read
     return group
+
+
+def _no_options() -> None: ...
 
 
 def _print_version(is_wanted: bool) -> None:
@@ -123,52 +136,64 @@ def _options(
 ) -> None: ...
 
 
-COMMANDS: Mapping[str, str | _Commands] = {
-    "search": "nas.cli.search:search",
-    "shrink": "nas.cli.search:shrink",
-    "show": "nas.cli.runs.show:show",
-    "report": "nas.cli.runs.report:report",
-    "serve": "nas.cli.runs.serve:serve",
-    "plot": "nas.cli.runs.plot:plot",
-    "export": "nas.cli.runs.export:export",
-    "solve": "nas.cli.runs.solve:solve",
-    "retrain": "nas.cli.runs.retrain:retrain",
-    "drift": "nas.cli.runs.drift:drift",
-    "list": "nas.cli.list_names:list_names",
-    "measure": "nas.cli.measure:measure",
-    "target": _group(
-        "List, describe and install what models can be measured on.",
-        {
-            "list": "nas.cli.target:list_targets",
-            "show": "nas.cli.target:show_target",
-            "install": "nas.cli.target:install_target",
-        },
-    ),
-    "device": _group(
-        "Add, describe and set up the machines that measure, beside this one.",
-        {
-            "add": "nas.cli.device:add",
-            "list": "nas.cli.device:list_devices",
-            "show": "nas.cli.device:show",
-            "doctor": "nas.cli.device:doctor",
-            "install": "nas.cli.device:install",
-            "remove": "nas.cli.device:remove",
-        },
-    ),
-    "predictor": _group(
-        "Check predictors, and extend tables to new targets.",
-        {"report": "nas.cli.predictor.report:report", "onboard": "nas.cli.predictor.onboard:onboard"},
-    ),
-    "bundle": _group(
-        "Export winners in other forms, and check bundles.",
-        {"export": "nas.cli.bundle.export:export", "verify": "nas.cli.bundle.verify:verify"},
-    ),
+SECTIONS: Mapping[str, Mapping[str, str | _Commands]] = {
+    "Search": {
+        "search": "nas.cli.search:search",
+        "shrink": "nas.cli.search:shrink",
+        "retrain": "nas.cli.runs.retrain:retrain",
+        "solve": "nas.cli.runs.solve:solve",
+        "list": "nas.cli.list_names:list_names",
+    },
+    "Look at runs": {
+        "show": "nas.cli.runs.show:show",
+        "report": "nas.cli.runs.report:report",
+        "serve": "nas.cli.runs.serve:serve",
+        "plot": "nas.cli.runs.plot:plot",
+        "export": "nas.cli.runs.export:export",
+    },
+    "Ship winners": {
+        "bundle": _group(
+            "Export winners in other forms, and check bundles.",
+            {"export": "nas.cli.bundle.export:export", "verify": "nas.cli.bundle.verify:verify"},
+        ),
+        "drift": "nas.cli.runs.drift:drift",
+    },
+    "Devices": {
+        "measure": "nas.cli.measure:measure",
+        "target": _group(
+            "List, describe and install what models can be measured on.",
+            {
+                "list": "nas.cli.target:list_targets",
+                "show": "nas.cli.target:show_target",
+                "install": "nas.cli.target:install_target",
+            },
+        ),
+        "device": _group(
+            "Add, describe and set up the machines that measure, beside this one.",
+            {
+                "add": "nas.cli.device:add",
+                "list": "nas.cli.device:list_devices",
+                "show": "nas.cli.device:show",
+                "doctor": "nas.cli.device:doctor",
+                "install": "nas.cli.device:install",
+                "remove": "nas.cli.device:remove",
+            },
+        ),
+    },
+    "Predictors": {
+        "predictor": _group(
+            "Check predictors, and extend tables to new targets.",
+            {"report": "nas.cli.predictor.report:report", "onboard": "nas.cli.predictor.onboard:onboard"},
+        ),
+    },
 }
+"""The commands, by the title under which ``nas --help`` lists them."""
 app = _group(
     "Search for neural networks that are accurate and fast on this machine.\n\n"
     "Every winner is trained, exported and measured here. Begin with: nas search --data digits",
-    COMMANDS,
+    {name: place for section in SECTIONS.values() for name, place in section.items()},
     _options,
+    SECTIONS,
 )
 
 
@@ -184,7 +209,7 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        status = app.main(standalone_mode=False)
+        status = app.main(prog_name="nas", standalone_mode=False)
         sys.stdout.flush()
     except typer.Exit as end:
         sys.exit(end.exit_code)

@@ -11,17 +11,24 @@ from nas.cli.output import print_json
 from nas.errors import RecipeError
 
 
-def list_targets() -> None:
+def list_targets(as_json: options.AsJson = False) -> None:
     """List the runtimes, with the precisions that work here.
 
     A runtime that does not work here is listed with the reason. Energy meters are listed too.
     """
+    from dataclasses import asdict
+
     from rich.console import Console
 
     from nas.hardware.runtimes.availability import meters_here, runtimes_here
     from nas.reports.console import print_pairs
 
-    print_pairs([*runtimes_here(), *meters_here()], Console(file=sys.stdout))
+    runtimes, meters = runtimes_here(), meters_here()
+    if as_json:
+        print_json({"runtimes": list(map(asdict, runtimes)), "energy_meters": list(map(asdict, meters))})
+        return
+    told = [(each.name, each.text) for each in runtimes] + [(f"energy, {each.name}", each.text) for each in meters]
+    print_pairs(told, Console(file=sys.stdout))
     typer.echo("A target is written RUNTIME[:PRECISION][:batch=N][:threads=N], such as onnxruntime-cpu:int8:threads=2.")
     typer.echo("A runtime of your own is written my_module:MyRuntime.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -72,6 +73,8 @@ def run_folder_of(run: Path | str, runs: Path = RUNS) -> Path:
     known = {path.name: path for place in places for path in reversed(run_folders(place))}
     near = folder.name if folder.name in known else nearest(folder.name, list(known))
     hint = f"Did you mean {known[near]}?" if near else "nas show lists all runs."
+    if run_folders(folder):
+        hint = f"It holds runs: nas show --runs {shlex.quote(str(folder))} lists them."
     raise JournalError(f"{folder} must be the folder of a run, but it {why}. {hint}")
 
 

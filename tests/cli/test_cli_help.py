@@ -11,6 +11,7 @@ import pytest
 from commands import environment
 from in_process import printed, refused
 
+from nas.cli.main import SECTIONS, app
 from nas.space.plug_ins import plug_in_names
 from nas.tasks.images.well_known import DATA_SETS
 
@@ -52,9 +53,39 @@ def test_every_help_page_fits_80_columns_and_repeats_no_list(
     """Names of plug-ins and data sets are listed by nas list only; a help page has two at most, as examples."""
     page = printed(capsys, monkeypatch, *command.split(), "--help")
     assert all(len(line) <= 80 for line in page.splitlines())
-    assert "..." not in page.partition("Commands:")[2]
+    assert "..." not in page.partition("Show this message and exit.")[2]
     for names in (DATA_SETS, *map(plug_in_names, ("nas.search_spaces", "nas.predictors", "nas.samplers"))):
         assert sum(bool(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", page)) for name in names) <= 2
+
+
+def test_commands_are_listed_by_what_they_are_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each command stands in one section, and names are in one column over all of them."""
+    page = printed(capsys, monkeypatch, "--help")
+    titles = re.findall(r"^(\S.*):$", page, flags=re.MULTILINE)
+    assert titles == ["Options", *SECTIONS]
+    names = [name for section in SECTIONS.values() for name in section]
+    assert sorted(names) == sorted(set(names)) == sorted(app.places)
+    assert {len(re.search(rf"^  {name} +\S", page, flags=re.MULTILINE)[0]) for name in names} == {14}  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("s", {"search", "shrink", "show", "serve", "solve"}),
+        ("bundle ", {"export", "verify"}),
+        ("show --ru", {"--runs"}),
+    ],
+)
+def test_the_shell_completes_commands_and_options(typed: str, offered: set[str]) -> None:
+    words = ["nas", *typed.split(" ")]
+    variables = {"_NAS_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-m", "nas"],
+        env={**environment(), **variables}, text=True, capture_output=True, timeout=30, check=True,
+    )  # fmt: skip
+    assert set(done.stdout.split()) == offered
 
 
 def test_the_version_is_printed() -> None:
@@ -95,6 +126,6 @@ def test_a_command_alone_prints_its_help(
     alone = printed(capsys, monkeypatch, *command.split())
     assert alone == printed(capsys, monkeypatch, *command.split(), "-h")
     assert alone == printed(capsys, monkeypatch, *command.split(), "--help")
-    described = " ".join(alone.partition("Commands:")[2].split())
+    described = " ".join(alone.partition("Show this message and exit.")[2].split())
     assert described.count(".") >= 2
     assert "..." not in described

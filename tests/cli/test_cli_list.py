@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -26,6 +27,20 @@ def test_list_prints_every_name(capsys: pytest.CaptureFixture[str], monkeypatch:
         assert name in text
     assert "\x1b" not in text
     assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_the_same_names_are_there_for_programs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each section has a key of its own, and each name its sentence."""
+    found = json.loads(printed(capsys, monkeypatch, "list", "--json"))
+    assert {"data_sets", "tasks", "search_spaces", "targets", "predictors", "samplers", "metrics"} <= set(found)
+    assert list(found["search_spaces"])[:-1] == plug_in_names("nas.search_spaces")
+    assert set(found["metrics"]) == set(METRICS)
+    assert found["metrics"]["params"].endswith("A limit is written like params<=1.2M")
+    assert found["other_keys"]["evaluate"].startswith("train, supernet, zero-cost, table.")
+    text = printed(capsys, monkeypatch, "list")
+    assert len(found) == text.count("\n\n") + 1
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -26,6 +26,21 @@ def test_targets_are_listed_once_each_with_precisions_or_a_reason(capsys: pytest
     assert names.count("energy,") == 2
 
 
+def test_targets_are_listed_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    """What works and why not are apart."""
+    list_targets(as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    runtimes = {each["name"]: each for each in found["runtimes"]}
+    assert list(runtimes) == plug_in_names("nas.runtimes")
+    assert runtimes["onnxruntime-cpu"] == {
+        "name": "onnxruntime-cpu",
+        "offers": ["fp32", "int8", "int8-dynamic"],
+        "why_not": None,
+    }
+    assert all(bool(each["offers"]) == (each["why_not"] is None) for each in runtimes.values())
+    assert [each["name"] for each in found["energy_meters"]] == ["processor", "GPU"]
+
+
 def test_an_unavailable_runtime_has_its_reason(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,8 @@ def test_the_name_of_no_run_names_the_nearest(run: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(run)
     with pytest.raises(JournalError, match=f"Did you mean {run}"):
         nas.load_run(run.with_name("hole"))
+    with pytest.raises(JournalError, match=rf"It holds runs: nas show --runs {run.parent} lists them"):
+        nas.load_run(run.parent)
     with pytest.raises(RecipeError, match=r"a run is given by its folder, .*, but got 3"):
         nas.load_run(3)  # type: ignore[arg-type]
 
