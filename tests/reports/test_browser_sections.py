@@ -89,6 +89,53 @@ def test_hostile_names_are_text(tab: Any, tmp_path: Path) -> None:
     assert tab.locator("img").count() == 0
 
 
+def names_shown(tab: Any) -> list[str]:
+    names: list[str] = tab.locator("#rows tr:not([hidden]) th").all_inner_texts()
+    return names
+
+
+def test_many_runs_are_found_and_sorted(tab: Any, tmp_path: Path) -> None:
+    """Words of names, states and results find runs; a chosen run stays chosen; columns sort in both orders."""
+    runs = runs_folder(tmp_path)
+    for number in range(200):
+        (runs / f"series-{number}").mkdir()
+        (runs / f"series-{number}" / "recipe.toml").write_text("", encoding="utf-8")
+    with serving(runs, 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            tab.goto(server.address)
+            tab.wait_for_function("() => document.getElementById('count').textContent === '205 of 205 runs'")
+            tab.wait_for_selector("#rows svg.spark")
+            tab.wait_for_function("() => !/being read/.test(document.getElementById('rows').innerText)")
+            newest = names_shown(tab)
+            tab.check('input[value="finished"]')
+            tab.fill("#find", "SERIES-19 unreadable")
+            assert names_shown(tab) == [name for name in newest if name.startswith("series-19")]
+            assert tab.inner_text("#count") == "11 of 205 runs, and 1 chosen that are not shown"
+            tab.press("#find", "Enter")
+            assert tab.url == server.address
+            tab.click("[data-sort=name]")
+            assert names_shown(tab) == ["series-19", *(f"series-{number}" for number in range(190, 200))]
+            tab.click("[data-sort=name]")
+            assert names_shown(tab)[0] == "series-199"
+            assert tab.get_attribute("th:has([data-sort=name])", "aria-sort") == "descending"
+            tab.click("[data-sort=name]")
+            assert names_shown(tab) == [name for name in newest if name.startswith("series-19")]
+            tab.fill("#find", "<img")
+            assert names_shown(tab) == [HOSTILE]
+            tab.fill("#find", "no such run")
+            assert tab.is_visible("text=No run has all of these words")
+            tab.fill("#find", "")
+            tab.click("[data-sort=evaluations]")
+            assert set(names_shown(tab)[:2]) == {"finished", HOSTILE}
+            assert tab.is_checked('input[value="finished"]')
+            is_sound(tab)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def test_runs_are_shown_live(tab: Any, tmp_path: Path) -> None:
     """The first page fills itself, a run's page shows its hypervolume, and the keys reach everything."""
     with serving(runs_folder(tmp_path), 0) as server:

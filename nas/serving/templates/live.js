@@ -61,6 +61,52 @@
     if (run.evaluations === undefined) return "";
     return `${trained(run)}${notFinished(run) ? ` (${notFinished(run)})` : ""}`;
   };
+  const dated = (run) => (run.last_at ? new Date(1000 * run.last_at).toLocaleString([], { dateStyle: "short", timeStyle: "short" }) : "");
+
+  /* Search and order. Rows that do not match are hidden and not removed, so that chosen runs stay chosen. */
+  const rank = { key: "", down: false };
+  let runs = [];
+  const compared = (first, second) => {
+    const [a, b] = [first[rank.key], second[rank.key]];
+    if (a == null || b == null) return (a == null) - (b == null); // what is not known comes last in either order
+    const order = typeof a === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
+    return rank.down ? -order : order;
+  };
+  const arrange = () => {
+    const words = at("find").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const rows = new Map([...at("rows").children].map((row) => [row.dataset.run, row]));
+    const ordered = rank.key ? [...runs].sort(compared) : runs;
+    let shownRuns = 0;
+    ordered.forEach((run, place) => {
+      const row = rows.get(run.name);
+      const text = [run.name, run.state, run.target, run.problem, run.headline].join(" ").toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+      shownRuns += row.hidden ? 0 : 1;
+      if (at("rows").children[place] !== row) at("rows").insertBefore(row, at("rows").children[place]);
+    });
+    const hiddenChosen = [...document.querySelectorAll("tr[hidden] input[name=run]:checked")].length;
+    at("count").textContent = `${shownRuns} of ${runs.length} run${runs.length === 1 ? "" : "s"}${hiddenChosen ? `, and ${hiddenChosen} chosen that are not shown` : ""}`;
+    at("none").hidden = shownRuns > 0 || runs.length === 0;
+  };
+  const sortBy = (button) => {
+    const key = button.dataset.sort;
+    const first = key === "evaluations" || key === "last_at"; // the largest and the latest are looked for
+    if (rank.key !== key) Object.assign(rank, { key, down: first });
+    else if (rank.down === first) rank.down = !first;
+    else rank.key = ""; // the third time, the newest run first again
+    for (const each of document.querySelectorAll("[data-sort]")) {
+      const heading = each.closest("th");
+      if (each.dataset.sort === rank.key) heading.setAttribute("aria-sort", rank.down ? "descending" : "ascending");
+      else heading.removeAttribute("aria-sort");
+    }
+    arrange();
+  };
+  if (page === "index") {
+    at("find").addEventListener("input", arrange);
+    at("find").addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); }); // it does not send the form
+    at("rows").addEventListener("change", arrange);
+    for (const button of document.querySelectorAll("[data-sort]")) button.addEventListener("click", () => sortBy(button));
+  }
   const chosen = () => new Set([...document.querySelectorAll("input[name=run]:checked")].map((box) => box.value));
   let shown = "";
   const index = (data) => {
@@ -70,15 +116,18 @@
     const text = JSON.stringify(data.runs);
     if (text === shown) return; // so that the focus stays where it is
     shown = text;
+    runs = data.runs;
     const kept = chosen();
     const focused = document.activeElement?.dataset?.key;
-    at("rows").replaceChildren(...data.runs.map((run) => el("tr", {},
+    at("rows").replaceChildren(...data.runs.map((run) => el("tr", { "data-run": run.name },
       el("td", {}, el("input", { type: "checkbox", name: "run", value: run.name, checked: kept.has(run.name), "aria-label": `Choose ${run.name}`, "data-key": `box ${run.name}` })),
       el("th", { scope: "row" }, el("a", { href: run.link, "data-key": `link ${run.name}` }, run.name)),
       el("td", {}, run.state),
       el("td", {}, trainedText(run)),
       el("td", {}, run.growth ? spark(run.growth) : ""),
+      el("td", {}, dated(run)),
       el("td", {}, run.problem || run.headline || ""))));
+    arrange();
     if (focused) [...document.querySelectorAll("[data-key]")].find((each) => each.dataset.key === focused)?.focus();
   };
   const run = (data) => {
