@@ -14,7 +14,14 @@ author = "the nas maintainers"
 project_copyright = f"2026, {author}"
 version = release = nas.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "nas_protocols", "nas_reference"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "nas_protocols",
+    "nas_reference",
+    "nas_search",
+]
 exclude_patterns = ["extensions/**"]
 smartquotes = False
 
@@ -32,6 +39,8 @@ toc_object_entries = False
 html_theme = "furo"
 html_title = f"nas {release}"
 html_static_path = ["static"]
-html_css_files = ["tables.css"]
+html_css_files = ["tables.css", "copy.css"]
+html_js_files = ["copy.js"]
+html_search_scorer = str(Path(__file__).parent / "static" / "search_scores.js")
 html_copy_source = False
 html_show_sourcelink = False
