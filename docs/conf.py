@@ -34,7 +34,7 @@ python_maximum_signature_line_length = 110
 autodoc_typehints_format = "short"
 napoleon_use_ivar = True
 python_display_short_literal_types = True
-toc_object_entries = False
+toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_title = f"nas {release}"

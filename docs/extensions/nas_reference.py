@@ -1,7 +1,8 @@
 """Directives that write the reference while the site is built, so that it cannot fall behind the code.
 
 ``{nas-command}`` lists the arguments and options of one command, ``{nas-recipe}`` the keys of one recipe section,
-``{nas-api}`` documents names of ``nas``, and ``{nas-errors}`` lists the codes of its exceptions.
+``{nas-api}`` lists names of ``nas``, each with a page of its own in ``docs/reference/api``, which git ignores, and
+``{nas-errors}`` lists the codes of its exceptions.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -24,6 +25,9 @@ from sphinx.util.docutils import SphinxDirective
 
 TOP_LEVEL = "top level"
 """The name that ``{nas-recipe}`` has for the keys outside all sections."""
+API = "api"
+"""The page about the API, and the folder beside it with a page for each name."""
+DOCUMENTERS = {"class": "autoclass", "exception": "autoexception", "function": "autofunction"}
 
 
 class _Written(SphinxDirective):
@@ -57,19 +61,16 @@ class RecipeDirective(_Written):
 
 
 class ApiDirective(_Written):
-    """The documentation of names of ``nas``, one a line."""
+    """A table of names of ``nas``, one a line, with links to their pages."""
 
     has_content = True
     required_arguments = 0
-    documenters: ClassVar = {"class": "autoclass", "exception": "autoexception", "function": "autofunction"}
 
     def lines(self) -> Iterator[str]:
-        for name in filter(None, (line.strip() for line in self.content)):
-            kind = kind_of(name)
-            yield from ("```{eval-rst}", f".. {self.documenters[kind]}:: nas.{name}")
-            if kind == "class":
-                yield "   :members:"
-            yield from ("```", "")
+        names = [name for line in self.content if (name := line.strip())]
+        rows = ((f"[`{name}`]({API}/{page_of(name)}.md)", summary_of(name)) for name in names)
+        yield from table(("Name", "What it is"), rows)
+        yield from ("", "```{toctree}", ":hidden:", "", *(f"{API}/{page_of(name)}" for name in names), "```")
 
 
 class ErrorsDirective(_Written):
@@ -262,6 +263,49 @@ def kind_of(name: str) -> str:
     return "function"
 
 
+def page_of(name: str) -> str:
+    """The name of the page about ``nas.<name>``. Some systems do not tell ``Drift`` from ``drift``."""
+    return f"{name}-class" if kind_of(name) == "class" and name.lower() in vars_of_nas() else name
+
+
+def vars_of_nas() -> set[str]:
+    """The public names of ``nas`` that have no capitals."""
+    import nas
+
+    return {name for name in nas.__all__ if name == name.lower()}
+
+
+def summary_of(name: str) -> str:
+    """The first sentence of the documentation of ``nas.<name>``."""
+    import nas
+
+    text = (inspect.getdoc(getattr(nas, name)) or "").partition("\n\n")[0]
+    return re.split(r"(?<=[.!?])\s+(?=[A-Z])", text, maxsplit=1)[0]
+
+
+def api_page(name: str) -> str:
+    """The text of the page about ``nas.<name>``, with all members of a class."""
+    kind = kind_of(name)
+    members = "\n   :members:" if kind == "class" else ""
+    call = "()" if kind == "function" else ""
+    return f"# nas.{name}{call}\n\n```{{eval-rst}}\n.. {DOCUMENTERS[kind]}:: nas.{name}{members}\n```\n"
+
+
+def write_api_pages(app: Sphinx) -> None:
+    """Make ``docs/reference/api`` hold a page for each name that ``docs/reference/api.md`` lists."""
+    reference = Path(app.srcdir, "reference")
+    names = documented_names((reference / f"{API}.md").read_text(encoding="utf-8"))
+    texts = {f"{page_of(name)}.md": api_page(name) for name in sorted(names)}
+    folder = reference / API
+    folder.mkdir(exist_ok=True)
+    for path in folder.glob("*.md"):
+        if path.name not in texts:
+            path.unlink()
+    for file, text in texts.items():
+        if not (folder / file).is_file() or (folder / file).read_text(encoding="utf-8") != text:
+            (folder / file).write_text(text, encoding="utf-8")
+
+
 def documented_names(page: str) -> set[str]:
     """The names in the ``{nas-api}`` blocks of a page."""
     blocks = re.findall(r"```\{nas-api\}\n(.*?)```", page, flags=re.DOTALL)
@@ -275,8 +319,7 @@ def other_names(documented: set[str]) -> Iterator[tuple[str, str]]:
     for name in sorted(set(nas.__all__) - documented, key=str.lower):
         thing = getattr(nas, name)
         is_plain = not (isinstance(thing, type) or inspect.isroutine(thing))
-        text = "a value" if is_plain else (inspect.getdoc(thing) or "").partition("\n\n")[0]
-        yield f"`{name}`", text
+        yield f"`{name}`", "a value" if is_plain else summary_of(name)
 
 
 def error_rows() -> Iterator[tuple[str, str, str]]:
@@ -301,6 +344,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("nas-recipe", RecipeDirective)
     app.add_directive("nas-api", ApiDirective)
     app.add_directive("nas-errors", ErrorsDirective)
+    app.connect("builder-inited", write_api_pages)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
     app.add_directive("nas-other-names", OtherNamesDirective)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -36,8 +36,9 @@ def pages() -> list[Path]:
 
 
 def written_docs() -> list[Path]:
-    """The pages of ``docs``, without the copies of protocols that a build leaves there."""
-    return sorted(page for page in DOCS.rglob("*.md") if page.parent != DOCS / PROTOCOLS.name)
+    """The pages of ``docs``, without those that a build leaves there: copies of protocols, and a page for each name."""
+    built = (DOCS / PROTOCOLS.name, DOCS / "reference" / "api")
+    return sorted(page for page in DOCS.rglob("*.md") if page.parent not in built)
 
 
 def name_of(page: Path) -> str:

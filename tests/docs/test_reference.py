@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pages import DOCS
@@ -73,3 +75,21 @@ def test_names_are_documented_in_full_or_in_one_line() -> None:
     others = {name.strip("`"): text for name, text in reference.other_names(documented)}
     assert documented | set(others) == set(nas.__all__)
     assert all(others.values())
+
+
+def test_every_documented_name_has_a_page_that_all_systems_tell_from_others(tmp_path: Path) -> None:
+    """Pages of names that are gone are removed, and those that stay the same are not written again."""
+    page = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
+    (tmp_path / "reference" / "api").mkdir(parents=True)
+    (tmp_path / "reference" / "api.md").write_text(page)
+    (tmp_path / "reference" / "api" / "Gone.md").write_text("gone")
+    site = SimpleNamespace(srcdir=tmp_path)
+    reference.write_api_pages(site)  # type: ignore[arg-type]
+    written = {path.name: path for path in (tmp_path / "reference" / "api").iterdir()}
+    assert len({name.lower() for name in written}) == len(written) == len(reference.documented_names(page))
+    assert {"drift.md", "Drift-class.md", "Front.md"} <= set(written)
+    assert ".. autoclass:: nas.Front\n   :members:" in written["Front.md"].read_text()
+    assert ".. autofunction:: nas.search" in written["search.md"].read_text()
+    before = {path: path.stat().st_mtime_ns for path in written.values()}
+    reference.write_api_pages(site)  # type: ignore[arg-type]
+    assert before == {path: path.stat().st_mtime_ns for path in written.values()}
