@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -58,6 +59,26 @@ def test_what_would_end_the_process_becomes_an_ordinary_exception(error: BaseExc
     with pytest.raises(EscapedError) as escaped, own_code():
         raise error
     assert raised_text(escaped.value).startswith(f"{text} ({__file__}, line ")
+
+
+def test_ending_the_process_becomes_an_ordinary_exception() -> None:
+    """Otherwise a search would end without a word, with status 0. No ``except Exception`` of the code hides it."""
+    leave = os._exit
+    with pytest.raises(EscapedError) as escaped, own_code(), own_code(), contextlib.suppress(Exception):
+        os._exit(0)
+    assert raised_text(escaped.value).startswith(f"ProcessExitError: os._exit(0) would end the search ({__file__}, ")
+    assert os._exit is leave
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_processes_that_the_code_forks_end_as_always() -> None:
+    """So do the workers of data loaders and pools."""
+    with own_code(), own_code():
+        child = os.fork()
+        if child == 0:
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 class WordlessError(Exception):

@@ -125,6 +125,7 @@ FAULTS = {
     own_trainings.yields_for_ever: ("report", "at most settings.epochs times (2), but did so once more"),
     own_trainings.raises: ("exception", "raises raised ValueError"),
     own_trainings.exits: ("exception", "exits raised SystemExit: bye"),
+    own_trainings.leaves: ("exception", "leaves raised ProcessExitError: os._exit(0) would end the search"),
 }
 
 
