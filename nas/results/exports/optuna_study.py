@@ -6,6 +6,7 @@ Two studies: the candidates as the search saw them, and the winners with what wa
 from __future__ import annotations
 
 import datetime
+import json
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, final
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -27,7 +28,6 @@ from nas.results.exports.tidy import CHOICE, row_of
 from nas.results.records import Record
 from nas.space.architecture import Option
 from nas.storage.output_files import check_file, write_out
-from nas.storage.scratch import temporary_folder
 from nas.values.metric import METRICS
 
 if TYPE_CHECKING:
@@ -261,7 +261,26 @@ def _sqlite_bytes(run: Run, studies: Sequence[Study]) -> bytes:
 
 
 def _journal_bytes(run: Run, studies: Sequence[Study]) -> bytes:
-    with temporary_folder("optuna") as folder, _quietly():
-        file = folder / "journal.log"
-        _fill(JournalStorage(JournalFileBackend(str(file))), run, studies)
-        return file.read_bytes()
+    with _quietly():
+        backend = _JournalInMemory()
+        _fill(JournalStorage(backend), run, studies)
+        return backend.content
+
+
+@final
+class _JournalInMemory(BaseJournalBackend):
+    """The lines of a journal's file. Optuna's own backend waits for the disk and a lock several times a trial."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    @property
+    def content(self) -> bytes:
+        """The file as Optuna's own backend would have written it."""
+        return "".join(f"{line}\n" for line in self._lines).encode()
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        return map(json.loads, self._lines[log_number_from:])
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._lines += [json.dumps(log, separators=(",", ":")) for log in logs]
