@@ -7,6 +7,7 @@ deviation, the crop and the interpolation with which it was trained.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,8 +65,8 @@ class TimmZoo:
         self._channels, _, _ = image_shape(self, input_shape)
         self._classes = classes
         # Workers run in folders of their own, so the path must be whole.
-        self._weights = weights if weights in (HUB, NONE) else str(Path(weights).expanduser().resolve())
-        self._facts = {} if known == NONE else read_facts(SHIPPED if known is None else Path(known).expanduser())
+        self._weights = weights if weights in (HUB, NONE) else str(Path(os.path.expanduser(weights)).resolve())
+        self._facts = {} if known == NONE else read_facts(SHIPPED if known is None else Path(os.path.expanduser(known)))
         self._descriptions = Descriptions(self._channels, classes)
         self.notes: list[str] = []
         self._too_large = ""

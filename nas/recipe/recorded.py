@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nas.errors import RecipeError
 from nas.recipe.recipe import Recipe, read_recorded_recipe
+from nas.recipe.toml_text import UTF_8
 from nas.storage.journal import JOURNAL, RECIPE, JournalReader
 from nas.storage.journal_rows import RecipeText
 
@@ -46,7 +47,7 @@ def _in_file(folder: Path) -> tuple[Recipe, str]:
     path = folder / RECIPE
     if not path.is_file():
         raise RecipeError(f"the folder of a run must hold its recipe, but {folder} has no {RECIPE}.")
-    return read_recorded_recipe(path), path.read_text(encoding="utf-8")
+    return read_recorded_recipe(path), path.read_text(encoding=UTF_8)
 
 
 def _told_of_file(folder: Path, then: Recipe, text: str) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from typing import Any
 from nas.errors import RecipeError
 from nas.paths import why_no_file
 
+UTF_8 = "utf-8-sig"
+"""The encoding of recipes. A byte-order mark, as Windows' editor writes it, is skipped."""
 NAMED = ("data", "space", "sampler", "predictor")
 """Sections that a recipe may write as their name alone."""
 
@@ -26,12 +28,16 @@ def read_toml(path: Path) -> dict[str, Any]:
     if why is not None:
         raise RecipeError(f"a recipe is a TOML file, but {path} {why}.")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding=UTF_8))
     except OSError as error:
         raise RecipeError(f"a recipe is a TOML file, but {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(
+            f"a recipe is a TOML file in UTF-8, but {path} is in another encoding: {error}. Save it as UTF-8."
+        ) from error
     except RecursionError:
         raise RecipeError(f"a recipe is a TOML file, but {path} is nested too deeply.") from None
-    except ValueError as error:  # not TOML, not UTF-8, or an integer of thousands of digits
+    except ValueError as error:  # not TOML, or an integer of thousands of digits
         raise RecipeError(f"a recipe is a TOML file, but {path} is not: {error}.") from error
 
 

@@ -14,6 +14,7 @@ from nas.errors import JournalError, LimitError, RepeatedFailureError, TargetErr
 from nas.jobs.choosing import executor_of
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe, read_recipe, read_recorded_recipe
+from nas.recipe.toml_text import UTF_8
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.reports.report import write_report
 from nas.results.bundle import GIVEN
@@ -265,7 +266,7 @@ def _followed(state: RunState, folder: Path) -> Iterator[None]:
             target=recipe.measured_on,
             objectives=tuple(map(str, recipe.parsed_objectives)),
             limits=tuple(map(str, recipe.parsed_limits)),
-            recipe_text=(folder / RECIPE).read_text(encoding="utf-8"),
+            recipe_text=(folder / RECIPE).read_text(encoding=UTF_8),
         ),
         state.progress.say,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -94,7 +95,9 @@ def shrinking_values(values: Mapping[str, Any], parent: str, weights: Path | str
     space = {**_options(values), "name": SPACE, "parent": parent}
     if weights is not None:
         # A resumed run may be started in another folder.
-        space["weights"] = PRETRAINED if str(weights) == PRETRAINED else str(Path(weights).expanduser().resolve())
+        space["weights"] = (
+            PRETRAINED if str(weights) == PRETRAINED else str(Path(os.path.expanduser(weights)).resolve())
+        )
     return _with_defaults({**values, "space": space})
 
 

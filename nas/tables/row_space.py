@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -45,7 +46,7 @@ class RowSpace:
     """
 
     def __init__(self, table: str | Path, choices: Sequence[str], features: Sequence[str] = ()) -> None:
-        self.table = Path(table).expanduser()
+        self.table = Path(os.path.expanduser(table))
         header, rows = read_cells(self.table)
         self._cells = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
         self.notes: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -57,7 +58,7 @@ class SearchedTable:
         assert settings.path is not None
         self.settings = settings
         self.name = settings.path
-        self._path = Path.cwd() / Path(settings.path).expanduser()
+        self._path = Path.cwd() / os.path.expanduser(settings.path)
         self._space = space
 
     def check(self, metrics: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ def read_weights(path: str) -> dict[str, torch.Tensor]:
     Raises:
         RecipeError: there is no such file, it holds no tensors by name, or it is a pickle that needs to run code.
     """
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if not file.is_file():
         raise RecipeError(f"weights must be a file of tensors, such as weights.safetensors, but {path!r} is none.")
     found = tensors_in(file, NESTED)
@@ -73,7 +74,7 @@ def run_that_left(path: str) -> EarlierRun | None:
     Raises:
         RecipeError: the file is damaged.
     """
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if file.suffix != ".safetensors" or not file.is_file():
         return None
     try:

@@ -43,4 +43,16 @@ BAD_INPUTS = {
         ("NAS_HOME must be a folder, but got '~nosuchuser/x'",),
         variables={"NAS_HOME": "~nosuchuser/x"},
     ),
+    "a home that is a file": BadInput(
+        ("search", "--data", "digits", "--space", "mobilenet", "--target", "onnxruntime-cpu"),
+        ("NAS_HOME must be a folder, but got 'notes', and {here}/notes is none",),
+        lambda here: (here / "notes").write_text("of mine"),
+        variables={"NAS_HOME": "notes"},
+    ),
+    "a home within a file": BadInput(
+        ("measure", "a.onnx", "--target", "executorch-xnnpack"),
+        ("NAS_HOME must be a folder, but got 'notes/home', and {here}/notes is none",),
+        lambda here: (here / "notes").write_text("of mine"),
+        variables={"NAS_HOME": "notes/home"},
+    ),
 }

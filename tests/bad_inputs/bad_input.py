@@ -13,10 +13,10 @@ def nothing(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class BadInput:
-    """A mistake, and the sentence that must answer it.
+    """A mistake, and the sentence that must answer it. ``{here}`` stands for the empty folder in which it is made.
 
     Attributes:
-        arguments: what follows ``nas`` on the command line. ``{here}`` stands for the empty folder in which it runs.
+        arguments: what follows ``nas`` on the command line.
         says: words that the error must contain; among them the rule, the value, or what to do.
         prepare: puts the files there that the command finds.
         status: the exit status: 2 if the request is refused, 1 if a run stopped, 0 for what only deserves a warning.

@@ -41,7 +41,12 @@ BAD_INPUTS = {
     "a folder": BadInput(("search", "."), ("a recipe is a TOML file, but . is a folder",)),
     "a device": BadInput(("search", "/dev/zero"), ("/dev/zero is a device",)),
     "a name that is too long": BadInput(("search", "a" * 5000), ("cannot be opened: File name too long",)),
-    "bytes that are no text": BadInput(("search", RECIPE), ("recipe.toml is not:",), written(b"\xff\xfe\x00")),
+    "bytes that are no text": BadInput(
+        ("search", RECIPE), ("recipe.toml is in another encoding:", "Save it as UTF-8"), written(b"\xff\xfe\x00")
+    ),
+    "a recipe that PowerShell wrote": BadInput(
+        ("search", RECIPE), ("a TOML file in UTF-8", "Save it as UTF-8"), written('data = "digits"'.encode("utf-16"))
+    ),
     "a number of thousands of digits": recipe("trials = " + "9" * 5000, "recipe.toml is not:", "digits"),
     "brackets within brackets": recipe("limits = " + "[" * 50_000, "recipe.toml is nested too deeply"),
     "JSON": recipe('{"trials": 3}', "recipe.toml is not:"),

@@ -102,6 +102,25 @@ CELLS = {
 }
 
 BAD_INPUTS = {
+    "a table in the home of nobody": refused(
+        (*SEARCH, "--set", "table.path=~nosuchuser/t.csv"), "~nosuchuser/t.csv does not exist"
+    ),
+    "a table of rows in the home of nobody": refused(
+        (
+            *SEARCH[:3],
+            "--space",
+            "table",
+            "--set",
+            "space.table=~nosuchuser/t.csv",
+            "--set",
+            'space.choices=["a"]',
+            "--set",
+            "table.path=t.csv.gz",
+            "--set",
+            "table.accuracy=acc",
+        ),
+        "~nosuchuser/t.csv does not exist",
+    ),
     # Files
     "no table": BadInput(REPORT, ("but t.csv.gz does not exist",)),
     "a pipe as a table": refused(REPORT, "t.csv.gz is no regular file", pipe),

@@ -38,7 +38,7 @@ def test_a_bad_input_is_answered_by_a_sentence(
     status, output, error = _run(arguments, capfd, monkeypatch)
     assert status == case.status, output + error
     assert "Traceback" not in output + error
-    for words in case.says:
+    for words in (each.replace("{here}", str(here)) for each in case.says):
         assert words in " ".join((error if case.status == 2 else output + error).split()), output + error
     if case.status == 2:
         assert error.startswith("error: ")

@@ -43,6 +43,13 @@ recipes = st.fixed_dictionaries(
 )
 
 
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    """Windows' editor writes one, which nobody sees."""
+    path = tmp_path / "recipe.toml"
+    path.write_text('data = "digits"\ntrials = 7', encoding="utf-8-sig")
+    assert (read_recipe(path).trials, read_recorded_recipe(path).trials) == (7, 7)
+
+
 @given(recipes)
 @settings(deadline=None)
 def test_a_recipe_survives_toml(values: dict[str, Any]) -> None:
@@ -315,7 +322,7 @@ class TestFiles:
         """The message says what is wrong."""
         path = tmp_path / "recipe.toml"
         path.write_bytes(content)
-        with pytest.raises(RecipeError, match=r"a recipe is a TOML file, but .*/recipe\.toml is not: .+"):
+        with pytest.raises(RecipeError, match=r"a TOML file.*, but .*/recipe\.toml is (not|in another encoding): .+"):
             read_toml(path)
 
     def test_that_cannot_be_read_are_refused(self, tmp_path: Path) -> None:

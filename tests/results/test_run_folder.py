@@ -88,6 +88,13 @@ def test_a_damaged_run_is_read_in_part_with_a_warning(run: Path) -> None:
     assert read_run(run).damages == found.damages
 
 
+def test_a_recipe_with_a_byte_order_mark_is_sound(run: Path) -> None:
+    """Windows' editor adds one when somebody has looked at the recipe and saved it."""
+    (run / RECIPE).write_text(RECIPE_TEXT, encoding="utf-8-sig")
+    found = nas.load_run(run)
+    assert (found.recipe.trials, found.recipe_text, found.damages) == (5, RECIPE_TEXT, ())
+
+
 @pytest.mark.parametrize("content", ["[[[", "trails = 5", None])
 def test_the_journal_has_a_copy_of_the_recipe(run: Path, content: str | None) -> None:
     """It takes the place of a recipe that is damaged or gone, which is told."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import socket
 import struct
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +18,7 @@ from exported_runs import awkward_runs, whole
 from tensorboardX.proto.event_pb2 import Event
 
 from nas.errors import RecipeError
+from nas.results.exports import mlflow_runs
 from nas.results.exports.exporting import export
 from nas.results.exports.mlflow_runs import URI_VARIABLE, safe, uri_of
 from nas.results.exports.tracked import RunFacts
@@ -139,6 +142,25 @@ def test_mlflow_has_long_curves_and_later_retrainings(tmp_path: Path, monkeypatc
     kept = sorted(client.get_metric_history(found.info.run_id, "curve"), key=lambda each: each.step)
     assert [each.value for each in kept] == curve
     assert found.data.metrics["test_error"] == later.details["test_error"]
+
+
+def test_an_mlflow_server_that_is_down_is_told_at_once(tmp_path: Path) -> None:
+    """MLflow itself tries for 70 seconds, without a word."""
+    pytest.importorskip("mlflow")
+    began = time.monotonic()
+    with pytest.raises(RecipeError, match=r"answers within 10 s at http://127\.0\.0\.1:1, but: .*refused"):
+        export(whole(tmp_path), "mlflow", "http://127.0.0.1:1")
+    assert time.monotonic() - began < 20
+
+
+def test_an_mlflow_server_that_is_silent_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the connection, and never answers."""
+    pytest.importorskip("mlflow")
+    monkeypatch.setattr(mlflow_runs, "ANSWER_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(RecipeError, match=r"within 0\.3 s at .*timed out"):
+            export(whole(tmp_path), "mlflow", place)
 
 
 def test_mlflow_that_refuses_is_one_sentence(tmp_path: Path) -> None:

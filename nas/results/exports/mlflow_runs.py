@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import re
 import time
@@ -34,6 +35,8 @@ IDENTITY, ARCHITECTURE, STAGES = "nas.run", "nas.architecture", "nas.stages"
 PARENT, NAME, NOTE = "mlflow.parentRunId", "mlflow.runName", "mlflow.note.content"
 MOST_PARAMS, MOST_METRICS, MOST_VALUE, MOST_NAME = 100, 1000, 6000, 250
 """MLflow's own limits: parameters and metrics in one request, and characters of a value and of a name."""
+ANSWER_S = 10.0
+"""The time in which a server must answer at all."""
 VALIDATION = "validation_"
 TOLD = ("measure", "train", "check", "winner")
 
@@ -74,6 +77,27 @@ def uri_of(place: str | None, run_folder: Path) -> str:
     return f"{SQLITE}{Path(place).absolute().as_posix()}"
 
 
+def check_answers(uri: str) -> None:
+    """Check that a server answers at ``uri``, if it is one of a server: MLflow would try for more than a minute.
+
+    Raises:
+        RecipeError: no server answers within ``ANSWER_S``.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    requests = importlib.import_module("requests")  # MLflow brings it
+    try:
+        requests.get(uri, timeout=ANSWER_S, allow_redirects=False, stream=True).close()
+    except requests.exceptions.SSLError:  # an answer: MLflow has settings of its own for certificates
+        return
+    except requests.RequestException as error:
+        why = " ".join(str(error).split())[:300]
+        raise RecipeError(
+            f"MLflow needs a server that answers within {ANSWER_S:g} s at {uri}, but: {why}. Start one with mlflow "
+            "server, or name a file that ends in .db."
+        ) from error
+
+
 @final
 class MlflowTracker:
     """Adds a run to the tracking store or server at ``uri``, under the experiment ``nas``.
@@ -82,6 +106,7 @@ class MlflowTracker:
     """
 
     def __init__(self, uri: str) -> None:
+        check_answers(uri)
         with warnings.catch_warnings():
             # MLflow 3.17 uses what SQLAlchemy 2.1 calls deprecated, which is nothing that a user can change.
             warnings.simplefilter("ignore")
