@@ -113,6 +113,13 @@ class TestATraining:
         assert training_function(functools.partial(own_trainings.quick), "it").yields
 
 
+def test_what_a_function_leaves_alone_is_not_set_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Setting torch's determinism alone imports its compiler, for two seconds; logging forgets what it worked out."""
+    for module, name in ((torch, "use_deterministic_algorithms"), (logging, "disable")):
+        monkeypatch.setattr(module, name, lambda *_, name=name, **__: pytest.fail(f"{name} was called"))
+    assert len(reports(own_trainings.plain, epochs=4)) == 4
+
+
 FAULTS = {
     own_trainings.yields_nothing: ("report", "must yield metrics, such as"),
     own_trainings.returns_nothing: ("report", "must return metrics, such as"),

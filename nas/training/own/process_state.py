@@ -38,12 +38,15 @@ def _read_logging() -> tuple[list[logging.Handler], int, int]:
 
 
 def _set_logging(state: tuple[list[logging.Handler], int, int]) -> None:
-    logging.root.handlers[:] = state[0]
-    logging.root.setLevel(state[1])
-    logging.disable(state[2])
+    if state != _read_logging():  # setting it forgets what all loggers have worked out
+        logging.root.handlers[:] = state[0]
+        logging.root.setLevel(state[1])
+        logging.disable(state[2])
 
 
 def _set_environment(values: dict[str, str]) -> None:
+    if dict(os.environ) == values:
+        return
     for name in set(os.environ) - set(values):
         del os.environ[name]
     os.environ.update({name: value for name, value in values.items() if os.environ.get(name) != value})
@@ -84,7 +87,8 @@ def _read_determinism() -> tuple[bool, bool]:
 
 def _set_determinism(flags: tuple[bool, bool]) -> None:
     is_on, only_warns = flags
-    torch.use_deterministic_algorithms(is_on, warn_only=only_warns)
+    if flags != _read_determinism():  # setting it imports torch's compiler, which takes two seconds
+        torch.use_deterministic_algorithms(is_on, warn_only=only_warns)
 
 
 def _read_cudnn() -> tuple[bool, bool]:
