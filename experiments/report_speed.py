@@ -1,10 +1,14 @@
-"""``python -m experiments.report_speed`` measures how large reports of long runs are, and how quickly they answer.
+"""``python -m experiments.report_speed`` measures how long long runs take to show, and how quickly reports answer.
 
-    python -m experiments.report_speed --evaluations 5000 50000 --json OUT.json
+    python -m experiments.report_speed --evaluations 1000 10000 50000 --json OUT.json
 
-A run of so many evaluations is made up: every candidate of a space of 18 choices is measured or predicted, trained,
-stopped early, or failed, and 40 of them become winners. Its report is opened in headless Chromium, which Playwright
-drives: ``pip install playwright``, and Chromium on the path, or ``--browser PATH``. Times are medians of ``--repeats``:
+A run of so many evaluations is made up and written to a folder: every candidate of a space of 18 choices is measured or
+predicted, trained, stopped early, or failed, and 40 of them become winners. ``nas show`` and ``nas report`` read it, a
+process each. Their time is that of the processor, so that other programs hardly lengthen it; the time per row is what
+a row adds to the time of the shortest run.
+
+With ``--browser`` the report is also opened in headless Chromium, which Playwright drives: ``pip install playwright``.
+Times are medians of ``--repeats``:
 
 - *first screen*: from the start of loading until the front and the budget are painted;
 - *whole*: until the table and the parallel coordinates are painted too;
@@ -13,13 +17,15 @@ drives: ``pip install playwright``, and Chromium on the path, or ``--browser PAT
 
 from __future__ import annotations
 
+import itertools
 import json
-import shutil
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +33,20 @@ import numpy as np
 
 from experiments.command_line import heading, line, parser_of, positive
 from nas.hardware.machine import processor_name
+from nas.recipe.recipe import Recipe
 from nas.reports.report import render_report
 from nas.results.run import Run
 from nas.space.architecture import Architecture
+from nas.storage.journal import Journal
+from nas.storage.journal_rows import Began, RoundEnded
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.objective import Limit, Objective
 
 TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
 WINNERS, ROUNDS = 40, 20
+APPENDED = 500
+"""Rows that are written to the journal at a time."""
 STEPS = 60
 PAINTED = """() => new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(performance.now()), 0)))"""
 SLIDE = """async (steps) => {
@@ -91,6 +102,59 @@ def made_up_run(evaluations: int, seed: int = 0) -> Run:
         run_folder=Path("runs/made-up"),
         is_over=True,
     )
+
+
+def write_run(folder: Path, evaluations: int) -> None:
+    """Write the made-up run to ``folder``, as a search would have left it."""
+    made_up = made_up_run(evaluations)
+    recipe = Recipe(
+        data="digits", space="mobilenet", trials=evaluations, limits=list(map(str, made_up.limits)),
+        objectives=list(map(str, made_up.objectives)),
+    )  # fmt: skip
+    seconds = itertools.count(1_700_000_000, 30)
+    with Journal.start(folder, recipe.to_toml(), clock=lambda: next(seconds)) as journal:
+        journal.append(Began({"name": "mobilenet"}, {"processor": "made up"}, {}, {"name": "digits"}))
+        for begin in range(0, len(made_up.rows), APPENDED):
+            journal.append(*made_up.rows[begin : begin + APPENDED])
+        journal.append(RoundEnded(recipe.rounds + 1))
+
+
+def measured_commands(evaluations: int, folder: Path, repeats: int) -> dict[str, float]:
+    """Return the seconds of processor and the peak memory that ``nas show`` and ``nas report`` take for a run."""
+    run = folder / f"run-{evaluations}"
+    write_run(run, evaluations)
+    found: dict[str, float] = {"evaluations": evaluations}
+    for name, arguments in (("show", ["show", run]), ("report", ["report", run, "--out", folder / "report.html"])):
+        spent = [_spent([sys.executable, "-m", "nas", *map(str, arguments)]) for _ in range(repeats)]
+        found[f"{name}_s"] = statistics.median(seconds for seconds, _ in spent)
+        found[f"{name}_mib"] = statistics.median(mib for _, mib in spent)
+    return found
+
+
+def _spent(command: Sequence[str]) -> tuple[float, float]:
+    """Return the seconds of processor and the peak memory in MiB of a process. Raises SystemExit if it failed."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with status {process.returncode}.")
+    unit = 1024 if sys.platform == "linux" else 1024**2
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit
+
+
+def command_table(found: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return a line for each run: the time and memory of both commands, and what a row adds to the shortest run."""
+    titles = ("evaluations", "nas show", "a row", "memory", "nas report", "a row", "memory")
+    shortest = min(found, key=lambda each: each["evaluations"])
+    lines = [*heading(titles)]
+    for each in found:
+        cells = [f"{each['evaluations']:.0f}"]
+        for name in ("show", "report"):
+            more = each["evaluations"] - shortest["evaluations"]
+            row = f"{1e6 * (each[f'{name}_s'] - shortest[f'{name}_s']) / more:.0f} µs" if more else ""
+            cells += [f"{each[f'{name}_s']:.2f} s", row, f"{each[f'{name}_mib']:.0f} MiB"]
+        lines.append(line(cells))
+    return lines
 
 
 def _architecture(rng: np.random.Generator, number: int) -> Architecture:
@@ -174,32 +238,42 @@ def measured_report(evaluations: int, browser: Any, folder: Path, repeats: int) 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print a table."""
+    """Measure and print a table of commands, and one of reports in a browser if one is named."""
     parser = parser_of("report_speed", __doc__)
-    parser.add_argument("--evaluations", type=positive, nargs="+", default=[5000, 50_000])
+    parser.add_argument("--evaluations", type=positive, nargs="+", default=[1000, 10_000, 50_000])
     parser.add_argument("--repeats", type=positive, default=5)
-    parser.add_argument("--browser", default=shutil.which("chromium") or shutil.which("google-chrome"))
+    parser.add_argument("--browser", help="the program of Chromium")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args(arguments)
-    if asked.browser is None:
-        parser.error("Chromium must be on the path, or be named with --browser, but it is not there.")
+    print(processor_name())
+    with tempfile.TemporaryDirectory() as folder:
+        found = [measured_commands(each, Path(folder), asked.repeats) for each in asked.evaluations]
+        print("\n".join(command_table(found)))
+        if asked.browser:
+            opened = _opened(asked.browser, asked.evaluations, Path(folder), asked.repeats)
+            found = [{**command, **report} for command, report in zip(found, opened, strict=True)]
+    if asked.json:
+        asked.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _opened(program: str, counts: Sequence[int], folder: Path, repeats: int) -> list[dict[str, float]]:
+    """Measure reports in a browser, print a table of them, and return them."""
     from playwright.sync_api import sync_playwright
 
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=asked.browser, args=["--no-sandbox", "--disable-gpu"])
-        found = [measured_report(each, browser, Path(folder), asked.repeats) for each in asked.evaluations]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        found = [measured_report(each, browser, folder, repeats) for each in counts]
         version = browser.version
         browser.close()
-    print(f"{processor_name()}, Chromium {version}")
+    print(f"\nChromium {version}")
     titles = ("evaluations", "MB", "written", "first screen", "whole", "slider", "slider, 95 %", "slider's own work")
     print("\n".join(heading(titles)))
     for each in found:
         cells = [f"{each[key]:.0f} ms" for key in ("first_screen_ms", "whole_ms", "slider_ms", "slider_p95_ms")]
         print(line([f"{each['evaluations']:.0f}", f"{each['megabytes']:.2f}", f"{each['written_s']:.1f} s", *cells,
                     f"{each['slider_work_ms']:.1f} ms"]))  # fmt: skip
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    return 0
+    return found
 
 
 if __name__ == "__main__":

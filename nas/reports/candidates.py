@@ -51,17 +51,17 @@ class PredictionCheck:
         return abs(self.predicted.mean - self.measured.median) <= 0.1 * abs(self.measured.median)
 
 
-def prediction_checks(rows: Sequence[Evaluation], metric: Metric) -> list[PredictionCheck]:
+def prediction_checks(rows: Sequence[Evaluation] | IndexedRows, metric: Metric) -> list[PredictionCheck]:
     """Return one check for each architecture with a prediction of ``metric``, in the order of first measurements.
 
     Architectures that differ only in choices of training share one, with what records hold as their measurement.
     A check holds the prediction that was made before the first measurement. An architecture that was measured before
     any predictor was fitted has none: a winner then has the prediction of its final row, and a candidate has no check.
     """
-    indexed = IndexedRows(rows)
+    indexed = IndexedRows.of(rows)
     first: dict[Architecture, Evaluation] = {}
     winners: dict[Architecture, Evaluation] = {}
-    for row in rows:
+    for row in indexed.rows:
         if row.stage in ("measure", "winner") and not row.failed and metric.name in row.measurements:
             first.setdefault(indexed.part(row.architecture), row)
             if row.stage == "winner":

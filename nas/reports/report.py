@@ -25,6 +25,7 @@ from nas.results.front import Front
 from nas.results.notes.prior_ranks import prior_sentences
 from nas.results.run import Run, funnel_of
 from nas.results.winner import Winner, broken_text
+from nas.storage.garbage import without_garbage_collection
 from nas.values.indexed_rows import choices_of_training
 from nas.values.objective import Limit, limit_text
 
@@ -42,6 +43,7 @@ def write_report(path: Path, record: Run) -> None:
     write_page(path, render_report(record, path.parent))
 
 
+@without_garbage_collection()
 def render_report(record: Run, page_folder: Path | None = None) -> str:
     """Return the report as one HTML page that loads nothing; all recorded text is escaped.
 
@@ -50,7 +52,7 @@ def render_report(record: Run, page_folder: Path | None = None) -> str:
     front = record.front
     places = {each.architecture: place for place, each in enumerate(record.records)}
     words = wording_of(front.table)
-    checks = checks_of(record.rows, places, words)
+    checks = checks_of(record.index, places, words)
     sections = sections_of([record]) if record.rows and not front.first else {}
     document = {**document_of(record, page_folder), "checks": checks, "sections": sections}
     scripts = () if front.first else (*SCRIPTS, "page/page.js")
@@ -70,8 +72,8 @@ def render_report(record: Run, page_folder: Path | None = None) -> str:
         failed=failed_text(front.failed),
         winners=winner_table(front[:MOST_WITHOUT_SCRIPTS], front.costs, choices_of_training(record.rows)),
         count=len(record.records),
-        retrained=retrained_text(record.rows, front),
-        funnel=funnel_steps(record.rows, words),
+        retrained=retrained_text(record.index, front),
+        funnel=funnel_steps(record.index, words),
         remarks=remarks_of(front),
         notes=titled_notes(record.notes),
         steps=next_steps(record),
@@ -157,7 +159,7 @@ def _headline_without_winners(record: Run) -> str:
         kind, count = failures[0].kind, failures[0].count
         all_failed = f"all {len(record.rows)} evaluations failed; the most frequent failure is '{kind}' ({count})"
         return f"No winners {record.place}: {all_failed}.{ended or f' The first says: {failures[0].first}'}"
-    counts = {count.stage: count for count in funnel_of(record.rows)}
+    counts = {count.stage: count for count in funnel_of(record.index)}
     words = wording_of(record.table)
     evaluated = "evaluated" if ways_of(record.rows) else words.stages["train"].lower()
     trained, measured, chosen = (counts[stage] for stage in ("train", "measure", "winner"))

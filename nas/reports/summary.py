@@ -11,6 +11,7 @@ from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
 from nas.results.run import Run, funnel_of
 from nas.values.evaluation import Evaluation
+from nas.values.indexed_rows import IndexedRows
 
 INTERVAL = " (95\u00a0%\u00a0interval)"
 
@@ -42,7 +43,7 @@ def tiles_of(front: Front, record: Run) -> list[tuple[str, str, str]]:
     if front.winners:
         within = f"{meeting} within the limits" if front.limits else f"{sum(front.on_front)} on the front"
         tiles.append(("winners" if best is not None else "models tested", str(len(front)), within))
-    counts = {count.stage: count for count in funnel_of(record.rows)}
+    counts = {count.stage: count for count in funnel_of(record.index)}
     trained, measured = counts["train"], counts["measure"]
     if ways := ways_of(record.rows):
         tiles.append(("candidates evaluated", str(trained.reached), f"{', '.join(ways)}, not trained"))
@@ -72,20 +73,22 @@ class FunnelStep:
     remark: str
 
 
-def funnel_steps(rows: Sequence[Evaluation], words: Wording = MEASURED) -> list[FunnelStep]:
+def funnel_steps(rows: Sequence[Evaluation] | IndexedRows, words: Wording = MEASURED) -> list[FunnelStep]:
     """Return one step for each stage, in order.
 
     Checks are left out if there were none, and retraining is left out if values come from a table.
     """
     without = {"retrain"} if words is not MEASURED else set()
-    counts = [c for c in funnel_of(rows) if c.stage not in without and (c.stage != "check" or c.reached)]
-    titles = {**words.stages, "train": "Evaluated"} if ways_of(rows) else words.stages
+    indexed = IndexedRows.of(rows)
+    counts = [c for c in funnel_of(indexed) if c.stage not in without and (c.stage != "check" or c.reached)]
+    ways = ways_of(indexed.rows)
+    titles = {**words.stages, "train": "Evaluated"} if ways else words.stages
     most = max((count.reached for count in counts), default=0) or 1
     steps = []
     for count in counts:
         remarks = [f"{count.finished} finished"] if count.finished != count.reached else []
         if count.stage == "train":
-            remarks += ways_of(rows)
+            remarks += ways
         if count.stage == "check" and count.reached:
             remarks.append("trained individually, to check errors that do not come from training")
         remarks += [f"{count.stopped_early} stopped early"] if count.stopped_early else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nas.results.winner import Winner
 from nas.values.evaluation import OF_SPACE, Evaluation
-from nas.values.indexed_rows import last_rows
+from nas.values.indexed_rows import IndexedRows, last_rows
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ BEGINNINGS = {
 """The way in which a winner was trained, by the weights that its training began with."""
 
 
-def retrained_text(rows: Sequence[Evaluation], winners: Iterable[Winner]) -> str:
+def retrained_text(rows: Sequence[Evaluation] | IndexedRows, winners: Iterable[Winner]) -> str:
     """Return how the winners were trained; several ways if they differ."""
     trainings = last_rows(rows, "retrain")
     of_winners = (trainings[each.architecture].details for each in winners if each.architecture in trainings)

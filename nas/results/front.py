@@ -253,14 +253,14 @@ class Front:
 
 
 def front_of(
-    rows: Sequence[Evaluation],
+    rows: Sequence[Evaluation] | IndexedRows,
     objectives: Sequence[Objective],
     limits: Sequence[Limit],
     run_folder: Path,
     words: ErrorWords = OF_IMAGES,
 ) -> Front:
     """Return the front of the winners among ``rows``. The last row about an architecture that did not fail counts."""
-    indexed = IndexedRows(rows)
+    indexed = IndexedRows.of(rows)
     last, places = indexed.counting["winner"], indexed.places()
     winners = [
         _winner(row, run_folder, words, [indexed.rows[place] for place in places[architecture]])
@@ -277,7 +277,7 @@ def front_of(
         standings=placed,
         run_folder=run_folder,
         failed=len(failed - {winner.architecture for winner in winners}),
-        failures=failure_counts(rows),
+        failures=failure_counts(indexed.rows),
         words=words,
     )
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, final
 
 from nas.results.winner import Winner
@@ -86,7 +87,7 @@ class Record:
         """What the training of the search noted, such as its epochs."""
         return {} if self.evaluation is None else self.evaluation.details
 
-    @property
+    @cached_property
     def training(self) -> Evaluation | None:
         """Its last training, or another source of its error, if that has a finite error; otherwise None."""
         row = self.evaluation
@@ -169,11 +170,11 @@ class Record:
         return None if any(value is None for _, value in judged) else True
 
 
-def records_of(rows: Sequence[Evaluation], front: Front | None = None) -> list[Record]:
+def records_of(rows: Sequence[Evaluation] | IndexedRows, front: Front | None = None) -> list[Record]:
     """Return the record of each architecture, in the order in which the run met them. ``front`` has its winners."""
     winners = {} if front is None else {winner.architecture: winner for winner in front}
     standings = {} if front is None else dict(zip(winners, front.standings, strict=True))
-    indexed = IndexedRows(rows)
+    indexed = IndexedRows.of(rows)
     return [
         _record(indexed, number, places, winners.get(architecture), standings.get(architecture))
         for number, (architecture, places) in enumerate(indexed.places().items(), start=1)

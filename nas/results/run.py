@@ -104,16 +104,21 @@ class Run:
             return False
 
     @cached_property
+    def index(self) -> IndexedRows:
+        """The index of the run's rows, made once for all that is told of the run."""
+        return IndexedRows(self.rows)
+
+    @cached_property
     def front(self) -> Front:
         """The winners that the run has so far."""
-        front = front_of(self.rows, self.objectives, self.limits, self.run_folder, self.words)
+        front = front_of(self.index, self.objectives, self.limits, self.run_folder, self.words)
         first = FirstAnswer.of(self.rows, self.objectives, self.limits) if self.is_untrained else None
         return replace(front, gco2e_per_kwh=self.gco2e_per_kwh, table=self.table, baselines=self.baselines, first=first)
 
     @cached_property
     def records(self) -> tuple[Record, ...]:
         """What is known of each architecture, in the order in which the run met them."""
-        return tuple(records_of(self.rows, self.front))
+        return tuple(records_of(self.index, self.front))
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return a data frame with a row an architecture, trained or not; ``docs/exporting.md`` lists the columns.
@@ -170,13 +175,13 @@ class StageCount:
         return sum(self.failures.values())
 
 
-def funnel_of(rows: Sequence[Evaluation]) -> tuple[StageCount, ...]:
+def funnel_of(rows: Sequence[Evaluation] | IndexedRows) -> tuple[StageCount, ...]:
     """Count the architectures that reached and finished each stage. The last row about one in a stage counts.
 
     Those that share a training, and differ in their deployment, count once.
     """
     counts = []
-    for stage, counting in IndexedRows(rows).counting.items():
+    for stage, counting in IndexedRows.of(rows).counting.items():
         last = [row for row in counting.values() if not row.is_shared]
         stopped = sum(not row.failed and not row.reached_full_fidelity for row in last)
         failures = Counter(row.failure.kind for row in last if row.failure is not None)

@@ -21,6 +21,7 @@ from nas.results.notes.prior_ranks import prior_note
 from nas.results.run import Run
 from nas.results.search_cost import total_cost
 from nas.results.timeline import Timeline, read_timeline
+from nas.storage.garbage import without_garbage_collection
 from nas.storage.journal import JOURNAL, RECIPE, JournalReader
 from nas.storage.journal_rows import (
     Agreement,
@@ -127,6 +128,7 @@ def load_run(folder: Path | str) -> Run:
     return run
 
 
+@without_garbage_collection()
 def read_run(folder: Path | str) -> Run:
     """Return what ``load_run`` returns, without warnings."""
     folder = Path(folder)

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, final
+from typing import Any, Self, TypeVar, final
 
 from nas.errors import JournalError
 from nas.paths import why_no_file
@@ -192,6 +192,7 @@ class JournalReader:
         # The count of rows first: rows that are appended meanwhile are more than it says, never fewer.
         noted = rows_noted(self._path.parent)
         self._contents = _read(self._path, noted)
+        self._parsed: dict[type[Row], list[tuple[float, Any]]] = {}
         return self
 
     def __exit__(
@@ -212,7 +213,9 @@ class JournalReader:
 
         A time that is damaged is NaN.
         """
-        return _sound_rows(self._contents, row)
+        if row not in self._parsed:
+            self._parsed[row] = _sound_rows(self._contents, row)
+        return list(self._parsed[row])
 
     def check(self) -> None:
         """Raise JournalError if anything is damaged, as far as it was read."""

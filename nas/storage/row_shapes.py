@@ -28,7 +28,11 @@ Choices = Annotated[dict[str, bool | int | float | str], Field(min_length=1)]
 
 
 class _Shape(BaseModel):
-    """Plain data without conversions: a text is no number, and neither infinity nor NaN is one. Further keys pass."""
+    """Plain data without conversions: a text is no number, and neither infinity nor NaN is one. Further keys pass.
+
+    Defaults come from factories: pydantic would copy a default list or dict deeply, for each row, and take twice as
+    long.
+    """
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -40,7 +44,7 @@ class _Failure(_Shape):
 
 
 class _Conditions(_Shape):
-    executed_operators: dict[str, Count] = {}
+    executed_operators: dict[str, Count] = Field(default_factory=dict)
     executed_precision: str | None = None
     input_shape: list[Count] | list[list[Count]] | None = None
     batch: Count | None = None
@@ -57,8 +61,8 @@ class _Measurement(_Shape):
     rounds: list[list[Sample]]
     conditions: _Conditions
     flags: list[str]
-    drifts: list[Annotated[float, Field(gt=0, le=1e6)]] = []
-    walls: list[list[Sample]] = []
+    drifts: list[Annotated[float, Field(gt=0, le=1e6)]] = Field(default_factory=list)
+    walls: list[list[Sample]] = Field(default_factory=list)
     unseen: Annotated[float, Field(ge=0, le=100)] = 0.0
     reference_doubt: Annotated[float, Field(ge=0, le=100)] = 0.0
 
@@ -70,7 +74,7 @@ class _LayerTime(_Shape):
 
 
 class _LayerTimes(_Shape):
-    layers: list[_LayerTime] = []
+    layers: list[_LayerTime] = Field(default_factory=list)
     others: Count = 0
     others_ms: Annotated[float, Field(ge=0, le=1e12)] = 0.0
     reason: str = ""
@@ -84,8 +88,8 @@ class _Details(_Shape):
     epochs: Count | None = None
     stopped_early: bool = False
     subset: float | None = None
-    subsets: list[float] = []
-    curve: list[Value] = []
+    subsets: list[float] = Field(default_factory=list)
+    curve: list[Value] = Field(default_factory=list)
     seconds: Seconds = 0.0
     by: str = ""
     folder: str = ""
@@ -99,14 +103,14 @@ class _Details(_Shape):
     exported_test_error: Loss | None = None
     exported_interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     trained_as: str = ""
-    fp32: dict[str, _Measurement] = {}
-    scores: dict[str, Bounds] = {}
-    noise: dict[str, Bounds] = {}
+    fp32: dict[str, _Measurement] = Field(default_factory=dict)
+    scores: dict[str, Bounds] = Field(default_factory=dict)
+    noise: dict[str, Bounds] = Field(default_factory=dict)
     retraining: Count = 0
     teacher: str = ""
     items: Count | None = None
     resumed: Count = 0
-    seed_errors: list[Loss] = []
+    seed_errors: list[Loss] = Field(default_factory=list)
     failed_seeds: Count = 0
     chance_error: float | None = None
     layer_times: _LayerTimes | None = None
@@ -145,8 +149,8 @@ class _Fit(_Shape):
     within_10_percent: float | None
     coverage: float | None
     width: float | None
-    verdict: list[str] = []
-    grounds: list[str] = []
+    verdict: list[str] = Field(default_factory=list)
+    grounds: list[str] = Field(default_factory=list)
     widened: Annotated[float, Field(ge=1)] = 1.0
 
 
@@ -197,7 +201,7 @@ class _TurnedAway(_Shape):
 
 class _Round(_Shape):
     round: int
-    turned_away: dict[str, Count] = {}
+    turned_away: dict[str, Count] = Field(default_factory=dict)
 
 
 class _Cost(_Shape):
@@ -245,7 +249,7 @@ class _RetrainingBegan(_Shape):
     number: Annotated[int, Field(ge=1, le=2**31)]
     asked: dict[str, Any]
     architectures: Annotated[list[Choices], Field(min_length=1)]
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = Field(default_factory=dict)
 
 
 class _RetrainingEnded(_Shape):

@@ -1,6 +1,7 @@
 """The rows of a run, indexed as they come: the row that counts of each architecture, and what was measured of it.
 
-The search, fronts, records and trust reports of predictors all read rows through this one index.
+The search, fronts, records and trust reports of predictors all read rows through this one index. A run keeps one for
+all that is told of it.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ class IndexedRows:
         for row in rows:
             self.add(row)
 
+    @classmethod
+    def of(cls, rows: Iterable[Evaluation] | IndexedRows) -> IndexedRows:
+        """Return the index of ``rows``: the rows themselves where they are indexed already."""
+        return rows if isinstance(rows, IndexedRows) else cls(rows)
+
     def add(self, row: Evaluation) -> None:
         """Take in the next row."""
         self.rows.append(row)
@@ -80,6 +86,6 @@ def choices_of_training(rows: Iterable[Evaluation]) -> frozenset[str]:
     return frozenset(name for row in rows for name in row.details.get(FOR_ANY, ()))
 
 
-def last_rows(rows: Iterable[Evaluation], stage: Stage) -> dict[Architecture, Evaluation]:
+def last_rows(rows: Iterable[Evaluation] | IndexedRows, stage: Stage) -> dict[Architecture, Evaluation]:
     """Return the row of a stage that counts of each architecture."""
-    return IndexedRows(rows).counting[stage]
+    return IndexedRows.of(rows).counting[stage]

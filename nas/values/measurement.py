@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -161,7 +162,7 @@ class Measurement:
     @cached_property
     def median(self) -> float:
         """The median of the rounds' medians, each corrected by the drift of its round."""
-        return float(np.median(self.readings))
+        return float(statistics.median(self.readings.tolist()))
 
     @property
     def table(self) -> str | None:
@@ -171,7 +172,7 @@ class Measurement:
     @property
     def raw_median(self) -> float:
         """The median of the rounds' medians as a stopwatch shows it: by the wall clock, and not corrected."""
-        return float(np.median([np.median(samples) for samples in self.walls or self.rounds]))
+        return float(statistics.median([statistics.median(samples) for samples in self.walls or self.rounds]))
 
     @property
     def clock(self) -> str | None:
@@ -188,7 +189,7 @@ class Measurement:
     @property
     def drift(self) -> float:
         """The median of the rounds' drifts; 1 if there are none."""
-        return float(np.median(self.drifts)) if self.drifts else 1.0
+        return float(statistics.median(self.drifts)) if self.drifts else 1.0
 
     @cached_property
     def interval(self) -> Interval:
@@ -258,7 +259,8 @@ class Measurement:
     @cached_property
     def readings(self) -> npt.NDArray[np.float64]:
         """The corrected median of each round, shape (rounds,)."""
-        medians = np.array([np.median(samples) for samples in self.rounds])
+        # NumPy's median takes 15 times as long for a few samples.
+        medians = np.array([statistics.median(samples) for samples in self.rounds], dtype=np.float64)
         return medians / np.array(self.drifts) if self.drifts else medians
 
     def summary(self) -> dict[str, Any]:

@@ -13,11 +13,13 @@ from nas.cli.output import INCOMPLETE, print_json, show_front, tell_damages
 from nas.cli.runs import run_options
 from nas.errors import NasError, RecipeError
 from nas.paths import RUNS
+from nas.storage.garbage import without_garbage_collection
 
 if TYPE_CHECKING:
     from nas.results.run import Run
 
 
+@without_garbage_collection()
 def show(
     run: options.RunFolderOrNone = None,
     runs: options.Runs = RUNS,

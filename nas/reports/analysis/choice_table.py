@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -63,14 +65,20 @@ def choice_table(architectures: Sequence[Architecture]) -> list[Column]:
 
 def whole_table(architectures: Sequence[Architecture]) -> list[Column]:
     """Return a column for each choice that any of ``architectures`` has."""
-    names = list(dict.fromkeys(name for each in architectures for name in each))
+    assignments = [dict(each.values_by_choice) for each in architectures]
+    names = list(dict.fromkeys(itertools.chain.from_iterable(assignments)))
     found = []
     for name in names:
-        values = [each.get(name) for each in architectures]
-        options = sorted({_key(value): value for value in values if value is not None}.items())
-        places = {key: place for place, (key, _) in enumerate(options)}
-        codes = np.array([INACTIVE if value is None else places[_key(value)] for value in values], dtype=np.int64)
-        found.append(Column(name, tuple(value for _, value in options), codes))
+        values = [each.get(name) for each in assignments]
+        keys: list[Any] = values
+        if bool in set(map(type, values)):  # which equal 0 and 1
+            keys = [_order(value) if isinstance(value, bool) else value for value in values]
+        by_key = dict(zip(keys, values, strict=True))
+        by_key.pop(None, None)
+        ordered = sorted(by_key.items(), key=lambda each: _order(each[1]))
+        places = {None: INACTIVE, **{key: place for place, (key, _) in enumerate(ordered)}}
+        codes = np.fromiter(map(places.__getitem__, keys), dtype=np.int64, count=len(keys))
+        found.append(Column(name, tuple(value for _, value in ordered), codes))
     return found
 
 
@@ -94,8 +102,8 @@ def option_text(option: Option) -> str:
     return printable(str(option))
 
 
-def _key(option: Option) -> tuple[int, float, str]:
-    """Return what sorts options: bools, then numbers by size, then texts. True is not 1."""
+def _order(option: Option) -> tuple[int, float, str]:
+    """Return what sorts options: bools, then numbers by size, then texts."""
     if isinstance(option, bool):
         return 0, float(option), ""
     if isinstance(option, int | float):

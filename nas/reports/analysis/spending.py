@@ -71,13 +71,14 @@ def savings_of(trainings: Sequence[Training], judged: Sequence[RungsJudged]) -> 
     for each in alone:
         if each.end == "whole":
             whole.setdefault(each.row.architecture.get("epochs"), []).append(work_of(each.row))
+    usual_of = {epochs: statistics.median(works) for epochs, works in whole.items()}
     stopped = [each for each in alone if each.end == "stopped"]
     saved_s, known = 0.0, 0
     for each in stopped:
         done, seconds = work_of(each.row), float(each.row.details.get("seconds", 0.0))
-        usual = whole.get(each.row.architecture.get("epochs"))
+        usual = usual_of.get(each.row.architecture.get("epochs"))
         if usual and done > 0 and seconds > 0:
-            saved_s += seconds * max(0.0, statistics.median(usual) / done - 1)
+            saved_s += seconds * max(0.0, usual / done - 1)
             known += 1
     spent_s = sum(float(each.row.details.get("seconds", 0.0)) for each in alone)
     share = saved_s / (saved_s + spent_s) if saved_s > 0 else 0.0

@@ -10,17 +10,24 @@ from nas.reports.candidates import PredictionCheck, prediction_checks
 from nas.reports.wording import MEASURED, Wording
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation
+from nas.values.indexed_rows import IndexedRows
 from nas.values.metric import METRICS, Metric
 
 
 def checks_of(
-    rows: Sequence[Evaluation], places: Mapping[Architecture, int], words: Wording = MEASURED
+    rows: Sequence[Evaluation] | IndexedRows, places: Mapping[Architecture, int], words: Wording = MEASURED
 ) -> list[dict[str, Any]]:
     """Return a plot for each metric that was both predicted and measured, with its caption.
 
     ``places`` are those of the architectures in the page's document.
     """
-    plots = [_check(metric, prediction_checks(rows, metric), places, words) for metric in METRICS.values()]
+    indexed = IndexedRows.of(rows)
+    predicted = {name for row in indexed.rows for name in row.predicted}
+    plots = [
+        _check(metric, prediction_checks(indexed, metric), places, words)
+        for metric in METRICS.values()
+        if metric.name in predicted
+    ]
     return [plot for plot in plots if plot is not None]
 
 

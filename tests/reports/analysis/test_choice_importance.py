@@ -38,6 +38,14 @@ class TestTable:
         assert (found[0].is_numeric, found[1].is_numeric) == (True, False)
         assert features_of(found).tolist() == [[1, 0], [0, 0], [1, 0]]
 
+    def test_yes_is_not_1_and_a_text_is_no_number(self) -> None:
+        """Options are sorted yes and no first, then numbers by size, then texts; 1 and 1.0 are one option."""
+        (column,) = choice_table([Architecture({"a": option}) for option in (True, "1", 2, 1.0, False, 1, 1.0)])
+        assert [(type(option), option) for option in column.options] == [
+            (bool, False), (bool, True), (float, 1.0), (int, 2), (str, "1"),
+        ]  # fmt: skip
+        assert column.codes.tolist() == [1, 4, 3, 2, 0, 2, 2]
+
     def test_a_choice_that_is_always_the_same_has_no_column(self) -> None:
         assert choice_table([Architecture({"a": 1, "b": 1}), Architecture({"a": 1, "b": 2})])[0].name == "b"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+
 import pytest
 from made_rows import trained
 
@@ -64,6 +66,16 @@ def test_savings_by_hand() -> None:
     assert found["saved_s"] == pytest.approx(9)
     assert found["saved_share"] == pytest.approx(9 / 52)
     assert "1 of 3 trainings was stopped early" in found["sentences"][0]
+
+
+def test_whole_trainings_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of stopped trainings are compared with the same median, which is not found anew for each."""
+    looked_at: list[int] = []
+    median = statistics.median
+    monkeypatch.setattr(statistics, "median", lambda works: (looked_at.append(len(works)), median(works))[1])
+    rows = [*(whole(number, 20.0) for number in range(5)), *(stopped(10 + number, 3.0, 5) for number in range(7))]
+    assert savings_of(trainings_of(rows), [])["saved_s"] == pytest.approx(7 * 9)
+    assert looked_at == [5]
 
 
 def test_stopped_trainings_are_compared_with_those_that_chose_as_many_epochs() -> None:
