@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nas.errors import DataError, did_you_mean
+from nas.paths import why_no_file
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -55,6 +56,8 @@ def class_folders(path: Path, one: str, noun: str, endings: Sequence[str]) -> Cl
         DataError: the folders are not those of at least 2 classes, a class has no file, or a link leads out of them.
     """
     if not _is_folder(path):
+        if path.exists():
+            raise DataError(f"a data set must be a folder, but {path} {why_no_file(path) or 'is no folder'}.")
         raise DataError(f"the folder of a data set must exist, but {path} is no folder.")
     return _Reading(path.resolve(), one, noun, tuple(endings)).found()
 

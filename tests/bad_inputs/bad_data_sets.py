@@ -137,6 +137,9 @@ BAD_INPUTS = {
     "a picture in place of a folder": BadInput(
         ("search", "--data", "folder:a.png"), ("a.png is no folder",), lambda at: picture(at / "a.png")
     ),
+    "a pipe in place of a folder": BadInput(
+        PHOTOS, ("a data set must be a folder, but", "photos is a named pipe"), lambda at: os.mkfifo(at / "photos")
+    ),
     "a user that does not exist": BadInput(
         ("search", "--data", "folder:~nosuchuser/x"), ("'~nosuchuser/x' begins with a user that does not exist here",)
     ),
