@@ -86,6 +86,7 @@ class TrainedModels:
         by = f", split by {task.facts['split by']}" if "split by" in task.facts else ""
         return [
             f"data: {task.name}, {task.in_words}: {sizes}{by}",
+            *(f"  {line}" for line in task.overview),
             f"models: {task.signature}",
         ]
 

@@ -309,10 +309,11 @@ def described(recipe: Recipe, resolved: Resolved) -> list[str]:
 def data_warnings(resolved: Resolved) -> list[str]:
     """Return a line for each reason to doubt results that lies in the data or a training function.
 
-    Notes of the space follow, such as what it leaves out.
+    Notes follow: how data were read where that was guessed, and on the space, such as what it leaves out.
     """
     own = () if resolved.function is None else resolved.function.warnings
-    notes = [*own, *notes_of(resolved.space)]
+    task = resolved.backend.task
+    notes = [*own, *(() if task is None else task.readings), *notes_of(resolved.space)]
     return [*(f"warning: {warning}" for warning in resolved.backend.warnings), *(f"note: {note}" for note in notes)]
 
 

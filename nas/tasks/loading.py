@@ -67,11 +67,11 @@ def check_among(name: str, value: object, known: Sequence[str]) -> None:
         raise RecipeError(f"data.{name} must be one of {', '.join(known)}, but got {value!r}.")
 
 
-def names_of(name: str, given: object) -> list[str]:
+def names_of(name: str, given: object, what: str = "names of columns") -> list[str]:
     """Return the names that an option gives: none, one, or a list. Raises RecipeError for anything else."""
     found = [] if given is None else [given] if isinstance(given, str) else given
     if not isinstance(found, list | tuple) or not all(isinstance(each, str) for each in found):
-        raise RecipeError(f"data.{name} must be a list of names of columns, but got {given!r}.")
+        raise RecipeError(f"data.{name} must be a list of {what}, but got {given!r}.")
     return list(found)
 
 

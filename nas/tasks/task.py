@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, final
@@ -22,6 +22,8 @@ from nas.tasks.deployed.inputs import Arrays, Named
 from nas.tasks.splitting import share_of
 from nas.values.error_words import ErrorWords
 
+READINGS = "read as"
+"""The title of ``Task.readings`` among the facts of a run."""
 FINGERPRINTED = 64
 """Items of each split that the fingerprint of a plain data set looks at."""
 
@@ -194,6 +196,16 @@ class Task(abc.ABC):
         return ()
 
     @property
+    def readings(self) -> Sequence[str]:
+        """Sentences about how the data were read where that was guessed, and the options that change it."""
+        return ()
+
+    @property
+    def overview(self) -> Sequence[str]:
+        """Lines that show each part of the data, such as the columns of a table, for a dry run."""
+        return ()
+
+    @property
     def memory_bytes(self) -> int:
         """The memory that the data take in each process."""
         return 0
@@ -282,6 +294,7 @@ def facts_of(task: Task) -> dict[str, Any]:
         "signature": task.signature.to_json(),
         WORDS: words_of(task).to_json(),
         **task.facts,
+        **({READINGS: " ".join(task.readings)} if task.readings else {}),
         f"training {task.noun}": len(task.train),
         f"validation {task.noun}": len(task.validation),
         f"test {task.noun}": len(task.test),

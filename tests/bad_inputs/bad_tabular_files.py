@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,11 @@ def with_test(change: Change) -> Callable[[Path], None]:
     return prepare
 
 
+def encoded(more: str, encoding: str) -> Callable[[Path], Any]:
+    """Return what writes a table with further lines in an encoding."""
+    return lambda folder: (folder / "people.csv").write_bytes(f"{ROWS}{more}".encode(encoding))
+
+
 ROWS = "age,pay\n" + "".join(f"{number % 7},{'high' if number % 3 else 'low'}\n" for number in range(40))
 
 BAD_INPUTS = {
@@ -77,9 +83,50 @@ BAD_INPUTS = {
         PAY, ("line 42: a row must have 2 cells, but it has 3",), text(f"{ROWS}1,2,3\n")
     ),
     "a quote that never ends": BadInput(PAY, ("cannot be read as CSV after line",), text(f'{ROWS}7,"high\n{ROWS}')),
-    "text that is not UTF-8": BadInput(
-        PAY, ("must be text in UTF-8",), lambda here: (here / "people.csv").write_bytes(ROWS.encode() + b"7,\xff\xfe\n")
+    "text that is nearly UTF-8": BadInput(
+        PAY,
+        ("must be text in UTF-8, but line 84 is not", "Save it as UTF-8", "data.encoding="),
+        lambda here: (here / "people.csv").write_bytes(ROWS.encode() + f"{ROWS}7,größe\n".encode() + b"7,\xff\n"),
     ),
+    "Russian letters of old": BadInput(
+        PAY, ("must be text in UTF-8, but line 42 is not", "data.encoding=cp1250"), encoded("7,много", "cp1251")
+    ),
+    "Polish letters of old": BadInput(
+        PAY, ("must be text in UTF-8, but line 42 is not",), encoded("7,dużo\n8,małżeństwo\n9,średnio\n", "cp1250")
+    ),
+    "Japanese letters of old": BadInput(PAY, ("must be text in UTF-8, but line 42",), encoded("7,大阪", "cp932")),
+    "an encoding that does not exist": BadInput(
+        (*PAY, "--set", "data.encoding=utf-9"),
+        ("data.encoding must be the name of an encoding, such as cp1250, but got 'utf-9'",),
+        table(),
+    ),
+    "an encoding that is none of text": BadInput(
+        (*PAY, "--set", "data.encoding=base64"), ("data.encoding must be the name of an encoding",), table()
+    ),
+    "another encoding than the file's": BadInput(
+        (*PAY, "--set", "data.encoding=ascii"), ("must be text in ascii, but",), encoded("7,Ärger", "cp1252")
+    ),
+    "a spreadsheet's own file": BadInput(
+        PAY,
+        ("must be text in UTF-8, but it has zero bytes", "Save the table as CSV"),
+        lambda here: (here / "people.csv").write_bytes(b"PK\x03\x04\x14\0\0\0\x08\0" * 9),
+    ),
+    "a delimiter of two characters": BadInput(
+        (*PAY, "--set", "data.delimiter=';;'"), ("data.delimiter must be one character, such as ; or tab",), table()
+    ),
+    "a delimiter that no row has": BadInput(
+        (*PAY, "--set", "data.delimiter='|'"), ("target must be a column of", "but got 'pay'"), table()
+    ),
+    "an unknown decimal sign": BadInput(
+        (*PAY, "--set", "data.decimal=comma"), ("data.decimal must be one of auto, ., ,, but got 'comma'",), table()
+    ),
+    "an unknown order of dates": BadInput(
+        (*PAY, "--set", "data.dates=dd.mm.yyyy"), ("data.dates must be one of auto, dmy, mdy, ymd, text",), table()
+    ),
+    "a number as a mark of missing values": BadInput(
+        (*PAY, "--set", "data.missing=[-999]"), ("data.missing must be a list of texts, but got [-999]",), table()
+    ),
+    "a named pipe": BadInput(PAY, ("people.csv is a named pipe",), lambda here: os.mkfifo(here / "people.csv")),
     "a damaged archive": BadInput(
         ("search", "--task", "tables", "--data", "people.csv.gz", "--dry-run", "--set", "data.target=pay"),
         ("cannot be unpacked",),
@@ -90,7 +137,24 @@ BAD_INPUTS = {
         ("cannot be read as Parquet",),
         lambda here: (here / "people.parquet").write_bytes(b"PAR1 and no more"),
     ),
-    "a column without a name": BadInput(PAY, ("column 1 has none",), text(ROWS.replace("age", "", 1))),
+    "a first column without a name": BadInput(
+        PAY, ("column 1 of", "has none", "index=False in pandas"), lambda here: people(40).to_csv(here / "people.csv")
+    ),
+    "a column without a name": BadInput(
+        PAY,
+        ("column 2 of", "people.csv has none"),
+        text(
+            "\n".join(
+                f"{line.split(',')[0]},{place or ''},{line.split(',')[1]}"
+                for place, line in enumerate(ROWS.splitlines())
+            )
+        ),
+    ),
+    "row names without a name, as R writes them": BadInput(
+        PAY,
+        ("line 2: a row must have 2 cells, but it has 3", "row.names=FALSE in R"),
+        text("age,pay\n" + "".join(f"{place},{line}\n" for place, line in enumerate(ROWS.splitlines()[1:]))),
+    ),
     "a column named twice": BadInput(
         PAY, ("'pay' 2 times",), text("\n".join(f"{line},{line.split(',')[1]}" for line in ROWS.splitlines()))
     ),
@@ -120,6 +184,21 @@ BAD_INPUTS = {
     ),
     "an infinite number": BadInput(
         PAY, ("numbers must be finite", "row 8, column age"), table(with_cell("age", 7, -np.inf))
+    ),
+    "a number whose square is infinite": BadInput(
+        PAY, ("numbers must lie between -1e+150 and 1e+150", "row 8, column age"), table(with_cell("age", 7, 1e200))
+    ),
+    "a target beyond single precision": BadInput(
+        (*LEARN, "data.target=age"),
+        ("targets must be numbers of single precision", "1e+39 in row 8, column age"),
+        table(with_cell("age", 7, 1e39)),
+    ),
+    "a date as target": BadInput(
+        (*LEARN, "data.target=born"),
+        ("classes must have several rows each", "born"),
+        table(
+            lambda frame: frame.assign(born=pandas.date_range("2020-01-01", periods=len(frame)).strftime("%d.%m.%Y"))
+        ),
     ),
     "one class only": BadInput(PAY, ("at least 2 classes", "'low'"), table(lambda frame: frame.assign(pay="low"))),
     "a constant number": BadInput(
@@ -179,6 +258,45 @@ BAD_INPUTS = {
         PAY,
         ("column age is read as categories because of 'old'",),
         table(with_cell("age", 7, "old")),
+        status=0,
+    ),
+    "a number beyond single precision": BadInput(
+        PAY, ("people.csv, 2 classes of pay",), table(with_cell("age", 7, 1e39)), status=0
+    ),
+    "letters of Western Europe": BadInput(
+        PAY,
+        ("is read as Windows-1252, for example 'Größe'", "data.encoding=cp1250"),
+        encoded("7,Größe\n8,Größe\n", "cp1252"),
+        status=0,
+    ),
+    "thousands or decimals": BadInput(
+        PAY,
+        ("column weight is read with . as its decimal sign, so 1.5", "set data.decimal=','"),
+        table(lambda frame: frame[["pay"]].assign(weight=[f"1.{500 + row}" for row in frame.index])),
+        status=0,
+    ),
+    "days or months": BadInput(
+        PAY,
+        ("01/02/2020 in column born is read as 02 January 2020", "set data.dates=dmy"),
+        table(lambda frame: frame.assign(born=[f"01/{2 + row % 9:02}/2020" for row in frame.index])),
+        status=0,
+    ),
+    "several units": BadInput(
+        PAY,
+        ("column weight is read as categories because of '5 g'", "most of it are numbers"),
+        table(lambda frame: frame.assign(weight=["5 g" if row % 5 == 0 else f"{row % 7} kg" for row in frame.index])),
+        status=0,
+    ),
+    "a date that does not exist": BadInput(
+        PAY,
+        ("column born is read as categories because of '30.02.2020'", "most of it are dates"),
+        table(lambda frame: frame.assign(born=[f"{25 + row % 7}.0{1 + row % 2}.2020" for row in frame.index])),
+        status=0,
+    ),
+    "classes or counts": BadInput(
+        (*LEARN, "data.target=visits"),
+        ("note: visits: 13 different whole numbers, so each is a class", "set data.kind=regression"),
+        table(lambda frame: frame.assign(visits=frame.index % 13)),
         status=0,
     ),
 }

@@ -52,3 +52,13 @@ def test_other_channels_are_refused() -> None:
     check_same(began(**then), began(**then), Path("run"))
     with pytest.raises(JournalError, match=r"were 3 channels of 128 samples and are 2 channels of 128 .*data\.columns"):
         check_same(began(**then), began(**now, fingerprint="4567"), Path("run"))
+
+
+def test_data_that_are_read_another_way_are_told() -> None:
+    """A run of an older version, which took decimal commas for categories, is refused with what changed."""
+    told = {"read as": "read as numbers: price (1,5 is 1.5)."}
+    check_same(began(), began(**told), Path("run"))  # the same data all the same
+    with pytest.raises(JournalError, match=r"Then: plain numbers and text. Now: read as numbers: price"):
+        check_same(began(), began(**told, fingerprint="4567"), Path("run"))
+    with pytest.raises(JournalError, match="fingerprint was"):
+        check_same(began(**told), began(**told, fingerprint="4567"), Path("run"))

@@ -82,6 +82,18 @@ def test_a_csv_file_has_a_column_for_each_channel(tmp_path: Path) -> None:
     assert read_recording(path).samples.tolist() == [[1, 3], [2, 4]]
 
 
+def test_a_csv_file_may_have_decimal_commas(tmp_path: Path) -> None:
+    """Between other delimiters a comma is the decimal sign; between commas it may separate thousands."""
+    path = tmp_path / "a.csv"
+    path.write_text("x;y\n1,5;2\n-3,25;4\n", encoding="utf-8")
+    assert read_recording(path).samples.tolist() == [[1.5, -3.25], [2, 4]]
+    path.write_text("1,5\t2\n3\t4,5\n", encoding="utf-8")
+    assert read_recording(path).samples.tolist() == [[1.5, 3], [2, 4.5]]
+    path.write_text('x,y\n"1,500",2\n3,4\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"line 2, column 'x' has '1,500'"):
+        read_recording(path)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -11,6 +11,7 @@ from nas.recipe.recipe import Recipe
 from nas.recipe.recorded import changes_of_results, changes_text
 from nas.storage.journal import JOURNAL, RECIPE
 from nas.storage.journal_rows import Began, RecipeText
+from nas.tasks.task import READINGS
 
 
 def recipe_then(begun: RecipeText, folder: Path) -> Recipe:
@@ -52,6 +53,7 @@ def check_same(then: Began, now: Began, folder: Path) -> None:
             )
     _check_splits(then.data_set or {}, now.data_set or {}, folder)
     _check_signals(then.data_set or {}, now.data_set or {}, folder)
+    _check_readings(then.data_set or {}, now.data_set or {}, folder)
     pairs = (
         ("data set", "fingerprint", then.data_set, now.data_set),
         ("table", "fingerprint", then.table, now.table),
@@ -106,4 +108,19 @@ def _check_signals(then: Mapping[str, Any], now: Mapping[str, Any], folder: Path
             f"a run goes on with the windows that it began with, but they were {was} and are {is_now} now. Columns of "
             "times are no channels any more, and arrays of (N, samples, channels) are recognised. Start a new run "
             f"beside {folder}; data.columns and data.layout decide about it."
+        )
+
+
+def _check_readings(then: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """Check that files are read as before: until version 0.8, decimal commas and dates were taken for categories.
+
+    Raises:
+        JournalError: they are read in another way, and give other data.
+    """
+    before, after = then.get(READINGS, ""), now.get(READINGS, "")
+    if then and now and before != after and then.get("fingerprint") != now["fingerprint"]:
+        raise JournalError(
+            f"a run goes on with the data as it read them at its beginning, but now they have changed, or are read "
+            f"another way. Then: {before or 'plain numbers and text.'} Now: {after or 'plain numbers and text.'} "
+            f"Start a new run beside {folder}."
         )

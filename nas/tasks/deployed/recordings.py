@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nas.tasks.deployed.csv_file import lines_of
+from nas.tasks.deployed.csv_file import form_of, lines_of
 from nas.tasks.deployed.inputs import Array, InputError
 
 Float32Array = npt.NDArray[np.float32]
@@ -99,12 +99,16 @@ def _check_complete(path: Path) -> None:
 
 @dataclass(frozen=True)
 class CsvTable:
-    """A CSV file: the names of its columns, () if it has none, its rows of text, and the line of each in the file."""
+    """A CSV file: the names of its columns, () if it has none, its rows of text, and the line of each in the file.
+
+    ``has_comma`` is True if a comma in a cell can only be the decimal sign.
+    """
 
     path: Path
     names: tuple[str, ...]
     rows: list[list[str]]
     lines: list[int]
+    has_comma: bool = False
 
     def places(self, columns: Sequence[str], without: Sequence[str] = ()) -> list[int]:
         """Return the places of ``columns``, or of all but ``without``. Raises InputError if one is missing."""
@@ -133,7 +137,7 @@ class CsvTable:
                 try:
                     found[:, number] = np.array(column, dtype=np.str_).astype(np.float64)
                 except ValueError:
-                    found[:, number] = np.array([_number(text) for text in column], dtype=np.float64)
+                    found[:, number] = np.array([_number(each, self.has_comma) for each in column], dtype=np.float64)
             bad = np.flatnonzero(~np.isfinite(found[:, number]))
             if len(bad):
                 text, title = column[bad[0]].strip(), repr(self.names[place]) if self.names else str(place + 1)
@@ -149,19 +153,21 @@ def read_csv(path: Path) -> CsvTable:
     Raises InputError if it is no text or has rows of different lengths.
     """
     check_file(path)
-    lines, rows = zip(*lines_of(path), strict=True)
-    has_names = any(text.strip() and _number(text) is None for text in rows[0])
+    form = form_of(path)
+    lines, rows = zip(*lines_of(path, form), strict=True)
+    has_comma = form.delimiter != ","
+    has_names = any(text.strip() and _number(text, has_comma) is None for text in rows[0])
     names = tuple(name.strip() for name in rows[0]) if has_names else ()
     first = 1 if names else 0
     if len(rows) == first:
         raise InputError(f"{path} has no rows below the names of its columns.")
-    return CsvTable(path, names, list(rows[first:]), list(lines[first:]))
+    return CsvTable(path, names, list(rows[first:]), list(lines[first:]), has_comma)
 
 
-def _number(text: str) -> float | None:
-    """Return a cell as a number; None if it is none."""
+def _number(text: str, has_comma: bool) -> float | None:
+    """Return a cell as a number, whose decimal sign may be a comma; None if it is none."""
     try:
-        return float(text)
+        return float(text.replace(",", ".") if has_comma else text)
     except ValueError:
         return None
 

@@ -16,7 +16,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from nas.tasks.deployed.csv_file import lines_of
+from nas.tasks.deployed.cells import MARKS, MISSING, NUMBER_MARKS, PLAIN, CellForm, is_missing
+from nas.tasks.deployed.csv_file import UNKNOWN as UNKNOWN_FORM, CsvForm, lines_of
 from nas.tasks.deployed.inputs import Arrays, InputError, Named, ReadsFiles, paths_of
 
 Float32Array = npt.NDArray[np.float32]
@@ -25,10 +26,6 @@ Row = Mapping[str, Any]
 
 ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".json", ".jsonl")
 """Files with these endings are the tables of a folder."""
-MISSING = frozenset(
-    ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-NaN", "-nan", "null", "NULL", "None", "NaT")
-)
-"""Texts that stand for a missing value."""
 NO_VALUE, UNKNOWN = 0, 1
 """The numbers of a missing category, and of one that training hardly had or never had. Others follow."""
 
@@ -36,26 +33,18 @@ NO_VALUE, UNKNOWN = 0, 1
 # Cells
 
 
-def number_of(value: object) -> float:
+def number_of(value: object, form: CellForm = PLAIN) -> float:
     """Return a cell as a number, NaN for a missing one. Raises ValueError, which says what it must be."""
     if value is None:
         return math.nan
     if isinstance(value, str):
-        text = value.strip()
-        if text in MISSING:
+        if is_missing(value.strip(), NUMBER_MARKS):
             return math.nan
-        if "_" in text:
-            raise ValueError(f"must be a number, but got {value!r:.60}")
-        value = text
-    try:
-        found = float(cast(Any, value))
-    except (TypeError, ValueError):
-        if str(value) in MISSING:  # pandas has a missing value of its own
-            return math.nan
-        raise ValueError(f"must be a number, but got {value!r:.60}") from None
-    if math.isinf(found):
-        raise ValueError(f"must be finite, but got {value!r:.60}")
-    return found
+    elif (
+        not isinstance(value, (int, float, np.number)) and str(value) in MISSING
+    ):  # pandas has missing values of its own
+        return math.nan
+    return form.number(value)
 
 
 def category_of(value: object) -> str | None:
@@ -79,18 +68,18 @@ def category_of(value: object) -> str | None:
 # Files
 
 
-def named_rows(path: Path) -> Iterator[tuple[str, Row]]:
+def named_rows(path: Path, form: CsvForm) -> Iterator[tuple[str, Row]]:
     """Yield the name and the cells by column of each row in a CSV or JSON file. Raises InputError."""
     lowered = path.name.lower()
     if lowered.endswith((".json", ".jsonl")):
         yield from ((f"{path}[{number}]", row) for number, row in enumerate(_json_rows(path)))
         return
     names: list[str] | None = None
-    for line, cells in lines_of(path):
+    for line, cells in lines_of(path, form):
         if names is None:
             names = [cell.strip() for cell in cells]
-        else:
-            yield f"{path}:{line}", dict(zip(names, cells, strict=True))
+        else:  # a column without a name holds the numbers of rows, or nothing
+            yield f"{path}:{line}", {name: cell for name, cell in zip(names, cells, strict=True) if name}
 
 
 def _json_rows(path: Path) -> list[Row]:
@@ -123,6 +112,8 @@ class NumberColumn:
         has_missing: training rows lacked values, so an input of its own tells which are missing.
         quantiles: values that a share of training rows lies below, which are mapped to a normal distribution; empty
             where numbers are standardised.
+        form: how its cells are written, or what is taken of its dates.
+        source: the column of the table, where several numbers are taken from one; empty if it has the same name.
     """
 
     name: str
@@ -131,6 +122,26 @@ class NumberColumn:
     std: float
     has_missing: bool = False
     quantiles: tuple[float, ...] = ()
+    form: CellForm = PLAIN
+    source: str = ""
+
+    @property
+    def column(self) -> str:
+        """The column of the table."""
+        return self.source or self.name
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> NumberColumn:
+        """Return the column that a bundle records; before 0.9 all cells were plain numbers."""
+        form = CellForm(**stored.get("form", {}))
+        return cls(**{**stored, "quantiles": tuple(stored["quantiles"]), "form": form})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the column as plain data."""
+        form = {name: value for name, value in vars(self.form).items() if value}
+        more = {name: value for name, value in (("form", form), ("source", self.source)) if value}
+        plain = {name: value for name, value in vars(self).items() if name not in ("form", "source")}
+        return {**plain, "quantiles": list(self.quantiles), **more}
 
 
 @dataclass(frozen=True)
@@ -150,6 +161,8 @@ class TabularPreparation(ReadsFiles):
         categories: the columns of categories.
         deviates: where quantiles are mapped to: one value for each, shared by all columns.
         unused: columns that a table may have, but that models do not see, such as the target.
+        missing: further texts that stand for a missing value.
+        csv_form: what is known of CSV files beforehand.
     """
 
     endings = ENDINGS
@@ -158,23 +171,28 @@ class TabularPreparation(ReadsFiles):
     categories: tuple[CategoryColumn, ...]
     deviates: tuple[float, ...] = ()
     unused: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    csv_form: CsvForm = UNKNOWN_FORM
 
     @classmethod
     def of(cls, about: Mapping[str, Any]) -> TabularPreparation:
         """Return the preparation that an ``architecture.json`` records."""
         stored = about["preparation"]
-        numbers = (NumberColumn(**{**each, "quantiles": tuple(each["quantiles"])}) for each in stored["numbers"])
-        categories = (CategoryColumn(each["name"], tuple(each["values"])) for each in stored["categories"])
-        return cls(tuple(numbers), tuple(categories), tuple(stored["deviates"]), tuple(stored["unused"]))
+        numbers = tuple(NumberColumn.of(each) for each in stored["numbers"])
+        categories = tuple(CategoryColumn(each["name"], tuple(each["values"])) for each in stored["categories"])
+        missing, csv_form = tuple(stored.get("missing", ())), CsvForm(**stored.get("csv_form", {}))
+        return cls(numbers, categories, tuple(stored["deviates"]), tuple(stored["unused"]), missing, csv_form)
 
     def to_json(self) -> dict[str, Any]:
         """Return the preparation as plain data, for programs and in words."""
+        csv_form = {name: value for name, value in vars(self.csv_form).items() if value}
         return {
-            "numbers": [{**vars(each), "quantiles": list(each.quantiles)} for each in self.numbers],
+            "numbers": [each.to_json() for each in self.numbers],
             "categories": [{"name": each.name, "values": list(each.values)} for each in self.categories],
             "deviates": list(self.deviates),
             "unused": list(self.unused),
             "in_words": self.in_words,
+            **{name: value for name, value in (("missing", list(self.missing)), ("csv_form", csv_form)) if value},
         }
 
     @property
@@ -185,6 +203,10 @@ class TabularPreparation(ReadsFiles):
             flagged = [each.name for each in self.numbers if each.has_missing]
             scaled = "map it to a normal distribution by its quantiles" if self.deviates else "standardise it"
             steps.append(f"Take the columns {', '.join(each.name for each in self.numbers)} as numbers.")
+            steps += [
+                f"Each cell of {name} is {form.in_words}."
+                for name, form in {each.column: each.form for each in self.numbers if each.form != PLAIN}.items()
+            ]
             steps.append(f"Of each, put its median in the place of missing values, and {scaled}. Use 32-bit floats.")
             if flagged:
                 steps.append(f"Append 1 for a missing value and 0 for others, of each of {', '.join(flagged)}.")
@@ -194,9 +216,14 @@ class TabularPreparation(ReadsFiles):
         return steps
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the raw values of a row: of numbers, then of categories."""
+        return (*(each.name for each in self.numbers), *(each.name for each in self.categories))
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns that a table must have."""
-        return (*(each.name for each in self.numbers), *(each.name for each in self.categories))
+        return tuple(dict.fromkeys([each.column for each in self.numbers] + [each.name for each in self.categories]))
 
     @property
     def number_inputs(self) -> int:
@@ -224,7 +251,7 @@ class TabularPreparation(ReadsFiles):
 
     def file_items(self, path: Path) -> Named:
         """Yield the name and the raw arrays of each row of a file, or the reason why it cannot be used."""
-        for name, row in named_rows(path):
+        for name, row in named_rows(path, self.csv_form):
             try:
                 yield name, self.row(row, name)
             except InputError as error:
@@ -238,14 +265,21 @@ class TabularPreparation(ReadsFiles):
             values = []
             for column in self.numbers:
                 try:
-                    values.append(number_of(row[column.name]))
+                    values.append(number_of(self._cell(row, column.column), column.form))
                 except ValueError as error:
-                    raise InputError(f"{name}: column {column.name} {error}.") from error
+                    raise InputError(f"{name}: column {column.column} {error}.") from error
             found.append(np.array(values, dtype=np.float64))
         if self.categories:
-            codes = [_number_among(category_of(row[column.name]), column.values) for column in self.categories]
+            codes = [
+                number_among(category_of(self._cell(row, column.name)), column.values) for column in self.categories
+            ]
             found.append(np.array(codes, dtype=np.int64))
         return tuple(found)
+
+    def _cell(self, row: Row, column: str) -> Any:
+        """Return a cell, None for a text that the user named as missing."""
+        cell = row[column]
+        return None if self.missing and isinstance(cell, str) and cell.strip() in self.missing else cell
 
     def _check_columns(self, row: Row, name: str) -> None:
         missing = [column for column in self.columns if column not in row]
@@ -290,11 +324,11 @@ def _by_quantiles(values: Float64Array, column: NumberColumn, to: Float64Array) 
     return middle
 
 
-def _number_among(value: str | None, values: Sequence[str]) -> int:
+def number_among(value: str | None, values: Sequence[str]) -> int:
     """Return the number of a category."""
-    if value is None:
-        return NO_VALUE
-    return values.index(value) + 2 if value in values else UNKNOWN
+    if value in values:
+        return values.index(cast(str, value)) + 2
+    return NO_VALUE if value is None or value.lower() in MARKS else UNKNOWN
 
 
 def preparation_of(about: Mapping[str, Any]) -> TabularPreparation:

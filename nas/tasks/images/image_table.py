@@ -94,7 +94,7 @@ def load_table(name: str, file: Path, columns: Columns, reading: Reading) -> Ima
 def _read(file: Path, columns: Columns, group: str) -> dict[str, list[Any]]:
     """Return the cells of the columns that are needed. Raises DataError if the file is no such table."""
     wanted = (*columns.names, columns.split, *([group] if group else []))
-    found = read_table(file, as_text=wanted)
+    found = read_table(file)
     for column in columns.names:
         if column not in found.columns:
             names = list(found.columns)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,17 +12,18 @@ import numpy.typing as npt
 
 from nas.errors import DataError
 from nas.tasks.batches import IntArray
+from nas.tasks.deployed.cells import PARTS, PLAIN, CellForm, digits_number, moment_in, number_and_unit, part_of
 from nas.tasks.deployed.inputs import Arrays
 from nas.tasks.deployed.tabular import (
-    NO_VALUE,
-    UNKNOWN,
     CategoryColumn,
     Float64Array,
     NumberColumn,
     TabularPreparation,
     category_of,
+    number_among,
 )
 from nas.tasks.tabular.reading import Frame
+from nas.tasks.tabular.recognising import Wished
 
 Scaling = Literal["standard", "quantile"]
 SCALINGS: tuple[Scaling, ...] = ("standard", "quantile")
@@ -32,49 +34,90 @@ FEWEST_ROWS = 2
 MOST_QUANTILES = 100
 NUMBERS_IN_TEXT = 0.5
 """A column of text in which at least this share of values are numbers was probably meant as numbers."""
+LARGEST = 1e150
+"""The largest number: the squares of larger ones are infinite."""
 FARTHEST = 5.2
 """Where the smallest and the largest training value lie on the normal distribution, as in scikit-learn."""
 
 
 @dataclass
 class RawColumns:
-    """The columns of a table: floats with NaN for missing values, and the text of categories with None for them."""
+    """The columns of a table that models can learn from.
+
+    Attributes:
+        numbers: floats with NaN for missing values.
+        categories: the text of categories with None for missing ones.
+        forms: of some numbers, how their cells are written.
+        sources: of numbers that are taken from a column of dates, its name.
+        notes: what is left out, and why.
+    """
 
     numbers: dict[str, Float64Array] = field(default_factory=dict)
     categories: dict[str, npt.NDArray[np.object_]] = field(default_factory=dict)
+    forms: dict[str, CellForm] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def rows(self, places: IntArray) -> RawColumns:
         """Return the same of some rows."""
-        return RawColumns(
-            {name: values[places] for name, values in self.numbers.items()},
-            {name: values[places] for name, values in self.categories.items()},
-        )
+        numbers = {name: values[places] for name, values in self.numbers.items()}
+        categories = {name: values[places] for name, values in self.categories.items()}
+        return RawColumns(numbers, categories, self.forms, self.sources)
+
+    def add_dates(self, name: str, series: Any, order: str) -> None:
+        """Add what models get of a column of dates."""
+        import pandas
+
+        plain = series.dt.tz_localize(None) if getattr(series.dt, "tz", None) is not None else series
+        codes, moments = pandas.factorize(plain)
+        known = [moment_in(each.to_pydatetime(warn=False), order) for each in pandas.DatetimeIndex(moments)]
+        for part in PARTS:
+            made = f"{name} ({part})"
+            of_moments = np.array([*(part_of(each, part) for each in known), np.nan])
+            self.numbers[made] = of_moments[codes]
+            self.forms[made], self.sources[made] = CellForm(order=order, part=part), name
 
 
-def raw_columns(frame: Frame, as_categories: Sequence[str], title: str) -> RawColumns:
+def raw_columns(
+    frame: Frame, as_categories: Sequence[str], title: str, forms: Mapping[str, CellForm] | None = None
+) -> RawColumns:
     """Return the columns of a DataFrame that models can learn from; notes say which are left out.
 
+    ``forms`` says how the cells of some were written in a file.
+
     Raises:
-        DataError: a number is infinite, or a column holds what is neither a number nor a category.
+        DataError: a number is infinite or too large, or a column holds what is neither a number nor a category.
     """
     from pandas.api import types
 
-    found = RawColumns()
+    found, known = RawColumns(), forms or {}
     for name in frame.columns:
-        series = frame[name]
+        series = _with_dates(frame[name])
         is_bool = types.is_bool_dtype(series.dtype)
-        if types.is_datetime64_any_dtype(series.dtype) or types.is_timedelta64_dtype(series.dtype):
-            found.notes.append(f"column {name} holds times and is left out. Make numbers of it, such as the hour.")
+        if types.is_timedelta64_dtype(series.dtype):
+            found.notes.append(f"column {name} holds durations and is left out. Make numbers of it, such as hours.")
+        elif types.is_datetime64_any_dtype(series.dtype):
+            found.add_dates(name, series, known.get(name, CellForm()).order or "ymd")
         elif types.is_complex_dtype(series.dtype):
             raise DataError(f"columns must hold numbers or categories, but {name} of {title} holds complex numbers.")
         elif types.is_numeric_dtype(series.dtype) and not is_bool and name not in as_categories:
             found.numbers[name] = _finite(series.to_numpy(dtype=np.float64, na_value=np.nan), name, title)
+            if name in known:
+                found.forms[name] = known[name]
         else:
             found.categories[name] = _texts(series, name, title)
             if name not in as_categories:
                 found.notes += _number_notes(found.categories[name], name)
     return found
+
+
+def _with_dates(series: Any) -> Any:
+    """Return a column of Python's dates, as Parquet files have them, as pandas' own; any other as it is."""
+    from pandas.api import types
+
+    if not types.is_object_dtype(series.dtype) or types.infer_dtype(series, skipna=True) != "date":
+        return series
+    return series.astype("datetime64[s]")
 
 
 def _finite(values: Float64Array, name: str, title: str) -> Float64Array:
@@ -83,6 +126,12 @@ def _finite(values: Float64Array, name: str, title: str) -> Float64Array:
         raise DataError(
             f"numbers must be finite, but {title} has {values[infinite[0]]} in {place_of(int(infinite[0]), name)}. "
             "Leave the cell empty if the value is missing."
+        )
+    large = np.flatnonzero(np.abs(values) > LARGEST)
+    if len(large):
+        raise DataError(
+            f"numbers must lie between -{LARGEST:g} and {LARGEST:g}, but {title} has {values[large[0]]:g} in "
+            f"{place_of(int(large[0]), name)}. Mend it, or leave the cell empty if the value is missing."
         )
     return values
 
@@ -114,25 +163,44 @@ def _texts(series: Any, name: str, title: str) -> npt.NDArray[np.object_]:
 
 
 def _number_notes(values: npt.NDArray[np.object_], name: str) -> list[str]:
-    """Return a sentence about text that looks like numbers, if a column holds such."""
+    """Return a sentence about text that looks like numbers or dates, if a column holds such."""
     distinct = [value for value in dict.fromkeys(values.tolist()) if value is not None]
-    others = [value for value in distinct if not _is_number(value)]
-    if not distinct or len(others) > (1 - NUMBERS_IN_TEXT) * len(distinct):
-        return []
-    shown = f"{others[0]!r}" if others else "text"
-    return [f"column {name} is read as categories because of {shown}, but most of it are numbers. Mend or drop it."]
+    units = {value: _unit_of(value) for value in distinct}
+    usual = Counter(unit for unit in units.values() if unit).most_common(1)
+    fitting = ("", *(unit for unit, _ in usual))
+    found = {
+        "numbers": [value for value in distinct if units[value] not in fitting],
+        "dates": [value for value in distinct if not _is_date(value)],
+    }
+    for kind, others in found.items():
+        if distinct and len(others) <= (1 - NUMBERS_IN_TEXT) * len(distinct):
+            advice = f"Mend or drop it, or set data.missing=[{others[0]!r}]." if others else "Convert or drop it."
+            signs = all(any(sign in value for value in distinct) for sign in ".,")
+            shown = f"{others[0]!r}" if others else "its two decimal signs" if signs else "its type"
+            return [f"column {name} is read as categories because of {shown}, but most of it are {kind}. {advice}"]
+    return []
 
 
-def _is_number(text: str) -> bool:
+def _unit_of(text: str) -> str | None:
+    """Return the unit of a number, empty if it has none; None for other text."""
     try:
-        float(text)
+        _, digits, unit = number_and_unit(text)
+        digits_number(digits, "," if digits.rfind(",") > digits.rfind(".") else ".")
+    except ValueError:
+        return None
+    return unit
+
+
+def _is_date(text: str) -> bool:
+    try:
+        moment_in(text, "dmy")
     except ValueError:
         return False
     return True
 
 
 def learned_preparation(
-    columns: RawColumns, scaling: Scaling, unused: Sequence[str]
+    columns: RawColumns, scaling: Scaling, unused: Sequence[str], wished: Wished
 ) -> tuple[TabularPreparation, list[str]]:
     """Return the preparation that suits training rows, and notes on columns without anything to learn from.
 
@@ -143,16 +211,21 @@ def learned_preparation(
     numbers, categories = [], []
     constant: list[str] = []
     strewn: list[str] = []
+    flagged: set[str] = set()
     deviates = _deviates(len(next(iter(columns.numbers.values()), ()))) if scaling == "quantile" else ()
     for name, values in columns.numbers.items():
         there = values[~np.isnan(values)]
         has_missing = len(there) < len(values)
-        if not len(there) or (there.min() == there.max() and not has_missing):
+        source = columns.sources.get(name, "")
+        if not len(there) or (there.min() == there.max() and (not has_missing or source)):
             constant.append(name)
             continue
+        has_missing &= source not in flagged  # one flag tells that a date is missing
+        flagged |= {source} - {""} if has_missing else set()
         quantiles = tuple(np.quantile(there, np.linspace(0, 1, len(deviates))).tolist()) if deviates else ()
         std = float(there.std()) or 1.0
-        numbers.append(NumberColumn(name, float(np.median(there)), float(there.mean()), std, has_missing, quantiles))
+        middle, mean, form = float(np.median(there)), float(there.mean()), columns.forms.get(name, PLAIN)
+        numbers.append(NumberColumn(name, middle, mean, std, has_missing, quantiles, form, source))
     for name, texts in columns.categories.items():
         kept = _kept_values(texts)
         if len(set(texts.tolist())) < 2:
@@ -161,6 +234,9 @@ def learned_preparation(
             strewn.append(name)
         else:
             categories.append(CategoryColumn(name, kept))
+    varying = {number.source for number in numbers}
+    constant = list(dict.fromkeys(columns.sources.get(name, name) for name in constant))
+    constant = [name for name in constant if name not in varying]
     if constant:
         notes.append(f"constant columns are left out: {', '.join(constant)}.")
     if strewn:
@@ -171,7 +247,9 @@ def learned_preparation(
             f"category twice: {', '.join((*constant, *strewn)) or 'there is none'}."
         )
     dropped = tuple(dict.fromkeys((*unused, *constant, *strewn)))
-    return TabularPreparation(tuple(numbers), tuple(categories), deviates, dropped), notes
+    return TabularPreparation(
+        tuple(numbers), tuple(categories), deviates, dropped, wished.missing, wished.csv_form
+    ), notes
 
 
 def _deviates(rows: int) -> tuple[float, ...]:
@@ -194,8 +272,8 @@ def _kept_values(texts: npt.NDArray[np.object_]) -> tuple[str, ...]:
 
 def _codes(texts: npt.NDArray[np.object_], values: Sequence[str]) -> IntArray:
     numbers: dict[str | None, int] = {value: place + 2 for place, value in enumerate(values)}
-    numbers[None] = NO_VALUE
-    return np.array([numbers.get(text, UNKNOWN) for text in texts.tolist()], dtype=np.int64)
+    others = {text: number_among(text, ()) for text in set(texts.tolist()) - set(values)}
+    return np.array([numbers.get(text, others.get(text)) for text in texts.tolist()], dtype=np.int64)
 
 
 def raw_arrays(columns: RawColumns, preparation: TabularPreparation) -> Arrays:

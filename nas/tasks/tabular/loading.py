@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nas.errors import DataError, RecipeError, did_you_mean, first_few
 from nas.tasks.criteria import KINDS
+from nas.tasks.deployed.csv_file import CsvForm
 from nas.tasks.loading import FILE, Loading, check_among, check_texts, loads_task, names_of, path_of
 from nas.tasks.tabular.columns import SCALINGS
-from nas.tasks.tabular.reading import CSV_ENDINGS, PARQUET_ENDINGS, Frame, read_table
+from nas.tasks.tabular.reading import CSV_ENDINGS, PARQUET_ENDINGS, Frame, TableFile, read_file
+from nas.tasks.tabular.recognising import DATES, DECIMALS, Recognised, Wished, recognised
 from nas.tasks.tabular.tabular import Tabular
 
 NAMED = ("breast-cancer", "diabetes", "wine")
@@ -28,10 +33,18 @@ def load_tables(
     kind: str = "auto",
     categories: list[str] | None = None,
     scaling: str = "standard",
+    decimal: str = "auto",
+    dates: str = "auto",
+    delimiter: str = "",
+    encoding: str = "",
+    missing: list[str] | None = None,
 ) -> Tabular:
     """Return a table, with the options of ``Tabular.from_frame``.
 
     ``data`` is the name of a file, one of NAMED, or a DataFrame of pandas or of a library that converts to it.
+
+    Of a CSV file, ``delimiter``, ``encoding``, the ``decimal`` sign and the order of ``dates`` are found by looking,
+    unless they are given. ``missing`` are further texts that stand for a missing value.
 
     Raises:
         DataError: the table is missing, broken, or cannot be learned from.
@@ -41,8 +54,10 @@ def load_tables(
     check_among("kind", kind, KINDS)
     check_among("scaling", scaling, SCALINGS)
     dropped, as_categories = names_of("drop", drop), names_of("categories", categories)
+    wished = _wished(decimal, dates, delimiter, encoding, missing)
     name = (data or "breast-cancer") if isinstance(data, str) else "given"
     tested: Frame | None = None
+    read: Recognised | None = None
     if not isinstance(data, str):
         frame = data.to_pandas() if hasattr(data, "to_pandas") else data
         if not target:
@@ -51,7 +66,9 @@ def load_tables(
                 "a table needs a target, the column to predict, but got none for a DataFrame with the columns "
                 f'{columns}: name it in the recipe, as in {{"data": {{"target": "COLUMN"}}}}.'
             )
-        tested = read_table(_path(test, loading.folder), as_text=as_categories) if test else None
+        if test:
+            files = [read_file(_path(test, loading.folder), wished.csv_form)]
+            (tested,), _ = _recognised(files, [*as_categories, *dropped], target, wished)
     elif name in NAMED:
         frame, found = _named(name)
         target = target or found
@@ -61,8 +78,9 @@ def load_tables(
             raise RecipeError(
                 f"a table needs a target, the column to predict, but got none for {path.name}: set data.target=COLUMN."
             )
-        frame = read_table(path, as_text=as_categories)
-        tested = read_table(_path(test, loading.folder), as_text=as_categories) if test else None
+        files = [read_file(_path(each, loading.folder), wished.csv_form) for each in (data, test) if each]
+        (frame, *more), read = _recognised(files, [*as_categories, *dropped], target, wished)
+        tested = more[0] if more else None
     return Tabular.from_frame(
         frame,
         target=target,
@@ -76,7 +94,55 @@ def load_tables(
         name=name,
         drop=dropped,
         categories=as_categories,
+        recognised=read,
     )
+
+
+def _wished(decimal: str, dates: str, delimiter: str, encoding: str, missing: object) -> Wished:
+    """Return what the user says of how files are written. Raises RecipeError if an option has no such value."""
+    check_texts(decimal=decimal, dates=dates, delimiter=delimiter, encoding=encoding)
+    check_among("decimal", decimal, DECIMALS)
+    check_among("dates", dates, DATES)
+    sign = {"tab": "\t", "\\t": "\t"}.get(delimiter, delimiter)
+    if len(sign) > 1 or sign in ('"', "\r", "\n"):
+        raise RecipeError(f"data.delimiter must be one character, such as ; or tab, but got {delimiter!r}.")
+    try:
+        is_text = not encoding or codecs.lookup(encoding)._is_text_encoding
+    except (LookupError, ValueError):
+        is_text = False
+    if not is_text:
+        raise RecipeError(f"data.encoding must be the name of an encoding, such as cp1250, but got {encoding!r}.")
+    return Wished(CsvForm(sign, encoding), decimal, dates, tuple(names_of("missing", missing, "texts")))
+
+
+def _recognised(
+    files: Sequence[TableFile], as_text: Collection[str], target: str, wished: Wished
+) -> tuple[list[Frame], Recognised]:
+    """Return the tables in files, of which those in CSV are recognised together, and how."""
+    texts = [each for each in files if each.form is not None]
+    delimiter = texts[0].form.delimiter if texts and texts[0].form is not None else ""
+    found, read = recognised([each.frame for each in texts], as_text, target, wished, delimiter)
+    typed = iter(found)
+    told = [each for file in texts for each in _told_of(file)]
+    frames = [each.frame if each.form is None else next(typed) for each in files]
+    cells = read.cells if len(texts) == len(files) else {}
+    return frames, replace(read, told=(*told, *read.told), cells=cells)
+
+
+def _told_of(file: TableFile) -> list[str]:
+    """Return a sentence on how a CSV file is written, unless it is UTF-8 with commas."""
+    form = file.form
+    assert form is not None
+    found = []
+    if form.delimiter != ",":
+        between = {" ": "spaces", "\t": "tabs"}.get(form.delimiter, form.delimiter)
+        found.append(f"{file.path.name} has {between} between cells (data.delimiter).")
+    if form.example:
+        found.append(
+            f"{file.path.name} is no UTF-8 and is read as Windows-1252, for example {form.example!r}. If letters are "
+            "wrong, name its encoding, such as data.encoding=cp1250."
+        )
+    return found
 
 
 def _named(name: str) -> tuple[Frame, str]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import math
 from collections import Counter
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nas.errors import DataError, did_you_mean
 from nas.paths import why_no_file
-from nas.tasks.deployed.csv_file import delimiter_of, lines_of, opened_text
+from nas.tasks.deployed.csv_file import UNKNOWN, CsvForm, form_of, lines_of
 from nas.tasks.deployed.inputs import InputError
-from nas.tasks.deployed.tabular import MISSING
 
 Frame = Any
 """A pandas DataFrame: pandas has no types that mypy may follow here."""
@@ -24,24 +22,40 @@ LARGEST_BYTES = 4 * 2**30
 """The most text, or memory of decoded values, that one table may have: it is held in the memory of each process."""
 
 
-def read_table(path: Path, as_text: Sequence[str] = ()) -> Frame:
-    """Return the table in a CSV or Parquet file. Columns named in ``as_text`` keep their text, such as ``007``.
+def read_table(path: Path, given: CsvForm = UNKNOWN) -> Frame:
+    """Return the table in a CSV or Parquet file. Columns of a CSV file keep their text.
+
+    What is ``given`` of the form of a CSV file is taken.
 
     Raises:
         DataError: the file is missing, empty, too large, no table, or broken, with the line where it is.
     """
+    return read_file(path, given).frame
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table in a file: a DataFrame, and how the file is written if it is CSV, whose columns are all text."""
+
+    path: Path
+    frame: Frame
+    form: CsvForm | None
+
+
+def read_file(path: Path, given: CsvForm = UNKNOWN) -> TableFile:
+    """Return the table in a file, and how that is written. Raises as ``read_table`` does."""
     reason = why_no_file(path)
     if reason is not None:
         raise DataError(f"a table must be a CSV or Parquet file, but {path} {reason}.")
-    lowered = path.name.lower()
+    lowered, form = path.name.lower(), None
     if lowered.endswith(PARQUET_ENDINGS):
         frame = _read_parquet(path)
     elif lowered.endswith(CSV_ENDINGS):
-        frame = _read_csv(path, as_text)
+        frame, form = _read_csv(path, given)
     else:
         known = ", ".join((*CSV_ENDINGS, *PARQUET_ENDINGS))
         raise DataError(f"the file of a table must end in one of {known}, but got {path.name}.")
-    return checked_frame(frame, str(path))
+    return TableFile(path, checked_frame(frame, str(path)), form)
 
 
 def checked_frame(frame: Frame, title: str) -> Frame:
@@ -53,7 +67,12 @@ def checked_frame(frame: Frame, title: str) -> Frame:
     if times > 1:
         raise DataError(f"columns must have different names, but {title} has {most!r} {times} times.")
     if "" in names:
-        raise DataError(f"each column must have a name in the first line, but column {names.index('') + 1} has none.")
+        place = names.index("")
+        advice = " If it holds the numbers of rows, write the table without them: index=False in pandas."
+        raise DataError(
+            f"each column must have a name in the first line, but column {place + 1} of {title} has none."
+            f"{'' if place else advice}"
+        )
     return frame.set_axis(names, axis=1).reset_index(drop=True)
 
 
@@ -65,47 +84,27 @@ def check_has(frame: Frame, column: str, what: str, title: str) -> None:
         )
 
 
-def _read_csv(path: Path, as_text: Sequence[str]) -> Frame:
+def _read_csv(path: Path, given: CsvForm) -> tuple[Frame, CsvForm]:
     import pandas
 
     size = _text_bytes(path)
     if size > LARGEST_BYTES:
         raise DataError(_too_large(path, size, "Convert it to Parquet without columns that are not needed, or"))
     try:
-        lines = lines_of(path)
-        _, header = next(lines)
-        for _ in lines:  # names the line of a row that is broken or too short, which pandas would fill
-            pass
-        with opened_text(path) as stream:
-            delimiter = delimiter_of(stream.readline())
+        form = form_of(path, given)
+        rows = [[cell.strip() for cell in cells] for _, cells in lines_of(path, form)]
     except InputError as error:
-        raise DataError(str(error)) from error
-    try:
-        text = pandas.read_csv(
-            path, sep=delimiter, header=0, names=range(len(header)), dtype=str, keep_default_na=False, index_col=False
+        more = (
+            " Or name its encoding, for example by --set data.encoding=cp1250."
+            if "UTF-8, but line" in str(error)
+            else ""
         )
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read as CSV: {' '.join(str(error).split())}.") from error
-    names = [name.strip() for name in header]
-    read = [text[place] if name in as_text else _as_numbers(text[place]) for place, name in enumerate(names)]
-    return pandas.concat(read, axis=1).set_axis(names, axis=1) if len(text) else text.set_axis(names, axis=1)
-
-
-def _as_numbers(cells: Any) -> Any:
-    """Return a column of text as numbers if each cell is one or is missing; as text otherwise."""
-    import pandas
-
-    texts = [cell.strip() for cell in cells]
-    try:  # by Python's own conversion, as in a bundle, to the last bit
-        return pandas.Series([math.nan if text in MISSING else _plain_number(text) for text in texts], dtype="float64")
-    except ValueError:
-        return pandas.Series([None if text in MISSING else text for text in texts], dtype=object)
-
-
-def _plain_number(text: str) -> float:
-    if "_" in text:  # which Python allows between digits
-        raise ValueError(text)
-    return float(text)
+        raise DataError(f"{error}{more}") from error
+    names = rows[0]
+    columns = dict(enumerate(zip(*rows[1:], strict=True))) if len(rows) > 1 else {}
+    frame = pandas.DataFrame(columns or None, columns=range(len(names)), dtype=object)
+    empty = [place for place, name in enumerate(names) if not name and not any(columns.get(place, ()))]
+    return frame.set_axis(names, axis=1).iloc[:, [place for place in range(len(names)) if place not in empty]], form
 
 
 def _text_bytes(path: Path) -> int:

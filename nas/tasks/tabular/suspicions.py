@@ -15,6 +15,7 @@ from nas.tasks.deployed.inputs import Array, Arrays
 from nas.tasks.deployed.tabular import TabularPreparation
 from nas.tasks.doubts import copy_warnings, few_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.moments import is_in_order, is_name_of_time, moments_of, series_warnings
+from nas.tasks.tabular.columns import RawColumns
 from nas.tasks.tabular.reading import Frame
 from nas.tasks.tabular.targets import Target
 
@@ -44,13 +45,15 @@ def leak_warnings(raw: Arrays, target: Target, rows: IntArray, preparation: Tabu
     if len(places) < FEWEST_LOOKED_AT or (target.is_classes and np.bincount(values).max() >= EASY_FROM * len(values)):
         return []
     found = []
-    for name, column in zip(preparation.columns, _columns(raw), strict=True):
+    sources = {each.name: each.column for each in preparation.numbers}
+    for name, column in zip(preparation.names, _columns(raw), strict=True):
         score = _alone(np.nan_to_num(column[places].astype(np.float64)), values, half, target.is_classes)
         if score >= LEAKS_FROM:
             how = f"predicts {target.name} on its own for {100 * score:.1f} % of the rows"
             how = how if target.is_classes else f"explains {100 * score:.1f} % of the variance of {target.name} alone"
             found.append(
-                f"column {name} {how}. If it is not known when the model is used, drop it: data.drop=['{name}']."
+                f"column {name} {how}. If it is not known when the model is used, drop it: "
+                f"data.drop=['{sources.get(name, name)}']."
             )
     return found
 
@@ -63,8 +66,10 @@ def _alone(column: npt.NDArray[np.float64], values: npt.NDArray[np.generic], hal
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
     tree = (DecisionTreeClassifier if is_classes else DecisionTreeRegressor)(random_state=0, min_samples_leaf=2)
-    tree.fit(column[:half, None], values[:half])
-    return float(tree.score(column[half:, None], values[half:]))
+    largest = float(np.finfo(np.float32).max)  # scikit-learn's trees refuse larger numbers
+    clipped = np.clip(column, -largest, largest)
+    tree.fit(clipped[:half, None], values[:half])
+    return float(tree.score(clipped[half:, None], values[half:]))
 
 
 def id_warnings(raw: Arrays, rows: IntArray, preparation: TabularPreparation) -> list[str]:
@@ -72,6 +77,8 @@ def id_warnings(raw: Arrays, rows: IntArray, preparation: TabularPreparation) ->
     found = []
     for column, values in zip(preparation.numbers, raw[0].T if preparation.numbers else (), strict=True):
         there = values[~np.isnan(values)]
+        if column.source:  # days that differ are dates
+            continue
         is_whole = bool((there == np.rint(there)).all())
         if not is_whole or len(there) < FEWEST_LOOKED_AT or len(np.unique(there)) < len(there):
             continue
@@ -83,9 +90,15 @@ def id_warnings(raw: Arrays, rows: IntArray, preparation: TabularPreparation) ->
     return [f"{which} another whole number in each row, like an identifier. If so, drop it: data.drop={found}."]
 
 
-def repeated_warnings(raw: Arrays, splits: Sequence[IntArray]) -> list[str]:
-    """Return a sentence for each kind of rows that are in several splits: training, validation and test, in order."""
-    keys = np.ascontiguousarray(np.concatenate([each.astype(np.float64) for each in raw], axis=1)) + 0.0
+def repeated_warnings(columns: RawColumns, splits: Sequence[IntArray]) -> list[str]:
+    """Return a sentence for each kind of rows that are in several splits: training, validation and test, in order.
+
+    Rows are compared as they were read, because coding gives rare categories one number.
+    """
+    import pandas
+
+    cells = [*columns.numbers.values(), *(pandas.factorize(texts)[0] for texts in columns.categories.values())]
+    keys = np.stack([each.astype(np.float64) for each in cells], axis=1) + 0.0
     lines = keys.view(np.dtype((np.void, keys.dtype.itemsize * keys.shape[1]))).ravel().tolist()
     rows = dict(zip(TITLES, ([lines[place] for place in split.tolist()] for split in splits), strict=True))
     remedy = "Remove copies, or name their group: data.group=COLUMN."

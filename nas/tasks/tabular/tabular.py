@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -23,7 +23,9 @@ from nas.tasks.splitting import TEST_SEED, TEST_SHARE, check_share, usual_valida
 from nas.tasks.tabular import boosting
 from nas.tasks.tabular.columns import SCALINGS, RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
 from nas.tasks.tabular.corrupting import MISSING, NOISE, corrupted_rows
+from nas.tasks.tabular.overview import overview_of
 from nas.tasks.tabular.reading import Frame, check_has, checked_frame
+from nas.tasks.tabular.recognising import Recognised
 from nas.tasks.tabular.rows import TableRows
 from nas.tasks.tabular.splitting import moments_in, split_rows
 from nas.tasks.tabular.suspicions import (
@@ -62,6 +64,8 @@ class Tabular(Task):
         notes: what a user should know about the data.
         split_by: how rows were split where that is not at random, such as "time, of day"; else empty.
         is_ordered: rows were split by time: those of training are the earliest.
+        readings: how the data were read where that was guessed, and the options that change it.
+        overview: a line for each column, for a dry run.
     """
 
     name: str
@@ -76,6 +80,8 @@ class Tabular(Task):
     notes: tuple[str, ...] = ()
     split_by: str = ""
     is_ordered: bool = False
+    readings: tuple[str, ...] = ()
+    overview: tuple[str, ...] = ()
 
     noun: ClassVar[str] = "rows"
     default_space: ClassVar[str | None] = "mlp"
@@ -101,11 +107,13 @@ class Tabular(Task):
         test_share: float = TEST_SHARE,
         seed: int = 0,
         name: str = "custom",
+        recognised: Recognised | None = None,
     ) -> Tabular:
         """Return the task of predicting the column ``target`` of a DataFrame from the other columns.
 
         Args:
-            frame: the rows. Numbers are numbers, and text, booleans and pandas' categories are categories.
+            frame: the rows. Numbers are numbers, and text, booleans and pandas' categories are categories. Of dates,
+                models get the year, month, day, weekday, hour and days since 1970.
             target: the column to predict: text, booleans and few whole numbers are classes, other numbers are values.
             test: another DataFrame, whose rows score winners; by default ``test_share`` of each class, always the same.
             drop: columns that models must not see.
@@ -117,6 +125,7 @@ class Tabular(Task):
             scaling: "standard" for mean 0 and deviation 1, or "quantile" for a normal distribution.
             validation_share: of the other rows; by default a tenth, and a fifth of fewer than 5000.
             seed: picks the validation rows.
+            recognised: how the text of a file became these columns.
 
         Raises:
             DataError: the table cannot be learned from; the message says why, and which column or row.
@@ -130,7 +139,8 @@ class Tabular(Task):
         for column, what in [*named, *([(group, "group")] if group is not None else [])]:
             check_has(frame, column, what, name)
         moments = moments_in(frame, order, group, name)
-        table = _Table.of(frame, tested, target, kind, group, order, moments, drop, categories, name)
+        read = recognised or Recognised()
+        table = _Table.of(frame, tested, target, kind, group, order, moments, drop, categories, name, read)
         share = validation_share or usual_validation_share(len(frame))
         splits = table.split(test_share, share, seed)
         wanted = {"validation": share, **({"test": test_share} if test is None else {})}
@@ -203,9 +213,14 @@ class Tabular(Task):
     def in_words(self) -> str:
         """What is predicted from how many columns."""
         what = f"{len(self.classes)} classes of {self.target}" if self.classes else f"values of {self.target}"
-        counts = (len(self.columns.numbers), "numbers"), (len(self.columns.categories), "categories")
+        counts = (self._number_columns, "numbers"), (len(self.columns.categories), "categories")
         columns = [f"{count} column{'s' * (count > 1)} of {kind}" for count, kind in counts if count]
         return f"{what} from {' and '.join(columns)}"
+
+    @property
+    def _number_columns(self) -> int:
+        """How many columns give numbers; one of dates gives several."""
+        return len({each.column for each in self.columns.numbers})
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -213,7 +228,7 @@ class Tabular(Task):
         target = (
             {"classes": len(self.classes)} if self.classes else {"target mean": self.offset, "target std": self.scale}
         )
-        numbers, categories = len(self.columns.numbers), len(self.columns.categories)
+        numbers, categories = self._number_columns, len(self.columns.categories)
         split_by = {"split by": self.split_by} if self.split_by else {}
         columns = {"columns of numbers": numbers, "columns of categories": categories}
         return {"target": self.target, **target, **columns, **split_by}
@@ -282,6 +297,10 @@ class _Table:
     groups: IntArray | None
     fixed_test: int | None
     unused: tuple[str, ...]
+    frame: Frame
+    group: str | None
+    order: str | None
+    recognised: Recognised
     moments: IntArray | None = None
     split_by: str = ""
 
@@ -298,12 +317,17 @@ class _Table:
         drop: Sequence[str],
         categories: Sequence[str],
         name: str,
+        recognised: Recognised,
     ) -> _Table:
         import pandas
 
         hidden = [each for each in (group, order) if each is not None and each in frame.columns]
         unused = tuple(dict.fromkeys((target, *drop, *hidden)))
         found = target_of(frame[target], kind, name)
+        if found.is_classes and target in recognised.cells:  # classes are called what the file calls them
+            frame = recognised.with_text(target, frame, 0)
+            test = None if test is None else recognised.with_text(target, test, 1)
+            found = replace(target_of(frame[target], "classification", name), told=found.told)
         if test is not None:
             title = f"the test table of {name}"
             for column in frame.columns:
@@ -312,15 +336,16 @@ class _Table:
             tested = target_of(
                 test[target], "classification" if found.is_classes else "regression", title, found.classes
             )
-            found = Target(target, np.concatenate([found.values, tested.values]), found.classes)
+            found = replace(found, values=np.concatenate([found.values, tested.values]))
             frame = pandas.concat(
                 [frame, test[[each for each in frame.columns if each in test.columns]]], ignore_index=True
             )
-        columns = raw_columns(frame.drop(columns=list(unused)), categories, name)
+        columns = raw_columns(frame.drop(columns=list(unused)), categories, name, recognised.forms)
         split_by = "" if group is None else f"groups, of {group}"
         split_by = split_by if order is None else f"time, of {order}"
         groups = None if group is None else pandas.factorize(frame[group], use_na_sentinel=False)[0].astype(np.int64)
-        return cls(columns, found, groups, None if test is None else len(test), unused, moments, split_by)
+        fixed = None if test is None else len(test)
+        return cls(columns, found, groups, fixed, unused, frame, group, order, recognised, moments, split_by)
 
     def split(self, test_share: float, validation_share: float, seed: int) -> tuple[IntArray, IntArray, IntArray]:
         """Return the training, validation and test rows."""
@@ -345,7 +370,8 @@ class _Table:
                 f"each class must have a training row, but {target.classes[missing[0]]!r} of {target.name} has none. "
                 "Bring more rows of it, or leave it out. Where groups or an order split rows, name others."
             )
-        preparation, notes = learned_preparation(self.columns.rows(train), scaling, self.unused)
+        wished = self.recognised.wished
+        preparation, notes = learned_preparation(self.columns.rows(train), scaling, self.unused, wished)
         raw = raw_arrays(self.columns, preparation)
         offset, scale = 0.0, 1.0
         targets: Array = target.values
@@ -361,15 +387,27 @@ class _Table:
             for split in splits
         )
         told = (
+            *self.recognised.doubts,
             *self.columns.notes,
             *notes,
             *leak_warnings(raw, target, train, preparation),
             *id_warnings(raw, train, preparation),
-            *repeated_warnings(raw, splits),
+            *repeated_warnings(self.columns, splits),
             *class_warnings(target, splits),
             *group_warnings({"train": rows.groups, "validation": validation.groups, "test": test.groups}),
             *few_groups_warnings(test.groups),
             *suspected,
         )
+        readings = (*self.recognised.told, *target.told)
+        overview = overview_of(self.frame, self.roles(preparation), self.recognised)
         found = (name, rows, validation, test, preparation, target.name, target.classes, offset, scale, told)
-        return Tabular(*found, self.split_by, self.moments is not None)
+        return Tabular(*found, self.split_by, self.moments is not None, readings, overview)
+
+    def roles(self, preparation: TabularPreparation) -> dict[str, str]:
+        """Return the role of each column in a few words."""
+        found = dict.fromkeys(self.frame.columns, "left out")
+        found |= dict.fromkeys(preparation.columns, "input") | dict.fromkeys(self.unused, "dropped")
+        found |= {self.group: "group"} if self.group is not None else {}
+        found |= {self.order: "order"} if self.order in found else {}
+        kind = f"{len(self.target.classes)} classes" if self.target.is_classes else "values"
+        return found | {self.target.name: f"target, {kind}"}

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nas.errors import DataError
-from nas.tasks.criteria import Kind, are_few_whole
+from nas.tasks.criteria import Kind
 from nas.tasks.deployed.tabular import category_of
 from nas.tasks.tabular.columns import place_of
+from nas.tasks.target_kind import are_classes, told_kind
 
 MOST_CLASSES = 1000
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
 class Target:
-    """The targets of all rows: numbers of classes with their names, or values. ``values`` has the shape (N,)."""
+    """The targets of all rows: numbers of classes with their names, or values. ``values`` has the shape (N,).
+
+    ``told`` says what whole numbers were taken for.
+    """
 
     name: str
     values: npt.NDArray[Any]
     classes: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
     @property
     def is_classes(self) -> bool:
@@ -57,11 +63,17 @@ def target_of(series: Any, kind: Kind, title: str, classes: tuple[str, ...] = ()
         raise DataError(
             f"targets must be finite, but {title} has {values[infinite[0]]} in {place_of(int(infinite[0]), name)}."
         )
-    if kind == "classification" or (kind == "auto" and are_few_whole(values)):
-        return _classes(series, name, title)
+    told = told_kind(name, values, are_classes(values)) if kind == "auto" else ()
+    if are_classes(values, kind):
+        return replace(_classes(series, name, title), told=told)
+    if np.abs(values).max() > LARGEST:
+        raise DataError(
+            f"targets must be numbers of single precision, at most {LARGEST:.3g}, but {title} has "
+            f"{values[np.abs(values).argmax()]:g} in {place_of(int(np.abs(values).argmax()), name)}. Scale them down."
+        )
     if values.min() == values.max():
         raise DataError(f"targets must differ, but all of {name} in {title} are {values[0]:g}.")
-    return Target(name, values)
+    return Target(name, values, told=told)
 
 
 def _classes(series: Any, name: str, title: str, known: tuple[str, ...] = ()) -> Target:
