@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, final
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -19,8 +17,6 @@ from nas.values.error_words import ErrorWords
 Kind = Literal["auto", "classification", "regression"]
 KINDS: tuple[Kind, ...] = ("auto", "classification", "regression")
 """What a user may say of targets that are one class or values."""
-MOST_WHOLE_CLASSES, ITEMS_FOR_EACH_CLASS = 20, 5
-"""Numbers that are whole, with at most so many different values and at least so many items of each, are classes."""
 
 
 class Criterion(Protocol):
@@ -177,10 +173,3 @@ CRITERIA: Mapping[str, Any] = {
 def largest_error(criterion: Criterion) -> float:
     """Return the largest error that there can be: 1 where it is a share of the items or of the labels."""
     return 1.0 if isinstance(criterion, Classification | MultiLabel) else math.inf
-
-
-def are_few_whole(values: npt.NDArray[Any]) -> bool:
-    """Return True for numbers that look like classes: one for each item, whole, and few of them."""
-    is_one = values.ndim == 1 or values.shape[1] == 1
-    most = min(MOST_WHOLE_CLASSES, len(values) // ITEMS_FOR_EACH_CLASS)
-    return is_one and bool((values == np.rint(values)).all()) and len(np.unique(values)) <= most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,9 @@ def with_nan() -> np.ndarray[Any, Any]:
 
 
 BAD_INPUTS = {
+    "a pipe in place of a table": BadInput(
+        TABLE, ("log.csv is a named pipe",), lambda here: os.mkfifo(here / "log.csv")
+    ),
     "no such folder": BadInput(FOLDER, ("the path of a folder or a file, or the name tones, but there is no",)),
     "a misspelt name": BadInput((*SEARCH, "--data", "tonse"), ("Did you mean 'tones'?",)),
     "a single recording": BadInput(

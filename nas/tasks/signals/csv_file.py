@@ -14,6 +14,7 @@ from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import CsvTable, Float32Array, Recording, read_csv
 from nas.tasks.moments import ROWS, is_in_order, is_name_of_time, moments_of
 from nas.tasks.signals.gathering import Labelled
+from nas.tasks.target_kind import are_classes
 
 LABEL = "label"
 """The name of the column with labels, unless another is named."""
@@ -34,10 +35,9 @@ def read_table(
     """Return the recordings in a file, the names of the columns that hold them, and notes.
 
     A column is a channel, and each run of rows with one label and group is a recording; with ``channels``, each row is
-    a window with these one after the other. Labels that are numbers with a fraction are values: they may change from
-    row to row, and windows get their mean. Columns of times are no channels unless ``columns`` names them. ``order``
-    names the column that tells which rows are later, or is "rows". Raises DataError, with the line and the column, if
-    the file cannot be used.
+    a window with these one after the other. Labels that are values may change from row to row, and windows get their
+    mean. Columns of times are no channels unless ``columns`` names them. ``order`` names the column that tells which
+    rows are later, or is "rows". Raises DataError, with the line and the column, if the file cannot be used.
     """
     name = label or LABEL
     try:
@@ -135,13 +135,13 @@ def _ends_of_runs(groups: Sequence[str], labels: Sequence[str]) -> list[tuple[in
 
 
 def _values(table: CsvTable, name: str, labels: list[str], kind: Kind) -> Float32Array | None:
-    """Return labels as numbers if they are values: if ``kind`` says so, or all are numbers and some have a fraction."""
+    """Return labels as numbers if they are values: if ``kind`` says so, or by the rule for all tasks."""
     if kind == "classification":
         return None
     try:
         numbers = np.array(labels, dtype=np.str_).astype(np.float64)
     except ValueError:
         numbers = None
-    if kind == "auto" and (numbers is None or bool((numbers == np.rint(numbers)).all())):
+    if kind == "auto" and (numbers is None or are_classes(numbers)):
         return None
     return table.numbers([table.names.index(name)])[:, 0]

@@ -62,7 +62,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a user asks for: see ``load_signals`` and ``Loading``."""
+    """What a user asks for: see ``load_signals`` and ``Loading``; and ``told``, what labels were taken for."""
 
     seconds: float | None = None
     window: int | None = None
@@ -82,6 +82,7 @@ class Wanted:
     label: str = ""
     columns: tuple[str, ...] = ()
     channels: int = 1
+    told: tuple[str, ...] = ()
 
     @property
     def split_by(self) -> str:
@@ -152,6 +153,7 @@ def signals_from(
             notes=tuple(told),
             split_by=wanted.split_by,
             is_ordered=bool(wanted.order),
+            readings=(*wanted.told, *targets.told),
         )
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error

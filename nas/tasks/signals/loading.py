@@ -8,20 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nas.errors import DataError, did_you_mean
+from nas.paths import why_no_file
 from nas.progress import Progress
 from nas.tasks.criteria import KINDS, Kind
 from nas.tasks.loading import Loading, check_among, check_texts, loads_task, names_of, path_of
 from nas.tasks.moments import ROWS
 from nas.tasks.signals.array_file import read_arrays
-from nas.tasks.signals.csv_file import read_table
+from nas.tasks.signals.csv_file import LABEL, read_table
 from nas.tasks.signals.folder import read_folder
-from nas.tasks.signals.gathering import Wanted, signals_from
+from nas.tasks.signals.gathering import Labelled, Wanted, signals_from
 from nas.tasks.signals.layout import LAYOUTS
 from nas.tasks.signals.signals import FEATURES, MEL_BANDS, NOISE, Signals
 from nas.tasks.signals.tones import CLASSES, RATE, made_tones
 from nas.tasks.signals.ts_file import read_ts
 from nas.tasks.signals.windows import VALIDATION_SHARE
+from nas.tasks.target_kind import told_kind
 
 TONES = "tones"
 ENDINGS = (".csv", ".npz", ".npy", ".ts")
@@ -96,6 +100,7 @@ def _from_path(data: str, path: Path, labels: Path | None, wanted: Wanted, progr
     if path.suffix.lower() == ".csv":
         channels = None if wanted.is_cut else wanted.channels
         read = read_table(path, wanted.label, group, wanted.columns, wanted.kind, rate, channels, order)
+        wanted = _with_kind(wanted, read[0], wanted.label or LABEL)
         made = signals_from(data, *read[:2], wanted, read[2])
         return dataclasses.replace(made, form=dataclasses.replace(made.form, rows=not wanted.is_cut))
     if path.suffix.lower() == ".ts":
@@ -106,6 +111,19 @@ def _from_path(data: str, path: Path, labels: Path | None, wanted: Wanted, progr
         return signals_from(data, recordings, (), wanted)
     arrays = read_arrays(path, labels, group, order)
     return _from_arrays(data, arrays, wanted, rate=rate, layout=wanted.layout)
+
+
+def _with_kind(wanted: Wanted, recordings: Sequence[Labelled], column: str) -> Wanted:
+    """Return the options with what the labels of a CSV file were taken for: text for classes, numbers for values."""
+    labels = [each.label for each in recordings]
+    kind: Kind = "classification" if isinstance(labels[0], str) else "regression"
+    try:
+        numbers = np.hstack([np.asarray(each, dtype=np.float64) for each in labels])
+    except ValueError:  # text that is no number is clear
+        numbers = np.empty(0)
+    is_asked = wanted.kind == "auto" and len(numbers) > 0
+    told = told_kind(column, numbers, kind == "classification") if is_asked else ()
+    return dataclasses.replace(wanted, kind=kind, told=told)
 
 
 def _check_whole(path: Path, wanted: Wanted) -> None:
@@ -142,6 +160,8 @@ def _path(text: str, here: Path) -> Path:
         exists = path.is_file()
     except OSError as error:
         raise DataError(f"signals need the path of a folder or a file, but {path} is none: {error}") from error
+    if not exists and path.exists():
+        raise DataError(f"signals need the path of a folder or a file, but {path} {why_no_file(path)}.")
     if not exists:
         raise DataError(
             f"signals need the path of a folder or a file, or the name {TONES}, but there is no {path}. "

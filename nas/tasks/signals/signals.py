@@ -56,6 +56,7 @@ class Signals(Task):
         notes: what a user should know about the loading, such as files that were left out.
         split_by: how windows were split where that is not at random, such as "time, of day"; else empty.
         is_ordered: windows were split by time: those of training are the earliest.
+        readings: what labels were taken for, and the option that changes it.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Signals(Task):
     notes: tuple[str, ...] = ()
     split_by: str = ""
     is_ordered: bool = False
+    readings: tuple[str, ...] = ()
 
     noun: ClassVar[str] = "windows"
     default_space: ClassVar[str | None] = "conv1d"
@@ -276,7 +278,7 @@ class Signals(Task):
     ) -> Signals:
         """Build a data set from windows, numbers of shape (N, samples) or (N, channels, samples), and their labels.
 
-        Labels are whole numbers or text for classes, or floats for values, shape (N,) or (N, values). ``groups`` names
+        Labels are text or numbers, shape (N,) or (N, values): classes or values, as ``kind`` says. ``groups`` names
         the recording of each window: no recording is in two splits. ``order`` holds a time for each instead, a number
         or a date: the latest windows are the test, and those before them validate. ``layout`` is "channels-last" for
         the shape (N, samples, channels), and "auto" finds out. ``features`` are "raw", or "log-mel" with as many
@@ -311,6 +313,7 @@ class Signals(Task):
             notes += windows_warnings(given)
         split_by = "" if order is None and groups is None else "groups" if order is None else "time"
         more: dict[str, Any] = {"shift": shift, "noise": noise, "split_by": split_by, "is_ordered": order is not None}
+        more["readings"] = targets.told
         return cls.divided(name, form, *splits, targets.classes, shares, seed, notes=tuple(notes), **more)
 
     @classmethod

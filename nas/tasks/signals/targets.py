@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nas.tasks.criteria import KINDS, Kind, are_few_whole
+from nas.tasks.criteria import KINDS, Kind
+from nas.tasks.target_kind import are_classes, told_kind
 
 LabelArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The targets of all windows: numbers of classes with their names, or values of shape (N, values)."""
+    """The targets of all windows: numbers of classes with their names, or values of shape (N, values).
+
+    ``told`` says what whole numbers were taken for.
+    """
 
     values: npt.NDArray[Any]
     classes: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 def targets_from(labels: Any, title: str, kind: Kind = "auto", classes: Sequence[str] | None = None) -> Targets:
     """Return the targets in an array of whole numbers, text or floats, called ``title`` in messages.
 
-    Floats are values to predict, unless they are whole and few. Each different label is a class, in order, called by
-    itself; with ``classes``, labels are their numbers or names.
+    ``target_kind.RULE`` tells classes from values. Each different label is a class, in order, called by itself; with
+    ``classes``, labels are their numbers or names.
 
     Raises:
         ValueError: labels are not finite, are all the same, are no classes, or are nearly all different.
@@ -46,8 +51,9 @@ def targets_from(labels: Any, title: str, kind: Kind = "auto", classes: Sequence
         if len(bad):
             place = bad[0].tolist()
             raise ValueError(f"{title} must be finite, but {title}{place} is {found[tuple(place)]}.")
-    if kind == "regression" or (kind == "auto" and found.dtype.kind == "f" and not are_few_whole(found)):
-        return _values(found, title)
+    told = told_kind(title, found, are_classes(found)) if classes is None and kind == "auto" else ()
+    if kind == "regression" or (classes is None and not are_classes(found, kind)):
+        return replace(_values(found, title), told=told)
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.ndim != 1:
@@ -58,7 +64,7 @@ def targets_from(labels: Any, title: str, kind: Kind = "auto", classes: Sequence
                 f"classes must be whole numbers or text, but {title} has {found[found != np.rint(found)][0]}."
             )
         found = found.astype(np.int64)
-    return _classes(found, title, classes)
+    return replace(_classes(found, title, classes), told=told)
 
 
 def _values(found: npt.NDArray[Any], title: str) -> Targets:
