@@ -32,6 +32,8 @@ MOST_VALUES = 1000
 FEWEST_ROWS = 2
 """A category in fewer training rows counts as unknown, so that unknown ones have something to learn from."""
 MOST_QUANTILES = 100
+LOOKED_AT = 1000
+"""So many different texts of a column tell if it was probably meant as numbers or dates."""
 NUMBERS_IN_TEXT = 0.5
 """A column of text in which at least this share of values are numbers was probably meant as numbers."""
 LARGEST = 1e150
@@ -165,20 +167,28 @@ def _texts(series: Any, name: str, title: str) -> npt.NDArray[np.object_]:
 def _number_notes(values: npt.NDArray[np.object_], name: str) -> list[str]:
     """Return a sentence about text that looks like numbers or dates, if a column holds such."""
     distinct = [value for value in dict.fromkeys(values.tolist()) if value is not None]
-    units = {value: _unit_of(value) for value in distinct}
+    for kind, others_in in (("numbers", _no_numbers), ("dates", _no_dates)):
+        first = distinct[:LOOKED_AT]
+        if not first or len(others_in(first)) > (1 - NUMBERS_IN_TEXT) * len(first):
+            continue
+        others = others_in(distinct)
+        advice = f"Mend or drop it, or set data.missing=[{others[0]!r}]." if others else "Convert or drop it."
+        signs = all(any(sign in value for value in distinct) for sign in ".,")
+        shown = f"{others[0]!r}" if others else "its two decimal signs" if signs else "its type"
+        return [f"column {name} is read as categories because of {shown}, but most of it are {kind}. {advice}"]
+    return []
+
+
+def _no_numbers(texts: Sequence[str]) -> list[str]:
+    """Return the texts that are no numbers, or have another unit than most."""
+    units = {text: _unit_of(text) for text in texts}
     usual = Counter(unit for unit in units.values() if unit).most_common(1)
     fitting = ("", *(unit for unit, _ in usual))
-    found = {
-        "numbers": [value for value in distinct if units[value] not in fitting],
-        "dates": [value for value in distinct if not _is_date(value)],
-    }
-    for kind, others in found.items():
-        if distinct and len(others) <= (1 - NUMBERS_IN_TEXT) * len(distinct):
-            advice = f"Mend or drop it, or set data.missing=[{others[0]!r}]." if others else "Convert or drop it."
-            signs = all(any(sign in value for value in distinct) for sign in ".,")
-            shown = f"{others[0]!r}" if others else "its two decimal signs" if signs else "its type"
-            return [f"column {name} is read as categories because of {shown}, but most of it are {kind}. {advice}"]
-    return []
+    return [text for text in texts if units[text] not in fitting]
+
+
+def _no_dates(texts: Sequence[str]) -> list[str]:
+    return [text for text in texts if not _is_date(text)]
 
 
 def _unit_of(text: str) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 from nas.errors import first_few
 from nas.tasks.deployed.cells import (
     HOURS,
+    LONGEST,
     MARKS,
     MISSING,
     NUMBER_MARKS,
@@ -170,7 +171,7 @@ def _look_for_numbers(column: _Column) -> None:
         column.values = {text: plain_number(text) for text in column.texts}
         column.is_plain, column.decimals = True, "."
         bare = [text.lstrip("+-") for text in column.texts]
-        column.digits = list(itertools.takewhile(lambda each: is_unclear(each) or each.isdigit(), bare))
+        column.digits = list(itertools.takewhile(lambda each: is_unclear(each) or _is_whole(each), bare))
         if len(column.digits) == len(bare):
             column.decimals = ".,"
         else:
@@ -188,6 +189,10 @@ def _look_for_numbers(column: _Column) -> None:
         return
     column.unit = next(iter(units), "")
     column.decimals = "".join(sign for sign in ".," if _all_have(sign, column.digits))
+
+
+def _is_whole(text: str) -> bool:
+    return text.isdigit() and len(text) <= LONGEST
 
 
 def _all_have(sign: str, digits: Iterable[str]) -> bool:

@@ -134,6 +134,12 @@ def test_other_columns_and_options_tell_the_decimal_sign(
     assert is_told == (other == "7" and not options)
 
 
+def test_a_number_of_many_digits(tmp_path: Path) -> None:
+    """Whole numbers of any length are read, also where other columns have decimal commas."""
+    task = loaded(tmp_path, table(["1" * 60, "2", "3"], ";", ["0,5", "2"]))
+    assert numbers_of(task) == [2, 3, float("1" * 60)]
+
+
 def test_thousands_between_commas(tmp_path: Path) -> None:
     """Where commas are between cells, one in a cell is between thousands; with semicolons it is the decimal sign."""
     task = loaded(tmp_path, table(['"1,234"', '"12,500"', "7"], ","))
