@@ -1,4 +1,6 @@
-"""The rule for all tasks that tells classes from values where the user does not say which they are."""
+"""The rule that tells classes from values in every file and array, where the user does not say which they are."""
+
+# Torch data sets say it by their type, as torch's losses do: class numbers are whole, and values are floats.
 
 from __future__ import annotations
 
