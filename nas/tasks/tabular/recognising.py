@@ -101,6 +101,12 @@ class _Column:
         """True for numbers without any sign in them."""
         return not any("." in each or "," in each for each in self.digits)
 
+    @property
+    def looks_grouped(self) -> bool:
+        """True if numbers below a thousand have no sign, and larger ones have: 999 beside 1.234."""
+        whole = [each for each in self.digits if each.isdigit()]
+        return bool(whole) and len(whole) < len(self.digits) and max(map(len, whole)) <= 3
+
     def read_as(self, form: CellForm, read: Callable[[str], Any]) -> None:
         """Take a form for the column."""
         self.form, self.values = form, {text: read(text) for text in self.texts}
@@ -221,7 +227,7 @@ def _decide_numbers(columns: Sequence[_Column], wish: str, delimiter: str) -> tu
         elif not sign and each.is_whole:
             sign = "."
         elif not sign:
-            sign = "," if delimiter == ";" and not each.is_plain else "."
+            sign = "," if delimiter == ";" and (not each.is_plain or each.looks_grouped) else "."
             doubts += _doubt_of_thousands(each, sign)
         if each.is_plain and sign == ".":
             continue

@@ -134,6 +134,14 @@ def test_other_columns_and_options_tell_the_decimal_sign(
     assert is_told == (other == "7" and not options)
 
 
+def test_thousands_are_seen_beside_smaller_numbers(tmp_path: Path) -> None:
+    """Between semicolons, 1.234 beside 999 is a thousand, but not beside 1000 or where all have three decimals."""
+    assert numbers_of(loaded(tmp_path, table(["999", "1.234", "12.500"], ";", ["7"]))) == [999, 1234, 12500]
+    assert numbers_of(loaded(tmp_path, table(["1000", "1.234", "12.500"], ";", ["7"]))) == [1.234, 12.5, 1000]
+    assert numbers_of(loaded(tmp_path, table(["2.999", "1.234"], ";", ["7"]))) == [1.234, 2.999]
+    assert numbers_of(loaded(tmp_path, table(["999", "1.234", "12.500"], ",", ["7"]))) == [1.234, 12.5, 999]
+
+
 def test_a_number_of_many_digits(tmp_path: Path) -> None:
     """Whole numbers of any length are read, also where other columns have decimal commas."""
     task = loaded(tmp_path, table(["1" * 60, "2", "3"], ";", ["0,5", "2"]))
