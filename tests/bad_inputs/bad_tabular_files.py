@@ -216,7 +216,49 @@ BAD_INPUTS = {
         ("must have a column to learn from beside the target",),
         table(lambda frame: frame[["pay"]].assign(planet="Earth")),
     ),
-    "too few groups": BadInput((*PAY, "--set", "data.group=zone"), ("needs at least 5 groups", "got 3"), table()),
+    "few groups": BadInput(
+        (*PAY, "--set", "data.group=zone"),
+        ("of the rows instead of 20 %, because groups stay together and there are 3", "has only 1 of the groups"),
+        table(),
+        status=0,
+    ),
+    "one group": BadInput(
+        (*PAY, "--set", "data.group=zone"),
+        ("a test split needs at least 2 groups, because groups stay together, but got 1",),
+        table(lambda frame: frame.assign(zone="north")),
+    ),
+    "an order that is no column": BadInput(
+        (*PAY, "--set", "data.order=ages"), ("order must be a column of people.csv", "Did you mean 'age'?"), table()
+    ),
+    "an order that is no time": BadInput(
+        (*PAY, "--set", "data.order=zone"),
+        ("data.order must name numbers or times such as 2024-05-31, but row 1 of column zone has",),
+        table(),
+    ),
+    "an order with missing times": BadInput(
+        (*PAY, "--set", "data.order=hours"),
+        ("data.order must name numbers or times", "of column hours has none"),
+        table(),
+    ),
+    "an order without differences": BadInput(
+        (*PAY, "--set", "data.order=when"),
+        ("cannot be taken by time, because data.order is the same in each row",),
+        table(lambda frame: frame.assign(when="2024-01-01")),
+    ),
+    "an order beside groups": BadInput(
+        (*PAY, "--set", "data.order=age", "--set", "data.group=zone"),
+        ("split by time or by group, but got the order 'age' and the group 'zone'",),
+        table(),
+    ),
+    "an order that is a number": BadInput((*PAY, "--set", "data.order=3"), ("data.order must be text",), table()),
+    "rows that are a series": BadInput(
+        PAY,
+        ("rows look like a series, because they are sorted by when", "set data.order=when"),
+        table(
+            lambda frame: frame.assign(when=pandas.date_range("2024-01-01", periods=len(frame)).strftime("%Y-%m-%d"))
+        ),
+        status=0,
+    ),
     "a test table that lacks a column": BadInput(
         (*PAY, "--set", "data.test=test.csv"),
         ("the column hours", "must be a column of the test table", "Did you mean 'hour'?"),
