@@ -37,6 +37,9 @@ from nas.storage.journal_rows import (
 from nas.values.evaluation import Evaluation
 from nas.values.objective import reason_text
 
+FIRST_TRIALS = 20
+"""The trials that are proposed for a run that measured models and trained none."""
+
 
 def run_folders(folder: Path) -> list[Path]:
     """Return the folders of runs in ``folder``, whole or not, oldest first; none where it does not exist."""
@@ -96,7 +99,7 @@ def further_text(folder: Path, recipe: Recipe, options: Sequence[str] = (), over
 
     ``options`` follow on the command line, and ``overrides`` in Python.
     """
-    key, flag, amount = "trials", "--trials", f"+{recipe.trials}"
+    key, flag, amount = "trials", "--trials", f"+{recipe.trials or FIRST_TRIALS}"
     if recipe.has_time_alone:
         key, flag, amount = "search_time_s", "--time", f"+{max(1, round((recipe.search_time_s or 0) / 60))}min"
     if not given_objects(recipe):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from damaged_journals import RECIPE_TEXT, change_row, rows_of_a_run, write_run
@@ -11,7 +12,8 @@ from damaged_journals import RECIPE_TEXT, change_row, rows_of_a_run, write_run
 import nas
 from nas.errors import JournalError, RecipeError
 from nas.reports.report import headline, render_report
-from nas.results.run_folder import read_run, run_folder_of, run_folders
+from nas.results.bundle import GIVEN
+from nas.results.run_folder import further_text, read_run, run_folder_of, run_folders
 from nas.storage.journal import JOURNAL, RECIPE
 from nas.storage.journal_rows import RecipeText
 
@@ -148,3 +150,20 @@ def test_a_copy_of_the_recipe_that_cannot_be_read_is_told(tmp_path: Path) -> Non
     found = read_run(run)
     assert found.recipe.trials == 5
     assert "journal.db cannot be read: a recipe is written in TOML" in found.damages[0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ({"trials": 30}, "nas search --resume runs/whole --trials +30"),
+        ({"trials": 0}, "nas search --resume runs/whole --trials +20"),
+        ({"search_time_s": "10min"}, "nas search --resume runs/whole --time +10min"),
+        (
+            {"trials": 5, "space": {"name": GIVEN}},
+            "nas.resume('runs/whole', overrides=['trials=+5'], space=…)",
+        ),
+    ],
+)
+def test_a_finished_run_is_extended_by_as_much_again(keys: dict[str, Any], text: str) -> None:
+    """By what ended it: trials or time. A run that trained none gets some."""
+    assert further_text(Path("runs/whole"), nas.Recipe(**keys)) == text
