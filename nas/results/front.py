@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from nas.errors import LimitError, did_you_mean, first_few
+from nas.errors import LimitError
 from nas.results.baselines import baseline_sentences, baselines_json
 from nas.results.failures import FailureCount, failure_counts
 from nas.results.first_answer import FirstAnswer
+from nas.results.found_by_id import found_by_id
 from nas.results.front_views import front_html, front_plot, front_rows, front_text
 from nas.results.notes.front_notes import no_best_text, notes_of, nothing_learned_text
 from nas.results.seeds import Earlier, over_seeds
@@ -98,20 +99,9 @@ class Front:
         """
         if isinstance(index, slice):
             return replace(self, winners=self.winners[index], standings=self.standings[index])
-        return self._with_id(index) if isinstance(index, str) else self.winners[index]
-
-    def _with_id(self, beginning: str) -> Winner:
-        known = {winner.architecture.id: winner for winner in self.winners}
-        start = beginning.rstrip("…").lower()
-        found = [each for each in known if start and each.startswith(start)]
-        if len(found) == 1:
-            return known[found[0]]
-        if found:
-            raise LookupError(f"an id must begin like that of one winner, but {beginning!r} begins {first_few(found)}.")
-        raise LookupError(
-            f"a winner is found by its place, its id or the beginning of one, but none has {beginning!r}. "
-            f"{did_you_mean(beginning, known)}"
-        )
+        if isinstance(index, str):
+            return found_by_id(index, {winner.architecture.id: winner for winner in self.winners}, "winner")
+        return self.winners[index]
 
     def __repr__(self) -> str:
         return front_text(self)

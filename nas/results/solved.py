@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from nas.errors import JournalError, LimitError
+from nas.results.found_by_id import found_by_id
 from nas.results.front import cost_metrics
 from nas.results.records import Record
 from nas.results.solved_views import solved_html, solved_plot, solved_rows, solved_text
@@ -238,13 +239,19 @@ class Solved:
         return len(self.points)
 
     @overload
-    def __getitem__(self, index: int) -> SolvedPoint: ...
+    def __getitem__(self, index: int | str) -> SolvedPoint: ...
 
     @overload
     def __getitem__(self, index: slice) -> Solved: ...
 
-    def __getitem__(self, index: int | slice) -> SolvedPoint | Solved:
-        """Return the point at a place, or the same front with a slice of the points."""
+    def __getitem__(self, index: int | str | slice) -> SolvedPoint | Solved:
+        """Return the point at a place or with an id, or the same front with a slice of the points.
+
+        Raises:
+            LookupError: no point, or several, have an id that begins so; or there is no such place.
+        """
+        if isinstance(index, str):
+            return found_by_id(index, {point.architecture.id: point for point in self.points}, "point")
         return replace(self, points=self.points[index]) if isinstance(index, slice) else self.points[index]
 
     def __repr__(self) -> str:

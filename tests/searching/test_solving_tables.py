@@ -13,7 +13,7 @@ from commands import rows_of
 from table_space import DEVICE, Chain, latency_ms, write_table
 
 import nas
-from nas.errors import JournalError, RecipeError
+from nas.errors import JournalError, LimitError, RecipeError
 from nas.storage.journal import Journal, JournalReader
 from nas.storage.journal_rows import Began, RecipeText
 from nas.tables.table_evaluation import SearchedTable
@@ -163,6 +163,9 @@ def test_limits_hold_on_the_other_device(run: Path) -> None:
         key=lambda point: point.trained["error"],
     )
     assert solved.best.architecture == best.architecture
+    assert solved[best.architecture.id[:8]].architecture == best.architecture
+    with pytest.raises(LookupError, match="a point is found by its place, its id"):
+        solved["none"]
 
 
 def test_a_metric_that_the_search_did_not_look_up(run: Path) -> None:
@@ -221,6 +224,8 @@ def test_what_nothing_meets_is_said_with_the_nearest(run: Path) -> None:
     solved = solve(run, ["latency_ms <= 0.01ms"])
     assert not solved.points
     assert solved.best_or_none is None
+    with pytest.raises(LimitError, match="but none does"):
+        _ = solved.best
     assert solved.nearest is not None
     lowest = min(solved.candidates, key=lambda point: point.value("latency_ms"))
     told = f"{lowest.value('latency_ms'):.4g} ms, of {lowest.architecture.id}"
