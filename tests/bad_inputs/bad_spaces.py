@@ -92,7 +92,7 @@ IMPORTS = {
     "a module of zeros": refused(lambda folder: (folder / "own.py").write_bytes(bytes(64)), "fails to import", "null"),
     "a module that ends Python": refused(written("import sys\nsys.exit(0)\n"), "SystemExit: 0", "own.py, line 2"),
     "a module that ends its process": refused(
-        written("import os\nos._exit(0)\n"), "importing it ended its process with exit code 0"
+        written("import os\nos._exit(0)\n"), "fails to import: ProcessExitError: os._exit(0)"
     ),
     "a module that aborts": refused(
         written("import os\nos.kill(os.getpid(), 6)\n"), "importing it ended its process with signal 6"

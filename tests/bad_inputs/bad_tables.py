@@ -181,11 +181,11 @@ BAD_INPUTS = {
     ),
     "two samples": refused((*ONBOARD, "--out", "o.csv.gz", "--samples", "2"), "--samples must be at least"),
     "a space that ends the process that imports it": BadInput(
-        OWN_REPORT, ("importing it ended its process with exit code 0",), of_own_space("os._exit(0)")
+        OWN_REPORT, ("fails to import: ProcessExitError: os._exit(0)",), of_own_space("os._exit(0)")
     ),
     "a space that ends the process that makes it": BadInput(
         OWN_ONBOARD,
-        ("making the space ended its process with exit code 0",),
+        ("cannot be made: ProcessExitError: os._exit(0)",),
         of_own_space("class Space(TinySpace):\n    def __init__(self):\n        os._exit(0)"),
     ),
     "onboarding from a pipe": refused((*ONBOARD, "--out", "o.csv.gz"), "t.csv.gz is no regular file", pipe),

@@ -27,7 +27,7 @@ import nas
 
 
 class Traps:
-    choices = (nas.Choice("trap", ("none", "raise", "exit", "os_exit", "hang", "print", "input", "slow", "shape")),)
+    choices = (nas.Choice("trap", ("none", "raise", "exit", "kill", "hang", "print", "input", "slow", "shape")),)
 
     def __init__(self, seconds=0.2):
         self.seconds = seconds
@@ -41,8 +41,8 @@ class Traps:
             raise RuntimeError("boom")
         if trap == "exit":
             sys.exit("bye")
-        if trap == "os_exit":
-            os._exit(0)
+        if trap == "kill":
+            os.kill(os.getpid(), 9)
         if trap == "print":
             print('{"ok": true}')
             os.system("echo printed by a program")
@@ -106,7 +106,7 @@ def test_layers_come_back_as_the_space_gives_them(look: LookApart) -> None:
     [
         ("raise", f"layers raised RuntimeError: boom (HERE, line {line_of('boom')})"),
         ("exit", f"layers raised SystemExit: bye (HERE, line {line_of('bye')})"),
-        ("os_exit", "build ended its process with exit code 0, as os._exit does."),
+        ("kill", "build ended its process with signal 9, probably for lack of memory."),
         ("input", "layers raised EOFError"),
         ("shape", "the input_shape of a layer must be a tuple of whole numbers, but got 64."),
     ],
@@ -152,10 +152,10 @@ def test_a_space_that_always_ends_its_process_stops_the_run(
     """Starting a process for each of hundreds of architectures would take minutes."""
     monkeypatch.setattr("nas.space.first_look.MOST_LATE", 2)
     _, look = load_space_apart("traps:Traps", {}, image_signature((1, 8, 8), 10), say=told.append, builds=False)
-    with pytest.raises(CandidateError, match="build ended its process with exit code 0"):
-        look.layers(trap("os_exit"))
-    with pytest.raises(SpaceError, match=r"none of 2 architectures came back.* exit code 0"):
-        look.layers(Architecture({"trap": "os_exit", "again": 1}))
+    with pytest.raises(CandidateError, match="build ended its process with signal 9"):
+        look.layers(trap("kill"))
+    with pytest.raises(SpaceError, match=r"none of 2 architectures came back.* signal 9"):
+        look.layers(Architecture({"trap": "kill", "again": 1}))
     look.close()
 
 
@@ -196,7 +196,12 @@ def test_a_class_that_no_name_leads_to_is_sent_along(told: list[str]) -> None:
 @pytest.mark.parametrize(
     ("code", "error", "says"),
     [
-        ("import os\nos._exit(0)", SpaceError, "'own:Space': importing it ended its process with exit code 0"),
+        ("import os\nos.kill(os.getpid(), 9)", SpaceError, "'own:Space': importing it ended its process with signal 9"),
+        (
+            "import os\nos._exit(0)",
+            RecipeError,
+            "own fails to import: ProcessExitError: os._exit(0) would end the search",
+        ),
         ("import time\ntime.sleep(99)", SpaceError, "importing it must come back within"),
         ("import sys\nsys.exit(0)", RecipeError, "own fails to import: SystemExit: 0"),
         ("class Space: ...", RecipeError, "has no method build"),
@@ -267,7 +272,7 @@ class Space:
 
     def build(self, architecture):
         if architecture["trap"]:
-            os._exit(0)
+            os.kill(os.getpid(), 9)
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 """
 
@@ -284,6 +289,6 @@ def test_a_space_without_layers_is_traced_there(
     (layer,) = look.layers(Architecture({"width": 4, "trap": False}))
     assert (layer.kind, layer.macs) == ("linear", 640)
     assert 0 < look.step_seconds(Architecture({"width": 4, "trap": False}), 8, 1) < 60
-    with pytest.raises(CandidateError, match="a training step ended its process with exit code 0"):
+    with pytest.raises(CandidateError, match="a training step ended its process with signal 9"):
         look.step_seconds(Architecture({"width": 4, "trap": True}), 8, 1)
     look.close()
