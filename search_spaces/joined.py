@@ -37,7 +37,8 @@ class Joined:
         """Return the names of the spaces that these options join, each with its own options."""
         spaces, own = options.get("spaces", ()), options.get("options") or {}
         names = [each for each in spaces if isinstance(each, str)] if isinstance(spaces, (list, tuple)) else []
-        return [(name, own.get(name, {})) for name in names]
+        found = {name: own.get(name) if isinstance(own, Mapping) else None for name in names}
+        return [(name, each if isinstance(each, Mapping) else {}) for name, each in found.items()]
 
     def __init__(
         self,
@@ -45,10 +46,13 @@ class Joined:
         spaces: Sequence[str],
         options: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        names = tuple(spaces) if not isinstance(spaces, str) else ()
-        options = options or {}
+        is_list = isinstance(spaces, list | tuple) and all(isinstance(each, str) for each in spaces)
+        names = tuple(spaces) if is_list else ()
+        options = {} if options is None else options
         if len(names) < 2 or len(set(names)) < len(names):
             raise ValueError(f"spaces must be a list of at least two names that differ, but got {spaces!r:.80}.")
+        if not isinstance(options, Mapping) or not all(isinstance(each, Mapping) for each in options.values()):
+            raise ValueError(f"options must be a table of options for each space, but got {options!r:.80}.")
         if strange := sorted(set(options) - set(names)):
             raise ValueError(f"options must be those of {', '.join(names)}, but got some of {strange[0]!r}.")
         called = [name.rpartition(":")[2] for name in names]

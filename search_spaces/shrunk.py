@@ -165,11 +165,14 @@ class Shrunk:
     def _usable_sizes(self, sizes: Sequence[int]) -> tuple[tuple[int, ...], list[str]]:
         """Return the sides at which the parent runs, its own last, and in words why others are left out."""
         own, left_out, found = self._own_size, [], []
+        if not isinstance(sizes, list | tuple):
+            raise ValueError(f"sizes must be a list, such as [64, 80], but got {sizes!r:.80}.")
         if sizes and not self._are_square:
             raise ValueError(f"sizes are for square pictures, but the data have {self._signature}.")
+        for size in sizes:
+            if not isinstance(size, int) or not 1 <= size <= own:
+                raise ValueError(f"sizes must be smaller than that of the pictures, {own}, but got {size!r:.80}.")
         for size in sorted(set(sizes) - {own}):
-            if not isinstance(size, int) or not 1 <= size < own:
-                raise ValueError(f"sizes must be smaller than that of the pictures, {own}, but got {size!r}.")
             try:
                 trace_layers(self._module, self._at(size))
                 found.append(size)
@@ -296,7 +299,8 @@ def _are_alike(given: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _shares(name: str, given: Sequence[Any]) -> tuple[float, ...]:
     """Return shares in ascending order; all of the channels are always among them."""
-    if isinstance(given, str) or not all(isinstance(each, int | float) and 0 < each <= 1 for each in given):
+    is_list = isinstance(given, list | tuple)
+    if not is_list or not all(isinstance(each, int | float) and 0 < each <= 1 for each in given):
         raise ValueError(f"{name} must be shares of channels, above 0 and at most 1, but got {given!r}.")
     return tuple(sorted({*map(float, given), 1.0}))
 

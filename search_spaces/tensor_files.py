@@ -111,6 +111,8 @@ def unreadable(path: Path, error: Exception) -> RecipeError:
     form = " must be safetensors, but" if path.suffix == ".safetensors" else ""
     why = " ".join(str(error).split()) or "it ends too early"
     is_cut = isinstance(error, OSError) and error.errno == errno.EINVAL  # torch seeks beyond the end
-    if is_cut or isinstance(error, pickle.UnpicklingError | LookupError | UnicodeDecodeError):
+    if path.is_file() and not path.stat().st_size:
+        why = "it is empty"
+    elif is_cut or isinstance(error, pickle.UnpicklingError | LookupError | UnicodeDecodeError):
         why = "it is damaged, or no file of weights"
     return RecipeError(f"weights in {path}{form} cannot be read: {why:.200}")

@@ -63,7 +63,7 @@ def flaws(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) ->
             if not name.endswith(COUNTERS):
                 found.append(f"{name} is of {_type(tensor)} in the file and of {_type(wanted)} in the model")
         elif not tensor.is_meta and (wanted is None or wanted.is_meta or _is_finite(wanted)):
-            flaw = _flaw(name, tensor)
+            flaw = flaw_of(name, tensor)
             found += [f"{name} {flaw}"] if flaw else []
     return found
 
@@ -222,12 +222,12 @@ def _falls(names: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _check_values(names: Sequence[tuple[str, str]], theirs: Mapping[str, torch.Tensor]) -> None:
     for name, other in names:
-        flaw = _flaw(name, theirs[other])
+        flaw = flaw_of(name, theirs[other])
         if flaw:
             raise OrderError(f"{other}, taken as {name}, {flaw}")
 
 
-def _flaw(name: str, tensor: torch.Tensor) -> str:
+def flaw_of(name: str, tensor: torch.Tensor) -> str:
     """Return in words why no trained network has these values under a name; nothing if it may."""
     if not _is_finite(tensor):
         return "must be finite, but has NaN or infinite values"

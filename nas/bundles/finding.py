@@ -67,7 +67,9 @@ def read_bundle(folder: Path) -> Bundle:
     try:
         _ = bundle.signature, bundle.answers["kind"], Target.parse(bundle.about["target"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise JournalError(f"{folder / ABOUT} must describe a winner, but: {type(error).__name__}: {error}.") from error
+        raise JournalError(
+            f"{folder / ABOUT} must describe a winner, but: {type(error).__name__}: {str(error).rstrip('.')}."
+        ) from error
     return bundle
 
 

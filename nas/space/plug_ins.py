@@ -121,6 +121,12 @@ def parameters_of(maker: Callable[..., object]) -> dict[str, inspect.Parameter] 
         return None
 
 
+def is_needed(parameter: inspect.Parameter) -> bool:
+    """Return True for a parameter that must be given by its name."""
+    by_name = parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return by_name and parameter.default is inspect.Parameter.empty
+
+
 def check_takes(maker: object, name: str, noun: str, positional: Sequence[str], keywords: Collection[str]) -> None:
     """Check that a plug-in is a function or class with the arguments of its kind, before it is called with anything.
 

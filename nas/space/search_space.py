@@ -17,7 +17,7 @@ from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
 from nas.space.listing import HasListing
 from nas.space.own_code import own_code
-from nas.space.plug_ins import check_options, load_plug_in, parameters_of
+from nas.space.plug_ins import check_options, is_needed, load_plug_in, parameters_of
 from nas.space.rules import GROUP, check_accepts, check_space, check_space_class
 from nas.space.signature import Signature, image_signature
 
@@ -165,6 +165,9 @@ def make_space(maker: object, name: str, options: Mapping[str, Any], signature: 
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     check_options(maker, options, name, "search space", reserved=task)
     given = {key: value for key, value in task.items() if open_ended or key in parameters}
+    missing = [key for key, each in parameters.items() if is_needed(each) and key not in {**given, **options}]
+    if missing:
+        raise RecipeError(f"search space {name!r} needs {' and '.join(f'space.{key}' for key in missing)}. Set it.")
     try:
         with own_code():
             space = maker(**given, **options)

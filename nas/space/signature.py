@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 DType = Literal["float32", "int64"]
 _NAMES = {1: "values", 2: "signals", 3: "images"}
@@ -24,7 +24,7 @@ class TensorType:
         counts: of whole numbers, how many values there are: one count for all, or one for each column.
 
     Raises:
-        ValueError: a size below 1, or counts that do not fit the type and the shape.
+        ValueError: a size below 1, another type, or counts that do not fit the type and the shape.
     """
 
     name: str
@@ -35,6 +35,9 @@ class TensorType:
     def __post_init__(self) -> None:
         if not self.shape or min(self.shape) < 1:
             raise ValueError(f"the sizes of the input {self.name} must be at least 1, but got {self.shape}.")
+        if self.dtype not in get_args(DType):
+            known = " or ".join(get_args(DType))
+            raise ValueError(f"values of the input {self.name} must be {known}, but got {self.dtype!r:.40}.")
         if (self.dtype == "int64") != bool(self.counts) or len(self.counts) not in (0, 1, self.shape[-1]):
             raise ValueError(
                 f"whole numbers in the input {self.name} need one count, or one for each of {self.shape[-1]} columns, "

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from nas.errors import DataError, NasError, raised_text
+from nas.space.architecture import is_text
 from nas.space.own_code import own_code
 from nas.space.signature import Signature
 from nas.tasks.batches import Items, items_at
@@ -33,6 +34,10 @@ def check_task(task: Task) -> None:
             inputs as the training does.
     """
     kind = type(task).__qualname__
+    with _within(kind, "name"):
+        name: object = task.name
+    if not isinstance(name, str) or not name or not is_text(name):
+        raise DataError(f"the name of a task must be a text on one line, but that of {kind} is {name!r:.60}.")
     for title in ("train", "validation", "test"):
         with _within(kind, title):
             count = len(getattr(task, title))
@@ -45,19 +50,35 @@ def check_task(task: Task) -> None:
     with _within(kind, "train"):
         batch = items_at(task.train, np.arange(min(LOOKED_AT, len(task.train))))
     with _within(kind, "inputs_of"):
-        inputs = task.inputs_of(batch.raw)
+        inputs, again = task.inputs_of(batch.raw), task.inputs_of(batch.raw)
     _check_inputs(kind, "inputs_of", inputs, signature, len(batch.targets))
+    if not all(map(torch.equal, inputs, again)):
+        raise DataError(
+            f"inputs_of of the task {kind} must give the same numbers each time, but twice the same items gave "
+            "different ones. Put random changes into augmented, which training alone uses."
+        )
     with _within(kind, "augmented"):
         changed = task.inputs_of(task.augmented(batch.raw, torch.Generator().manual_seed(0)))
     _check_inputs(kind, "augmented, then inputs_of,", changed, signature, len(batch.targets))
     _check_criterion(kind, task, batch)
+    _check_answers(kind, task)
+    if task.preparation is not None:
+        _check_preparation(kind, task, batch, inputs)
+        check_can_be_carried(task.preparation)
+
+
+def _check_answers(kind: str, task: Task) -> None:
     with _within(kind, "answers"):
         answers = task.answers
     if not isinstance(answers, dict) or "kind" not in answers:
         raise DataError(f'answers of a task must be a dict with a "kind", but those of {kind} are {answers!r:.60}.')
-    if task.preparation is not None:
-        _check_preparation(kind, task, batch, inputs)
-        check_can_be_carried(task.preparation)
+    names, classes = answers.get("names"), task.signature.classes
+    if names is None:
+        return
+    if not isinstance(names, list | tuple) or not all(isinstance(each, str) for each in names):
+        raise DataError(f'"names" in answers of a task must be a list of texts, but {kind} has {names!r:.60}.')
+    if answers["kind"] == "classification" and len(names) != classes:
+        raise DataError(f'"names" in answers of the task {kind} must name {classes} classes, but got {len(names)}.')
 
 
 @contextlib.contextmanager
@@ -80,6 +101,11 @@ def _check_inputs(kind: str, member: str, inputs: object, signature: Signature, 
     if got != wanted:
         shown = ", ".join(f"{dtype} of shape {shape}" for shape, dtype in got)
         raise DataError(f"{rule}, but gave {shown}. The types must be {', '.join(dtype for _, dtype in wanted)}.")
+    for tensor, each in zip(inputs, signature.inputs, strict=True):
+        if not bool(tensor.isfinite().all()):
+            raise DataError(
+                f"{rule}, of finite numbers, but {each.name} has NaN or infinite values. Fill them, or leave out items."
+            )
 
 
 def _check_criterion(kind: str, task: Task, batch: Items) -> None:

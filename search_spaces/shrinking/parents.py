@@ -18,7 +18,7 @@ from nas.space.signature import Signature
 from nas.space.tracing import zero_inputs
 from search_spaces.shrinking.weight_files import class_count, load_checked, named_alike, read_weights, run_that_left
 from search_spaces.timm_descriptions import scaling_of
-from search_spaces.weight_matching import mismatches
+from search_spaces.weight_matching import flaw_of, mismatches
 
 TIMM = "timm:"
 PRETRAINED = "pretrained"
@@ -97,6 +97,10 @@ def _parent(
     notes: tuple[str, ...],
     tuned_on: str = "",
 ) -> Parent:
+    """Return the parent. Raises RecipeError for weights that no trained model has, such as NaN."""
+    flaws = ((key, flaw) for key, tensor in module.state_dict().items() if (flaw := flaw_of(key, tensor)))
+    for key, flaw in flaws:
+        raise RecipeError(f"a parent must be a model that was trained well, but of {name}, {key} {flaw}.")
     # Layers that were frozen when the parent was trained must adapt to what is removed.
     for parameter in module.parameters():
         parameter.requires_grad_(parameter.is_floating_point())

@@ -81,6 +81,69 @@ FOUR_SIZES = "signature = nas.Signature((nas.TensorType('video', (1, 2, 2, 1)),)
 RESHAPED = "def inputs_of(self, raw):\n    return (raw[0].reshape(-1, 1, 2, 2, 1),)\n"
 
 BAD_INPUTS = {
+    "an item that ends the process": task(
+        "train = Broken()",
+        "train of the task Task raised ProcessExitError: os._exit(0) would end the search",
+        before="class Broken:\n    def __len__(self):\n        return 12\n"
+        "    def __getitem__(self, n):\n        import os\n        os._exit(0)\n",
+    ),
+    "items that are not numbers": task("train = [(['a', 'b'], 0)] * 12", "inputs and targets must become tensors"),
+    "items of NaN": task(
+        "train = [(X[n] * float('nan'), n % 2) for n in range(12)]",
+        "of finite numbers, but values has NaN or infinite values",
+    ),
+    "items of several shapes": task(
+        "train = [(X[n][: 2 + n % 3], n % 2) for n in range(12)]",
+        "items of a data set must have the same shapes and types",
+    ),
+    "targets that are texts": task(
+        "train = [(X[n], 'cat') for n in range(12)]", "inputs and targets must become tensors"
+    ),
+    "targets below zero": task("train = [(X[n], -1) for n in range(12)]", "Target -1 is out of bounds"),
+    "targets that are None": task(
+        "train = [(X[n], None) for n in range(12)]", "items of a data set must have the same shapes and types"
+    ),
+    "a split that is a generator": task("train = (item for item in ITEMS)", "object of type 'generator' has no len()"),
+    "a split that is a number": task("validation = 3", "validation of the task Task raised TypeError"),
+    "a split that has a negative length": task(
+        "test = Odd()",
+        "test of the task Task raised ValueError",
+        before="class Odd:\n    def __len__(self):\n        return -1\n"
+        "    def __getitem__(self, n):\n        return ITEMS[n]\n",
+    ),
+    "a type of values that is none": task(
+        "signature = nas.Signature((nas.TensorType('values', (4,), 'float64'),), (2,))",
+        "must be float32 or int64, but got 'float64'",
+    ),
+    "a size of nothing": task(
+        "signature = nas.Signature((nas.TensorType('values', (0,)),), (2,))",
+        "the sizes of the input values must be at least 1",
+    ),
+    "no outputs": task(
+        "signature = nas.Signature((nas.TensorType('values', (4,)),), ())",
+        "the sizes of an output must be at least 1, but got ()",
+    ),
+    "two inputs of one name": task(
+        "signature = nas.Signature((nas.TensorType('a', (4,)), nas.TensorType('a', (4,))), (2,))",
+        "inputs with different names, but got ['a', 'a']",
+    ),
+    "a criterion of one class": task(
+        "criterion = nas.Classification(1)", "criterion of the task Task raised ValueError"
+    ),
+    "a name that is a number": task("name = 3", "the name of a task must be a text on one line, but that of Task is 3"),
+    "a name on two lines": task("name = 'a\\nb'", "the name of a task must be a text on one line"),
+    "inputs that are not the same twice": task(
+        "def inputs_of(self, raw):\n    return (raw[0] + torch.rand(1),)", "must give the same numbers each time"
+    ),
+    "an answer that names other classes": task(
+        "answers = {'kind': 'classification', 'names': ['a', 'b', 'c']}", "must name 2 classes, but got 3"
+    ),
+    "an answer that needs names": task(
+        "answers = {'kind': 'classification', 'names': 3}", "must be a list of texts, but Task has 3"
+    ),
+    "a preparation that is a text": task(
+        "preparation = 'scaled'", "preparation of the task Task raised AttributeError"
+    ),
     "a misspelt task": named("image", "unknown task 'image'. Did you mean 'images'?"),
     "a task that is no class": named("own:X", "a task must be a class derived from nas.Task, but 'own:X' is tensor"),
     "a task of a function": named("own:make", "a task must be a class derived from nas.Task"),
