@@ -80,6 +80,7 @@ from nas.results.run_folder import load_run as load_run
 from nas.results.seeds import Earlier as Earlier, OverSeeds as OverSeeds
 from nas.results.solved import Solved as Solved, SolvedPoint as SolvedPoint
 from nas.results.winner import Winner as Winner
+from nas.searching.instruments import Instruments as Instruments
 from nas.searching.later_retraining.retrain import retrain as retrain
 from nas.searching.proposer import (
     EXPECTED as EXPECTED,
@@ -91,7 +92,7 @@ from nas.searching.proposer import (
     Told as Told,
     load_sampler as load_sampler,
 )
-from nas.searching.resolving import Instruments as Instruments, source_of as source_of
+from nas.searching.resolving import source_of as source_of
 from nas.searching.run import resume as resume, search as search
 from nas.searching.screening import Verdict as Verdict
 from nas.searching.selection import spread_over_front as spread_over_front

@@ -13,7 +13,7 @@ from torch import nn
 
 import nas
 from nas.results.front import Front
-from nas.searching.resolving import Instruments
+from nas.searching.instruments import Instruments
 from nas.space.architecture import Architecture, Choice
 from nas.space.search_space import SearchSpace
 

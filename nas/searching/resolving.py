@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import cloudpickle
@@ -16,13 +16,13 @@ from nas.errors import RecipeError, raised_text
 from nas.hardware.bench import Bench
 from nas.hardware.devices.device import Device
 from nas.hardware.devices.local_device import LocalDevice
-from nas.hardware.devices.named import device_of
 from nas.hardware.measuring import Measurer, Surroundings
 from nas.prediction.predictor import PREDICTOR_ARGUMENTS, load_predictor
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.recipe.sections import AUTO
 from nas.searching.backend import Backend, TrainedModels
+from nas.searching.instruments import Clock, Instruments
 from nas.searching.precisions.benches import benches_of
 from nas.searching.precisions.choosing import with_precision_choice
 from nas.searching.precisions.measuring import InOwnPrecision
@@ -62,40 +62,10 @@ from nas.training.supernet import check_supernet
 from nas.values.objective import measured_metrics
 from nas.values.target import Target
 
-Clock = Callable[[], float]
-
 STRANDED = (
     "the space cannot be sent to a process of its own, so its code runs in this one, where nothing ends a build that "
     "hangs: "
 )
-
-
-@dataclass(frozen=True)
-class Instruments:
-    """The bench, the device and the clocks of a run; tests replace them. Without a bench it is the device's.
-
-    Without a device it is the one that the target names.
-
-    ``benches`` has one for each precision, where that is a choice.
-    ``clock`` dates the rows. ``stopwatch`` takes durations: setting the system's clock must not end trainings.
-    ``looks_apart`` lets a user's own space first run in a process of its own.
-    """
-
-    bench: Bench | None = None
-    benches: Mapping[str, Bench] = field(default_factory=dict, repr=False)
-    device: Device | None = field(default=None, repr=False)
-    looks_apart: bool = True
-    clock: Clock = field(default=time.time)
-    stopwatch: Clock = field(default=time.monotonic)
-
-    def device_of(self, recipe: Recipe) -> Device:
-        """The device that measures. Raises RecipeError if the target names none that was added."""
-        return self.device or device_of(recipe.parsed_target)
-
-    def given_benches(self, recipe: Recipe) -> Mapping[str, Bench]:
-        """The benches that take the place of the device's, by precision."""
-        first = next(iter(recipe.targets), recipe.parsed_target.precision)
-        return {first: self.bench} if self.bench is not None else self.benches
 
 
 @dataclass(frozen=True)

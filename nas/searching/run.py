@@ -28,10 +28,9 @@ from nas.searching.extending import extended, keys_of, recipe_to_go_on, record_e
 from nas.searching.first_answer import give_first_answer
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
+from nas.searching.instruments import Clock, Instruments
 from nas.searching.plan import has_time_for_round, is_brief, tell_plan, tell_what_is_left
 from nas.searching.resolving import (
-    Clock,
-    Instruments,
     Resolved,
     data_warnings,
     described,

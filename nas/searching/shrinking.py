@@ -16,7 +16,8 @@ from nas.recipe.problems import checked_keys
 from nas.recipe.recipe import Recipe, read_recipe
 from nas.reports.progress_display import ProgressChoice
 from nas.results.front import Front
-from nas.searching.resolving import Instruments, source_of
+from nas.searching.instruments import Instruments
+from nas.searching.resolving import source_of
 from nas.searching.run import search
 from nas.searching.user_inputs.objects import GivenData, task_of, with_given_names
 from nas.space.plug_ins import load_plug_in

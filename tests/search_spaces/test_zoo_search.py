@@ -11,7 +11,7 @@ from small_bundle import write_jpegs
 from tiny_zoo import CONVNET, SMALL, VIT, write_weights
 
 import nas
-from nas.searching.resolving import Instruments
+from nas.searching.instruments import Instruments
 from nas.space.parts.own_inputs import wishes_of
 from nas.storage.journal import read_rows
 from nas.storage.journal_rows import Fit

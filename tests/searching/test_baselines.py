@@ -18,7 +18,7 @@ import nas
 from nas.errors import CandidateError
 from nas.results.front import Front
 from nas.results.run_folder import load_run
-from nas.searching.resolving import Instruments
+from nas.searching.instruments import Instruments
 from nas.searching.winners.bundles import recordable
 from nas.space.architecture import Architecture, Choice
 from nas.storage.journal import read_rows

@@ -13,7 +13,8 @@ from nas.errors import RecipeError
 from nas.progress import NullProgress
 from nas.recipe.recipe import Recipe
 from nas.recipe.sections import DataRecipe
-from nas.searching.resolving import Instruments, Resolved, resolve
+from nas.searching.instruments import Instruments
+from nas.searching.resolving import Resolved, resolve
 from nas.searching.run import look
 from nas.searching.user_inputs.default_space import with_default_space
 from nas.searching.user_inputs.objects import task_of, with_given_names

@@ -19,7 +19,8 @@ from torch import nn
 import nas
 from nas.cli.output import json_alone
 from nas.errors import RecipeError, SpaceError
-from nas.searching.resolving import STRANDED, Instruments
+from nas.searching.instruments import Instruments
+from nas.searching.resolving import STRANDED
 from nas.space.architecture import Architecture, Choice
 from nas.values.evaluation import Evaluation
 

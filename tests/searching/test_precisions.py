@@ -21,7 +21,7 @@ from nas.hardware.runtimes.runtime import ExportedModel
 from nas.results.bundle import Bundle
 from nas.results.front import Front
 from nas.results.run import funnel_of
-from nas.searching.resolving import Instruments
+from nas.searching.instruments import Instruments
 from nas.space.architecture import Architecture, Choice
 from nas.space.parts.candidate import PRECISION, SpaceParts, by_training, precision_of
 from nas.space.parts.device_parts import with_precisions

@@ -19,7 +19,7 @@ import nas
 from nas.errors import CandidateError, TargetError
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed
-from nas.searching.resolving import Instruments
+from nas.searching.instruments import Instruments
 from nas.searching.selection import only_misses
 from nas.searching.winners.misses import say_only_misses
 from nas.tasks.images.images import Images

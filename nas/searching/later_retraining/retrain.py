@@ -18,9 +18,10 @@ from nas.results.front import REPORT_NAME, Front
 from nas.results.run_folder import given_objects, load_run, resume_command, run_folder_of
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.fitting import Fitting
+from nas.searching.instruments import Instruments
 from nas.searching.later_retraining.further_data import MoreData, further_task
 from nas.searching.later_retraining.request import Asked, architectures_of, session_of
-from nas.searching.resolving import Instruments, resolve
+from nas.searching.resolving import resolve
 from nas.searching.run import advised, circumstances, record_end, told_how_to_go_on
 from nas.searching.state import RunState, cost_of
 from nas.searching.user_inputs.circumstances import check_recipe, check_same, recipe_then

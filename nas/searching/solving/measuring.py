@@ -18,7 +18,7 @@ from nas.progress import Progress
 from nas.results.run import Run
 from nas.results.solved import SolvedPoint
 from nas.searching.fitting import Fitting, held_out_text
-from nas.searching.resolving import Instruments
+from nas.searching.instruments import Instruments
 from nas.searching.selection import worth_measuring
 from nas.searching.solving.choosing import first_choice
 from nas.searching.solving.later_measurements import later_folder, later_journal, later_rows, own_fingerprint

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nas.hardware.bench import Bench
     from nas.hardware.measuring import Measurer
     from nas.progress import Progress
-    from nas.searching.resolving import Instruments
+    from nas.searching.instruments import Instruments
     from nas.searching.solving.request import Asked
     from nas.searching.solving.seeded import Seeded
     from nas.searching.solving.space_and_bench import SpaceAgain

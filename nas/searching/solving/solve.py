@@ -23,7 +23,7 @@ from nas.searching.solving.seeded import Seeded, seeded
 from nas.signals import stopping
 
 if TYPE_CHECKING:
-    from nas.searching.resolving import Instruments
+    from nas.searching.instruments import Instruments
     from nas.searching.user_inputs.objects import GivenData, GivenSpace
 
 

@@ -17,10 +17,11 @@ from nas.recipe.recipe import Recipe
 from nas.results.bundle import GIVEN
 from nas.results.run import Run
 from nas.searching.backend import NothingTrained
+from nas.searching.instruments import Instruments
 from nas.searching.precisions.benches import benches_of
 from nas.searching.precisions.choosing import with_precision_choice
 from nas.searching.precisions.measuring import fingerprint_of_all
-from nas.searching.resolving import Instruments, Resolved, look_apart_of, made_space
+from nas.searching.resolving import Resolved, look_apart_of, made_space
 from nas.searching.user_inputs.objects import GivenSpace
 from nas.searching.user_inputs.training_choices import with_training_choices
 from nas.space.first_look import FirstLook
