@@ -78,6 +78,13 @@ class TestLengths:
         (told,) = [each for each in load(tmp_path / "log.csv", window=40).warnings if "left out" in each]
         assert "log.csv from line 122 has 5 of 40 samples" in told
 
+    def test_recordings_of_one_row_are_told(self, tmp_path: Path) -> None:
+        """Such as where a column of times is taken for the group: no window would help."""
+        rows = [f"{n},{n % 7},{'ab'[n // 50 % 2]}" for n in range(400)]
+        (tmp_path / "log.csv").write_text("n,x,label\n" + "\n".join(rows) + "\n")
+        with pytest.raises(DataError, match="at least 2 samples, but the longest of 400 has 1"):
+            load(tmp_path / "log.csv", window=8, step=8, group="n")
+
     @pytest.mark.parametrize("options", [{"seconds": 1e308}, {"window": 10**18}, {"seconds": 1e308, "step": 1e308}])
     def test_windows_that_would_be_padding_alone_are_refused(self, tmp_path: Path, options: dict[str, Any]) -> None:
         write_classes(tmp_path)
@@ -89,9 +96,11 @@ class TestLengths:
         write_classes(tmp_path)
         with pytest.raises(DataError, match="but 1000 Hz cannot become 1000000000000 Hz by one"):
             load(tmp_path, rate=10**12)
-        write_wav(tmp_path / "low" / "long.wav", np.zeros((1, 3000), np.float32))
-        with pytest.raises(DataError, match="fit into 8 GiB, but at 1000000000 samples a second the longest has 3,"):
-            load(tmp_path, rate=10**9)
+        with pytest.raises(DataError, match="each of 1000000000 mel bands must hold a frequency"):
+            load(tmp_path, features="log-mel", bands=10**9)
+        write_wav(tmp_path / "low" / "long.wav", np.zeros((1, 30_000), np.float32))
+        with pytest.raises(DataError, match="fit into 8 GiB, but at 100000000 samples a second the longest has 3,"):
+            load(tmp_path, rate=10**8)
 
 
 class TestLayouts:

@@ -80,7 +80,7 @@ class LogMel:
                 f"log-mel needs signals of at least two frames of {1000 * _FRAME_S:g} ms, but these have {samples} "
                 f"samples at {rate} Hz. Use features raw."
             )
-        if not found.filters().any(axis=1).all():
+        if bands > found.frame // 2 + 1 or not found.filters().any(axis=1).all():
             raise ValueError(
                 f"each of {bands} mel bands must hold a frequency, but at {rate} Hz some hold none. Take fewer bands."
             )

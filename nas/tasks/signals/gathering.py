@@ -28,7 +28,7 @@ from nas.tasks.splitting import TEST_SHARE, latest
 FEWEST_RECORDINGS = 5
 """A class with fewer recordings is cut into blocks of time, so that each split gets some."""
 LARGEST_BYTES = 8 * 2**30
-LARGEST_FACTOR = 1_000_000
+LARGEST_FACTOR = 100_000
 """Resampling by p / q takes a filter of 20 times the larger one."""
 
 
@@ -188,6 +188,11 @@ def _form_of(recordings: Sequence[Labelled], wanted: Wanted, columns: tuple[str,
     if asked < 2:
         raise DataError(f"a window must have at least 2 samples, but got {asked:.4g}.")
     longest = max(lengths)
+    if longest < 2:
+        raise DataError(
+            f"recordings must have at least 2 samples, but the longest of {len(lengths)} has {longest}. In a table, a "
+            "recording is a run of rows with one label and one group."
+        )
     if asked > longest / LEAST_SHARE:
         raise DataError(
             f"a window must have at most four times the {longest} samples of the longest recording, or it would be "
@@ -280,7 +285,7 @@ def _check_resampling(rate: int, wanted: int) -> None:
     if max(rate, wanted) // math.gcd(rate, wanted) > LARGEST_FACTOR:
         raise DataError(
             f"recordings are resampled by a ratio of whole numbers up to {LARGEST_FACTOR:,}, but {rate} Hz cannot "
-            f"become {wanted} Hz by one. Set data.rate to a multiple or a part of {rate}, such as {2 * rate}."
+            f"become {wanted} Hz by one. Set a rate in a simpler ratio, such as data.rate={2 * rate}."
         )
 
 
