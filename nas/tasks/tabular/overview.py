@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nas.tasks.deployed.cells import HOURS, PLAIN, CellForm
+from nas.tasks.deployed.tabular import TabularPreparation
 from nas.tasks.tabular.recognising import DATE, Recognised
+from nas.tasks.tabular.targets import Target
 
 MOST_COLUMNS, MOST_EXAMPLES, MOST_LETTERS = 40, 3, 16
 TITLES = ("column", "type", "role", "missing", "examples")
@@ -22,6 +24,23 @@ def overview_of(frame: Any, roles: Mapping[str, str], recognised: Recognised) ->
     found = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     left = len(frame.columns) - len(names)
     return (*found, *([f"and {left:,} more columns"] if left else []))
+
+
+def roles_of(
+    frame: Any,
+    target: Target,
+    preparation: TabularPreparation,
+    unused: Iterable[str],
+    group: str | None,
+    order: str | None,
+) -> dict[str, str]:
+    """Return the role of each column of a DataFrame in a few words."""
+    found = dict.fromkeys(frame.columns, "left out")
+    found |= dict.fromkeys(preparation.columns, "input") | dict.fromkeys(unused, "dropped")
+    found |= {group: "group"} if group is not None else {}
+    found |= {order: "order"} if order is not None and order in found else {}
+    kind = f"{len(target.classes)} classes" if target.is_classes else "values"
+    return found | {target.name: f"target, {kind}"}
 
 
 def _cells_of(name: str, series: Any, role: str, recognised: Recognised) -> tuple[str, ...]:

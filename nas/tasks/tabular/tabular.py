@@ -23,7 +23,7 @@ from nas.tasks.splitting import TEST_SEED, TEST_SHARE, check_share, usual_valida
 from nas.tasks.tabular import boosting
 from nas.tasks.tabular.columns import SCALINGS, RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
 from nas.tasks.tabular.corrupting import MISSING, NOISE, corrupted_rows
-from nas.tasks.tabular.overview import overview_of
+from nas.tasks.tabular.overview import overview_of, roles_of
 from nas.tasks.tabular.reading import Frame, check_has, checked_frame
 from nas.tasks.tabular.recognising import Recognised
 from nas.tasks.tabular.rows import TableRows
@@ -321,8 +321,7 @@ class _Table:
     ) -> _Table:
         import pandas
 
-        hidden = [each for each in (group, order) if each is not None and each in frame.columns]
-        unused = tuple(dict.fromkeys((target, *drop, *hidden)))
+        unused = tuple(dict.fromkeys([target, *drop, *(each for each in (group, order) if each in frame.columns)]))
         found = target_of(frame[target], kind, name)
         if found.is_classes and target in recognised.cells:  # classes are called what the file calls them
             frame = recognised.with_text(target, frame, 0)
@@ -333,16 +332,13 @@ class _Table:
             for column in frame.columns:
                 if column not in (*drop, order):
                     check_has(test, column, f"the column {column} of {name}", title)
-            tested = target_of(
-                test[target], "classification" if found.is_classes else "regression", title, found.classes
-            )
+            kind = "classification" if found.is_classes else "regression"
+            tested = target_of(test[target], kind, title, found.classes)
             found = replace(found, values=np.concatenate([found.values, tested.values]))
-            frame = pandas.concat(
-                [frame, test[[each for each in frame.columns if each in test.columns]]], ignore_index=True
-            )
+            shared = [each for each in frame.columns if each in test.columns]
+            frame = pandas.concat([frame, test[shared]], ignore_index=True)
         columns = raw_columns(frame.drop(columns=list(unused)), categories, name, recognised.forms)
-        split_by = "" if group is None else f"groups, of {group}"
-        split_by = split_by if order is None else f"time, of {order}"
+        split_by = f"time, of {order}" if order is not None else "" if group is None else f"groups, of {group}"
         groups = None if group is None else pandas.factorize(frame[group], use_na_sentinel=False)[0].astype(np.int64)
         fixed = None if test is None else len(test)
         return cls(columns, found, groups, fixed, unused, frame, group, order, recognised, moments, split_by)
@@ -362,16 +358,15 @@ class _Table:
         self, splits: tuple[IntArray, IntArray, IntArray], scaling: Scaling, name: str, suspected: Sequence[str]
     ) -> Tabular:
         """Return the task with these splits. The preparation is learned from the training rows alone."""
-        train = splits[0]
-        target = self.target
+        target, train = self.target, splits[0]
         if target.is_classes and len(np.unique(target.values[train])) < len(target.classes):
             missing = sorted(set(range(len(target.classes))) - set(target.values[train].tolist()))
             raise DataError(
                 f"each class must have a training row, but {target.classes[missing[0]]!r} of {target.name} has none. "
                 "Bring more rows of it, or leave it out. Where groups or an order split rows, name others."
             )
-        wished = self.recognised.wished
-        preparation, notes = learned_preparation(self.columns.rows(train), scaling, self.unused, wished)
+        learned = learned_preparation(self.columns.rows(train), scaling, self.unused, self.recognised.wished)
+        preparation, notes = learned
         raw = raw_arrays(self.columns, preparation)
         offset, scale = 0.0, 1.0
         targets: Array = target.values
@@ -399,15 +394,7 @@ class _Table:
             *suspected,
         )
         readings = (*self.recognised.told, *target.told)
-        overview = overview_of(self.frame, self.roles(preparation), self.recognised)
+        roles = roles_of(self.frame, target, preparation, self.unused, self.group, self.order)
+        overview = overview_of(self.frame, roles, self.recognised)
         found = (name, rows, validation, test, preparation, target.name, target.classes, offset, scale, told)
         return Tabular(*found, self.split_by, self.moments is not None, readings, overview)
-
-    def roles(self, preparation: TabularPreparation) -> dict[str, str]:
-        """Return the role of each column in a few words."""
-        found = dict.fromkeys(self.frame.columns, "left out")
-        found |= dict.fromkeys(preparation.columns, "input") | dict.fromkeys(self.unused, "dropped")
-        found |= {self.group: "group"} if self.group is not None else {}
-        found |= {self.order: "order"} if self.order in found else {}
-        kind = f"{len(self.target.classes)} classes" if self.target.is_classes else "values"
-        return found | {self.target.name: f"target, {kind}"}
