@@ -65,7 +65,7 @@ class Tabular(Task):
         split_by: how rows were split where that is not at random, such as "time, of day"; else empty.
         is_ordered: rows were split by time: those of training are the earliest.
         readings: how the data were read where that was guessed, and the options that change it.
-        overview: a line for each column, for a dry run.
+        overview: a line for each column.
     """
 
     name: str
@@ -321,7 +321,8 @@ class _Table:
     ) -> _Table:
         import pandas
 
-        unused = tuple(dict.fromkeys([target, *drop, *(each for each in (group, order) if each in frame.columns)]))
+        hidden = [each for each in (group, order) if each is not None and each in frame.columns]
+        unused = tuple(dict.fromkeys((target, *drop, *hidden)))
         found = target_of(frame[target], kind, name)
         if found.is_classes and target in recognised.cells:  # classes are called what the file calls them
             frame = recognised.with_text(target, frame, 0)
@@ -329,9 +330,8 @@ class _Table:
             found = replace(target_of(frame[target], "classification", name), told=found.told)
         if test is not None:
             title = f"the test table of {name}"
-            for column in frame.columns:
-                if column not in (*drop, order):
-                    check_has(test, column, f"the column {column} of {name}", title)
+            for column in (each for each in frame.columns if each not in (*drop, order)):
+                check_has(test, column, f"the column {column} of {name}", title)
             kind = "classification" if found.is_classes else "regression"
             tested = target_of(test[target], kind, title, found.classes)
             found = replace(found, values=np.concatenate([found.values, tested.values]))
@@ -358,7 +358,7 @@ class _Table:
         self, splits: tuple[IntArray, IntArray, IntArray], scaling: Scaling, name: str, suspected: Sequence[str]
     ) -> Tabular:
         """Return the task with these splits. The preparation is learned from the training rows alone."""
-        target, train = self.target, splits[0]
+        target, (train, *_) = self.target, splits
         if target.is_classes and len(np.unique(target.values[train])) < len(target.classes):
             missing = sorted(set(range(len(target.classes))) - set(target.values[train].tolist()))
             raise DataError(
