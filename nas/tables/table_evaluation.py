@@ -38,6 +38,19 @@ FEWEST_AT_CHANCE, MOST_CLASSES = 2, 1000
 """The rows that must share the accuracy of one class of N, and the largest N, to be taken for models at chance."""
 
 
+def chance_error_among(errors: FloatArray) -> float | None:
+    """Return the error of models that learned nothing, if some of a table's N ``errors``, shape (N,), are of such.
+
+    These models give one class always. So several share the lowest accuracy, and it is that of one class of many.
+    """
+    accuracies = np.round(1 - errors, 12)
+    lowest = float(np.nanmin(accuracies, initial=math.inf))
+    classes = round(1 / lowest) if 0 < lowest < math.inf else 0
+    is_shared = np.count_nonzero(accuracies == lowest) >= FEWEST_AT_CHANCE
+    is_of_classes = 2 <= classes <= MOST_CLASSES and math.isclose(lowest, 1 / classes, rel_tol=1e-3)
+    return round(1 - lowest, 12) if is_shared and is_of_classes else None
+
+
 @final
 class SearchedTable:
     """A table as the evaluator and measurer of a space. Each process that receives it reads the file once.
@@ -140,18 +153,9 @@ class SearchedTable:
         return self._error(architecture, self.test_column)
 
     def chance_error(self, column: str | None) -> float | None:
-        """Return the error of models that learned nothing; None where a column of accuracies shows none.
-
-        Such models give one class always. So several rows share the lowest accuracy, and it is 100 % / N classes.
-        """
+        """Return the error of models that learned nothing; None where a column of accuracies shows none."""
         assert column is not None
-        known = self._table.column(column)
-        lowest = float(np.nanmin(known))
-        classes = round(100 / lowest) if lowest > 0 else 0
-        shared = np.count_nonzero(known == lowest) >= FEWEST_AT_CHANCE
-        if not (shared and 2 <= classes <= MOST_CLASSES and math.isclose(lowest, 100 / classes, rel_tol=1e-3)):
-            return None
-        return round(1 - lowest / 100, 12)
+        return chance_error_among(1 - self._table.column(column) / 100)
 
     def measurements(self, architecture: Architecture, metrics: Sequence[str]) -> dict[str, Measurement]:
         """Return one exact reading of each metric; its conditions name the table. Raises CandidateError."""

@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
+
 from nas.errors import RecipeError
 from nas.recipe.recipe import Recipe
+from nas.results.notes.front_notes import listed
 from nas.results.run import Run
 from nas.results.solved import SolvedPoint
+from nas.tables.table_evaluation import chance_error_among
 from nas.values.error_words import ErrorWords
 from nas.values.evaluation import Evaluation
 from nas.values.target import Target
@@ -90,6 +94,10 @@ class OnDevice:
     def check_measures(self, run: Run) -> None:
         """Do nothing: models can always be built again and measured."""
 
+    def about_front(self, points: Sequence[SolvedPoint], front: Sequence[SolvedPoint]) -> list[str]:
+        """Return nothing: what a candidate is worth is told by the test of its retrained model."""
+        return []
+
     def error_title(self, words: ErrorWords) -> str:
         """Return the title of a candidate's error."""
         return f"validation {words.title}"
@@ -138,6 +146,17 @@ class InTable:
     def check_measures(self, run: Run) -> None:
         """Refuse to measure: raises RecipeError."""
         raise RecipeError(f"the values of {run.run_folder} were looked up in {run.table}: there is nothing to measure.")
+
+    def about_front(self, points: Sequence[SolvedPoint], front: Sequence[SolvedPoint]) -> list[str]:
+        """Return a sentence about points that learned nothing, as several candidates of a table show."""
+        chance = chance_error_among(np.array([point.trained["error"] for point in points]))
+        found = [each.architecture.id for each in front if chance is not None and each.trained["error"] >= chance]
+        if not found or chance is None:
+            return []
+        words = front[0].words
+        return [
+            f"Near chance, so of no use: {listed(found)}. {words.constant.capitalize()} gives {words.text(chance)}."
+        ]
 
     def error_title(self, words: ErrorWords) -> str:
         """Return the title of an error: the table does not tell of which split it is."""

@@ -18,6 +18,7 @@ def notes_of(asked: Asked, known: Seeded, front: Sequence[SolvedPoint]) -> list[
     return [
         *_about_the_run(asked, known),
         *_about_errors(asked),
+        *asked.place.about_front(known.points, front),
         *_about_failures(known),
         *_about_predictions(asked, known, front),
         *_about_models(asked, front, is_new=known.is_new),
