@@ -175,6 +175,10 @@ def test_models_at_chance_win_only_where_nothing_else_meets_the_limits(tmp_path:
     assert hopeless.notes[0][0].startswith("Near chance: the accuracy is 10.00 %, and that of always answering ")
     assert hopeless.nothing_learned is not None
     assert "Train longer" not in hopeless.nothing_learned
+    solved = nas.solve(tmp_path / "tight" / "run", progress=None)
+    ids = {point.architecture.id for point in solved}
+    (note,) = [note for note in solved.notes if note.startswith("Near chance, so of no use: ")]
+    assert any(each in note for each in ids)
 
 
 def test_exports_of_a_table_tell_of_no_training_and_no_interval(tmp_path: Path) -> None:
