@@ -59,7 +59,7 @@ def test_names_that_our_own_plug_ins_use_are_public(folder: str) -> None:
     So is the regression of layers' costs, which additive costs share with the profiles of networks, and the regression
     of heads, which linear models share with them, as trees share the rounding of thresholds with the baseline.
     """
-    inside = {"read_rows", "Journal", "JournalReader", "Cost", "SEARCH", "RECIPE", "pareto"}
+    inside = {"read_rows", "Journal", "JournalReader", "Cost", "SEARCH", "RECIPE", "pareto", "Began", "RoundEnded"}
     inside |= {"MeasuringProcess", "cache_bytes", "response", "smoothed", "check_uses", "LineProcess"}
     inside |= {"Presence", "Ratios", "paired"}
     inside |= {"Score", "in_order", "torch_with", "render_report"}

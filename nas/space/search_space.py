@@ -167,7 +167,8 @@ def make_space(maker: object, name: str, options: Mapping[str, Any], signature: 
     given = {key: value for key, value in task.items() if open_ended or key in parameters}
     missing = [key for key, each in parameters.items() if is_needed(each) and key not in {**given, **options}]
     if missing:
-        raise RecipeError(f"search space {name!r} needs {' and '.join(f'space.{key}' for key in missing)}. Set it.")
+        needed = " and ".join(f"space.{key}" for key in missing)
+        raise RecipeError(f"search space {name!r} needs {needed}, but got none. Set it, or give it a default.")
     try:
         with own_code():
             space = maker(**given, **options)

@@ -141,7 +141,7 @@ CLASSES = {
         "own.py, line ",
     ),
     "a constructor that wants more": refused(
-        space(CHOICES, "def __init__(self, teacher):\n    pass", BUILD), "cannot be made", "'teacher'"
+        space(CHOICES, "def __init__(self, teacher):\n    pass", BUILD), "'own:Space' needs space.teacher, but got none"
     ),
     "a constructor that ends Python": refused(
         space(CHOICES, "def __init__(self):\n    quit()", BUILD), "cannot be made: SystemExit"

@@ -43,13 +43,6 @@ recipes = st.fixed_dictionaries(
 )
 
 
-def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
-    """Windows' editor writes one, which nobody sees."""
-    path = tmp_path / "recipe.toml"
-    path.write_text('data = "digits"\ntrials = 7', encoding="utf-8-sig")
-    assert (read_recipe(path).trials, read_recorded_recipe(path).trials) == (7, 7)
-
-
 @given(recipes)
 @settings(deadline=None)
 def test_a_recipe_survives_toml(values: dict[str, Any]) -> None:
