@@ -11,6 +11,7 @@ their joint 95 % intervals, how many of two local measurements do, and the secon
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 import time
@@ -26,8 +27,7 @@ from experiments.repeatability import export_models
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
-from nas.values.comparison import is_surely_less
-from nas.values.measurement import Estimate, Measurement
+from nas.values.measurement import Measurement
 from nas.values.target import Target
 
 LATENCY = "latency_ms"
@@ -56,13 +56,15 @@ def measured(bench: DeviceBench, models: Sequence[Path], folder: Path, seed: int
 def agreeing(one: Measured, other: Measured) -> tuple[int, int]:
     """Return how many models agree within their joint intervals, and of how many."""
     names = sorted(one.latencies.keys() & other.latencies.keys())
-    pairs = [(_estimate(one.latencies[name]), _estimate(other.latencies[name])) for name in names]
-    apart = [is_surely_less(first, second) or is_surely_less(second, first) for first, second in pairs]
+    apart = [is_apart(one.latencies[name], other.latencies[name]) for name in names]
     return len(names) - sum(apart), len(names)
 
 
-def _estimate(latency: Measurement) -> Estimate:
-    return Estimate(latency.median, latency.interval)
+def is_apart(one: Measurement, other: Measurement) -> bool:
+    """Return True if two latencies differ by more than the halves of their intervals that face each other together."""
+    low, high = sorted((one, other), key=lambda each: each.median)
+    joint = math.hypot(low.interval.upper - low.median, high.median - high.interval.lower)
+    return high.median - low.median > joint
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

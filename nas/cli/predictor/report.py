@@ -56,8 +56,7 @@ def report(
     limits = [Limit.parse(text) for text in limit or []]
     measured = _run_or_table(measured)
     usual = measured / REPORT_FILE if measured.is_dir() else REPORT_FILE
-    page = out or usual
-    check_page(page, "--out")
+    check_page(page := out or usual, "--out")
     with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress, ExitStack() as held:
         if measured.is_dir():
             _refuse_options_of_tables(target, sources, input_shape, classes, option)

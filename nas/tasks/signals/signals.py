@@ -293,8 +293,7 @@ class Signals(Task):
         form = SignalForm(signals.shape[1], signals.shape[2], rate=rate, channels_last=is_last)
         form = with_features(form, features, bands)
         found = np.asarray(labels)
-        everything = _joined_labels(found, test_windows, test_labels)
-        targets = targets_from(everything, "labels", kind, classes)
+        targets = targets_from(_joined_labels(found, test_windows, test_labels), "labels", kind, classes)
         test = None
         if test_windows is not None:
             tried = checked_windows(test_windows, "test_windows", channels_last=is_last)
@@ -311,10 +310,10 @@ class Signals(Task):
             splits = divided_by_time(given, order, groups, test, *shares)
         elif groups is None:
             notes += windows_warnings(given)
-        split_by = "" if order is None and groups is None else "groups" if order is None else "time"
+        split_by = "time" if order is not None else "" if groups is None else "groups"
         more: dict[str, Any] = {"shift": shift, "noise": noise, "split_by": split_by, "is_ordered": order is not None}
-        more["readings"] = targets.told
-        return cls.divided(name, form, *splits, targets.classes, shares, seed, notes=tuple(notes), **more)
+        more |= {"notes": tuple(notes), "readings": targets.told}
+        return cls.divided(name, form, *splits, targets.classes, shares, seed, **more)
 
     @classmethod
     def divided(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.errors import DataError, RecipeError, did_you_mean, first_few
@@ -56,30 +56,16 @@ def load_tables(
     dropped, as_categories = names_of("drop", drop), names_of("categories", categories)
     wished = _wished(decimal, dates, delimiter, encoding, missing)
     name = (data or "breast-cancer") if isinstance(data, str) else "given"
-    tested: Frame | None = None
-    read: Recognised | None = None
+    tables = _Files(loading.folder, target, [*as_categories, *dropped], wished)
+    tested, read = None, None
     if not isinstance(data, str):
-        frame = data.to_pandas() if hasattr(data, "to_pandas") else data
-        if not target:
-            columns = first_few([str(column) for column in frame.columns])
-            raise RecipeError(
-                "a table needs a target, the column to predict, but got none for a DataFrame with the columns "
-                f'{columns}: name it in the recipe, as in {{"data": {{"target": "COLUMN"}}}}.'
-            )
-        if test:
-            files = [read_file(_path(test, loading.folder), wished.csv_form)]
-            (tested,), _ = _recognised(files, [*as_categories, *dropped], target, wished)
+        frame = _frame_of(data, target)
+        tested = tables.read([test])[0][0] if test else None
     elif name in NAMED:
         frame, found = _named(name)
         target = target or found
     else:
-        path = _path(name, loading.folder)
-        if not target:
-            raise RecipeError(
-                f"a table needs a target, the column to predict, but got none for {path.name}: set data.target=COLUMN."
-            )
-        files = [read_file(_path(each, loading.folder), wished.csv_form) for each in (data, test) if each]
-        (frame, *more), read = _recognised(files, [*as_categories, *dropped], target, wished)
+        (frame, *more), read = tables.read([each for each in (data, test) if each])
         tested = more[0] if more else None
     return Tabular.from_frame(
         frame,
@@ -96,6 +82,39 @@ def load_tables(
         categories=as_categories,
         recognised=read,
     )
+
+
+@dataclass(frozen=True)
+class _Files:
+    """How tables in files are read: seen from ``folder``, with the columns ``as_text`` as they are."""
+
+    folder: Path
+    target: str
+    as_text: Collection[str]
+    wished: Wished
+
+    def read(self, names: Sequence[str]) -> tuple[list[Frame], Recognised]:
+        """Return the tables in files, and how they were recognised together."""
+        paths = [_path(each, self.folder) for each in names]
+        if not self.target:
+            raise RecipeError(
+                f"a table needs a target, the column to predict, but got none for {paths[0].name}: "
+                "set data.target=COLUMN."
+            )
+        files = [read_file(path, self.wished.csv_form) for path in paths]
+        return _recognised(files, self.as_text, self.target, self.wished)
+
+
+def _frame_of(data: Frame, target: str) -> Frame:
+    """Return a DataFrame of pandas. Raises RecipeError if the name of its target is missing."""
+    frame = data.to_pandas() if hasattr(data, "to_pandas") else data
+    if not target:
+        columns = first_few([str(column) for column in frame.columns])
+        raise RecipeError(
+            "a table needs a target, the column to predict, but got none for a DataFrame with the columns "
+            f'{columns}: name it in the recipe, as in {{"data": {{"target": "COLUMN"}}}}.'
+        )
+    return frame
 
 
 def _wished(decimal: str, dates: str, delimiter: str, encoding: str, missing: object) -> Wished:
