@@ -41,10 +41,9 @@ def load_tables(
 ) -> Tabular:
     """Return a table, with the options of ``Tabular.from_frame``.
 
-    ``data`` is the name of a file, one of NAMED, or a DataFrame of pandas or of a library that converts to it.
-
-    Of a CSV file, ``delimiter``, ``encoding``, the ``decimal`` sign and the order of ``dates`` are found by looking,
-    unless they are given. ``missing`` are further texts that stand for a missing value.
+    ``data`` is the name of a file, one of NAMED, or a DataFrame of pandas or of a library that converts to it. Of a CSV
+    file, ``delimiter``, ``encoding``, the ``decimal`` sign and the order of ``dates`` are found by looking, unless they
+    are given. ``missing`` are further texts that stand for a missing value.
 
     Raises:
         DataError: the table is missing, broken, or cannot be learned from.
