@@ -97,6 +97,12 @@ class Acting(Runtime):
         return Acted(deed)
 
 
+class OnBoard(Acting):
+    """The same runtime where it is on a device, too."""
+
+    device_packages = ("numpy",)
+
+
 class Acted:
     """A session that acts as its text says."""
 
