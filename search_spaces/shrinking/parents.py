@@ -100,7 +100,7 @@ def _parent(
     """Return the parent. Raises RecipeError for weights that no trained model has, such as NaN."""
     flaws = ((key, flaw) for key, tensor in module.state_dict().items() if (flaw := flaw_of(key, tensor)))
     for key, flaw in flaws:
-        raise RecipeError(f"a parent must be a model that was trained well, but of {name}, {key} {flaw}.")
+        raise RecipeError(f"a parent must be a model that was trained well, but of {name}, {key} {flaw}. Load others.")
     # Layers that were frozen when the parent was trained must adapt to what is removed.
     for parameter in module.parameters():
         parameter.requires_grad_(parameter.is_floating_point())

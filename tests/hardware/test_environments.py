@@ -208,7 +208,8 @@ class TestInstall:
 
     def test_a_disk_that_refuses(self, own_home: Path) -> None:
         """The error names the folder and the variable that moves it."""
-        own_home.write_text("a file where the folder would be")
+        own_home.mkdir()
+        (own_home / "environments").write_text("a file where the folder would be")
         with pytest.raises(TargetError, match="NAS_HOME"):
             install(Environment("pebbles", ("pebble",)), lambda line: None)
 

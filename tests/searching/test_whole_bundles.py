@@ -88,7 +88,7 @@ def test_the_card_of_a_winner_tells_its_run(tmp_path: Path) -> None:
         "| latency |",
         "latency ≤ 9 ms, met",
         "1 epoch in",
-        "The search, time of the device",
+        "The run until its winners were trained",
         "trained from random ones",
         "training images",
         "| width |",

@@ -128,7 +128,7 @@ class TestNewerJournals:
 
 
 class TestFoldersWithoutAJournal:
-    @pytest.mark.parametrize(("opened", "missing"), [(read, JOURNAL), (resume, RECIPE), (nas.load_run, JOURNAL)])
+    @pytest.mark.parametrize(("opened", "missing"), [(read, JOURNAL), (resume, RECIPE)])
     @pytest.mark.parametrize("exists", [True, False])
     def test_are_refused_with_the_missing_file(
         self, tmp_path: Path, opened: Callable[[Path], object], missing: str, exists: bool
@@ -138,6 +138,10 @@ class TestFoldersWithoutAJournal:
         message = f"{folder} must be the folder of a run, but has no {missing}."
         with pytest.raises(JournalError, match=f"^{re.escape(message)}$"):
             opened(folder)
+        assert list(tmp_path.iterdir()) == []
+        why = f"it has no {RECIPE}" if exists else "it does not exist"
+        with pytest.raises(JournalError, match=rf"must be the folder of a run, but {why}\. nas show lists all runs"):
+            nas.load_run(folder)
         assert list(tmp_path.iterdir()) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 import threading
 from pathlib import Path
@@ -83,6 +84,9 @@ def test_a_pipe_stays_one(tmp_path: Path) -> None:
     found: list[bytes] = []
 
     def read() -> None:
+        written = select.poll()
+        written.register(reader, select.POLLIN)
+        written.poll(10_000)  # before somebody writes, a pipe is at its end
         with os.fdopen(reader, "rb") as stream:
             found.append(stream.read())
 

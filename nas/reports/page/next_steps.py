@@ -38,7 +38,7 @@ class Shipped:
 
 def shipped_of(run: Run, page_folder: Path | None = None) -> Shipped | None:
     """Return the best model that meets all limits; None where there is none, or where it learned nothing."""
-    best = run.front.best
+    best = run.front.best_or_none
     if best is None or best.bundle is None or best.chance_mark:
         return None
     folder = shlex.quote(str(best.bundle))
