@@ -66,7 +66,7 @@ def test_kills_of_the_agent_lose_nothing(acting: Target, tmp_path: Path, monkeyp
         (folder := tmp_path / str(number)).mkdir()
         (folder / "a.txt").write_text(f"clock {1 + number}")
         models.append(Deployed(folder / "a.txt", weight_bytes=1))
-    ended, rng, killed = threading.Event(), random.Random(0), []  # noqa: S311 moments of kills
+    ended, rng, killed = threading.Event(), random.Random(0), []
 
     def kill() -> None:
         while not ended.wait(rng.uniform(0.1, 0.8)) and len(killed) < KILLS:
