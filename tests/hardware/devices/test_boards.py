@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -133,20 +134,21 @@ class TestConnections:
         self, record: DeviceRecord, acting: Target, tmp_path: Path
     ) -> None:
         """No process, and no lock."""
-        script = (
-            "import os, sys\n"
-            "from nas.hardware.devices.board import Board\n"
-            "from nas.hardware.devices.registry import DeviceRecord\n"
-            "from nas.values.target import Target\n"
-            "board = Board(DeviceRecord('pi', *sys.argv[2:], packages={'acting': ''}))\n"
-            "with board.leased(print), board.process(Target(sys.argv[1]), 30.0) as process:\n"
-            "    print(board.ask('info')[0]['agent'], flush=True)\n"
-            "    os.kill(os.getpid(), 9)\n"
-        )
-        command = [sys.executable, "-c", script, acting.runtime, record.url, record.python, record.folder]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        assert done.returncode == -9
-        _gone(int(done.stdout))
+        with _holding(record, acting) as (driver, agent):
+            driver.kill()
+            _gone(agent)
+        with Board(record).leased_now() as is_free:
+            assert is_free
+
+    @pytest.mark.slow
+    def test_an_agent_whose_driver_is_silent_leaves_nothing(self, record: DeviceRecord, acting: Target) -> None:
+        """As beyond a link that stalls without closing: after fifteen seconds it takes the driver for gone."""
+        with _holding(record, acting) as (driver, agent):
+            driver.send_signal(signal.SIGSTOP)
+            try:
+                _gone(agent, seconds=30)
+            finally:
+                driver.send_signal(signal.SIGCONT)
         with Board(record).leased_now() as is_free:
             assert is_free
 
@@ -164,8 +166,32 @@ def _unreachable() -> None:
     raise TargetError("it is gone")
 
 
-def _gone(number: int) -> None:
-    deadline = time.monotonic() + 15
+HOLD = """
+import sys, time
+from nas.hardware.devices.board import Board
+from nas.hardware.devices.registry import DeviceRecord
+from nas.values.target import Target
+board = Board(DeviceRecord("pi", *sys.argv[2:], packages={"acting": ""}))
+with board.leased(print), board.process(Target(sys.argv[1]), 30.0):
+    print(board.ask("info")[0]["agent"], flush=True)
+    time.sleep(100)
+"""
+
+
+@contextlib.contextmanager
+def _holding(record: DeviceRecord, target: Target) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Give a driver that holds the board's lock and has a process there, and the number of its agent."""
+    command = [sys.executable, "-c", HOLD, target.runtime, record.url, record.python, record.folder]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        try:
+            yield driver, int(driver.stdout.readline())
+        finally:
+            driver.kill()
+
+
+def _gone(number: int, seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
     while Path(f"/proc/{number}/cmdline").exists() and Path(f"/proc/{number}/cmdline").read_bytes():
         assert time.monotonic() < deadline, "it still runs"
         time.sleep(0.05)
