@@ -7,8 +7,8 @@ import stat
 import sys
 from pathlib import Path
 
-SAYS = "FAKE_SSH_SAYS"
-"""The environment variable with the words of a failure."""
+SAYS, GREETS = "FAKE_SSH_SAYS", "FAKE_SSH_GREETS"
+"""Environment variables: the words of a failure, and what the shell of the device prints at a login."""
 
 
 def put_on_path(folder: Path, before: str) -> str:
@@ -25,6 +25,7 @@ def main() -> None:
         print(os.environ[SAYS], file=sys.stderr)
         sys.exit(255)
     place = sys.argv.index("--")
+    print(os.environ.get(GREETS, ""), end="", flush=True)
     assert "BatchMode=yes" in sys.argv[:place], "it must not ask"
     os.execv("/bin/sh", ["/bin/sh", "-c", " ".join(sys.argv[place + 2 :])])
 

@@ -46,7 +46,7 @@ class InPrecisions:
     ``work`` keeps the weights. A job holds under ``precisions`` the names of those to evaluate, each a key of
     ``targets``. The last report of ``work`` loses its weights and gains ``by_precision``. In each precision the network
     is exported, deployed as for a measurement, and run on the validation items by the runtime. A precision in which
-    that fails, or that lacks a metric of ``wanted``, does not fail the training.
+    that fails, or that lacks a metric of ``wanted``, does not fail the training. ``narrow`` is as in ``ExportedModel``.
     """
 
     work: Work
@@ -57,6 +57,7 @@ class InPrecisions:
     timeout_s: float = DEPLOY_TIMEOUT_S
     robustness: Robustness | None = None
     wanted: tuple[str, ...] = ("error",)
+    narrow: bool | None = None
     clock: Callable[[], float] = field(default=time.monotonic)
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[Report]:
@@ -86,7 +87,7 @@ class InPrecisions:
         task = self.source.load().prepared_for(wishes)
         first = self.targets[precisions[0]]
         with temporary_folder("precisions") as folder:
-            exported = ExportedModel(folder / "model", partial(self.source.calibration_items, wishes))
+            exported = ExportedModel(folder / "model", partial(self.source.calibration_items, wishes), self.narrow)
             try:
                 with torch_with(self.threads, seed):
                     module = build_checked(self.space, part, task.signature)

@@ -22,7 +22,7 @@ from typing import IO, Any, final
 
 from nas.errors import CandidateError, TargetError
 from nas.hardware.devices.device_lock import lock_path
-from nas.hardware.devices.first_steps import read_frame, write_frame
+from nas.hardware.devices.first_steps import put_in_place, read_frame, write_frame
 from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.measuring_process import LocalChannel
 from nas.storage.file_lock import HeldElsewhereError, holder_of, take
@@ -33,6 +33,8 @@ SILENT_S = 15.0
 """A driver tells every few seconds that it is there. After so long without a word it is gone."""
 MOST_BYTES = 4 * 2**30
 """Models are kept up to so many bytes. Those that were used longest ago go first."""
+LEFTOVER_S = 3600.0
+"""The age of an unfinished folder after which nobody can still be writing it."""
 LOST = 3
 """The exit status of an agent whose driver is gone."""
 
@@ -44,8 +46,10 @@ class Models:
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES) -> None:
         self._folder, self._most_bytes = folder, most_bytes
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".new-*"):  # by an agent that was killed
-            shutil.rmtree(left, ignore_errors=True)
+        for left in folder.glob(".new-*"):
+            with contextlib.suppress(OSError):  # another agent may be removing it too
+                if time.time() - left.stat().st_mtime > LEFTOVER_S:
+                    shutil.rmtree(left)
 
     def lacking(self, keys: list[str]) -> list[str]:
         """Return the keys that are not here."""
@@ -64,8 +68,7 @@ class Models:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content[start : start + size])
                 start += size
-            with contextlib.suppress(FileExistsError, OSError):
-                os.replace(made, self._folder / _checked_key(key))
+            put_in_place(str(made), str(self._folder / _checked_key(key)))
         finally:
             shutil.rmtree(made, ignore_errors=True)
 
@@ -213,9 +216,11 @@ def serve(requests: IO[bytes], replies: IO[bytes], folder: str) -> None:
         with writing, contextlib.suppress(OSError):  # then the driver is gone, which the reader sees
             write_frame(replies, message, content)
 
+    def hear() -> None:
+        heard[0] = time.monotonic()
+
     def read() -> None:
-        while (found := read_frame(requests)) is not None:
-            heard[0] = time.monotonic()
+        while (found := read_frame(requests, hear)) is not None:
             if found[0]["op"] == "ping":
                 reply({"id": found[0]["id"], "ok": True})
             else:

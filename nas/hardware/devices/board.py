@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import nas
 from nas.errors import CandidateError, TargetError
@@ -27,6 +27,7 @@ from nas.hardware.runtimes.runtime import load_runtime
 from nas.space.plug_ins import plug_in_path
 from nas.values.target import Target
 
+Answer = TypeVar("Answer")
 LEAST_PYTHON = (3, 11)
 RETRIES = 3
 """So often a lost connection is opened again before a device counts as lost."""
@@ -116,23 +117,13 @@ class Board:
         self._holds += 1
         try:
             if self._holds == 1:
-                self._take_lock()
+                self.again(self._wait_for_lock)
             yield
         finally:
             self._holds -= 1
             if not self._holds and self._connection is not None and not self._connection.is_closed:
                 with contextlib.suppress(ConnectionLostError):  # then the agent has released it
                     self._connection.ask("unlock")
-
-    @contextlib.contextmanager
-    def leased_now(self) -> Iterator[bool]:
-        """Hold the lock of the board if nobody does; give False, without waiting, if somebody does."""
-        connection = self.connected()
-        is_free = bool(connection.ask("lock")[0]["held"])
-        try:
-            yield is_free
-        finally:
-            self.close()
 
     def close(self) -> None:
         """End the connection, if there is one, and with it what runs there."""
@@ -150,9 +141,17 @@ class Board:
             CandidateError: as ``BoardConnection.ask`` does.
             TargetError: the device cannot be reached any more.
         """
+        return self.again(lambda connection: connection.ask(op, **request))
+
+    def again(self, work: Callable[[BoardConnection], Answer]) -> Answer:
+        """Return what ``work`` makes of a connection. If that is lost, it works again with another one.
+
+        Raises:
+            TargetError: the device cannot be reached any more.
+        """
         for number in itertools.count(1):
             try:
-                return self.connected().ask(op, **request)
+                return work(self._connected())
             except ConnectionLostError as error:
                 if number == RETRIES:
                     raise self._unreachable(error) from error
@@ -160,13 +159,13 @@ class Board:
                 time.sleep((number - 1) * PAUSE_S)
         raise AssertionError
 
-    def connected(self) -> BoardConnection:
+    def _connected(self) -> BoardConnection:
         """Return a connection to the agent, which holds the lock if this side wants it to."""
         if self._connection is None or self._connection.is_closed:
             self._connection = self._with_agent()
             atexit.register(self._connection.close)
             if self._holds:
-                self._take_lock()
+                self._wait_for_lock(self._connection)
         return self._connection
 
     def _with_agent(self) -> BoardConnection:
@@ -198,10 +197,10 @@ class Board:
         except ConnectionLostError as error:
             raise self._unreachable(error) from error
 
-    def _take_lock(self) -> None:
+    def _wait_for_lock(self, connection: BoardConnection) -> None:
         told = False
         while True:
-            reply, _ = self.connected().ask("lock")
+            reply, _ = connection.ask("lock")
             if reply["held"]:
                 return
             if not told:
@@ -231,15 +230,19 @@ class BoardChannel:
     def start(self, pinned: bool) -> dict[str, Any]:
         """Start the process there, and return its conditions."""
         self._pinned = pinned
-        conditions: dict[str, Any] = self._board.ask(
+        return self._board.again(self._started)
+
+    def _started(self, connection: BoardConnection) -> dict[str, Any]:
+        reply, _ = connection.ask(
             "start",
             process=self._number,
             target=str(self._target),
             implementation=self._implementation,
-            pinned=pinned,
+            pinned=self._pinned,
             limit_s=2 * START_LIMIT_S,
-        )[0]["conditions"]
-        self._began = self._board.connected()
+        )
+        self._began = connection
+        conditions: dict[str, Any] = reply["conditions"]
         return conditions
 
     def exchange(
@@ -248,28 +251,21 @@ class BoardChannel:
         """Send what is missing there, then the request, and write its results here."""
         paths: dict[Path, dict[str, str]] = {}
         asked = {name: _named(value, paths) for name, value in request.items()}
-        for number in itertools.count(1):
-            try:
-                return self._exchanged(target, asked, paths, results, timeout_s)
-            except ConnectionLostError as error:
-                if number == RETRIES:
-                    raise self._board._unreachable(error) from error
-                self._board._say(f"the connection to {self._board.name} was lost and is opened again: {error}")
-                time.sleep((number - 1) * PAUSE_S)
-        raise AssertionError
+        return self._board.again(
+            lambda connection: self._exchanged(connection, target, asked, paths, results, timeout_s)
+        )
 
     def _exchanged(
         self,
+        connection: BoardConnection,
         target: Target,
         asked: Mapping[str, Any],
         paths: Mapping[Path, Mapping[str, str]],
         results: Mapping[str, Path],
         timeout_s: float,
     ) -> dict[str, Any]:
-        connection = self._board.connected()
         if connection is not self._began:
-            self.start(self._pinned)
-            connection = self._board.connected()
+            self._started(connection)
         self._send(connection, paths)
         reply, content = connection.ask(
             "exchange",

@@ -17,7 +17,7 @@ from typing import IO, Any, final
 
 from nas.errors import CandidateError, TargetError
 from nas.hardware.devices import first_steps
-from nas.hardware.devices.first_steps import read_frame, write_frame
+from nas.hardware.devices.first_steps import BEGIN, read_frame, write_frame
 
 HEARTBEAT_S = 3.0
 SILENT_S = 15.0
@@ -157,6 +157,7 @@ class BoardConnection:
         try:
             with self._writing:
                 write_frame(self._process.stdin, message, content)
+            self._hear()  # while much is sent, nothing is heard
         except (OSError, ValueError):
             raise self._lost("the connection was closed") from None
 
@@ -180,12 +181,21 @@ class BoardConnection:
     def _read(self) -> None:
         stream: IO[bytes] | None = self._process.stdout
         assert stream is not None
-        with stream, contextlib.suppress(ValueError):  # what is no frame ends the connection
-            while (found := read_frame(stream)) is not None:
-                self._heard_s = time.monotonic()
-                if found[0].get("id") != 0:
-                    self._frames.put(found)
-        self._frames.put(None)
+        try:
+            with stream:
+                while (line := stream.readline()) and line.rstrip() != BEGIN:  # what a shell prints at a login
+                    self._said = [*self._said[-20:], line]
+                while (found := read_frame(stream, self._hear)) is not None:
+                    if found[0].get("id") != 0:
+                        self._frames.put(found)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # it is no frame
+            self._said = [*self._said[-20:], f"an answer cannot be read: {error}".encode()]
+        finally:
+            self._is_closed = True
+            self._frames.put(None)
+
+    def _hear(self) -> None:
+        self._heard_s = time.monotonic()
 
     def _listen(self) -> None:
         stream = self._process.stderr

@@ -16,25 +16,31 @@ import sys
 import tempfile
 import time
 import zipfile
-from typing import IO, Any, Dict, Iterable, Mapping, Optional, Tuple
+from typing import IO, Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
 
+BEGIN = b"nas-device begins"
+"""The line before the first message. What a shell prints at a login comes before it."""
+PART_BYTES = 2**16
 KINDS = ("code", "sites", "models")
 NAME = re.compile(r"(?:code|sites)/[0-9a-f]{8,64}")
 
 
-def read_frame(stream: IO[bytes]) -> Optional[Tuple[Dict[str, Any], bytes]]:
-    """Return a message with the bytes after it, or None at the end."""
+def read_frame(stream: IO[bytes], heard: Callable[[], None] = lambda: None) -> Optional[Tuple[Dict[str, Any], bytes]]:
+    """Return a message with the bytes after it, or None at the end. ``heard`` is called for each part that came."""
     line = stream.readline()
     if not line.endswith(b"\n"):
         return None
+    heard()
     message: Dict[str, Any] = json.loads(line.decode("utf-8"))
-    content = b""
-    while len(content) < message.get("size", 0):
-        part = stream.read(message["size"] - len(content))
+    parts, left = [], message.get("size", 0)
+    while left > 0:
+        part = stream.read1(min(left, PART_BYTES))  # type: ignore[attr-defined]  # it waits for no more than has come
         if not part:
             return None
-        content += part
-    return message, content
+        heard()
+        parts.append(part)
+        left -= len(part)
+    return message, b"".join(parts)
 
 
 def write_frame(stream: IO[bytes], message: Mapping[str, Any], content: bytes = b"") -> None:
@@ -116,16 +122,28 @@ def unpack(folder: str, name: str, content: bytes) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             archive.extractall(made)
-        os.replace(made, final)
+        put_in_place(made, final)
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def put_in_place(made: str, final: str) -> None:
+    """Give a finished folder its name. Somebody else may have put the same there in the meantime."""
+    try:
+        os.replace(made, final)
+    except OSError:
+        if not os.path.isdir(final):
+            raise
 
 
 def remove(folder: str) -> None:
     """Remove what was put into the folder, and the folder itself if nothing else is in it."""
     for name in os.listdir(folder):
-        if name in KINDS or name.startswith((".new-", ".probe-")):
-            shutil.rmtree(os.path.join(folder, name))
+        path = os.path.join(folder, name)
+        if name.startswith(".probe-"):
+            os.remove(path)
+        elif name in KINDS or name.startswith(".new-"):
+            shutil.rmtree(path)
     if not os.listdir(folder):
         os.rmdir(folder)
 
@@ -136,6 +154,7 @@ def main(stream: IO[bytes], replies: IO[bytes]) -> None:
     if beginning is None:
         return
     first = beginning[0]
+    replies.write(b"\n" + BEGIN + b"\n")
     facts = look_around(first.get("folder", ""), first.get("packages", []))
     folder = facts["folder"]
     write_frame(replies, facts)

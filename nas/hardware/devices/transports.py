@@ -95,7 +95,8 @@ class Ssh:
         }
         given = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
         port = ["-p", self._port] if self._port else []
-        there = shlex.join(["exec", self._python, "-u", "-c", program])
+        home, python = ("~/", self._python[2:]) if self._python.startswith("~/") else ("", self._python)
+        there = f"exec {home}{shlex.quote(python)} {shlex.join(['-u', '-c', program])}"  # the shell there knows ~
         return [ssh, "-T", *given, *port, "--", self._destination, there]
 
     @property

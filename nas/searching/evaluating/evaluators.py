@@ -153,6 +153,7 @@ class TrainingEvaluator(OfModels):
                 settings.threads,
                 robustness=settings.robustness,
                 wanted=reported(state.recipe),
+                narrow=state.resolved.device.facts.adds_bytes_in_16_bits,
                 clock=state.stopwatch,
             )
 

@@ -39,6 +39,14 @@ def model(folder: Path, deed: str, name: str = "a") -> Path:
     return path
 
 
+def is_free(record: DeviceRecord) -> bool:
+    """Return True if nobody holds the lock of the board."""
+    other = Board(record)
+    found = bool(other.ask("lock")[0]["held"])
+    other.close()
+    return found
+
+
 def ask_time(process: MeasuringProcess, path: Path) -> dict[str, object]:
     return process.ask("time", model=path, reference=None, seconds=0.001, min_samples=1)
 
@@ -124,11 +132,9 @@ class TestConnections:
             assert ask_time(process, model(tmp_path, "clock 1"))["samples"]
             os.kill(board.ask("info")[0]["agent"], signal.SIGKILL)
             assert ask_time(process, model(tmp_path, "clock 1"))["samples"]
-            with Board(board.record).leased_now() as is_free:
-                assert not is_free
+            assert not is_free(board.record)
         assert [text for text in said if "the connection to pi was lost and is opened again" in text]
-        with Board(board.record).leased_now() as is_free:
-            assert is_free
+        assert is_free(board.record)
 
     def test_an_agent_whose_driver_dies_leaves_nothing(
         self, record: DeviceRecord, acting: Target, tmp_path: Path
@@ -137,8 +143,7 @@ class TestConnections:
         with _holding(record, acting) as (driver, agent):
             driver.kill()
             _gone(agent)
-        with Board(record).leased_now() as is_free:
-            assert is_free
+        assert is_free(record)
 
     @pytest.mark.slow
     def test_an_agent_whose_driver_is_silent_leaves_nothing(self, record: DeviceRecord, acting: Target) -> None:
@@ -149,8 +154,19 @@ class TestConnections:
                 _gone(agent, seconds=30)
             finally:
                 driver.send_signal(signal.SIGCONT)
-        with Board(record).leased_now() as is_free:
-            assert is_free
+        assert is_free(record)
+
+    def test_a_connection_that_was_lost_between_measurements_is_opened_again(
+        self, board: Board, acting: Target, tmp_path: Path
+    ) -> None:
+        """As while a search trains for an hour: by the next lease, also while that waits for its turn."""
+        for _ in range(2):
+            with board.leased(pytest.fail), board.process(acting, TIMEOUT_S) as process:
+                assert ask_time(process, model(tmp_path, "clock 1"))["samples"]
+                agent = board.ask("info")[0]["agent"]
+            os.kill(agent, signal.SIGKILL)
+            _gone(agent)
+            time.sleep(0.2)
 
     def test_a_board_that_stays_away_is_told(
         self, board: Board, acting: Target, monkeypatch: pytest.MonkeyPatch
@@ -216,6 +232,25 @@ def test_failures_of_ssh_come_with_advice(
     monkeypatch.setenv(fake_ssh.SAYS, said)
     with pytest.raises(TargetError, match=advice):
         Board(DeviceRecord("pi", "ssh://pi@board:22")).look()
+
+
+@pytest.mark.parametrize("greeting", ["Welcome to pi\n", "1\n{}\n", "no end of line"])
+def test_what_a_shell_prints_at_a_login_is_passed_over(
+    greeting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", fake_ssh.put_on_path(tmp_path, os.environ["PATH"]))
+    monkeypatch.setenv(fake_ssh.GREETS, greeting)
+    found = Board(DeviceRecord("pi", "ssh://pi@board", sys.executable, str(tmp_path))).look()
+    assert found["executable"] == sys.executable
+
+
+def test_the_home_of_a_device_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell there knows what ~ is. Everything else in the name of a program is quoted."""
+    (tmp_path / "a b").symlink_to(sys.executable)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", fake_ssh.put_on_path(tmp_path, os.environ["PATH"]))
+    found = Board(DeviceRecord("pi", "ssh://pi@board", "~/a b", str(tmp_path))).look()
+    assert found["python"] == list(sys.version_info[:3])
 
 
 FIT = {

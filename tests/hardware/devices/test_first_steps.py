@@ -30,6 +30,18 @@ def test_frames_come_back_as_they_were_written() -> None:
     assert read_frame(stream) is None
 
 
+def test_a_long_frame_is_heard_in_parts() -> None:
+    """A link that takes minutes for a model is not a silent one."""
+    stream = io.BytesIO()
+    write_frame(stream, {"op": "a"}, bytes(3 * first_steps.PART_BYTES + 1))
+    stream.seek(0)
+    heard: list[int] = []
+    found = read_frame(stream, lambda: heard.append(stream.tell()))
+    assert found is not None
+    assert len(found[1]) == 3 * first_steps.PART_BYTES + 1
+    assert len(heard) == 5
+
+
 @pytest.mark.parametrize("cut", [1, 8, 20])
 def test_a_frame_that_is_cut_off_is_the_end(cut: int) -> None:
     stream = io.BytesIO()
@@ -93,6 +105,7 @@ def test_a_request_that_fails_is_answered(tmp_path: Path) -> None:
     asked.seek(0)
     main(asked, told)
     told.seek(0)
+    assert [told.readline(), told.readline()] == [b"\n", first_steps.BEGIN + b"\n"]
     replies = []
     while (found := read_frame(told)) is not None:
         replies.append(found[0])
