@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nas.errors import RecipeError
 from nas.recipe.sections import DEFAULT_INITIAL, MOST_FOR_EACH_INITIAL, MeasuringRecipe
 from nas.values.objective import Limit, Objective, measured_metrics
 
@@ -42,6 +43,15 @@ def with_small_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(given, Mapping):
         found["measuring"] = {**_measuring(trials, found["rounds"], given), **given}
     return found
+
+
+def check_rounds(rounds: int, trials: int) -> None:
+    """Check that each round of a new search has a trial. Raises RecipeError.
+
+    A run that was extended may have more: its rounds count on.
+    """
+    if rounds > max(1, trials):
+        raise RecipeError(f"rounds must be at most trials ({trials}), but got {rounds}.")
 
 
 def default_rounds(trials: int) -> int:

@@ -15,7 +15,7 @@ from nas.recipe.small_searches import default_rounds
 from nas.recipe.toml_text import apply_overrides
 from nas.searching.user_inputs.circumstances import check_recipe, recipe_then
 from nas.storage.journal import RECIPE, Journal, write_aside
-from nas.storage.journal_rows import Cost, RecipeText, RoundEnded
+from nas.storage.journal_rows import Cost, RecipeText, RoundEnded, TrainingsEnded
 from nas.values.evaluation import Evaluation
 from nas.values.indexed_rows import last_rows
 from nas.values.objective import Limit
@@ -76,17 +76,24 @@ def extended(recipe: Recipe, journal: Journal, overrides: Iterable[str]) -> Reci
     values = recipe.model_dump()
     trained, spent_s = _trained(journal), sum(part.wall_s for part in journal.rows(Cost))
     trials, time_s = wanted.get("trials"), wanted.get("search_time_s")
+    if recipe.trials == 0 and trials is None and time_s is None:
+        raise RecipeError("this run trained nothing, so there is nothing to choose from. Add trials: --trials +20.")
+    ended = {row.round for row in journal.rows(RoundEnded)}
+    has_trained = recipe.rounds in {*ended, *(row.round for row in journal.rows(TrainingsEnded))}
+    is_over = recipe.rounds + 1 in ended
     if time_s is not None:
         values |= {"search_time_s": _more_time_s(time_s, spent_s), "trials": TRIALS_IN_TIME}
     if trials is not None:
-        values |= {"trials": _more_trials(trials, trained), **({} if time_s is not None else {"search_time_s": None})}
+        planned = trained if is_over or recipe.has_time_alone else max(trained, recipe.trials)
+        total = _more_trials(trials, trained, planned)
+        values |= {"trials": total, **({} if time_s is not None else {"search_time_s": None})}
     values |= {"limits": wanted["limits"]} if "limits" in wanted else {}
     values["retraining"] |= wanted.get("retraining", {})
-    ended = {row.round for row in journal.rows(RoundEnded)}
-    if recipe.rounds + 1 in ended or ended.issuperset(range(recipe.rounds + 1)):
+    if is_over or has_trained:
         if trials is None and time_s is None:  # nothing more is trained, and winners take the time that they need
             values |= {"trials": max(1, trained), "search_time_s": None}
-        values["rounds"] = max(ended) + _rounds(recipe, values, trained)
+        before = max((row.round for row in journal.rows(RecipeText)), default=0)
+        values["rounds"] = max({recipe.rounds, *ended}) + _rounds(recipe.rounds - before, values, trained)
     changed = Recipe.from_mapping(values)
     _check_known(recipe, changed)
     return changed
@@ -104,13 +111,13 @@ def _trained(journal: Journal) -> int:
     return sum(not row.is_shared for row in last_rows(journal.rows(Evaluation), "train").values())
 
 
-def _more_trials(value: object, trained: int) -> int:
-    """Return the number of trials in all."""
+def _more_trials(value: object, trained: int, planned: int) -> int:
+    """Return the number of trials in all; ``+N`` is added to those that were ``planned``."""
     text = str(value)
     number = text.removeprefix(MORE).strip()
     if not (isinstance(value, str | int) and number.isascii() and number.isdigit()):
         raise RecipeError(f"--trials takes a number, such as 60, or +20 for 20 more, but got {text[:60]!r}.")
-    total = int(number) + (trained if text.startswith(MORE) else 0)
+    total = int(number) + (planned if text.startswith(MORE) else 0)
     if total <= trained:
         raise RecipeError(
             f"a run is extended by more trials than the {trained} that it has trained, but got {text}. "
@@ -123,7 +130,8 @@ def _more_time_s(value: object, spent_s: float) -> float:
     """Return the search time in all."""
     text = str(value)
     try:
-        given_s = float(value) if isinstance(value, int | float) else seconds_of(text.removeprefix(MORE))
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        given_s = float(text) if is_number else seconds_of(text.removeprefix(MORE))
     except ValueError as error:
         raise RecipeError(f"--time takes a time such as 30min, or +10min for ten minutes more: {error}") from error
     total_s = given_s + (spent_s if text.startswith(MORE) else 0.0)
@@ -135,10 +143,13 @@ def _more_time_s(value: object, spent_s: float) -> float:
     return total_s
 
 
-def _rounds(recipe: Recipe, values: Mapping[str, Any], trained: int) -> int:
-    """Return how many rounds are added: as for a search of that size; one where nothing is trained but winners."""
+def _rounds(latest: int, values: Mapping[str, Any], trained: int) -> int:
+    """Return how many rounds are added: as for a search of that size; one where nothing is trained but winners.
+
+    A search in time has as many as its ``latest`` part had.
+    """
     if values["trials"] == TRIALS_IN_TIME:
-        return recipe.rounds
+        return latest
     return default_rounds(max(1, values["trials"] - trained))
 
 

@@ -14,6 +14,7 @@ from nas.errors import JournalError, LimitError, RepeatedFailureError, TargetErr
 from nas.jobs.choosing import executor_of
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe, read_recipe, read_recorded_recipe
+from nas.recipe.small_searches import check_rounds
 from nas.recipe.toml_text import UTF_8
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.reports.report import write_report
@@ -38,7 +39,7 @@ from nas.searching.resolving import (
 )
 from nas.searching.round import measure_front, measure_rest, measure_round, train_round
 from nas.searching.state import RunState, cost_of
-from nas.searching.user_inputs.circumstances import check_recipe, check_same, recipe_then
+from nas.searching.user_inputs.circumstances import check_recipe, check_same_again, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
 from nas.searching.user_inputs.training_defaults import with_training_defaults
 from nas.signals import advising, check, heed, stopping
@@ -133,6 +134,7 @@ def _resolve_new(
     train: GivenTraining | None = None,
 ) -> Resolved:
     """Return what the names of a new run's recipe stand for, with a meter that works."""
+    check_rounds(recipe.rounds, recipe.trials)
     check_trackers(recipe.execution.track)
     resolved = resolve(recipe, space, task, instruments, progress, train)
     try:
@@ -193,9 +195,10 @@ def resume(
         resolved = resolve(recipe, space, task_of(data, recipe.data), instruments, shown, train)
         if not journal.rows(RecipeText):
             shown.say(f"nothing was recorded in {folder} before, so this run begins from the start.")
-        if extending:
-            record_extension(recipe, journal, folder)
         with contextlib.closing(resolved.look):
+            if extending:
+                check_same_again(journal, circumstances(recipe, resolved), folder)
+                record_extension(recipe, journal, folder)
             return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch, began_s)
 
 
@@ -366,10 +369,8 @@ def _begin(recipe: Recipe, resolved: Resolved, journal: Journal, folder: Path) -
         check_recipe(recipe_then(begun[-1], folder), recipe, folder)
     else:
         journal.append(RecipeText(recipe.to_toml()))
-    now, before = circumstances(recipe, resolved), journal.rows(Began)
-    if before:
-        check_same(before[0], now, folder)
-    else:
+    now = circumstances(recipe, resolved)
+    if not check_same_again(journal, now, folder):
         journal.append(now)
     if journal.rows(Ended):  # it goes on after all
         journal.append(Ended(None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from pathlib import Path
@@ -14,6 +15,8 @@ from nas.storage.writer_lock import WRITER
 
 OF_THE_RUN = (RECIPE, JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", WRITER, SUPERNET_WEIGHTS, PARENT_WEIGHTS)
 """Files of a run folder that nothing may take the place of."""
+OF_A_BUNDLE = {"target", "deployed", "choices"}
+"""Some keys of a bundle's description."""
 FOLDERS_OF_THE_RUN = ("winners", "retrained", "seeds", "checkpoints", "solved")
 """Folders of a run folder into which nothing else may be written."""
 
@@ -35,12 +38,21 @@ def check_place(path: Path, option: str = "--out", run_folder: Path | None = Non
     """Check that a file or a folder at ``path`` is none that a run or a bundle needs. Raises RecipeError."""
     place = Path(os.path.realpath(path))
     for folder in place.parents:
-        if (folder / ABOUT).is_file():
+        if _is_bundle(folder):
             raise RecipeError(f"{option} must not change a bundle, but {path} lies in that of {folder}.")
         if (folder / JOURNAL).is_file() or (run_folder is not None and folder == Path(os.path.realpath(run_folder))):
             first, *more = place.relative_to(folder).parts
             if first in FOLDERS_OF_THE_RUN or (first in OF_THE_RUN and not more):
                 raise RecipeError(f"{option} must not take the place of a file of the run itself, but got {path}.")
+
+
+def _is_bundle(folder: Path) -> bool:
+    """Return True for the folder of a bundle. A file of a user's may have the name of its description."""
+    try:
+        about = json.loads((folder / ABOUT).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(about, dict) and about.keys() >= OF_A_BUNDLE
 
 
 def is_plain(path: Path) -> bool:

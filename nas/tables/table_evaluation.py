@@ -34,21 +34,25 @@ from nas.values.pareto import FloatArray
 MISSING = "table"
 """The failure kind of a value that the table lacks."""
 
-FEWEST_AT_CHANCE, MOST_CLASSES = 2, 1000
-"""The rows that must share the accuracy of one class of N, and the largest N, to be taken for models at chance."""
+FEWEST_AT_CHANCE = 3
+"""So many rows that share the accuracy of one class of N are taken for models at chance."""
+ROUNDING = 1e-4
+"""Accuracies in tables are rounded to a hundredth of a per cent."""
 
 
 def chance_error_among(errors: FloatArray) -> float | None:
     """Return the error of models that learned nothing, if some of a table's N ``errors``, shape (N,), are of such.
 
-    These models give one class always. So several share the lowest accuracy, and it is that of one class of many.
+    These models give one class always. So several share the lowest accuracy, and it is that of one class of some
+    number. Accuracies of whole per cent, of which many are shared by chance, tell nothing.
     """
-    accuracies = np.round(1 - errors, 12)
-    lowest = float(np.nanmin(accuracies, initial=math.inf))
-    classes = round(1 / lowest) if 0 < lowest < math.inf else 0
-    is_shared = np.count_nonzero(accuracies == lowest) >= FEWEST_AT_CHANCE
-    is_of_classes = 2 <= classes <= MOST_CLASSES and math.isclose(lowest, 1 / classes, rel_tol=1e-3)
-    return round(1 - lowest, 12) if is_shared and is_of_classes else None
+    accuracies = np.round(1 - errors[np.isfinite(errors)], 12)
+    lowest = float(accuracies.min(initial=math.inf))
+    if not 0 < lowest <= 0.5 + ROUNDING or np.count_nonzero(accuracies == lowest) < FEWEST_AT_CHANCE:
+        return None
+    is_coarse = bool((np.abs(100 * accuracies - np.round(100 * accuracies)) < ROUNDING).all())
+    is_of_classes = abs(lowest - 1 / round(1 / lowest)) <= ROUNDING
+    return round(1 - lowest, 12) if is_of_classes and not is_coarse else None
 
 
 @final

@@ -210,7 +210,6 @@ KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measu
             "limits: the unit of latency_ms is one of ns, us, µs, μs, ms, s, but got 'm",
         ),
         ({"limits": ["macs <= 2", "macs <= 3"]}, "limits: a metric has one limit at most, but macs has several."),
-        ({"trials": 4, "rounds": 5}, "rounds must be at most trials (4), but got 5."),
         (
             {"evaluate": "tabel"},
             "evaluate: unknown value 'tabel'. Did you mean 'table'? Known: supernet, table, train, zero-cost.",
@@ -236,7 +235,7 @@ def test_all_errors_are_reported_at_once() -> None:
     with pytest.raises(RecipeError) as caught:
         Recipe.from_mapping({"trials": -1, "target": "", "training": {"epoch": 1}})
     assert [line[:20] for line in str(caught.value).splitlines()] == [
-        "target: a target sta",
+        "target: a target is ",
         "trials: input should",
         "a recipe has no key ",
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from table_space import DEVICE, Chain, latency_ms, write_table
 import nas
 from nas.errors import JournalError, RecipeError
 from nas.recipe.recipe import TRIALS_IN_TIME, read_recipe
-from nas.storage.journal import RECIPE, JournalReader
+from nas.searching.state import RunState
+from nas.storage.journal import RECIPE, Journal, JournalReader
 from nas.storage.journal_rows import RecipeText
 
 HERE = nas.Instruments(looks_apart=False)
@@ -96,6 +99,87 @@ def test_a_run_that_is_extended_and_interrupted_goes_on_to_the_same_rows(run: Pa
     go_on(run)
     assert nas.load_run(run).is_over
     assert len(trained(run)) == len({*trained(run)}) == 35
+
+
+def test_a_run_can_be_extended_again_and_again(run: Path) -> None:
+    """Its rounds count on, also beyond its trials, and each part has no more of them than a search of its size."""
+    for _ in range(4):
+        go_on(run, "trials=+1")
+    assert len(evaluations_of(run, "train")) == 24
+    for limit in (6, 5, 4):
+        go_on(run, f'limits=["latency_ms <= {limit}ms"]')
+    before = nas.load_run(run).recipe.rounds
+    go_on(run, "trials=+2")
+    found = nas.load_run(run)
+    assert len(evaluations_of(run, "train")) == 26
+    assert found.recipe.rounds == before + 2  # the round of the winners, and one for two trials
+    assert found.is_over
+
+
+def test_a_run_in_time_does_not_get_more_and_more_rounds(run: Path) -> None:
+    rounds = []
+    for _ in range(3):
+        go_on(run, "search_time_s=+1s")
+        rounds.append(nas.load_run(run).recipe.rounds)
+    assert rounds[2] - rounds[1] == rounds[1] - rounds[0]
+
+
+def stopped_run(folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, *, has_ended: bool) -> Path:
+    """Return the folder of a run that was stopped where a round ends: after that was written, or before."""
+    end = RunState.end_round
+
+    def stop(self: RunState, ended: int) -> None:
+        if ended < number or has_ended:
+            end(self, ended)
+        if ended == number:
+            raise KeyboardInterrupt
+
+    found = recipe(write_table(folder / "t.csv.gz"))
+    with monkeypatch.context() as patch:
+        patch.setattr(RunState, "end_round", stop)
+        with pytest.raises(KeyboardInterrupt):
+            nas.search(found, space=Chain(), runs=folder, progress=None, instruments=HERE)
+    return folder / "run"
+
+
+def test_a_run_that_was_stopped_after_its_trainings_trains_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no end of its last round yet, whose measuring may take minutes."""
+    run = stopped_run(tmp_path, monkeypatch, 2, has_ended=False)
+    assert len(evaluations_of(run, "train")) == 20
+    go_on(run, "trials=+5")
+    assert len(evaluations_of(run, "train")) == 25
+
+
+def test_more_trials_are_added_to_those_that_were_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = stopped_run(tmp_path, monkeypatch, 1, has_ended=True)
+    assert len(evaluations_of(run, "train")) == 10
+    go_on(run, "trials=+5")
+    assert len(evaluations_of(run, "train")) == 25
+
+
+def test_a_refused_extension_changes_nothing(run: Path) -> None:
+    """The table has changed, so new values would not compare with those of the run."""
+    table = Path(str(nas.load_run(run).recipe.table.path))
+    content, kept = table.read_bytes(), (run / RECIPE).read_bytes()
+    try:
+        lines = gzip.decompress(content).splitlines()
+        table.write_bytes(gzip.compress(b"\n".join(lines[:-1])))
+        with pytest.raises(JournalError):
+            go_on(run, "trials=+5")
+    finally:
+        table.write_bytes(content)
+    assert nas.load_run(run).is_over
+    assert (run / RECIPE).read_bytes() == kept
+
+
+def test_a_run_without_trainings_is_extended_by_trials(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("trials = 0\n")
+    with Journal.start(tmp_path / "run", nas.Recipe(trials=0).to_toml(), clock=time.time) as journal:
+        journal.append(RecipeText(nas.Recipe(trials=0).to_toml()))
+    with pytest.raises(RecipeError, match=r"this run trained nothing.*--trials \+20"):
+        nas.resume(tmp_path / "run", overrides=['limits=["latency_ms <= 1ms"]'], progress=None)
 
 
 def test_the_best_new_candidates_become_winners_beside_the_old_ones(run: Path) -> None:

@@ -140,7 +140,7 @@ class TestFoldersWithoutAJournal:
             opened(folder)
         assert list(tmp_path.iterdir()) == []
         why = f"it has no {RECIPE}" if exists else "it does not exist"
-        with pytest.raises(JournalError, match=rf"must be the folder of a run, but {why}\. nas show lists all runs"):
+        with pytest.raises(JournalError, match=rf"must be the folder of a run, but {why}\."):
             nas.load_run(folder)
         assert list(tmp_path.iterdir()) == []
 

@@ -49,9 +49,16 @@ def test_pages_and_tables_in_a_run_s_folder_may_be_written(run: Path) -> None:
 
 def test_a_bundle_that_was_copied_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "phone" / "deployed").mkdir(parents=True)
-    (tmp_path / "phone" / ABOUT).write_text("{}")
+    (tmp_path / "phone" / ABOUT).write_text('{"target": "onnxruntime-cpu", "deployed": "model.onnx", "choices": {}}')
     with pytest.raises(RecipeError, match=r"must not change a bundle, but .*model\.tflite lies in that of"):
         write_out(tmp_path / "phone" / "deployed" / "model.tflite", CONTENT)
+
+
+def test_a_file_of_a_user_s_is_no_bundle(tmp_path: Path) -> None:
+    """Whatever its name is: a search below it writes its report."""
+    for text in ("{}", "[1]", "no JSON"):
+        (tmp_path / ABOUT).write_text(text)
+        write_out(tmp_path / "runs" / "digits" / "report.html", CONTENT)
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:

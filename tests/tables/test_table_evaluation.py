@@ -203,11 +203,12 @@ class TestArchitecturesWithSeveralRows:
 @pytest.mark.parametrize(
     ("accuracies", "error"),
     [
-        ((10.0, 10.0, 55.0, 90.0), 0.9),
-        ((33.333, 33.333, 70.0), 0.66667),
-        ((10.0, 55.0, 90.0), None),  # one row alone may be so by chance
-        ((12.7, 12.7, 55.0), None),  # of no whole number of classes
-        ((0.0, 0.0, 55.0), None),
+        ((10.0, 10.0, 10.0, 55.13, 90.0), 0.9),
+        ((33.33, 33.33, 33.33, 70.0), 0.6667),
+        ((10.0, 10.0, 55.13, 90.0), None),  # two rows alone may be so by chance
+        ((50.0, 50.0, 50.0, 62.0, 71.0), None),  # of whole per cent, many share one
+        ((12.7, 12.7, 12.7, 55.0), None),  # of no whole number of classes
+        ((0.0, 0.0, 0.0, 55.13), None),
     ],
 )
 def test_models_at_chance_are_known_by_what_several_rows_share(

@@ -9,7 +9,7 @@ from typing import Any
 from nas.errors import JournalError, RecipeError
 from nas.recipe.recipe import Recipe
 from nas.recipe.recorded import changes_of_results, changes_text
-from nas.storage.journal import JOURNAL, RECIPE
+from nas.storage.journal import JOURNAL, RECIPE, Journal
 from nas.storage.journal_rows import Began, RecipeText
 from nas.tasks.task import READINGS
 
@@ -36,6 +36,14 @@ def check_recipe(then: Recipe, now: Recipe, folder: Path) -> None:
             f"a run goes on with the recipe that it began with; only keys of [execution] may change. Changed since: "
             f"{changes_text(changed)}. Bring that back in {folder / RECIPE}, or start a new run beside it."
         )
+
+
+def check_same_again(journal: Journal, now: Began, folder: Path) -> bool:
+    """Check that a run goes on as it began. Return False if it has not begun yet. Raises as ``check_same`` does."""
+    began = journal.rows(Began)[:1]
+    for each in began:
+        check_same(each, now, folder)
+    return bool(began)
 
 
 def check_same(then: Began, now: Began, folder: Path) -> None:
