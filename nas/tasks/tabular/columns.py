@@ -94,7 +94,7 @@ def raw_columns(
 
     found, known = RawColumns(), forms or {}
     for name in frame.columns:
-        series = _with_dates(frame[name])
+        series = with_dates(frame[name])
         is_bool = types.is_bool_dtype(series.dtype)
         if types.is_timedelta64_dtype(series.dtype):
             found.notes.append(f"column {name} holds durations and is left out. Make numbers of it, such as hours.")
@@ -113,7 +113,7 @@ def raw_columns(
     return found
 
 
-def _with_dates(series: Any) -> Any:
+def with_dates(series: Any) -> Any:
     """Return a column of Python's dates, as Parquet files have them, as pandas' own; any other as it is."""
     from pandas.api import types
 

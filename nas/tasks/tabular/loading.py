@@ -12,7 +12,8 @@ from nas.tasks.criteria import KINDS
 from nas.tasks.deployed.csv_file import CsvForm
 from nas.tasks.loading import FILE, Loading, check_among, check_texts, loads_task, names_of, path_of
 from nas.tasks.tabular.columns import SCALINGS
-from nas.tasks.tabular.reading import CSV_ENDINGS, PARQUET_ENDINGS, Frame, TableFile, read_file
+from nas.tasks.tabular.pairing import names_of_categories, text_in
+from nas.tasks.tabular.reading import CSV_ENDINGS, PARQUET_ENDINGS, Frame, TableFile, checked_frame, read_file
 from nas.tasks.tabular.recognising import DATES, DECIMALS, Recognised, Wished, recognised
 from nas.tasks.tabular.tabular import Tabular
 
@@ -55,16 +56,13 @@ def load_tables(
     dropped, as_categories = names_of("drop", drop), names_of("categories", categories)
     wished = _wished(decimal, dates, delimiter, encoding, missing)
     name = (data or "breast-cancer") if isinstance(data, str) else "given"
-    tables = _Files(loading.folder, target, [*as_categories, *dropped], wished)
-    tested, read = None, None
-    if not isinstance(data, str):
-        frame = _frame_of(data, target)
-        tested = tables.read([test])[0][0] if test else None
-    elif name in NAMED:
+    if name in NAMED:
+        _check_named(name, test, wished)
         frame, found = _named(name)
-        target = target or found
+        target, tested, read = target or found, None, None
     else:
-        (frame, *more), read = tables.read([each for each in (data, test) if each])
+        tables = _Files(loading.folder, target, [*as_categories, *dropped], wished)
+        (frame, *more), read = tables.read([data, test] if test else [data])
         tested = more[0] if more else None
     return Tabular.from_frame(
         frame,
@@ -92,16 +90,46 @@ class _Files:
     as_text: Collection[str]
     wished: Wished
 
-    def read(self, names: Sequence[str]) -> tuple[list[Frame], Recognised]:
-        """Return the tables in files, and how they were recognised together."""
-        paths = [_path(each, self.folder) for each in names]
+    def read(self, given: Sequence[str | Frame]) -> tuple[list[Frame], Recognised]:
+        """Return tables, which are files or DataFrames, and how their text was recognised together."""
+        files = [self._file(each) for each in given]
+        _check_csv_options(files, self.wished)
+        return _recognised(files, self.as_text, self.target, self.wished)
+
+    def _file(self, given: str | Frame) -> TableFile:
+        if not isinstance(given, str):
+            return TableFile(Path("given"), checked_frame(_frame_of(given, self.target), "the table given"), None)
+        path = _path(given, self.folder)
         if not self.target:
             raise RecipeError(
-                f"a table needs a target, the column to predict, but got none for {paths[0].name}: "
-                "set data.target=COLUMN."
+                f"a table needs a target, the column to predict, but got none for {path.name}: set data.target=COLUMN."
             )
-        files = [read_file(path, self.wished.csv_form) for path in paths]
-        return _recognised(files, self.as_text, self.target, self.wished)
+        return read_file(path, self.wished.csv_form)
+
+
+def _check_named(name: str, test: str, wished: Wished) -> None:
+    """Check that no option is set that a table of scikit-learn has no use for. Raises RecipeError."""
+    if test:
+        raise RecipeError(f"{name} has no other table for its test, but got data.test={test!r}. Leave data.test out.")
+    _check_csv_options([TableFile(Path(name), None, None)], wished)
+
+
+def _check_csv_options(files: Sequence[TableFile], wished: Wished) -> None:
+    """Check that options about the text of CSV files are for such files. Raises RecipeError."""
+    form, are_csv = wished.csv_form, [each.form is not None for each in files]
+    given = {"delimiter": form.delimiter, "encoding": form.encoding}
+    given |= {name: value for name, value in (("decimal", wished.decimal), ("dates", wished.dates)) if value != "auto"}
+    unused = [f"data.{name}={value}" for name, value in given.items() if value]
+    if unused and not any(are_csv):
+        raise RecipeError(
+            f"only CSV files can be read with {unused[0]}, but the table has columns with types. Convert them there, "
+            "or name a CSV file."
+        )
+    if wished.missing and not all(are_csv):
+        raise RecipeError(
+            f"only CSV files can have texts for missing values, but got data.missing={list(wished.missing)} for a "
+            "table with types. Leave the option out, and empty these cells in the table and in that of the test."
+        )
 
 
 def _frame_of(data: Frame, target: str) -> Frame:
@@ -136,28 +164,35 @@ def _wished(decimal: str, dates: str, delimiter: str, encoding: str, missing: ob
 def _recognised(
     files: Sequence[TableFile], as_text: Collection[str], target: str, wished: Wished
 ) -> tuple[list[Frame], Recognised]:
-    """Return the tables in files, of which those in CSV are recognised together, and how."""
-    texts = [each for each in files if each.form is not None]
-    delimiter = texts[0].form.delimiter if texts and texts[0].form is not None else ""
-    found, read = recognised([each.frame for each in texts], as_text, target, wished, delimiter)
-    typed = iter(found)
-    told = [each for file in texts for each in _told_of(file)]
-    frames = [each.frame if each.form is None else next(typed) for each in files]
+    """Return tables with the text of CSV files recognised, and how.
+
+    What is text in a first table with types stays text in a CSV file beside it. If the first table is a CSV file, the
+    text of one with types is recognised together with it.
+    """
+    texts = [(each, each.form) for each in files if each.form is not None]
+    if not texts:
+        return [each.frame for each in files], Recognised(wished)
+    first = files[0]
+    plain = as_text if first.form is not None else names_of_categories(first.frame)
+    parts = [each.frame if each.form is not None else text_in(each.frame, plain) for each in files]
+    found, read = recognised(parts, plain, target, wished, texts[0][1].delimiter)
+    frames = [
+        part if each.form is not None else each.frame.assign(**part) for each, part in zip(files, found, strict=True)
+    ]
+    told = [sentence for file, form in texts for sentence in _told_of(file.path, form)]
     cells = read.cells if len(texts) == len(files) else {}
     return frames, replace(read, told=(*told, *read.told), cells=cells)
 
 
-def _told_of(file: TableFile) -> list[str]:
+def _told_of(path: Path, form: CsvForm) -> list[str]:
     """Return a sentence on how a CSV file is written, unless it is UTF-8 with commas."""
-    form = file.form
-    assert form is not None
     found = []
     if form.delimiter != ",":
         between = {" ": "spaces", "\t": "tabs"}.get(form.delimiter, form.delimiter)
-        found.append(f"{file.path.name} has {between} between cells (data.delimiter).")
+        found.append(f"{path.name} has {between} between cells (data.delimiter).")
     if form.example:
         found.append(
-            f"{file.path.name} is no UTF-8 and is read as Windows-1252, for example {form.example!r}. If letters are "
+            f"{path.name} is no UTF-8 and is read as Windows-1252, for example {form.example!r}. If letters are "
             "wrong, name its encoding, such as data.encoding=cp1250."
         )
     return found

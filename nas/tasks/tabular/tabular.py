@@ -24,6 +24,7 @@ from nas.tasks.tabular import boosting
 from nas.tasks.tabular.columns import SCALINGS, RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
 from nas.tasks.tabular.corrupting import MISSING, NOISE, corrupted_rows
 from nas.tasks.tabular.overview import overview_of, roles_of
+from nas.tasks.tabular.pairing import with_test
 from nas.tasks.tabular.reading import Frame, check_has, checked_frame
 from nas.tasks.tabular.recognising import Recognised
 from nas.tasks.tabular.rows import TableRows
@@ -335,8 +336,7 @@ class _Table:
             kind = "classification" if found.is_classes else "regression"
             tested = target_of(test[target], kind, title, found.classes)
             found = replace(found, values=np.concatenate([found.values, tested.values]))
-            shared = [each for each in frame.columns if each in test.columns]
-            frame = pandas.concat([frame, test[shared]], ignore_index=True)
+            frame = with_test(frame, test, (*unused, *categories), title)
         columns = raw_columns(frame.drop(columns=list(unused)), categories, name, recognised.forms)
         split_by = f"time, of {order}" if order is not None else "" if group is None else f"groups, of {group}"
         groups = None if group is None else pandas.factorize(frame[group], use_na_sentinel=False)[0].astype(np.int64)
