@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ ROWS = "rows"
 """The order in which items lie in their file, where an option may name a column."""
 _NAME = re.compile(r"(^|[^a-z])(time|date|datetime|timestamp|year|epoch|unixtime)([^a-z]|$)")
 
+_ZONE = re.compile(r":\d\d.*?(?:Z|UTC|(?P<sign>[+-])(?P<hours>\d\d)(?::?(?P<minutes>\d\d))?)$")
+"""The time zone after a time of day."""
+
 
 def is_name_of_time(name: str) -> bool:
     """Return True if a column's name says that it holds times."""
@@ -29,11 +33,12 @@ def is_name_of_time(name: str) -> bool:
 def moments_of(values: Any, option: str, title: str, place: str = "row") -> IntArray:
     """Return a whole number for each value, which grows with time: equal times have equal ones.
 
-    Values are numbers, dates, or text that holds numbers or dates such as 2024-05-31. ``option`` names them, and
-    ``title`` is where they lie.
+    Values are numbers, dates, or text that holds numbers or dates such as 2024-05-31. Times with time zones are
+    compared in UTC. ``option`` names values, and ``title`` is where they lie.
 
     Raises:
-        DataError: a value is missing or no time; the message counts from 1, by ``place``.
+        DataError: a value is missing or no time, where the message counts from 1, by ``place``. Or only some have a
+            time zone, or they are dates of eight digits that begin with the day or the month.
     """
     import pandas
     from pandas.api import types
@@ -44,6 +49,7 @@ def moments_of(values: Any, option: str, title: str, place: str = "row") -> IntA
         series = series.where(series.notna() & (series.astype(str).str.strip() != ""))
         read = pandas.to_numeric(series, errors="coerce")
         if read.notna().sum() < series.notna().sum():
+            zones_of(series.dropna().astype(str).unique(), option, title)
             read = pandas.to_datetime(series, format="ISO8601", errors="coerce", utc=True)
         strange = np.flatnonzero((read.isna() & series.notna()).to_numpy())
         if len(strange):
@@ -53,8 +59,65 @@ def moments_of(values: Any, option: str, title: str, place: str = "row") -> IntA
     missing = np.flatnonzero(series.isna().to_numpy())
     if len(missing):
         raise DataError(f"{rule}, but {place} {int(missing[0]) + 1} of {title} has none.")
-    found: IntArray = np.unique(series.to_numpy(), return_inverse=True)[1].astype(np.int64)
+    values, places = np.unique(series.to_numpy(), return_inverse=True)
+    if types.is_numeric_dtype(series.dtype):
+        _check_digits(values.astype(np.float64), option, title)
+    found: IntArray = places.astype(np.int64)
     return found
+
+
+def in_utc(dates: Any, texts: Sequence[str], option: str, title: str) -> Any:
+    """Return a column of pandas' dates in UTC, which were read from ``texts`` as the clock shows them.
+
+    Raises:
+        DataError: only some of the texts have a time zone.
+    """
+    import pandas
+
+    zones = zones_of(
+        dict.fromkeys(text for text, is_there in zip(texts, dates.notna(), strict=True) if is_there), option, title
+    )
+    return dates - pandas.Series([zones.get(text) or datetime.timedelta() for text in texts], index=dates.index)
+
+
+def zones_of(texts: Iterable[str], option: str, title: str) -> dict[str, datetime.timedelta | None]:
+    """Return how far the clock of each text is ahead of UTC, None without a time zone.
+
+    Raises:
+        DataError: some have a time zone, and others have none.
+    """
+    found = {text: _zone_of(text.strip()) for text in texts}
+    with_zone = next((text for text, zone in found.items() if zone is not None), None)
+    without = next((text for text, zone in found.items() if zone is None), None)
+    if with_zone is not None and without is not None:
+        raise DataError(
+            f"{option} must name times that all have a time zone, or that all have none, but {title} has "
+            f"{with_zone!r:.40} and {without!r:.40}. Write all of them in UTC."
+        )
+    return found
+
+
+def _zone_of(text: str) -> datetime.timedelta | None:
+    found = _ZONE.search(text)
+    if found is None:
+        return None
+    ahead = datetime.timedelta(hours=int(found["hours"] or 0), minutes=int(found["minutes"] or 0))
+    return -ahead if found["sign"] == "-" else ahead
+
+
+def _check_digits(values: npt.NDArray[np.float64], option: str, title: str) -> None:
+    """Check that sorted numbers are no dates such as 31122024, which as numbers are in another order."""
+    if not ((values >= 1_01_1900) & (values <= 31_12_2100) & (values == np.rint(values))).all():
+        return
+    whole = values.astype(np.int64)
+    year, parts = whole % 10_000, (whole // 1_000_000, whole // 10_000 % 100)
+    for day, month in (parts, parts[::-1]):
+        are_dates = (year >= 1900) & (year <= 2100) & (day >= 1) & (day <= 31) & (month >= 1) & (month <= 12)
+        if are_dates.all() and (np.diff(year * 10_000 + month * 100 + day) < 0).any():
+            raise DataError(
+                f"{option} must name numbers or times such as 2024-05-31, but {title} has {whole[0]:08} and "
+                f"{whole[-1]:08}, which look like days, months and years. Write the year first."
+            )
 
 
 def is_in_order(moments: npt.NDArray[Any]) -> bool:

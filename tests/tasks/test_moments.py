@@ -15,7 +15,10 @@ from nas.tasks.moments import autocorrelation, is_name_of_time, moments_of, seri
     [
         [3, 1.5, 200],
         ["3", "1.5", "200"],
-        ["2024-05-31", "2024-05-30 23:59", "2024-06-01T00:00:00Z"],
+        ["2024-05-31", "2024-05-30 23:59", "2024-06-01T00:00:00"],
+        ["2024-05-31 04:00+05:00", "2024-05-30 22:59Z", "2024-05-30 22:00-0500"],
+        ["20240531", "20240530", "20240601"],
+        [10012001, 10012000, 10012002],
         pandas.to_datetime(["2024-05-31", "2024-05-30", "2024-06-01"]),
     ],
 )
@@ -29,6 +32,25 @@ def test_what_is_no_time_is_named() -> None:
         moments_of(["2024-05-31", "soon"], "data.order", "column day")
     with pytest.raises(DataError, match="but row 2 of column day has none"):
         moments_of([1.0, None], "data.order", "column day")
+
+
+def test_times_with_and_without_zones_are_refused() -> None:
+    """Nobody knows which of them is later."""
+    told = (
+        "must name times that all have a time zone, or that all have none, but column day has '2024-05-31 09:00Z' and"
+    )
+    for times in (["2024-05-31 09:00Z", "2024-05-31 10:00"], ["2024-05-31 10:00", "2024-05-31 09:00Z"]):
+        with pytest.raises(DataError, match=f"data.order {told} '2024-05-31 10:00'. Write all of them in UTC"):
+            moments_of(times, "data.order", "column day")
+    with pytest.raises(DataError, match="that all have a time zone, or that all have none"):
+        moments_of([pandas.Timestamp(2024, 5, 1, tz="UTC"), pandas.Timestamp(2024, 5, 2)], "data.order", "column day")
+
+
+@pytest.mark.parametrize("values", [[31122023, 1012024], ["31122023", "01012024"], [12312023.0, 1012024.0]])
+def test_dates_of_eight_digits_that_begin_with_the_day_are_refused(values: object) -> None:
+    """As numbers, the last day of 2023 would be later than the first of 2024."""
+    with pytest.raises(DataError, match=r"but column day has 01012024 and .*, which look like days, months and years"):
+        moments_of(values, "data.order", "column day")
 
 
 @pytest.mark.parametrize("name", ["time", "Timestamp", "date_of_visit", "time_s", "Time (ms)", "year"])

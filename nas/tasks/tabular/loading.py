@@ -14,7 +14,7 @@ from nas.tasks.loading import FILE, Loading, check_among, check_texts, loads_tas
 from nas.tasks.tabular.columns import SCALINGS
 from nas.tasks.tabular.pairing import names_of_categories, text_in
 from nas.tasks.tabular.reading import CSV_ENDINGS, PARQUET_ENDINGS, Frame, TableFile, checked_frame, read_file
-from nas.tasks.tabular.recognising import DATES, DECIMALS, Recognised, Wished, recognised
+from nas.tasks.tabular.recognising import DATE, DATES, DECIMALS, Recognised, Wished, recognised
 from nas.tasks.tabular.tabular import Tabular
 
 NAMED = ("breast-cancer", "diabetes", "wine")
@@ -180,7 +180,10 @@ def _recognised(
         part if each.form is not None else each.frame.assign(**part) for each, part in zip(files, found, strict=True)
     ]
     told = [sentence for file, form in texts for sentence in _told_of(file.path, form)]
-    cells = read.cells if len(texts) == len(files) else {}
+    cells = read.cells
+    if len(texts) < len(files):  # then only times need their text, which tells their zone
+        times = [name for name, each in read.forms.items() if each.part == DATE and first.form is not None]
+        cells = {name: cells[name] for name in times}
     return frames, replace(read, told=(*told, *read.told), cells=cells)
 
 

@@ -8,17 +8,22 @@ import numpy as np
 
 from nas.errors import DataError
 from nas.tasks.batches import IntArray
-from nas.tasks.moments import ROWS, moments_of
+from nas.tasks.moments import ROWS, in_utc, moments_of
 from nas.tasks.splitting import latest, taken_of_each
 from nas.tasks.tabular.reading import Frame, check_has
+from nas.tasks.tabular.recognising import DATE, Recognised
 from nas.tasks.tabular.targets import Target
 
 BINS = 10
 """Values are split like classes: a share of each of so many ranges with equally many rows."""
 
 
-def moments_in(frame: Frame, order: str | None, group: str | None, title: str) -> IntArray | None:
+def moments_in(
+    frame: Frame, order: str | None, group: str | None, title: str, recognised: Recognised
+) -> IntArray | None:
     """Return a number for each row, which grows with time; None without an ``order``.
+
+    Models get times as the clock shows them, but rows are ordered in UTC.
 
     Raises:
         DataError: the column is missing, holds no times, or rows stay together by ``group`` already.
@@ -32,7 +37,10 @@ def moments_in(frame: Frame, order: str | None, group: str | None, title: str) -
     if order == ROWS and ROWS not in frame.columns:
         return np.arange(len(frame))
     check_has(frame, order, "order", title)
-    return moments_of(frame[order], "data.order", f"column {order}")
+    times, where = frame[order], f"column {order}"
+    if order in recognised.cells and recognised.forms[order].part == DATE:
+        times = in_utc(times, recognised.cells[order][0], "data.order", where)
+    return moments_of(times, "data.order", where)
 
 
 def split_rows(

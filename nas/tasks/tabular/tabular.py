@@ -139,8 +139,8 @@ class Tabular(Task):
         named += [(each, "a column of categories") for each in categories]
         for column, what in [*named, *([(group, "group")] if group is not None else [])]:
             check_has(frame, column, what, name)
-        moments = moments_in(frame, order, group, name)
         read = recognised or Recognised()
+        moments = moments_in(frame, order, group, name, read)
         table = _Table.of(frame, tested, target, kind, group, order, moments, drop, categories, name, read)
         share = validation_share or usual_validation_share(len(frame))
         splits = table.split(test_share, share, seed)

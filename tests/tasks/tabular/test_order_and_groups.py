@@ -110,6 +110,24 @@ def test_a_recipe_names_the_order(tmp_path: Path) -> None:
     assert len(numbers(loaded().test)) == 60
 
 
+def test_times_of_a_file_are_ordered_in_utc(tmp_path: Path) -> None:
+    """Else the future of rows five hours ahead would be in training. Models of the column still get its clock."""
+    later = pandas.date_range("2024-01-01", periods=COUNT, freq="h")
+    hours = [f"{each + pandas.Timedelta(hours=5 * (row % 2)):%d.%m.%Y %H:%M}" for row, each in enumerate(later)]
+    zoned = [f"{each} {('+00:00', '+05:00')[row % 2]}" for row, each in enumerate(hours)]
+    frame(when=zoned).sample(frac=1, random_state=0).to_csv(tmp_path / "t.csv", index=False)
+    frame(when=zoned).to_parquet(tmp_path / "test.parquet")
+    mixed = [each if row else hours[row] for row, each in enumerate(zoned)]
+    frame(when=mixed).to_csv(tmp_path / "mixed.csv", index=False)
+    for test in ("", "test.parquet"):
+        task = load_task("tables", "t.csv", Loading(folder=tmp_path), {"target": "y", "order": "when", "test": test})
+        assert isinstance(task, Tabular)
+        assert numbers(task.train).max() < numbers(task.validation).min()
+        assert test or numbers(task.validation).max() < numbers(task.test).min()
+    with pytest.raises(DataError, match=r"but column when has '01\.01\.2024 06:00 \+05:00' and '01\.01\.2024 00:00'"):
+        load_task("tables", "mixed.csv", Loading(folder=tmp_path), {"target": "y", "order": "when"})
+
+
 def test_tables_without_the_new_keys_are_split_as_before() -> None:
     """The fingerprints of version 0.8, which resumed runs compare."""
     given = frame(person=np.arange(COUNT) % 10)
