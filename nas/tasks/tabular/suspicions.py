@@ -31,7 +31,7 @@ DENSE = 10
 TITLES = ("train", "validation", "test")
 _DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 FAR_SHARE = 1.5
-"""A split by groups is told if it has this many times the share that was wanted."""
+"""A split by groups or time is told if it has this many times the share that was wanted."""
 
 
 def leak_warnings(raw: Arrays, target: Target, rows: IntArray, preparation: TabularPreparation) -> list[str]:
@@ -118,17 +118,28 @@ def class_warnings(target: Target, splits: Sequence[IntArray]) -> list[str]:
     ]
 
 
-def share_warnings(groups: IntArray | None, splits: Sequence[IntArray], wanted: Mapping[str, float]) -> list[str]:
-    """Return a sentence for each split by groups that is much larger than the share ``wanted`` of what it is from."""
-    if groups is None:
+def share_warnings(
+    groups: IntArray | None, moments: IntArray | None, splits: Sequence[IntArray], wanted: Mapping[str, float]
+) -> list[str]:
+    """Return a sentence for each split that is far from the share ``wanted`` of what it is from.
+
+    Splits by ``groups`` are told if they are larger, and those by time, of which there are ``moments``, also if they
+    are smaller.
+    """
+    if groups is not None:
+        why = f"groups stay together and there are {len(np.unique(groups))}"
+    elif moments is not None:
+        why = f"equal times of data.order stay together and there are {len(np.unique(moments))} different ones"
+    else:
         return []
     sizes = dict(zip(TITLES, map(len, splits), strict=True))
     whole = {"validation": sizes["train"] + sizes["validation"], "test": sum(sizes.values())}
     return [
         f"the {title} split has {100 * sizes[title] / whole[title]:.0f} % of the rows instead of {100 * share:.0f} %, "
-        f"because groups stay together and there are {len(np.unique(groups))}."
+        f"because {why}."
         for title, share in wanted.items()
         if sizes[title] > FAR_SHARE * share * whole[title]
+        or (groups is None and FAR_SHARE * sizes[title] < share * whole[title] - 1)  # one row is rounding
     ]
 
 

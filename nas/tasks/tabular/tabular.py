@@ -145,8 +145,8 @@ class Tabular(Task):
         share = validation_share or usual_validation_share(len(frame))
         splits = table.split(test_share, share, seed)
         wanted = {"validation": share, **({"test": test_share} if test is None else {})}
-        suspected = [*order_warnings(frame, table.target, group, order), *share_warnings(table.groups, splits, wanted)]
-        return table.task(splits, scaling, name, suspected)
+        far = share_warnings(table.groups, moments, splits, wanted)
+        return table.task(splits, scaling, name, [*order_warnings(frame, table.target, group, order), *far])
 
     # What the engine asks
 

@@ -69,6 +69,20 @@ def test_groups_are_in_one_split_and_one_fold(persons: int) -> None:
     assert f"the test split has only {len(splits[2])} of the groups, and intervals" in told
 
 
+@pytest.mark.parametrize(
+    ("ends", "test", "validation"), [((0.05, 0.1), 90, 50), ((0.45, 0.95), 5, 53), ((0.64, 0.8), 0, 0)]
+)
+def test_a_split_by_time_of_another_size_is_told(ends: tuple[float, float], test: int, validation: int) -> None:
+    """Years of very different sizes give splits that are far too large or too small."""
+    years = 2020 + sum((np.arange(COUNT) >= end * COUNT).astype(int) for end in ends)
+    told = " ".join(Tabular.from_frame(frame(year=years), target="y", order="year").warnings)
+    why = "because equal times of data.order stay together and there are 3 different ones"
+    assert (f"the test split has {test} % of the rows instead of 20 %, {why}" in told) == (test > 0)
+    assert (f"the validation split has {validation} % of the rows instead of 20 %, {why}" in told) == (validation > 0)
+    assert ("instead of" in told) == (test > 0)
+    assert "instead of" not in " ".join(Tabular.from_frame(frame(day=DAYS), target="y", order="day").warnings)
+
+
 def test_order_and_group_exclude_each_other() -> None:
     with pytest.raises(DataError, match="split by time or by group, but got the order 'day' and the group 'person'"):
         Tabular.from_frame(frame(day=DAYS, person=1), target="y", order="day", group="person")
