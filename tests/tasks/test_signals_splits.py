@@ -192,6 +192,15 @@ class TestColumnsOfTimes:
             rows = [f"{n % count},{n % 7},{'ab'[n // 50 % 2]}" for n in range(600)]
             assert load(write_rows(tmp_path / "log.csv", "t,x,label", rows), window=8).form.channels == channels
 
+    @pytest.mark.parametrize("order", ["", "t"])
+    def test_a_column_t_of_dates_is_a_time(self, tmp_path: Path, order: str) -> None:
+        """It is no number, and may be the order itself."""
+        rows = [f"2024-01-01 {n // 60:02}:{n % 60:02},{n % 7},{'ab'[n // 50 % 2]}" for n in range(600)]
+        log = write_rows(tmp_path / "log.csv", "t,x,label", rows)
+        assert load(log, window=8, order=order).form.columns == ("x",)
+        with pytest.raises(DataError, match=r"line 2, column 't' has 'soon'"):
+            load(write_rows(tmp_path / "log.csv", "t,x,label", ["soon,1,a", *rows]), window=8)
+
 
 def test_windows_that_look_like_parts_of_recordings_are_told() -> None:
     """Neighbours with the same class would be in different splits."""

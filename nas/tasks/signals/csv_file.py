@@ -84,18 +84,29 @@ def read_table(
 
 def _channels(table: CsvTable, columns: Sequence[str], apart: Sequence[str]) -> tuple[list[int], list[str]]:
     """Return the places of the channels, and a note about columns of times, which are none unless they are named."""
-    times = [] if columns else [each for each in time_columns(table) if each not in apart]
+    times = [] if columns else time_columns(table, apart)
     places = table.places(columns, without=(*apart, *times))
     return (places, time_notes(times)) if places else (table.places(columns, without=apart), [])
 
 
-def time_columns(table: CsvTable) -> list[str]:
-    """Return the columns whose names say that they hold times, and a column ``t`` of numbers that grow."""
-    found = [name for name in table.names if is_name_of_time(name)]
-    for name in table.names:
-        if name.lower() == "t" and is_in_order(table.numbers([table.names.index(name)])[:, 0]):
-            found.append(name)
-    return found
+def time_columns(table: CsvTable, apart: Sequence[str] = ()) -> list[str]:
+    """Return the columns whose names say that they hold times, and a column ``t`` that grows; but none ``apart``."""
+    names = [name for name in table.names if name not in apart]
+    found = [name for name in names if is_name_of_time(name)]
+    return [*found, *(name for name in names if name.lower() == "t" and _is_growing(table, name))]
+
+
+def _is_growing(table: CsvTable, name: str) -> bool:
+    """Return True if a column of numbers or times grows or falls from row to row."""
+    place = table.names.index(name)
+    try:
+        return is_in_order(table.numbers([place])[:, 0])
+    except InputError:  # dates are text
+        pass
+    try:
+        return is_in_order(moments_of(table.texts(place), name, str(table.path)))
+    except DataError:  # neither numbers nor times: a channel, which is refused with its line
+        return False
 
 
 def time_notes(times: Sequence[str]) -> list[str]:
