@@ -154,6 +154,20 @@ class TestGroups:
         task = load(tmp_path / "a.npz", group="person")
         assert [len(np.unique(each.groups)) for each in (task.train, task.validation, task.test)] == [3, 1, 1]
 
+    @pytest.mark.parametrize("name", ["groups.npy", "more/groups.npy", "{folder}/more/groups.npy"])
+    def test_groups_of_an_npy_file_lie_anywhere(self, tmp_path: Path, name: str) -> None:
+        """Their path is seen from the folder of the windows."""
+        named = name.format(folder=tmp_path)
+        (tmp_path / "more").mkdir()
+        for file, array in (("w.npy", np.random.default_rng(0).random((60, 8))), ("labels.npy", np.arange(60) % 2)):
+            np.save(tmp_path / file, array)
+        np.save(tmp_path / named, np.arange(60) // 4)
+        assert load(tmp_path / "w.npy", group=named).train.groups is not None
+        with pytest.raises(DataError, match=r"none/g\.npy cannot be read as \.npy"):
+            load(tmp_path / "w.npy", group="none/g.npy")
+        with pytest.raises(DataError, match="path in UTF-8 without zero bytes"):
+            load(tmp_path / "w.npy", order="a\0")
+
     def test_files_without_a_group_are_named(self, tmp_path: Path) -> None:
         folder = self.folder(tmp_path / "data")
         write_wav(folder / "high" / "loose.wav", tone(20, 300))

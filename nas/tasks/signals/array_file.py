@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import DataError
+from nas.tasks.loading import path_of
 from nas.tasks.moments import ROWS
 
 LABELS = "labels.npy"
@@ -30,7 +31,8 @@ _NAMES = {
 def read_arrays(path: Path, labels: Path | None, group: str = "", order: str = "") -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of ``Signals.from_arrays`` by name: windows and labels, and others that are there.
 
-    ``group`` and ``order`` name further arrays, or files beside an .npy file; the order "rows" is that of the windows.
+    ``group`` and ``order`` name further arrays, or files seen from the folder of an .npy file; the order "rows" is that
+    of the windows.
     Raises DataError if a file cannot be read or lacks one of them. Pickled objects are never loaded.
     """
     if path.suffix.lower() == ".npy":
@@ -44,7 +46,7 @@ def read_arrays(path: Path, labels: Path | None, group: str = "", order: str = "
         if order == ROWS:
             given["order"] = np.arange(len(given["windows"]))
         named = {"groups": group, "order": "" if order == ROWS else order}
-        return {**given, **{title: _loaded(path.with_name(name)) for title, name in named.items() if name}}
+        return {**given, **{title: _loaded(path_of(name, path.parent)) for title, name in named.items() if name}}
     try:
         with zipfile.ZipFile(path) as packed:  # a small file may hold very large arrays
             _check_size(path, sum(each.file_size for each in packed.infolist()))

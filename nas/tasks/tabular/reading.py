@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ def _text_bytes(path: Path) -> int:
         with gzip.open(path) as stream:
             while size <= LARGEST_BYTES and (part := stream.read(2**22)):
                 size += len(part)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be unpacked: {error}.") from error
     return size
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -304,3 +305,12 @@ def test_too_few_cells_are_told(tmp_path: Path) -> None:
     """A file of another delimiter than the option says is refused by the name of the column."""
     with pytest.raises(DataError, match="target must be a column of"):
         loaded(tmp_path, table(["1", "2"]), delimiter=",")
+
+
+def test_a_damaged_packed_file_is_refused(tmp_path: Path) -> None:
+    """Wherever a bit is wrong, or the file ends."""
+    packed = gzip.compress(table(["1", "2"]).encode())
+    for place in range(10, len(packed), 3):
+        for damaged in (packed[:place], packed[:place] + bytes([packed[place] ^ 255]) + packed[place + 1 :]):
+            with pytest.raises(DataError, match=r"t\.csv\.gz cannot be unpacked"):
+                loaded(tmp_path, damaged, name="t.csv.gz")
