@@ -105,6 +105,20 @@ def repeated_warnings(columns: RawColumns, splits: Sequence[IntArray]) -> list[s
     return copy_warnings(rows, "rows", ", equal in all columns", remedy)
 
 
+def unknown_warnings(columns: RawColumns, preparation: TabularPreparation, test: IntArray) -> list[str]:
+    """Return a sentence for each column of which training has none of the categories that test rows have."""
+    found = []
+    for each in preparation.categories:
+        there = {text for text in columns.categories[each.name][test].tolist() if text is not None}
+        if there and each.values and not there & set(each.values):
+            found.append(
+                f"training rows have none of the categories of column {each.name} in the test, such as "
+                f"{min(there)!r:.40} beside {min(each.values)!r:.40}, so models know nothing of them. Write both "
+                f"alike, or drop it: data.drop=['{each.name}']."
+            )
+    return found
+
+
 def class_warnings(target: Target, splits: Sequence[IntArray]) -> list[str]:
     """Return sentences about classes that are rare, or missing in a split."""
     if not target.is_classes:

@@ -36,6 +36,7 @@ from nas.tasks.tabular.suspicions import (
     order_warnings,
     repeated_warnings,
     share_warnings,
+    unknown_warnings,
 )
 from nas.tasks.tabular.targets import Target, target_of
 from nas.tasks.task import Baseline, Task
@@ -351,8 +352,7 @@ class _Table:
         else:
             rest, test = rows[: -self.fixed_test], rows[-self.fixed_test :]
         together = self.groups, self.moments
-        train, validation = split_rows(self.target, rest, validation_share, seed, "validation", *together)
-        return train, validation, test
+        return (*split_rows(self.target, rest, validation_share, seed, "validation", *together), test)
 
     def task(
         self, splits: tuple[IntArray, IntArray, IntArray], scaling: Scaling, name: str, suspected: Sequence[str]
@@ -388,13 +388,13 @@ class _Table:
             *leak_warnings(raw, target, train, preparation),
             *id_warnings(raw, train, preparation),
             *repeated_warnings(self.columns, splits),
+            *unknown_warnings(self.columns, preparation, splits[2]),
             *class_warnings(target, splits),
             *group_warnings({"train": rows.groups, "validation": validation.groups, "test": test.groups}),
             *few_groups_warnings(test.groups),
             *suspected,
         )
-        readings = (*self.recognised.told, *target.told)
         roles = roles_of(self.frame, target, preparation, self.unused, self.group, self.order)
         overview = overview_of(self.frame, roles, self.recognised)
         found = (name, rows, validation, test, preparation, target.name, target.classes, offset, scale, told)
-        return Tabular(*found, self.split_by, self.moments is not None, readings, overview)
+        return Tabular(*found, self.split_by, self.moments is not None, (*self.recognised.told, *target.told), overview)

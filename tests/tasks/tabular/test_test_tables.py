@@ -102,6 +102,15 @@ def test_a_test_table_that_holds_something_else_is_refused(tmp_path: Path) -> No
         loaded(tmp_path, dates, "test.csv", dates="text")
 
 
+def test_categories_that_training_lacks_are_told(tmp_path: Path) -> None:
+    """Codes that are text in training and numbers in the test, for example."""
+    told = "none of the categories of column code in the test, such as '1' beside '001'"
+    task = loaded(tmp_path, rows(), "test.parquet", rows(code=np.arange(ROWS) % 3 + 1))
+    assert any(told in each and "data.drop=['code']" in each for each in task.warnings)
+    some = loaded(tmp_path, rows(), "test.parquet", rows(code=["001", *["x"] * (ROWS - 1)]))
+    assert not any("none of the categories" in each for each in some.warnings)
+
+
 @pytest.mark.parametrize(
     "options", [{"decimal": ","}, {"dates": "dmy"}, {"dates": "text"}, {"delimiter": ";"}, {"encoding": "cp1250"}]
 )
