@@ -8,6 +8,7 @@ import functools
 import hashlib
 import io
 import itertools
+import math
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -29,10 +30,8 @@ from nas.values.target import Target
 
 Answer = TypeVar("Answer")
 LEAST_PYTHON = (3, 11)
-RETRIES = 3
-"""So often a lost connection is opened again before a device counts as lost."""
-PAUSE_S = 5.0
-"""The pause before the second try, and twice as much before the third."""
+PAUSES_S = (0.0, 5.0, 15.0, 30.0, 60.0)
+"""A lost connection is opened again after each of these pauses. A small board starts in less than their sum."""
 POLL_S = 1.0
 
 
@@ -59,31 +58,29 @@ class Board:
 
     def look(self, packages: tuple[str, ...] = ()) -> dict[str, Any]:
         """Return what is there, without starting anything. Raises TargetError if it cannot be reached."""
-        connection = self._opened(packages)
-        try:
+        with self._first_steps(packages) as connection:
             return connection.board
-        finally:
-            connection.close()
 
     def unpack(self, name: str, content: bytes) -> None:
         """Unpack an archive there. Raises TargetError."""
-        connection = self._opened(())
-        try:
+        with self._first_steps() as connection:
             connection.first_step({"op": "unpack", "name": name}, content)
-        except ConnectionLostError as error:
-            raise self._unreachable(error) from error
-        finally:
-            connection.close()
 
     def clear(self) -> None:
         """Remove all that was put there. Raises TargetError."""
-        connection = self._opened(())
-        try:
+        with self._first_steps() as connection:
             connection.first_step({"op": "remove"})
+
+    @contextlib.contextmanager
+    def _first_steps(self, packages: tuple[str, ...] = ()) -> Iterator[BoardConnection]:
+        try:
+            connection = self._opened(packages)
+            try:
+                yield connection
+            finally:
+                connection.close()
         except ConnectionLostError as error:
             raise self._unreachable(error) from error
-        finally:
-            connection.close()
 
     @cached_property
     def facts(self) -> DeviceFacts:
@@ -149,14 +146,14 @@ class Board:
         Raises:
             TargetError: the device cannot be reached any more.
         """
-        for number in itertools.count(1):
+        for pause_s in (*PAUSES_S, math.inf):
             try:
                 return work(self._connected())
             except ConnectionLostError as error:
-                if number == RETRIES:
+                if pause_s == math.inf or self._connection is None:  # it was never reached
                     raise self._unreachable(error) from error
                 self._say(f"the connection to {self.name} was lost and is opened again: {error}")
-                time.sleep((number - 1) * PAUSE_S)
+                time.sleep(pause_s)
         raise AssertionError
 
     def _connected(self) -> BoardConnection:
@@ -184,18 +181,13 @@ class Board:
                 raise TargetError(
                     f"{self.name} has no packages to measure with ({error}). Run: nas device install {self.name}."
                 ) from error
-        except ConnectionLostError as error:
-            raise self._unreachable(error) from error
         except BaseException:
             connection.close()
             raise
         return connection
 
     def _opened(self, packages: tuple[str, ...]) -> BoardConnection:
-        try:
-            return BoardConnection(self._transport.command(START), self.record.folder, packages)
-        except ConnectionLostError as error:
-            raise self._unreachable(error) from error
+        return BoardConnection(self._transport.command(START), self.record.folder, packages)
 
     def _wait_for_lock(self, connection: BoardConnection) -> None:
         told = False

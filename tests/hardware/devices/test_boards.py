@@ -19,6 +19,7 @@ import real_sshd
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.hardware.devices import board as boards
 from nas.hardware.devices.board import Board, why_unfit
+from nas.hardware.devices.board_connection import BoardConnection, ConnectionLostError
 from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.devices.registry import DeviceRecord, devices, forget, known, save, ssh_parts
 from nas.hardware.measuring_process import MeasuringProcess
@@ -68,7 +69,7 @@ def record(
 
 @pytest.fixture
 def board(record: DeviceRecord, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
-    monkeypatch.setattr(boards, "PAUSE_S", 0.05)
+    monkeypatch.setattr(boards, "PAUSES_S", (0.0, 0.05, 0.1))
     opened = Board(record)
     yield opened
     opened.close()
@@ -167,6 +168,24 @@ class TestConnections:
             os.kill(agent, signal.SIGKILL)
             _gone(agent)
             time.sleep(0.2)
+
+    def test_a_board_that_starts_again_is_waited_for(
+        self, board: Board, acting: Target, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its ssh server answers some time after the connection was lost."""
+        connect, tries = board._opened, []
+
+        def opened(packages: tuple[str, ...]) -> BoardConnection:
+            tries.append(len(tries))
+            if len(tries) < 3:
+                raise ConnectionLostError("Connection refused")
+            return connect(packages)
+
+        with board.process(acting, TIMEOUT_S):
+            os.kill(board.ask("info")[0]["agent"], signal.SIGKILL)
+            monkeypatch.setattr(board, "_opened", opened)
+            assert board.ask("info")[0]["agent"]
+        assert len(tries) == 3
 
     def test_a_board_that_stays_away_is_told(
         self, board: Board, acting: Target, monkeypatch: pytest.MonkeyPatch

@@ -52,8 +52,7 @@ def workers() -> list[int]:
 
 
 def test_kills_of_the_agent_lose_nothing(acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boards, "PAUSE_S", 0.01)
-    monkeypatch.setattr(boards, "RETRIES", KILLS + 1)  # a model may be unlucky several times
+    monkeypatch.setattr(boards, "PAUSES_S", (0.01,) * (KILLS + 1))  # a model may be unlucky several times
     monkeypatch.setattr("nas.formats.export.export_model", own_runtime.write_unread)
     target = Target("own_runtime:OnBoard")
     record = DeviceRecord("pi", "local:", sys.executable, str(tmp_path / "there"), packages={"acting": ""})
