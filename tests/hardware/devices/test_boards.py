@@ -147,6 +147,7 @@ class TestConnections:
         assert is_free(record)
 
     @pytest.mark.slow
+    @pytest.mark.parametrize("record", ["local:"], indirect=True)
     def test_an_agent_whose_driver_is_silent_leaves_nothing(self, record: DeviceRecord, acting: Target) -> None:
         """As beyond a link that stalls without closing: after fifteen seconds it takes the driver for gone."""
         with _holding(record, acting) as (driver, agent):
