@@ -82,8 +82,8 @@ class Target:
         start = re.match(r"[A-Za-z_][\w.]*:[A-Z]\w*(?=:|$)|[a-z0-9][a-z0-9_.-]*(?=:|$)", rest)
         if start is None:
             raise RecipeError(
-                "a target is the name of a runtime, such as onnxruntime-cpu, perhaps after that of a device, such as "
-                f"pi/onnxruntime-cpu, but got {text!r}."
+                "a target starts with the name of a runtime, such as onnxruntime-cpu, or of a device before it, such "
+                f"as pi/onnxruntime-cpu, but got {text!r}."
             )
         fields: dict[str, str | int] = {}
         options: dict[str, str] = {}

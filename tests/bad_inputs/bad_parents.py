@@ -125,8 +125,7 @@ BAD_INPUTS = {
     "weights that are a text": weights(lambda path: path.write_text("none"), "must be safetensors, but cannot be read"),
     "a pickle that is a text": weights(
         lambda path: path.write_text("none"),
-        "weights must be safetensors, or a pickle of tensors alone",
-        "save_file",
+        "w.pt cannot be read: it is damaged, or no file of weights",
         name="w.pt",
     ),
     "a pickle that is empty": weights(

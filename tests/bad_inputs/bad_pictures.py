@@ -51,7 +51,7 @@ BAD_INPUTS = {
     "a table in another encoding": BadInput(
         TABLE,
         ("labels.csv must be text in UTF-8",),
-        lambda at: (at / "labels.csv").write_bytes(b"path,label\n\xff,a\n"),
+        lambda at: (at / "labels.csv").write_bytes("path,label\n大阪.png,a\n".encode("cp932")),
     ),
     "a row without a label": BadInput(
         TABLE, ("in row 12 of", "the column 'label' is empty"), table([*GOOD[:-1], "photos/11.png,"])

@@ -235,7 +235,7 @@ def test_all_errors_are_reported_at_once() -> None:
     with pytest.raises(RecipeError) as caught:
         Recipe.from_mapping({"trials": -1, "target": "", "training": {"epoch": 1}})
     assert [line[:20] for line in str(caught.value).splitlines()] == [
-        "target: a target is ",
+        "target: a target sta",
         "trials: input should",
         "a recipe has no key ",
     ]

@@ -41,9 +41,9 @@ def test_parts_come_in_any_order(text: str, target: Target) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "a target is the name of a runtime, such as onnxruntime-cpu, perhaps after .* but got ''"),
-        (":fp32", "a target is the name of a runtime"),
-        ("ONNX runtime", "a target is the name of a runtime"),
+        ("", "a target starts with the name of a runtime, such as onnxruntime-cpu, or of .* but got ''"),
+        (":fp32", "a target starts with the name of a runtime"),
+        ("ONNX runtime", "a target starts with the name of a runtime"),
         ("onnxruntime-cpu:fp23", "but got 'fp23' in 'onnxruntime-cpu:fp23'. Did you mean 'fp32'"),
         ("onnxruntime-cpu:FP32", "but got 'FP32'"),
         ("onnxruntime-cpu:batch=0", "but got 'batch=0'"),
@@ -53,7 +53,7 @@ def test_parts_come_in_any_order(text: str, target: Target) -> None:
         ("Pi/onnxruntime-cpu", "the name of a device begins with a small letter, .* but got 'Pi'"),
         ("/onnxruntime-cpu", "the name of a device begins with a small letter, .* but got ''"),
         ("a/b/onnxruntime-cpu", "the name of a device .* but got 'a/b'"),
-        ("pi/", "perhaps after that of a device, such as pi/onnxruntime-cpu, but got 'pi/'"),
+        ("pi/", "or of a device before it, such as pi/onnxruntime-cpu, but got 'pi/'"),
         ("onnxruntime-cpu:fp32:int8", "a target has one precision, but 'onnxruntime-cpu:fp32:int8' has two"),
         ("onnxruntime-cpu:batch=1:batch=1", "has one batch"),
         ("my.runtimes:Board:Other", "but got 'Other'"),
