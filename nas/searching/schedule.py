@@ -16,6 +16,8 @@ from nas.space.architecture import Architecture
 
 FIRST_SHARE = 0.3
 """The share of the search time that first measurements may take."""
+LATE_SHARE = 0.1
+"""A search may end late by this share of its time, where only a poor model could be made in time."""
 WINNERS_SHARE = 0.5
 """The share of the search time for which winners may be retrained, exported, measured and tested, if there are many."""
 PARENT_SHARE = 0.25
@@ -182,9 +184,12 @@ class Schedule:
             return most
         return next((count for count in range(1, most) if self.durations.winners_s(count + 1) > time_s), most)
 
-    def has_time_to_make(self, architectures: Sequence[Architecture]) -> bool:
-        """Return True if these can become winners in the time that is left."""
-        return not self.is_timed or self.durations.making_s(architectures) <= self.left_s
+    def has_time_to_make(self, architectures: Sequence[Architecture], *, late: bool = False) -> bool:
+        """Return True if these can become winners in the time that is left, or ``late`` by a tenth of all of it."""
+        if not self.is_timed:
+            return True
+        over_s = LATE_SHARE * (self._recipe.search_time_s or 0.0) if late else 0.0
+        return self.durations.making_s(architectures) <= self.left_s + over_s
 
     # For people
 

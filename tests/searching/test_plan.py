@@ -85,7 +85,7 @@ def test_a_search_with_time_for_training_does_not_say_so(tmp_path: Path) -> None
 
 
 def test_winners_that_have_no_time_are_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures: False)
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures, late=False: False)
     diary = Diary()
     front = search(tmp_path, retraining={"epochs": 1, "winners": 4}, progress=diary)
     assert len(front) == 1
@@ -96,7 +96,7 @@ def test_winners_that_have_no_time_are_left_out_and_said(tmp_path: Path, monkeyp
 def test_time_that_is_left_after_the_first_winner_makes_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An estimate that was too high must not leave half of the time unused."""
 
-    def fits(schedule: Schedule, architectures: Sequence[Architecture]) -> bool:
+    def fits(schedule: Schedule, architectures: Sequence[Architecture], *, late: bool = False) -> bool:
         return bool(evaluations_of(tmp_path / "run", "winner")) or len(architectures) == 1
 
     monkeypatch.setattr(Schedule, "has_time_to_make", fits)
@@ -124,7 +124,7 @@ def test_the_first_front_is_told_as_soon_as_it_is_there(tmp_path: Path) -> None:
 def test_winners_that_take_too_long_give_way_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The best candidate may need more time than there is; the next best is then made in its place."""
 
-    def fits(schedule: Schedule, architectures: Sequence[Architecture]) -> bool:
+    def fits(schedule: Schedule, architectures: Sequence[Architecture], *, late: bool = False) -> bool:
         return all(int(each["width"]) <= 4 for each in architectures)
 
     monkeypatch.setattr(Schedule, "has_time_to_make", fits)
@@ -134,10 +134,24 @@ def test_winners_that_take_too_long_give_way_to_others(tmp_path: Path, monkeypat
 
 
 def test_without_time_for_any_winner_the_quickest_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures: False)
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures, late=False: False)
     monkeypatch.setattr(Durations, "making_s", lambda self, architectures: sum(int(a["width"]) for a in architectures))
     front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600)
     assert [int(winner.architecture["width"]) for winner in front] == [2]
+
+
+def test_the_best_that_is_late_by_little_is_made_before_the_quickest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that overran must not end a search with its poorest model."""
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, a, late=False: late and int(a[0]["width"]) <= 6)
+    monkeypatch.setattr(Durations, "making_s", lambda self, architectures: sum(int(a["width"]) for a in architectures))
+    front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600)
+    (winner,) = front
+    trained = {row.architecture: row.values["error"] for row in evaluations_of(tmp_path / "run", "train")}
+    narrow = {each: error for each, error in trained.items() if int(each["width"]) <= 6}
+    assert trained[winner.architecture] == min(narrow.values())
+    assert int(winner.architecture["width"]) > 2
 
 
 @pytest.mark.parametrize("space", [None, "own"])
@@ -165,7 +179,7 @@ def test_only_short_trainings_of_known_code_run_in_this_process(
 
 def test_another_is_made_where_the_quickest_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without time for any, a failure must not leave a run without a winner."""
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures: False)
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures, late=False: False)
     monkeypatch.setattr(Durations, "making_s", lambda self, architectures: sum(int(a["width"]) for a in architectures))
     export = BundleMaker.export
 
@@ -181,7 +195,7 @@ def test_another_is_made_where_the_quickest_fails(tmp_path: Path, monkeypatch: p
 
 def test_the_quickest_within_the_limits_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of candidates that all take too long, one that meets the limits is better than the quickest of all."""
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures: int(architectures[0]["width"]) > 4)
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, a, late=False: int(a[0]["width"]) > 4)
     monkeypatch.setattr(Durations, "making_s", lambda self, architectures: -int(architectures[0]["width"]))
     meets = Beliefs.surely_meets
     monkeypatch.setattr(Beliefs, "surely_meets", lambda self, each: meets(self, each) and int(each["width"]) <= 4)

@@ -133,7 +133,8 @@ class Retraining:
     def _that_take_too_long(self) -> set[Architecture]:
         """Return the candidates that cannot become winners in the time left.
 
-        If those that meet the limits all take too long, or all candidates where none does, the quickest is made anyhow.
+        If those that meet the limits all take too long, or all candidates where none does, one is made anyhow: the best
+        of those that are late by little, or else the quickest.
         """
         state, beliefs = self._state, self._state.beliefs
         if not state.schedule.is_timed:
@@ -145,7 +146,9 @@ class Retraining:
         too_long = {each for each in new if not self._has_time_for([each])}
         meeting = [each for each in alive if beliefs.surely_meets(each)] or alive
         if meeting and too_long.issuperset(meeting):
-            too_long.remove(min(meeting, key=lambda each: (state.durations.making_s([each]), each.id)))
+            late = [each for each in meeting if state.schedule.has_time_to_make([each], late=True)]
+            quickest = min(meeting, key=lambda each: (state.durations.making_s([each]), each.id))
+            too_long.remove(best_of(beliefs, late) if late else quickest)
         return too_long
 
     def _has_time_for(self, architectures: Sequence[Architecture]) -> bool:
