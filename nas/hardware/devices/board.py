@@ -346,13 +346,18 @@ def files_of(path: Path) -> dict[str, Path]:
     """Return all files that a device needs for a path, by name: those of a folder, or those of a model."""
     if path.is_dir():
         return {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if file.is_file()}
-    beside: set[Path] = set()
-    if path.suffix == ".onnx":
-        from nas.formats.onnx_file import external_files, read_graph
-
-        beside = external_files(read_graph(path), path)
+    state = path.stat()
+    beside = _beside(path, state.st_mtime_ns, state.st_size) if path.suffix == ".onnx" else ()
     folder = path.resolve().parent
-    return {path.name: path, **{file.resolve().relative_to(folder).as_posix(): file for file in sorted(beside)}}
+    return {path.name: path, **{file.resolve().relative_to(folder).as_posix(): file for file in beside}}
+
+
+@functools.lru_cache(maxsize=4096)
+def _beside(path: Path, changed_ns: int, size: int) -> tuple[Path, ...]:
+    """Return the files with the weights of a large model, which is read anew only if its time or size has changed."""
+    from nas.formats.onnx_file import external_files, read_graph
+
+    return tuple(sorted(external_files(read_graph(path), path)))
 
 
 def content_of(path: Path) -> tuple[list[tuple[str, int]], bytes]:
