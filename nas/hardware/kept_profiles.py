@@ -9,17 +9,17 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from nas.hardware.devices.device import Device
 from nas.hardware.devices.named import device_of
 from nas.hardware.measuring_process import MeasuringProcess
-from nas.hardware.target_probing import TIMEOUT_S, ProfileSettings, find_profile, speed_now
+from nas.hardware.target_probing import TIMEOUT_S, ProfileSettings, find_profile, speeds_now
 from nas.hardware.target_profile import (
+    MODELS,
     PROFILE,
-    REFERENCES,
     TargetProfile,
     fingerprint_of,
     hardware_of,
@@ -36,6 +36,11 @@ DOUBTFUL_FOR_S, SOUND_FOR_S = 3600.0, 30 * 86400.0
 """The ages from which on a doubtful profile and a sound one are measured again."""
 MUCH_CHANGED = 1.5
 """From this factor between the machine's speed and the recorded one on, the profile is measured again first."""
+FASTER = 1.05
+"""So it is where the machine runs any reference model faster by this factor.
+
+Others that share its caches or its host only ever slow it down, and no clock of ours sees them. So the record is slow.
+"""
 FAILED_TRY = "failed_try"
 """A file beside a profile. It was written when a better profile was last tried for in vain."""
 USUAL = ProfileSettings()
@@ -51,9 +56,10 @@ def profile_of(
 ) -> TargetProfile:
     """Return the profile of ``target`` on a device, by default that of the target. A new one takes about ten seconds.
 
-    A sound profile is kept for a month, unless the machine's speed has changed by ``MUCH_CHANGED``. A doubtful one,
-    from a machine that was too busy, is kept for an hour, and does not take the place of a better one. After such a
-    try the older profile is used for an hour. ``renew`` measures the profile again.
+    A sound profile is kept for a month, unless the machine's speed has changed by ``MUCH_CHANGED``, or it is now
+    ``FASTER``. A doubtful one, from a machine that was too busy, is kept for an hour, and does not take the place of a
+    better one, nor does one that turns out no faster. After such a try the older profile is used for an hour. ``renew``
+    measures the profile again.
 
     Raises:
         TargetError: the target cannot be measured there.
@@ -65,10 +71,14 @@ def profile_of(
         folder = home() / "targets" / fingerprint_of(single, hardware)
         _remove_leftovers(folder.parent)
         known = read_profile(folder, fingerprint)
+        factors: Mapping[str, float] = {}
         if known is None or renew:
             why = f"once for {device.name}"
         else:
-            why = "" if _has_just_failed(folder) else _why_again(known) or _why_too_different(known, single, process)
+            why = "" if _has_just_failed(folder) else _why_again(known)
+            if not why and not _has_just_failed(folder):
+                factors = speeds_now(single, known, process)
+                why = _why_too_different(known, factors)
         if known is not None and not why:
             return known
     say(f"measuring the reference speed and peaks of {single}, {why}")
@@ -76,8 +86,9 @@ def profile_of(
     made = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:
         profile = find_profile(single, device, hardware, made, settings)
-        if not profile.is_sound and known is not None and _doubts(profile) >= _doubts(known):
-            say(f"{_doubt_text(profile)}; that of {known.recorded} is used")
+        why_not = "" if known is None else _why_worse(profile, known, factors)
+        if known is not None and why_not:
+            say(f"{why_not}; that of {known.recorded} is used")
             (folder / FAILED_TRY).touch()
             shutil.rmtree(made)
             return known
@@ -88,7 +99,7 @@ def profile_of(
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
-    paths = {name: getattr(profile, name) for name in REFERENCES}
+    paths = {name: getattr(profile, name) for name in MODELS}
     moved = {name: kept / path.relative_to(made) for name, path in paths.items() if path is not None}
     return replace(profile, fingerprint=fingerprint, **moved)
 
@@ -120,13 +131,29 @@ def _why_again(profile: TargetProfile) -> str:
     return "" if age_s(profile) < SOUND_FOR_S else f"because that of {profile.recorded} is not of the last month"
 
 
-def _why_too_different(profile: TargetProfile, target: Target, process: MeasuringProcess) -> str:
+def _why_too_different(profile: TargetProfile, factors: Mapping[str, float]) -> str:
     """Return by how much the machine's speed has changed if that is too much to count as drift, or nothing."""
-    factor = speed_now(target, profile, process)
-    if factor is None or max(factor, 1 / factor) < MUCH_CHANGED:
+    if not factors:
         return ""
-    word, times = ("slower", factor) if factor > 1 else ("faster", 1 / factor)
-    return f"because the machine is {times:.2g} times {word} than on {profile.recorded}"
+    small = factors["reference"]
+    fastest = min(factors.values())
+    if small < MUCH_CHANGED and fastest > 1 / FASTER:
+        return ""
+    word, times = ("slower", small) if small >= MUCH_CHANGED else ("faster", 1 / fastest)
+    return f"because the machine is {times:.3g} times {word} than on {profile.recorded}"
+
+
+def _why_worse(profile: TargetProfile, known: TargetProfile, factors: Mapping[str, float]) -> str:
+    """Return why a new profile does not take the place of the known one, or nothing if it does."""
+    if not profile.is_sound and _doubts(profile) >= _doubts(known):
+        return _doubt_text(profile)
+    name = min(factors, key=lambda each: factors[each], default="")
+    if not name or factors[name] > 1 / FASTER or factors["reference"] >= MUCH_CHANGED:
+        return ""
+    before_ms, now_ms = (getattr(each, f"{name}_ms") for each in (known, profile))
+    if now_ms is None or now_ms * math.sqrt(FASTER) < before_ms:
+        return ""
+    return "the machine was faster for a moment only"
 
 
 def age_s(profile: TargetProfile) -> float:

@@ -282,6 +282,7 @@ class Latencies:
     def _so_far(self, index: int) -> Measurement:
         gathered = self._gathered[index]
         drifts, told, unseen = self._drifts_of(index)
+        of_larger = told.get("response_to_it", 0.0) * self._profile.larger_doubt
         is_by_thread = any(reply["clock"] == THREAD for reply in gathered.replies)
         return Measurement(
             "latency_ms",
@@ -300,7 +301,9 @@ class Latencies:
             drifts=tuple(float(f"{drift:.6g}") for drift in np.exp(drifts)),
             walls=tuple(gathered.walls) if is_by_thread else (),
             unseen=float(f"{unseen:.4g}"),
-            reference_doubt=DOUBTFUL_REFERENCE if self._profile.doubtful else 0.0,
+            reference_doubt=DOUBTFUL_REFERENCE
+            if self._profile.doubtful
+            else float(f"{math.hypot(self._profile.reference_doubt, of_larger):.3g}"),
         )
 
     def _drifts_of(self, index: int) -> tuple[FloatArray, dict[str, Any], float]:

@@ -19,6 +19,8 @@ LAYERS, LAYER_BYTES = {"medium": 4, "large": 8}, 2**20
 """The layers of the two larger reference models, and the bytes of each layer's weights."""
 DIGEST = "reference_sha256"
 REFERENCES = ("reference", "medium_reference", "large_reference")
+MODELS = (*REFERENCES, "beside")
+"""The fields of the reference models, and of all models that are kept with a profile."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,10 @@ class TargetProfile:
     ``fingerprint`` identifies target, hardware and versions together: measurements with the same one compare.
     ``reference`` is the deployed reference model, and ``reference_ms`` its latency at the time ``recorded``, read by
     ``clock``. So are ``medium_reference`` and ``large_reference``, whose weights do not fit a core's own cache; both
-    are None if the runtime refuses one. ``doubtful`` says why the speeds cannot be trusted, and ``large_doubtful`` why
-    those of the two larger ones alone cannot; both are empty if they can.
+    are None if the runtime refuses one. ``beside`` is the model between whose blocks they were read; None if that was the
+    reference itself. ``doubtful`` says why the speeds cannot be trusted, and ``large_doubtful`` why those of the two
+    larger ones alone cannot; both are empty if they can. ``reference_doubt`` and ``larger_doubt`` are halves of 95 %
+    intervals of these speeds, as logarithms.
 
     The peaks are the highest rates of the target's runtime at its precision and threads. They are None where the
     runtime refuses the probes, and ``why_no_peaks`` says why. ``cache_bandwidth_bytes_per_s`` bounds models that fit
@@ -53,12 +57,14 @@ class TargetProfile:
     bandwidth_bytes_per_s: float | None = None
     cache_bandwidth_bytes_per_s: float | None = None
     why_no_peaks: str = ""
+    beside: Path | None = None
+    reference_doubt: float = 0.0
+    larger_doubt: float = 0.0
 
     @property
     def references(self) -> tuple[Path, ...]:
-        """The deployed reference models."""
-        larger = (self.medium_reference, self.large_reference)
-        return (self.reference, *(path for path in larger if path is not None))
+        """The deployed models that are kept with the profile."""
+        return tuple(path for path in (getattr(self, name) for name in MODELS) if path is not None)
 
     def larger_ms(self, name: str) -> float | None:
         """Return the latency of the ``medium`` or the ``large`` reference, if that can be trusted."""
@@ -99,7 +105,7 @@ def fingerprint_of(target: Target, hardware: Mapping[str, Any]) -> str:
 def to_json(profile: TargetProfile, folder: Path) -> bytes:
     """Return a profile as JSON; the paths of its reference models are relative to ``folder``."""
     values = asdict(profile)
-    values |= {name: values[name].relative_to(folder).as_posix() for name in REFERENCES if values[name] is not None}
+    values |= {name: values[name].relative_to(folder).as_posix() for name in MODELS if values[name] is not None}
     values[DIGEST] = _digest(profile.references)
     return (json.dumps(values, indent=2) + "\n").encode()
 
@@ -112,7 +118,7 @@ def read_profile(folder: Path, fingerprint: str) -> TargetProfile | None:
     try:
         values = json.loads((folder / PROFILE).read_text(encoding="utf-8"))
         digest = values.pop(DIGEST)
-        paths = {key: folder / values[key] for key in REFERENCES if values[key] is not None}
+        paths = {key: folder / values[key] for key in MODELS if values.get(key) is not None}
         profile = TargetProfile(**{**values, **paths, "fingerprint": fingerprint})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -129,8 +135,10 @@ def _is_sound(profile: TargetProfile) -> bool:
     rates = [profile.reference_ms, *peaks, *(rate for rate in others if rate is not None)]
     doubts = profile.why_no_peaks, profile.doubtful, profile.large_doubtful
     texts = (profile.target, profile.recorded, profile.clock, *doubts)
+    wide = profile.reference_doubt, profile.larger_doubt
     return (
-        all(isinstance(rate, int | float) and not isinstance(rate, bool) and 0 < rate < math.inf for rate in rates)
+        all(isinstance(each, int | float) and not isinstance(each, bool) and 0 <= each < math.inf for each in wide)
+        and all(isinstance(rate, int | float) and not isinstance(rate, bool) and 0 < rate < math.inf for rate in rates)
         and all(isinstance(text, str) for text in texts)
         and isinstance(profile.hardware, Mapping)
         and isinstance(profile.reference, Path)

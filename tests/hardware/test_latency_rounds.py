@@ -20,7 +20,7 @@ from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.disturbances import ROUND_REPEATS
 from nas.hardware.latency_rounds import DOUBTFUL_REFERENCE, SURELY_HOPELESS, BenchSettings
 from nas.hardware.runtimes.runtime import Deployed
-from nas.values.measurement import Measurement
+from nas.values.measurement import SESSION_DOUBT, Measurement
 from nas.values.target import Target
 
 SURE = BenchSettings(rounds=5, max_rounds=15, precision=0.01, seconds_per_round=0.001, min_samples=4, timeout_s=30.0)
@@ -205,6 +205,17 @@ class TestReference:
         assert found.reference_doubt == DOUBTFUL_REFERENCE
         assert found.interval.upper > 3.64 * 1.04
         assert found.flags[-1].startswith("the target's reference speed is doubtful, because the machine was busy;")
+
+    def test_is_known_as_well_as_its_sittings_agreed(self, acting: Target, tmp_path: Path) -> None:
+        """All latencies share that doubt, as far as they follow the reference."""
+        bench = DeviceBench(acting, SURE)
+        bench._profile = replace(bench.profile, reference_doubt=0.03, larger_doubt=0.5)
+        (outcome,) = bench.measure(
+            as_they_are(models_of(tmp_path, {"a": "clock 1"})), ["latency_ms"], np.random.default_rng(0)
+        )
+        found = latency_of(outcome)
+        assert found.reference_doubt == 0.03  # its weights fit a core's own cache
+        assert found.half_width == pytest.approx(math.hypot(0.03, SESSION_DOUBT), rel=0.02)
 
 
 class TestSharedCache:
