@@ -15,7 +15,6 @@ from pathlib import Path
 
 from nas.hardware.devices.device import Device
 from nas.hardware.devices.named import device_of
-from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.target_probing import TIMEOUT_S, ProfileSettings, find_profile, speeds_now
 from nas.hardware.target_profile import (
     MODELS,

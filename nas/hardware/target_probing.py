@@ -41,11 +41,11 @@ L2_BYTES = 2 * 2**20
 class ProfileSettings:
     """The effort of measuring a profile.
 
-    The reference model runs for ``reference_seconds`` in each of ``rounds`` processes, before the probes and again after
-    them, and each probe runs for ``probe_seconds``. A profile is doubtful if a process waited for its core for more than ``busy_share`` of a round,
-    and no clock sees through that. Its larger references are doubtful too if others kept another core busy for more
-    than ``others_busy`` of the time. A speed is also doubtful if it is not known to ``unsteady``, as a logarithm. The
-    memory probe moves at most ``max_stream_bytes`` each way. If that fits into a
+    The reference model runs for ``reference_seconds`` in each of ``rounds`` processes, before the probes and again
+    after them, and each probe runs for ``probe_seconds``. A profile is doubtful if a process waited for its core for
+    more than ``busy_share`` of a round, and no clock sees through that. Its larger references are doubtful too if
+    others kept another core busy for more than ``others_busy`` of the time. A speed is also doubtful if it is not known
+    to ``unsteady``, as a logarithm. The memory probe moves at most ``max_stream_bytes`` each way. If that fits into a
     cache, it measures the cache.
     """
 

@@ -30,10 +30,10 @@ class TargetProfile:
     ``fingerprint`` identifies target, hardware and versions together: measurements with the same one compare.
     ``reference`` is the deployed reference model, and ``reference_ms`` its latency at the time ``recorded``, read by
     ``clock``. So are ``medium_reference`` and ``large_reference``, whose weights do not fit a core's own cache; both
-    are None if the runtime refuses one. ``beside`` is the model between whose blocks they were read; None if that was the
-    reference itself. ``doubtful`` says why the speeds cannot be trusted, and ``large_doubtful`` why those of the two
-    larger ones alone cannot; both are empty if they can. ``reference_doubt`` and ``larger_doubt`` are halves of 95 %
-    intervals of these speeds, as logarithms.
+    are None if the runtime refuses one. ``beside`` is the model between whose blocks they were read; None if that was
+    the reference itself. ``doubtful`` says why the speeds cannot be trusted, and ``large_doubtful`` why those of the
+    two larger ones alone cannot; both are empty if they can. ``reference_doubt`` and ``larger_doubt`` are halves of 95
+    % intervals of these speeds, as logarithms.
 
     The peaks are the highest rates of the target's runtime at its precision and threads. They are None where the
     runtime refuses the probes, and ``why_no_peaks`` says why. ``cache_bandwidth_bytes_per_s`` bounds models that fit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import final
 
@@ -245,10 +245,13 @@ class Durations:
             each_s = mean_s
         return math.ceil(count * retraining.seeds / self._workers) * each_s
 
-    def making_s(self, architectures: Sequence[Architecture]) -> float:
-        """Return the seconds in which these become winners: retrained, as far as they were not, and finished."""
+    def making_s(self, architectures: Sequence[Architecture], as_trained: Collection[Architecture] = ()) -> float:
+        """Return the seconds in which these become winners: retrained, as far as they were not, and finished.
+
+        Those in ``as_trained`` keep the weights that they have.
+        """
         beliefs = self._beliefs
-        new = [each for each in architectures if each not in beliefs.retrainings]
+        new = [each for each in architectures if each not in beliefs.retrainings and each not in as_trained]
         rows = {beliefs.candidate(each).trained: beliefs.trainings.get(each) for each in new}
         timed = [row for row in rows.values() if row is not None and self._tells_training(row)]
         usual_s = self.retraining_s(1) or 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import final
 
@@ -184,12 +184,17 @@ class Schedule:
             return most
         return next((count for count in range(1, most) if self.durations.winners_s(count + 1) > time_s), most)
 
-    def has_time_to_make(self, architectures: Sequence[Architecture], *, late: bool = False) -> bool:
-        """Return True if these can become winners in the time that is left, or ``late`` by a tenth of all of it."""
+    def has_time_to_make(
+        self, architectures: Sequence[Architecture], as_trained: Collection[Architecture] = (), *, late: bool = False
+    ) -> bool:
+        """Return True if these can become winners in the time that is left, or ``late`` by a tenth of all of it.
+
+        Those in ``as_trained`` are not retrained.
+        """
         if not self.is_timed:
             return True
         over_s = LATE_SHARE * (self._recipe.search_time_s or 0.0) if late else 0.0
-        return self.durations.making_s(architectures) <= self.left_s + over_s
+        return self.durations.making_s(architectures, as_trained) <= self.left_s + over_s
 
     # For people
 

@@ -251,7 +251,12 @@ class Trainings:
                 **known_before(self._prior, architecture),
             },
         )
+        weights = self._evaluator.weights if "weights" in report else None
+        if weights is not None:
+            weights.put(self._state.beliefs.candidate(architecture).trained, report["weights"])
         self._end(*rows_of_training(self._state.beliefs, row, report))
+        if weights is not None:
+            weights.drop_others()
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
         self._end(

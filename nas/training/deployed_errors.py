@@ -44,9 +44,10 @@ class InPrecisions:
     """The work of a job: train its architecture by ``work``, and find its errors in other precisions.
 
     ``work`` keeps the weights. A job holds under ``precisions`` the names of those to evaluate, each a key of
-    ``targets``. The last report of ``work`` loses its weights and gains ``by_precision``. In each precision the network
-    is exported, deployed as for a measurement, and run on the validation items by the runtime. A precision in which
-    that fails, or that lacks a metric of ``wanted``, does not fail the training. ``narrow`` is as in ``ExportedModel``.
+    ``targets``. The last report of ``work`` gains ``by_precision``, and loses its weights unless ``keeps_weights``. In
+    each precision the network is exported, deployed as for a measurement, and run on the validation items by the
+    runtime. A precision in which that fails, or that lacks a metric of ``wanted``, does not fail the training.
+    ``narrow`` is as in ``ExportedModel``.
     """
 
     work: Work
@@ -58,6 +59,7 @@ class InPrecisions:
     robustness: Robustness | None = None
     wanted: tuple[str, ...] = ("error",)
     narrow: bool | None = None
+    keeps_weights: bool = False
     clock: Callable[[], float] = field(default=time.monotonic)
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[Report]:
@@ -73,7 +75,7 @@ class InPrecisions:
                 continue
             began = self.clock()
             found = self._by_precision(part, report[WEIGHTS], job["precisions"], job["seed"])
-            kept = {key: value for key, value in report.items() if key != WEIGHTS}
+            kept = {key: value for key, value in report.items() if key != WEIGHTS or self.keeps_weights}
             seconds = report["seconds"] + self.clock() - began
             yield {**kept, BY_PRECISION: found, "seconds": seconds}
 

@@ -10,8 +10,9 @@ from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
 
-OF_SPACE = "space"
-"""The detail ``start`` of a retraining that began with the weights that its space gives, such as pretrained ones."""
+AS_TRAINED, OF_SPACE = "search", "space"
+"""The detail ``start`` of a winner that was left as the search trained it, and of one whose retraining began with the
+weights that its space gives, such as pretrained ones."""
 FOR_ANY = "for any"
 """The detail of a measurement that names the choices of training on which it does not depend."""
 TRAINED_AS = "trained_as"

@@ -85,7 +85,7 @@ def test_a_search_with_time_for_training_does_not_say_so(tmp_path: Path) -> None
 
 
 def test_winners_that_have_no_time_are_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures, late=False: False)
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures, kept=(), late=False: False)
     diary = Diary()
     front = search(tmp_path, retraining={"epochs": 1, "winners": 4}, progress=diary)
     assert len(front) == 1
@@ -96,7 +96,9 @@ def test_winners_that_have_no_time_are_left_out_and_said(tmp_path: Path, monkeyp
 def test_time_that_is_left_after_the_first_winner_makes_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An estimate that was too high must not leave half of the time unused."""
 
-    def fits(schedule: Schedule, architectures: Sequence[Architecture], *, late: bool = False) -> bool:
+    def fits(
+        schedule: Schedule, architectures: Sequence[Architecture], kept: object = (), *, late: bool = False
+    ) -> bool:
         return bool(evaluations_of(tmp_path / "run", "winner")) or len(architectures) == 1
 
     monkeypatch.setattr(Schedule, "has_time_to_make", fits)
@@ -124,7 +126,9 @@ def test_the_first_front_is_told_as_soon_as_it_is_there(tmp_path: Path) -> None:
 def test_winners_that_take_too_long_give_way_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The best candidate may need more time than there is; the next best is then made in its place."""
 
-    def fits(schedule: Schedule, architectures: Sequence[Architecture], *, late: bool = False) -> bool:
+    def fits(
+        schedule: Schedule, architectures: Sequence[Architecture], kept: object = (), *, late: bool = False
+    ) -> bool:
         return all(int(each["width"]) <= 4 for each in architectures)
 
     monkeypatch.setattr(Schedule, "has_time_to_make", fits)
@@ -134,8 +138,10 @@ def test_winners_that_take_too_long_give_way_to_others(tmp_path: Path, monkeypat
 
 
 def test_without_time_for_any_winner_the_quickest_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures, late=False: False)
-    monkeypatch.setattr(Durations, "making_s", lambda self, architectures: sum(int(a["width"]) for a in architectures))
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures, kept=(), late=False: False)
+    monkeypatch.setattr(
+        Durations, "making_s", lambda self, architectures, kept=(): sum(int(a["width"]) for a in architectures)
+    )
     front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600)
     assert [int(winner.architecture["width"]) for winner in front] == [2]
 
@@ -144,8 +150,12 @@ def test_the_best_that_is_late_by_little_is_made_before_the_quickest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A training that overran must not end a search with its poorest model."""
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, a, late=False: late and int(a[0]["width"]) <= 6)
-    monkeypatch.setattr(Durations, "making_s", lambda self, architectures: sum(int(a["width"]) for a in architectures))
+    monkeypatch.setattr(
+        Schedule, "has_time_to_make", lambda self, a, kept=(), late=False: late and int(a[0]["width"]) <= 6
+    )
+    monkeypatch.setattr(
+        Durations, "making_s", lambda self, architectures, kept=(): sum(int(a["width"]) for a in architectures)
+    )
     front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600)
     (winner,) = front
     trained = {row.architecture: row.values["error"] for row in evaluations_of(tmp_path / "run", "train")}
@@ -179,8 +189,10 @@ def test_only_short_trainings_of_known_code_run_in_this_process(
 
 def test_another_is_made_where_the_quickest_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without time for any, a failure must not leave a run without a winner."""
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures, late=False: False)
-    monkeypatch.setattr(Durations, "making_s", lambda self, architectures: sum(int(a["width"]) for a in architectures))
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures, kept=(), late=False: False)
+    monkeypatch.setattr(
+        Durations, "making_s", lambda self, architectures, kept=(): sum(int(a["width"]) for a in architectures)
+    )
     export = BundleMaker.export
 
     def failing(maker: BundleMaker, architecture: Architecture) -> float:
@@ -195,12 +207,43 @@ def test_another_is_made_where_the_quickest_fails(tmp_path: Path, monkeypatch: p
 
 def test_the_quickest_within_the_limits_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of candidates that all take too long, one that meets the limits is better than the quickest of all."""
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, a, late=False: int(a[0]["width"]) > 4)
-    monkeypatch.setattr(Durations, "making_s", lambda self, architectures: -int(architectures[0]["width"]))
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, a, kept=(), late=False: int(a[0]["width"]) > 4)
+    monkeypatch.setattr(Durations, "making_s", lambda self, architectures, kept=(): -int(architectures[0]["width"]))
     meets = Beliefs.surely_meets
     monkeypatch.setattr(Beliefs, "surely_meets", lambda self, each: meets(self, each) and int(each["width"]) <= 4)
     front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600, limits=["params<=100k"])
     assert [int(winner.architecture["width"]) for winner in front] == [4]
+
+
+def test_without_time_to_retrain_the_best_stay_as_the_search_trained_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A good model that was trained must not give way to a poor one that is retrained quickly."""
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, a, kept=(), late=False: set(a) <= set(kept))
+    diary = Diary()
+    front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600, progress=diary)
+    (best, *_), run = front.winners, tmp_path / "run"
+    errors = {row.architecture: row.values["error"] for row in evaluations_of(run, "train")}
+    assert min(errors, key=lambda each: errors[each]) in {winner.architecture for winner in front}
+    rows = evaluations_of(run, "retrain")
+    assert {row.details["start"] for row in rows} == {"search"}
+    assert {row.details["epochs"] for row in rows} == {2}  # those of the search, not of retraining
+    assert len(told(diary, f"no time is left to retrain {len(rows)} of {len(rows)} winners")) == 1
+    assert best.bundle is not None
+    assert "as the search trained it, on the training items alone" in (best.bundle / "model_card.md").read_text()
+    assert "left as the search trained it" in (run / "report.html").read_text()
+    assert not (run / "trained").exists()
+
+
+def test_the_best_is_retrained_if_there_is_time_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, a, kept=(), late=False: len(set(a) - set(kept)) <= 1)
+    search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600, retraining={"epochs": 2, "winners": 3})
+    errors = {row.architecture: row.values["error"] for row in evaluations_of(tmp_path / "run", "train")}
+    rows = {row.architecture: row for row in evaluations_of(tmp_path / "run", "retrain")}
+    assert len(rows) >= 2
+    retrained = [each for each, row in rows.items() if row.details.get("start") != "search"]
+    assert retrained == [min(rows, key=lambda each: errors[each])]
+    assert rows[retrained[0]].details["epochs"] == 2
 
 
 class HalfBroken(OneChoice):

@@ -11,6 +11,7 @@ from nas.progress import duration_text
 from nas.results.chance_marks import NEAR, WORSE, chance_mark
 from nas.results.seeds import over_seeds
 from nas.values.error_words import ErrorWords
+from nas.values.evaluation import AS_TRAINED
 from nas.values.measurement import Interval, Measurement
 from nas.values.metric import METRICS
 from nas.values.objective import Limit, limit_text
@@ -22,6 +23,10 @@ SCRATCH = "trained from random ones, so no licence of other weights applies"
 SPLIT = (
     "The model was trained on the training and validation items together. The test items scored it once, and nothing "
     "was chosen by them."
+)
+AS_THE_SEARCH_LEFT_IT = (
+    "The model is as the search trained it, on the training items alone: no time was left to train it again. The "
+    "validation items chose it. The test items scored it once, and nothing was chosen by them."
 )
 UNTRAINED = (
     "The model is the parent of the search as it came: nothing was trained for it. The test items scored it once, and "
@@ -92,11 +97,9 @@ def _data(about: Mapping[str, Any]) -> list[str]:
     hidden = ("words", "signature")
     rows = [(_plain(key), _shown(value)) for key, value in facts.items() if key not in hidden]
     training = about.get("training", {})
-    told = (
-        SPLIT
-        if training.get("epochs") != 0
-        else {True: TUNED, False: UNTRAINED}.get(training.get(TUNED_PARENT), PARENT)
-    )
+    told = AS_THE_SEARCH_LEFT_IT if training.get("start") == AS_TRAINED else SPLIT
+    if training.get("epochs") == 0:
+        told = {True: TUNED, False: UNTRAINED}.get(training.get(TUNED_PARENT), PARENT)
     return [*_table(("fact", "value"), rows), "", told]
 
 

@@ -18,6 +18,7 @@ from nas.searching.evaluating.proxies import SupernetEvaluator, ZeroCostEvaluato
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Prior
 from nas.searching.state import RunState
+from nas.searching.trained_weights import TrainedWeights, may_ship
 from nas.searching.training_work import training_work
 from nas.searching.winners.table_winners import TableWinners
 from nas.tables.table_evaluation import SearchedTable, TableLookup
@@ -54,6 +55,10 @@ class Evaluator(Protocol):
 
     @property
     def subset(self) -> float: ...
+
+    @property
+    def weights(self) -> TrainedWeights | None:
+        """Where the best candidates' weights are kept; None where they are not."""
 
     def prepare(self, executor: Executor) -> None:
         """Do, once in a run, what comes before the first candidate, skipping what the journal already holds."""
@@ -138,13 +143,14 @@ class TrainingEvaluator(OfModels):
         grows = stopping.enabled and stopping.grow_subset
         subsets = rung_subsets(training.epochs, stopping.reduction, training.subset) if grows else ()
         limit_s = training.time_limit_s
-        keeps = bool(state.recipe.precisions)
+        self.weights = TrainedWeights(state, folder) if may_ship(state.recipe, has_function=bool(function)) else None
+        keeps = bool(state.recipe.precisions) or self.weights is not None
         settings = training_settings(
             state.recipe, training.epochs, training.subset, limit_s, subsets=subsets, keep_weights=keeps
         )
         self.training = training_work(state, settings)
         self.work: Work = self.training
-        if keeps:
+        if state.recipe.precisions:
             self.work = InPrecisions(
                 self.training,
                 state.resolved.space,
@@ -154,6 +160,7 @@ class TrainingEvaluator(OfModels):
                 robustness=settings.robustness,
                 wanted=reported(state.recipe),
                 narrow=state.resolved.device.facts.adds_bytes_in_16_bits,
+                keeps_weights=self.weights is not None,
                 clock=state.stopwatch,
             )
 
@@ -167,6 +174,7 @@ class TableEvaluator:
 
     epochs = 1
     subset = 1.0
+    weights = None
 
     def __init__(self, state: RunState) -> None:
         assert isinstance(state.resolved.backend, SearchedTable), "the recipe names a table"

@@ -8,6 +8,7 @@ from nas.jobs.execution import Executor
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Prior
 from nas.searching.state import RunState
+from nas.searching.trained_weights import TrainedWeights
 from nas.searching.winners.baselines import Baselines
 from nas.searching.winners.retraining import Retraining
 from nas.space.parts.known_values import known_prior
@@ -17,6 +18,9 @@ from nas.training.zero_cost import ScorePrior, ZeroCostEvaluation
 
 class OfModels:
     """The base of evaluators whose winners are models. ``folder`` is the run's."""
+
+    weights: TrainedWeights | None = None
+    """Where the best candidates' weights are kept; None where they are not."""
 
     def __init__(self, state: RunState, folder: Path) -> None:
         self._state = state
@@ -40,5 +44,5 @@ class OfModels:
 
     def make_winners(self, fitting: Fitting, executor: Executor) -> None:
         """Retrain, export, measure and test winners, and fit models of another kind to compare them with."""
-        Retraining(self._state, fitting, self._folder).run(executor)
+        Retraining(self._state, fitting, self._folder, weights=self.weights).run(executor)
         Baselines(self._state, self._folder).run()

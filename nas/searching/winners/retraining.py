@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from nas.searching.durations import FINISHING
 from nas.searching.fitting import Fitting
 from nas.searching.selection import choose_winners, only_misses, simple_winners
 from nas.searching.state import RunState
+from nas.searching.trained_weights import TrainedWeights
 from nas.searching.training_work import training_work
 from nas.searching.user_inputs.teachers import BEST, retraining_teacher_of
 from nas.searching.winners.bundles import BundleMaker
@@ -28,22 +29,31 @@ from nas.searching.winners.further_seeds import FurtherSeeds
 from nas.searching.winners.misses import say_only_misses
 from nas.searching.winners.retraining_jobs import RetrainingJobs, SeedOf, shared_row, write_weights
 from nas.searching.winners.retraining_plan import RetrainingPlan
-from nas.searching.winners.teaching import EarlierWeights, MakesTeacher, RetrainedTeacher, best_of
+from nas.searching.winners.teaching import EarlierWeights, MakesTeacher, RetrainedTeacher, best_of, quality_in_search
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import Candidate, by_training
 from nas.space.parts.parents import parents_space
 from nas.storage.retraining_rows import RETRAINING
 from nas.storage.run_files import SUPERNET_WEIGHTS
 from nas.training.supernet import SharedWeights
-from nas.values.evaluation import PARENT, Evaluation, Failure, Stage
+from nas.values.evaluation import AS_TRAINED, FITTED, PARENT, Evaluation, Failure, Stage
 
 
 @final
 class Retraining:
     """Retrains winners by a plan, the run's own if none is given. Each stage looks first at what the journal has."""
 
-    def __init__(self, state: RunState, fitting: Fitting, folder: Path, plan: RetrainingPlan | None = None) -> None:
+    def __init__(
+        self,
+        state: RunState,
+        fitting: Fitting,
+        folder: Path,
+        plan: RetrainingPlan | None = None,
+        weights: TrainedWeights | None = None,
+    ) -> None:
+        """``weights`` are those that the search trained: for winners that there is no time to retrain."""
         self._state = state
+        self._weights = weights
         self._folder = folder
         self._plan = plan or run_plan(state)
         self._bundles = BundleMaker(state, fitting, folder, self._plan.folder)
@@ -71,6 +81,8 @@ class Retraining:
                 if made.issuperset(choose_winners(state.beliefs, wanted, self._too_long)):
                     break
         self._checkpoints.close()
+        if self._weights is not None:
+            self._weights.clear()
 
     def make(self, architectures: Sequence[Architecture], executor: Executor) -> None:
         """Retrain, export, measure and test these architectures. One that fails gets a row that says why."""
@@ -146,15 +158,21 @@ class Retraining:
         too_long = {each for each in new if not self._has_time_for([each])}
         meeting = [each for each in alive if beliefs.surely_meets(each)] or alive
         if meeting and too_long.issuperset(meeting):
-            late = [each for each in meeting if state.schedule.has_time_to_make([each], late=True)]
-            quickest = min(meeting, key=lambda each: (state.durations.making_s([each]), each.id))
+            kept = set(filter(self._has_weights, meeting))
+            late = [each for each in meeting if state.schedule.has_time_to_make([each], kept, late=True)]
+            quickest = min(meeting, key=lambda each: (state.durations.making_s([each], kept), each.id))
             too_long.remove(best_of(beliefs, late) if late else quickest)
         return too_long
 
     def _has_time_for(self, architectures: Sequence[Architecture]) -> bool:
         """Return True if those among these that are no winners yet can become some in the time left."""
         missing = [each for each in dict.fromkeys(architectures) if each not in self._state.beliefs.winners]
-        return not missing or self._state.schedule.has_time_to_make(missing)
+        kept = list(filter(self._has_weights, missing))
+        return not missing or self._state.schedule.has_time_to_make(missing, kept)
+
+    def _has_weights(self, architecture: Architecture) -> bool:
+        """Return True if the weights are kept that the search trained."""
+        return self._weights is not None and self._weights.has(self._state.beliefs.candidate(architecture).trained)
 
     def _tell_how_many(self, fitting: int) -> None:
         """Say that there is no time for as many winners as were asked for."""
@@ -179,7 +197,48 @@ class Retraining:
         best = self._best(chosen)
         if best is not None and best.trained in groups:
             groups = {best.trained: groups[best.trained]}
+        for trained in self._left_as_they_are(groups, chosen):
+            self._take(groups.pop(trained))
         self._train([SeedOf(tuple(group)) for group in groups.values()], chosen, executor)
+
+    def _left_as_they_are(
+        self, groups: Mapping[Architecture, Sequence[Candidate]], chosen: Sequence[Candidate]
+    ) -> list[Architecture]:
+        """Return the networks that keep the weights of the search. The best ones are retrained, as far as time allows.
+
+        The rest of the time is for those that can only be retrained, and for finishing all.
+        """
+        state, beliefs = self._state, self._state.beliefs
+        missing = [each for each in chosen if each not in beliefs.winners]
+        left = {trained: each for trained, each in groups.items() if self._has_weights(trained)}
+        best_first = sorted(left, key=lambda trained: quality_in_search(beliefs, groups[trained][0]))
+        for trained in best_first:
+            others = [each for name, group in left.items() if name != trained for each in group]
+            if state.schedule.has_time_to_make(missing, others):
+                del left[trained]
+        if left:
+            ids = ", ".join(group[0].id for group in left.values())
+            state.progress.say(
+                f"no time is left to retrain {len(left)} of {len(groups)} winners, so they stay as the search trained "
+                f"them: {ids}"
+            )
+        return list(left)
+
+    def _take(self, candidates: Sequence[Candidate]) -> None:
+        """Let candidates have the weights that the search trained."""
+        assert self._weights is not None
+        first, *others = candidates
+        trainings = self._state.beliefs.trainings
+        known = [trainings[each].details for each in first.siblings if each in trainings]
+        told = next((details for details in known if "seconds" in details), known[0])
+        kept = {key: told[key] for key in ("epochs", "seconds", FITTED) if key in told}
+        details = {**kept, "start": AS_TRAINED, "folder": self._plan.bundle(first)}
+        row = Evaluation("retrain", first, details=details)
+        rows = [row, *(shared_row(row, other, self._plan) for other in others)]
+        weights = self._weights.path(first.trained).read_bytes()
+        for each in rows:
+            write_weights(self._folder / each.details["folder"], weights)
+        self._state.add(*rows)
 
     def _share(self, row: Evaluation, candidates: Sequence[Candidate]) -> None:
         """Let candidates have the weights, or the failure, of a retraining that has ended."""

@@ -99,8 +99,10 @@ def last_model(beliefs: Beliefs, architecture: Architecture, before: float = mat
 def best_of(beliefs: Beliefs, architectures: Iterable[One]) -> One:
     """Return the architecture that was best in the search. The test split must not choose: winners are scored on it."""
 
-    def quality(architecture: Architecture) -> float:
-        row = beliefs.trainings.get(architecture)
-        return math.inf if row is None or row.failed else row.values.get(beliefs.quality.name, math.inf)
+    return min(architectures, key=lambda each: quality_in_search(beliefs, each))
 
-    return min(architectures, key=quality)
+
+def quality_in_search(beliefs: Beliefs, architecture: Architecture) -> float:
+    """Return the quality that a candidate had in the search; infinity where it has none."""
+    row = beliefs.trainings.get(architecture)
+    return math.inf if row is None or row.failed else row.values.get(beliefs.quality.name, math.inf)

@@ -1,0 +1,75 @@
+"""The weights of a search's best candidates, for winners that there is no time to retrain."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import final
+
+from nas.recipe.recipe import Recipe
+from nas.searching.selection import front_candidates
+from nas.searching.state import RunState
+from nas.space.architecture import Architecture
+from nas.storage.journal import write_aside
+
+FOLDER = "trained"
+MOST_KEPT, MOST_BYTES = 8, 2**30
+"""The most files, and the most bytes of them all. Those of candidates that are not on the front go first."""
+
+
+def may_ship(recipe: Recipe, *, has_function: bool) -> bool:
+    """Return True if a candidate may become a winner with the weights that the search trained.
+
+    That is so if the search has a time, and a winner is one module from one training.
+    """
+    retraining = recipe.retraining
+    return (
+        recipe.search_time_s is not None
+        and recipe.evaluate == "train"
+        and not has_function
+        and recipe.training.folds == 1
+        and retraining.seeds == 1
+        and retraining.teacher is None
+    )
+
+
+@final
+class TrainedWeights:
+    """Files in a folder of the run, one for each network that was trained to its end and is on the front so far."""
+
+    def __init__(self, state: RunState, folder: Path) -> None:
+        self._state = state
+        self._folder = folder / FOLDER
+
+    def path(self, trained: Architecture) -> Path:
+        """Return the place of the weights of a network."""
+        return self._folder / f"{trained.id}.safetensors"
+
+    def has(self, trained: Architecture) -> bool:
+        """Return True if the weights of a network are kept."""
+        return self.path(trained).is_file()
+
+    def put(self, trained: Architecture, weights: bytes) -> None:
+        """Keep the weights of a network, whose row comes next."""
+        self._folder.mkdir(exist_ok=True)
+        write_aside(self.path(trained), weights)
+
+    def drop_others(self) -> None:
+        """Remove files if they are many, those of candidates that are not on the front first, then those of others."""
+        sizes = {path: path.stat().st_size for path in self._folder.glob("*.safetensors")}
+        if len(sizes) <= MOST_KEPT and sum(sizes.values()) <= MOST_BYTES:
+            return
+        beliefs = self._state.beliefs
+        front = front_candidates(beliefs, surely=False)
+        best = [self.path(beliefs.candidate(row.architecture).trained) for row in front]
+        kept_bytes = 0
+        for number, path in enumerate(path for path in dict.fromkeys(best) if path in sizes):
+            kept_bytes += sizes[path]
+            if number < MOST_KEPT and (kept_bytes <= MOST_BYTES or not number):
+                del sizes[path]
+        for path in sizes:
+            path.unlink()
+
+    def clear(self) -> None:
+        """Remove all files."""
+        shutil.rmtree(self._folder, ignore_errors=True)
