@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import math
 import os
 import shutil
 import time
@@ -16,10 +15,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from own_runtime import REFERENCE_MS, REFUSED, crowd, slow_down, write_unread
+from own_runtime import REFERENCE_MS, crowd, slow_down, write_unread
 from quick_profile import QUICK_PROFILE
 
-from nas.errors import TargetError
 from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.kept_profiles import FAILED_TRY, profile_of
 from nas.hardware.measuring_process import MeasuringProcess
@@ -197,26 +195,6 @@ def test_of_batches_is_one_but_their_fingerprints_are_two(acting: Target, known_
     assert len(list((known_home / "targets").iterdir())) == 1
 
 
-@pytest.mark.usefixtures("nothing_exported")
-def test_says_why_there_are_no_peaks(own_home: Path) -> None:
-    """A runtime that refuses the probes has a profile with the reason and without peaks."""
-    found, _ = profile(Target("own_runtime:Unprobed"))
-    assert found.reference_ms == pytest.approx(REFERENCE_MS)
-    assert (found.peak_macs_per_s, found.bandwidth_bytes_per_s, found.ridge_macs_per_byte) == (None, None, None)
-    assert found.why_no_peaks == (
-        "pointwise convolutions: own_runtime:Unprobed refused the model: "
-        "ValueError: no operator is a convolution of this shape"
-    )
-
-
-@pytest.mark.usefixtures("nothing_exported")
-def test_needs_the_reference_model(own_home: Path) -> None:
-    """A runtime that refuses the reference model raises an error and leaves no incomplete profile."""
-    with pytest.raises(TargetError, match=r"own_runtime:Picky:.* must run its reference model, but: .* not a model"):
-        profile(Target("own_runtime:Picky"))
-    assert list((own_home / "targets").iterdir()) == []
-
-
 def recorded(folder: Path, age_s: float, **changes: object) -> None:
     """Make the profile in ``folder`` as old as that, and change it."""
     then = datetime.datetime.now().astimezone() - datetime.timedelta(seconds=age_s)
@@ -323,22 +301,6 @@ def test_that_is_no_faster_takes_no_faster_ones_place(
     assert profile(acting) == (known, [])
 
 
-@pytest.mark.usefixtures("nothing_exported")
-def test_whose_two_sittings_differ_is_doubtful(acting: Target, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The faster one counts: what else runs only ever slows a machine down."""
-    monkeypatch.setattr("nas.hardware.target_probing.is_disturbed", lambda *arguments: False)
-
-    def slowed(*arguments: object) -> dict[str, float]:
-        slow_down(1.1)
-        return {}
-
-    monkeypatch.setattr("nas.hardware.target_probing._peaks", slowed)
-    found = profile_of(acting, settings=replace(QUICK_PROFILE, unsteady=0.05))
-    assert found.doubtful == "the machine's speed changed by 10 % while it was measured"
-    assert found.reference_ms == pytest.approx(REFERENCE_MS)
-    assert found.reference_doubt == found.larger_doubt == pytest.approx(math.log(1.1), rel=1e-2)
-
-
 @pytest.mark.usefixtures("nothing_measured")
 def test_of_another_speed_corrects_on_where_it_cannot_be_measured(
     acting: Target, known_home: Path, monkeypatch: pytest.MonkeyPatch
@@ -389,16 +351,6 @@ def test_fingerprints_are_of_target_and_hardware(acting: Target, conditions: Map
     assert len({usual, *others}) == 1 + len(others)
 
 
-def test_the_onnx_runtimes_peaks_are_plausible(onnx_profile: TargetProfile) -> None:
-    """The peak lies between a microcontroller's and a large server's, and memory is faster than 10 MB/s."""
-    assert onnx_profile.why_no_peaks == ""
-    assert onnx_profile.peak_macs_per_s is not None
-    assert onnx_profile.bandwidth_bytes_per_s is not None
-    assert 1e8 < onnx_profile.peak_macs_per_s < 1e14
-    assert 1e7 < onnx_profile.bandwidth_bytes_per_s < 1e13
-    assert 0.01 < onnx_profile.reference_ms < 1000
-
-
 @pytest.mark.usefixtures("nothing_measured")
 def test_folders_that_killed_processes_left_are_removed(known_home: Path, acting: Target) -> None:
     """Those of the last hour may belong to a process that is measuring now."""
@@ -424,14 +376,3 @@ def test_of_an_earlier_version_is_found_anew(acting: Target, known_home: Path) -
     found, said = profile(acting)
     assert len(said) == 1
     assert found.medium_reference_ms is not None
-
-
-def test_a_runtime_that_refuses_the_larger_reference_when_opening_it_has_the_small_one_alone(
-    acting: Target, own_home: Path
-) -> None:
-    """As one does that refuses it when deploying it; the medium one goes with it."""
-    (own_home / REFUSED).write_text("large")
-    found, _ = profile(acting)
-    assert found.large_reference is found.large_reference_ms is None
-    assert found.medium_reference is found.medium_reference_ms is None
-    assert found.reference_ms == pytest.approx(REFERENCE_MS)
