@@ -119,4 +119,4 @@ def test_what_cannot_be_divided_is_refused(tmp_path: Path) -> None:
 
 def test_few_windows_are_divided_by_default() -> None:
     assert signals(60).training_defaults == {"training": {"folds": 5}}
-    assert signals(FEW + 100).training_defaults == {}
+    assert signals(2 * FEW).training_defaults == {}

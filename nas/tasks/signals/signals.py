@@ -32,7 +32,7 @@ FEATURES = ("raw", "log-mel")
 MEL_BANDS = 40
 NOISE = 0.02
 """The usual standard deviation of the noise of augmentation, in standard deviations of the channel."""
-FEW, FOLDS = 200, 5
+FEW, FOLDS = 500, 5
 """With fewer windows to train and validate by, candidates are trained in so many folds."""
 SHIFT_SHARE = 50
 """Augmentation usually shifts by at most one of so many samples."""
