@@ -74,7 +74,7 @@ def extended(recipe: Recipe, journal: Journal, overrides: Iterable[str]) -> Reci
     """
     wanted = apply_overrides({}, map(_quoted, overrides))
     values = recipe.model_dump()
-    trained, spent_s = _trained(journal), sum(part.wall_s for part in journal.rows(Cost))
+    trained, spent_s = _trained(journal), _spent_s(journal)
     trials, time_s = wanted.get("trials"), wanted.get("search_time_s")
     if recipe.trials == 0 and trials is None and time_s is None:
         raise RecipeError("this run trained nothing, so there is nothing to choose from. Add trials: --trials +20.")
@@ -103,8 +103,12 @@ def record_extension(recipe: Recipe, journal: Journal, folder: Path) -> None:
     """Record that the run goes on with another recipe. Its winners so far stay, and new ones are chosen beside them."""
     rounds = [row.round for row in journal.rows(RoundEnded)]
     text = recipe.to_toml()
-    journal.append(RecipeText(text, len(journal.rows(Evaluation)), max(rounds, default=0)))
+    journal.append(RecipeText(text, len(journal.rows(Evaluation)), max(rounds, default=0), _spent_s(journal)))
     write_aside(folder / RECIPE, text.encode())
+
+
+def _spent_s(journal: Journal) -> float:
+    return float(sum(part.wall_s for part in journal.rows(Cost)))
 
 
 def _trained(journal: Journal) -> int:

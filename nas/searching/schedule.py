@@ -31,11 +31,20 @@ FEWEST_FIRST = 5
 class Schedule:
     """Decides what fits into the search time of a run, if it has one, and tells what is left to do.
 
-    ``durations`` estimates how long the stages take. ``clock`` returns the seconds that the run has taken.
+    ``durations`` estimates how long the stages take. ``clock`` returns the seconds that the run has taken. The run had
+    taken ``before_s`` of them when it was extended; that time and its winners are of the past.
     """
 
-    def __init__(self, recipe: Recipe, beliefs: Beliefs, clock: Callable[[], float], durations: Durations) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        beliefs: Beliefs,
+        clock: Callable[[], float],
+        durations: Durations,
+        before_s: float = 0.0,
+    ) -> None:
         self._recipe = recipe
+        self._before_s = before_s
         self._beliefs = beliefs
         self._clock = clock
         self.durations = durations
@@ -172,11 +181,17 @@ class Schedule:
     @property
     def reserve_s(self) -> float:
         """The seconds that are kept for winners."""
-        return self.durations.winners_s(self._planned_winners(self._recipe.search_time_s or math.inf))
+        return self.durations.winners_s(self._planned_winners())
 
-    def _planned_winners(self, time_s: float) -> int:
+    @property
+    def _time_s(self) -> float:
+        """The search time of the run, or of the part by which it was extended; infinity without one."""
+        time_s = self._recipe.search_time_s
+        return math.inf if time_s is None else time_s - self._before_s
+
+    def _planned_winners(self) -> int:
         most = min(self._recipe.retraining.winners, self._recipe.trials, MOST_WINNERS_PLANNED)
-        return self._winners_within(WINNERS_SHARE * time_s, most)
+        return self._winners_within(WINNERS_SHARE * self._time_s, most)
 
     def _winners_within(self, time_s: float, most: int) -> int:
         """Return how many winners can be made within a time, from one to ``most``."""
@@ -193,7 +208,7 @@ class Schedule:
         """
         if not self.is_timed:
             return True
-        over_s = LATE_SHARE * (self._recipe.search_time_s or 0.0) if late else 0.0
+        over_s = LATE_SHARE * self._time_s if late else 0.0
         return self.durations.making_s(architectures, as_trained) <= self.left_s + over_s
 
     # For people
@@ -255,7 +270,7 @@ class Schedule:
         return [(f"measure up to {count} after {after}", rounds * self.durations.measuring_s(count))]
 
     def _winners_part(self) -> list[tuple[str, float]]:
-        count = self._planned_winners(self._recipe.search_time_s or math.inf)
+        count = self._planned_winners()
         winners = f"{count} winner{'s' * (count != 1)}"
         return [(f"retrain, export, measure and test up to {winners}", self.durations.winners_s(count))]
 

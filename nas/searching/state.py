@@ -88,7 +88,7 @@ class RunState:
         task = resolved.backend.task
         items = (1, 0) if task is None else (len(task.train), len(task.validation))
         self.durations = Durations(recipe, self.beliefs, items)
-        self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, self.durations)
+        self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, self.durations, self.begins.spent_s)
         for bench in resolved.backend.benches.values():
             bench.in_time = self.schedule.has_time_to_repeat
         self.rounds_done = {row.round for row in journal.rows(RoundEnded)}

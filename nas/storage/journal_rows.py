@@ -54,13 +54,15 @@ class _Note:
 class RecipeText(_Note):
     """The recipe that the run began with, as TOML; or, in a later row, the one with which it was extended.
 
-    Then the first ``rows`` evaluations were there already, and ``round`` was the last round that had ended.
+    Then the first ``rows`` evaluations were there already, ``round`` was the last round that had ended, and the run had
+    taken ``spent_s`` seconds. Version 0.8 did not note these.
     """
 
     kind: ClassVar[str] = "recipe"
     text: str
     rows: int = 0
     round: int = 0
+    spent_s: float = 0.0
 
 
 WORDS = "words"

@@ -214,6 +214,9 @@ def test_more_time_ends_trials_and_more_trials_end_the_time(run: Path) -> None:
     assert timed.trials == TRIALS_IN_TIME
     assert timed.search_time_s is not None
     assert timed.search_time_s > 2
+    with JournalReader(run) as journal:
+        spent_s = journal.rows(RecipeText)[-1].spent_s
+    assert spent_s == pytest.approx(timed.search_time_s - 2)
     count = len(trained(run))
     assert count > 20
     go_on(run, "trials=+1")

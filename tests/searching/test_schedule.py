@@ -40,11 +40,11 @@ def usual_s(count: int) -> float:
     return USUAL_S[MEASURING][0] + count * USUAL_S[MEASURING][1]
 
 
-def schedule(*rows: Evaluation, clock: Clock | None = None, **keys: Any) -> Schedule:
+def schedule(*rows: Evaluation, clock: Clock | None = None, before_s: float = 0.0, **keys: Any) -> Schedule:
     """A schedule of one worker, for 80 training and 20 validation images."""
     recipe = Recipe.from_mapping({"execution": {"executor": "inline"}, **keys})
     beliefs = beliefs_of(objectives=("error", "latency_ms"), rows=rows)
-    return Schedule(recipe, beliefs, clock or Clock(), Durations(recipe, beliefs, (80, 20)))
+    return Schedule(recipe, beliefs, clock or Clock(), Durations(recipe, beliefs, (80, 20)), before_s)
 
 
 class TestEstimates:
@@ -275,6 +275,16 @@ class TestInASearchTime:
         clock.now_s = 100 - planned.reserve_s
         assert not planned.has_time_for_round()
         assert not planned.has_time_to_measure(1)
+
+    def test_an_extended_run_keeps_winners_a_share_of_the_time_that_was_added(self) -> None:
+        """A run of an hour goes on for three minutes: half of an hour would leave none of them for training."""
+        clock = Clock()
+        clock.now_s = 3600
+        keys: dict[str, Any] = {"search_time_s": 3600 + 180, "clock": clock, "retraining": {"winners": 20}}
+        planned = schedule(trained(10.0), before_s=3600, **keys)
+        assert planned.reserve_s <= 90
+        assert planned.has_time_for_round()
+        assert not schedule(trained(10.0), **keys).has_time_for_round()
 
     def test_a_plan_promises_no_more_trainings_than_fit(self) -> None:
         """Of 40 trainings of ten seconds each, a search of a minute does some."""
