@@ -10,6 +10,7 @@ import numpy as np
 
 from nas.errors import CandidateError
 from nas.formats.onnx_session import Arrays
+from nas.hardware.kept_sessions import KeptSessions
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Measurement
@@ -48,6 +49,9 @@ class Bench(Protocol):
 
     in_time: Callable[[], bool]
     """Returns False once time is short: then models get the fewest sessions, however wide their intervals."""
+
+    sessions: KeptSessions
+    """Keeps finished sessions where measuring may be stopped and go on; by default it keeps none."""
 
     def can_measure(self, metric: str) -> bool:
         """Return True if a metric can be measured on the target."""

@@ -21,6 +21,7 @@ from nas.hardware.devices.device import Device, why_not_measured
 from nas.hardware.devices.named import device_of
 from nas.hardware.energy_rounds import add_energies
 from nas.hardware.kept_profiles import DOUBTFUL_FOR_S, profile_of
+from nas.hardware.kept_sessions import NOT_KEPT
 from nas.hardware.latency_rounds import BenchSettings, Latencies
 from nas.hardware.measuring_process import MeasuringProcess, converting
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array, ProfilingRuntime, load_runtime
@@ -70,6 +71,8 @@ class DeviceBench:
         self._profile_read_s = 0.0
         self.in_time: Callable[[], bool] = lambda: True
         """Returns False once time is short: then models get the fewest sessions, however wide their intervals."""
+        self.sessions = NOT_KEPT
+        """Keeps finished sessions where measuring may be stopped and go on."""
 
     @property
     def rounds(self) -> int:
@@ -152,7 +155,16 @@ class DeviceBench:
         with self._holding_the_device():
             if {"latency_ms", "item_ms"} & set(metrics):
                 latencies = Latencies(
-                    models, self._device, self._target, self._settings, profile, rng, advance, self.in_time
+                    models,
+                    self._device,
+                    self._target,
+                    self._settings,
+                    profile,
+                    rng,
+                    advance,
+                    self.in_time,
+                    self.sessions,
+                    self.fingerprint,
                 ).measure()
                 outcomes = [self._of_latency(found, metrics) for found in latencies]
             if "peak_memory_mib" in metrics:

@@ -14,6 +14,7 @@ from nas.errors import CandidateError
 from nas.hardware.devices.device import Device
 from nas.hardware.disturbances import ROUND_REPEATS, clock_doubt, disturbances, is_disturbed, slept, waited
 from nas.hardware.drift import FloatArray, response
+from nas.hardware.kept_sessions import NOT_KEPT, KeptSessions, Visit
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.references import QUICK_SHARE, References, usual_response
 from nas.hardware.runtimes.runtime import Deployed, load_runtime
@@ -111,9 +112,17 @@ class Latencies:
         rng: np.random.Generator,
         advance: Callable[[], None],
         in_time: Callable[[], bool] = lambda: True,
+        sessions: KeptSessions = NOT_KEPT,
+        fingerprint: str = "",
     ) -> None:
-        """``in_time`` returns False once no more than the fewest sessions are wanted, and no session is repeated."""
+        """``in_time`` returns False once no more than the fewest sessions are wanted, and no session is repeated.
+
+        ``sessions`` gives those that were finished before a stop, under the bench's ``fingerprint``, and keeps others.
+        """
         self._in_time = in_time
+        self._sessions, self._fingerprint = sessions, fingerprint
+        self._names = self._sessions.names(models)
+        self._visits: list[Visit] = []
         self._models = models
         self._device = device
         self._target = target
@@ -130,11 +139,13 @@ class Latencies:
 
     def measure(self) -> list[Measurement | CandidateError]:
         """Return each model's latency, or the error that stopped it."""
-        visits = 0
-        for session in range(self._settings.max_rounds):
+        self._take_earlier()
+        visits = sum(len(each.rounds) for each in self._gathered)
+        for _ in range(self._settings.max_rounds):
             # All models are checked again: a later round changes the drift, and with it intervals that were narrow.
             pending = self._pending()
-            if not pending or (session >= self._settings.rounds and not self._in_time()):
+            fewest = min((len(self._gathered[index].rounds) for index in pending), default=0)
+            if not pending or (fewest >= self._settings.rounds and not self._in_time()):
                 break
             with self._device.process(self._target, self._settings.timeout_s) as process:
                 for index in self._rng.permutation(pending).tolist():
@@ -142,9 +153,21 @@ class Latencies:
                     self._advance()
             visits += len(pending)
             self._readings.settle(self._profile)
+            self._sessions.add(self._fingerprint, self._visits)
+            self._visits.clear()
         for _ in range(len(self._models) * self._settings.max_rounds - visits):
             self._advance()
         return [self._result(index) for index in range(len(self._models))]
+
+    def _take_earlier(self) -> None:
+        """Take the sessions that were finished before a stop."""
+        places = {name: index for index, name in enumerate(self._names)}
+        for visits in self._sessions.of(self._fingerprint):
+            for visit in visits:
+                if visit.model in places:
+                    self._take(places[visit.model], visit)
+                    self._advance()
+        self._readings.settle(self._profile)
 
     def _pending(self) -> list[int]:
         """Return the models that need a further round. Paired ones go on together, until all of them are settled."""
@@ -165,12 +188,17 @@ class Latencies:
         except CandidateError as error:
             gathered.failure = error
             return
+        self._visits.append(Visit(self._names[index], reply, dict(process.conditions)))
+        self._take(index, self._visits[-1])
+
+    def _take(self, index: int, visit: Visit) -> None:
+        gathered, reply = self._gathered[index], visit.reply
         gathered.rounds.append(tuple(reply["samples"]))
         gathered.walls.append(tuple(reply["walls"] or reply["samples"]))
         gathered.sampling_s += reply["elapsed_s"]
         gathered.replies.append(reply)
         gathered.visits.append(self._readings.add(reply))
-        gathered.conditions = gathered.conditions or {**process.conditions, **reply["conditions"]}
+        gathered.conditions = gathered.conditions or {**visit.conditions, **reply["conditions"]}
 
     def _shares_cache(self, index: int) -> bool:
         """Return True for a model whose weights are known not to fit the core's own cache."""
@@ -216,7 +244,7 @@ class Latencies:
     def _is_settled(self, index: int) -> bool:
         """Return True for a model that needs no further round."""
         gathered = self._gathered[index]
-        if gathered.failure is not None:
+        if gathered.failure is not None or len(gathered.rounds) >= self._settings.max_rounds:
             return True
         if len(gathered.rounds) < self._settings.rounds:
             return False

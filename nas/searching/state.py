@@ -12,6 +12,7 @@ import numpy as np
 from nas.errors import JournalError
 from nas.hardware.bench import target_part
 from nas.hardware.energy_model import MemoryHierarchy
+from nas.hardware.kept_sessions import KeptSessions
 from nas.hardware.measuring import KEPT
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
@@ -27,6 +28,7 @@ from nas.space.architecture import Architecture
 from nas.space.parts.known_values import known_prior
 from nas.storage.journal import Journal
 from nas.storage.journal_rows import BenchUsed, Cost, RecipeText, RoundEnded, TurnedAway
+from nas.storage.run_files import SESSIONS
 from nas.training.inheriting import Inheritance
 from nas.values.evaluation import Evaluation
 
@@ -49,6 +51,7 @@ class RunState:
         screening: turns away proposals that break a limit.
         durations: how long the stages take.
         schedule: what fits into the search time.
+        sessions: the finished sessions of a measuring that goes on, or that was stopped.
         rounds_done: the rounds that have ended.
         begins: the recipe in the journal, with what was there before it, where the run was extended.
         inheritance: what candidates inherit from a parent; None for a space without one, and before it is made.
@@ -89,8 +92,10 @@ class RunState:
         items = (1, 0) if task is None else (len(task.train), len(task.validation))
         self.durations = Durations(recipe, self.beliefs, items)
         self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, self.durations, self.begins.spent_s)
+        self.sessions = KeptSessions(journal.folder / SESSIONS)
         for bench in resolved.backend.benches.values():
             bench.in_time = self.schedule.has_time_to_repeat
+            bench.sessions = self.sessions
         self.rounds_done = {row.round for row in journal.rows(RoundEnded)}
 
     @property
@@ -133,7 +138,7 @@ class RunState:
     def measure(self, architectures: Sequence[Architecture], round_number: int) -> None:
         """Measure architectures together, and add a row for each, or one for those that a device cannot tell apart.
 
-        Models are measured together, so a stop loses the sessions that they have had, and says so.
+        Models are measured together. A stop loses the session under way, and says so; finished ones are kept.
 
         Raises:
             JournalError: the target's hardware or versions are not those that the run was measured with before.
@@ -160,6 +165,7 @@ class RunState:
         self.add(
             *(row if row.failed else replace(self._told(row), predicted=predicted(row.architecture)) for row in rows)
         )
+        self.sessions.clear()
 
     def _told(self, row: Evaluation) -> Evaluation:
         """Return the row of a measurement with what is counted and known beforehand, where no training follows it."""
@@ -194,6 +200,7 @@ class RunState:
         """Note that a round has ended, and what it cost."""
         if number not in self.rounds_done:
             self.journal.append(RoundEnded(number))
+            self.sessions.clear()
             self.screening.begin_round()
             self.note_cost()
             self.rounds_done.add(number)
@@ -212,9 +219,9 @@ class RunState:
 
 @contextlib.contextmanager
 def told_what_is_lost(count: int) -> Iterator[None]:
-    """Add to a stop that models were being measured: they share their sessions, so all of them begin anew."""
-    models = "1 model, which is" if count == 1 else f"{count} models, which are"
-    lost = f"Not finished, and so not kept: the sessions of {models} measured anew."
+    """Add to a stop that models were being measured, and that the session under way begins anew."""
+    models, whose = ("1 model was", "its") if count == 1 else (f"{count} models were", "their")
+    lost = f"{models} being measured: {whose} finished sessions are kept, and the one under way begins anew."
     try:
         with advising(f"{lost}\n{advice()}".rstrip()):
             yield

@@ -51,6 +51,7 @@ class Journal:
         """Use ``start`` or ``resume`` instead, which take the folder's ``lock``."""
         self._clock = clock
         self._lock = lock
+        self.folder = folder
         self._path = folder / JOURNAL
         try:
             self._connection = open_to_write(self._path)

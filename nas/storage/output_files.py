@@ -10,10 +10,10 @@ from pathlib import Path
 
 from nas.errors import RecipeError
 from nas.storage.journal import JOURNAL, RECIPE, write_aside
-from nas.storage.run_files import ABOUT, PARENT_WEIGHTS, SUPERNET_WEIGHTS
+from nas.storage.run_files import ABOUT, PARENT_WEIGHTS, SESSIONS, SUPERNET_WEIGHTS
 from nas.storage.writer_lock import WRITER
 
-OF_THE_RUN = (RECIPE, JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", WRITER, SUPERNET_WEIGHTS, PARENT_WEIGHTS)
+OF_THE_RUN = (RECIPE, JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", WRITER, SUPERNET_WEIGHTS, PARENT_WEIGHTS, SESSIONS)
 """Files of a run folder that nothing may take the place of."""
 OF_A_BUNDLE = {"target", "deployed", "choices"}
 """Some keys of a bundle's description."""

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import uncertain_runs
+from acting_models import QUICK
 from commands import evaluations_of
 from fake_bench import DEVICE_S
 from fake_predictor import Settings
-from quick_runs import Diary, Stopping, search
+from quick_runs import Diary, OneChoice, Stopping, search
 from uncertain_runs import told
 
+import nas
 from nas.errors import JournalError
+from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.kept_sessions import KeptSessions
+from nas.searching.instruments import Instruments
 from nas.storage.journal import read_rows
 from nas.storage.journal_rows import BenchUsed, Cost
+from nas.storage.run_files import SESSIONS
+from nas.values.target import Target
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 
@@ -49,16 +57,45 @@ def test_a_kill_loses_little_of_the_cost(tmp_path: Path, monkeypatch: pytest.Mon
     assert following == ["cost"] * len(following)
 
 
-def test_a_stop_while_models_are_measured_says_that_their_sessions_are_lost(tmp_path: Path) -> None:
-    """They are measured together and kept together; nothing else of the run is lost."""
+def test_a_stop_while_models_are_measured_says_what_is_kept(tmp_path: Path) -> None:
+    """Models are measured together: finished sessions are kept, and nothing else of the run is lost."""
     with pytest.raises(KeyboardInterrupt) as stop:
         search(tmp_path, progress=Stopping("deploying models"))
-    lost = "Not finished, and so not kept: the sessions of 6 models, which are measured anew."
+    lost = "6 models were being measured: their finished sessions are kept, and the one under way begins anew."
     assert stop.value.__notes__[0] == lost
     assert stop.value.__notes__[1].startswith("Go on with: nas.resume(")
     with pytest.raises(KeyboardInterrupt) as stop:
         search(tmp_path / "other", progress=Stopping("round 2/2: training"))
     assert not any("sessions" in note for note in stop.value.__notes__)
+
+
+class StoppingInSession(Diary):
+    """Ctrl-C when so many models of the first sessions were measured."""
+
+    def __init__(self, visits: int) -> None:
+        super().__init__()
+        self._left = visits
+
+    def advance(self, best: str | None = None) -> None:
+        self._left -= self.stages[-1].startswith("sessions of")
+        if not self._left:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_run_goes_on_with_finished_sessions(acting: Target, tmp_path: Path) -> None:
+    """They lie beside the journal until the rows of their models are in it."""
+    bench = DeviceBench(acting, replace(QUICK, rounds=3))
+    tools = Instruments(bench=bench, looks_apart=False)
+    recipe = {"name": "run", "data": "digits", "trials": 0, "measuring": {"initial": 6}}
+    with pytest.raises(KeyboardInterrupt):
+        nas.search(recipe, space=OneChoice(), runs=tmp_path, progress=StoppingInSession(6 + 1), instruments=tools)
+    run = tmp_path / "run"
+    ((*visits,),) = KeptSessions(run / SESSIONS).of(bench.fingerprint)
+    nas.resume(run, space=OneChoice(), progress=None, instruments=tools)
+    first = {row.measurements["latency_ms"].rounds[0] for row in evaluations_of(run, "measure")}
+    assert {tuple(visit.reply["samples"]) for visit in visits} == first
+    assert len(first) == 6
+    assert not (run / SESSIONS).exists()
 
 
 class TestATargetThatHasChanged:

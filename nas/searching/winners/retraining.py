@@ -337,6 +337,7 @@ class Retraining:
                 row = replace(row, predicted=before.predicted)
             state.add(row)
             state.progress.advance()
+        state.sessions.clear()
         state.progress.close()
         state.durations.learn(FINISHING, len(candidates), state.spent_s - began_s)
 
