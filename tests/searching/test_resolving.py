@@ -61,6 +61,22 @@ class TestGivenObjects:
             assert (named.data.name, named.seed) == (GIVEN, 3)
         assert with_given_names(recipe, None, None) == recipe
 
+    @pytest.mark.parametrize(
+        ("changes", "named"),
+        [
+            ({"data": {"image_size": 16, "validation_share": 0.3}}, "data.image_size, data.validation_share"),
+            ({"data": {"name": "other", "group": "person"}}, "data.group"),
+            ({"space": {"name": "mobilenet", "widths": [8]}}, "space.widths"),
+        ],
+    )
+    def test_take_no_options_of_the_recipe(self, changes: dict[str, Any], named: str, digits: Images) -> None:
+        """They would do nothing. A name alone is replaced."""
+        told = f"passes an object, which no option changes, but the recipe has {re.escape(named)}. Make the object"
+        with pytest.raises(RecipeError, match=told):
+            with_given_names(Recipe.from_mapping(changes), OneChoice, digits)
+        plain = {what: {"name": "digits" if what == "data" else "mobilenet"} for what in changes}
+        assert with_given_names(Recipe.from_mapping(plain), OneChoice, digits).data.name == GIVEN
+
     @pytest.mark.parametrize(("space", "data"), [(OneChoice(), False), (None, True)], ids=["space", "data"])
     def test_must_be_passed_again(self, space: Any, data: bool, digits: Images) -> None:
         """The message names the argument."""

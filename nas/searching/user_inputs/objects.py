@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from nas.errors import RecipeError
 from nas.recipe.recipe import Recipe
-from nas.recipe.sections import DataRecipe
+from nas.recipe.sections import DataRecipe, PlugIn
 from nas.results.bundle import GIVEN
 from nas.space.search_space import SearchSpace
 from nas.tasks.batches import Examples
@@ -42,18 +42,34 @@ def with_given_names(
     """Return the recipe, in which everything that was passed as an object is called ``given``.
 
     Of a DataFrame it keeps the options, such as the target.
+
+    Raises:
+        RecipeError: there are options for what was passed as an object, which has its own.
     """
     changes: dict[str, Any] = {}
     if space is not None:
+        _check_without_options("space", recipe.space, ("name", "class"))
         kind = space if isinstance(space, type) else type(space)
         changes["space"] = {"name": GIVEN, "class": kind.__qualname__}
     if data is not None:
+        if not is_frame(data):
+            _check_without_options("data", recipe.data, ("name", "task"))
         options = {**recipe.data.model_dump(exclude_unset=True), "task": TABLES} if is_frame(data) else {}
         changes["data"] = {**options, "name": GIVEN}
     if train is not None:
         changes["training"] = {**recipe.training.model_dump(exclude_unset=True), "function": GIVEN}
     # Keys that are not set stay so, because a task may have defaults of its own for them.
     return Recipe.from_mapping({**recipe.model_dump(exclude_unset=True), **changes}) if changes else recipe
+
+
+def _check_without_options(what: str, section: PlugIn, allowed: Collection[str]) -> None:
+    """Check that a recipe has no options for an object in the place of what it names. Raises RecipeError."""
+    unused = [f"{what}.{key}" for key in section.model_dump(exclude_unset=True) if key not in allowed]
+    if unused:
+        raise RecipeError(
+            f"{what}=… passes an object, which no option changes, but the recipe has {', '.join(unused)}. Make the "
+            "object with them, and leave them out of the recipe."
+        )
 
 
 def task_of(data: object, section: DataRecipe) -> Task | None:
