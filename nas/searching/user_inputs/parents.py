@@ -43,24 +43,17 @@ def check_parent(recipe: Recipe, space: SearchSpace) -> None:
 
 
 def check_parent_exports(space: SearchSpace, signature: Signature, batch: int, formats: Iterable[ModelFormat]) -> None:
-    """Check that a parent, if a space has one, has finite weights and becomes a file of each of ``formats``.
+    """Check that a parent, if a space has one, becomes a file of each of ``formats``.
 
     Winners are exported last of all: without this look, what cannot be exported fails after all the training.
 
     Raises:
-        RecipeError: a weight is not finite, an exporter cannot express the parent, or the file gives other outputs.
+        RecipeError: an exporter cannot express the parent, or the file gives other outputs, such as NaN.
     """
     parents = parents_space(space)
     if parents is None:
         return
     module = parents.parent_module().eval()
-    for name, tensor in module.state_dict().items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            count = int((~tensor.isfinite()).sum())
-            raise RecipeError(
-                f"a parent must have finite weights, but {name} has {count} of {tensor.numel()} that are NaN or "
-                "infinite. Load weights of an earlier epoch."
-            )
     inputs = signature_of(space, parents.parent, signature).inputs
     try:
         with temporary_folder("parent") as folder:
