@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -50,20 +51,40 @@ def own_code() -> Iterator[None]:
 def _without_exit() -> Iterator[None]:
     """Raise ProcessExitError where the code of the context calls ``os._exit``.
 
-    Processes that the code forks end by it as always, and so does this one where another thread calls it.
+    Processes that the code forks end by it as always, and so does this one where another thread calls it. Contexts of
+    several threads may begin and end in any order: the last one that ends brings ``os._exit`` back.
     """
-    leave, place = os._exit, (os.getpid(), threading.get_ident())
-
-    def refuse(status: int) -> NoReturn:
-        if (os.getpid(), threading.get_ident()) != place:
-            leave(status)
-        raise ProcessExitError(f"os._exit({status}) would end the search")
-
-    os._exit = refuse
+    global _leave
+    place = os.getpid(), threading.get_ident()
+    with _changing:
+        if not _inside:
+            _leave, os._exit = os._exit, _refuse
+        _inside[place] += 1
     try:
         yield
     finally:
-        os._exit = leave
+        with _changing:
+            _inside[place] -= 1
+            if not _inside[place]:
+                del _inside[place]
+            if not _inside:
+                os._exit = _leave
+
+
+def _refuse(status: int) -> NoReturn:
+    """Take the place of ``os._exit`` while a thread is inside a context."""
+    if (os.getpid(), threading.get_ident()) not in _inside:
+        _leave(status)
+    raise ProcessExitError(f"os._exit({status}) would end the search")
+
+
+_leave = os._exit
+_changing = threading.RLock()
+_inside: Counter[tuple[int, int]] = Counter()
+"""How many contexts each thread of each process is inside of."""
+if hasattr(os, "register_at_fork"):
+    # Without this, a child that is forked while another thread holds the lock would wait for it for ever.
+    os.register_at_fork(before=_changing.acquire, after_in_parent=_changing.release, after_in_child=_changing.release)
 
 
 def _current_folder() -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,30 @@ def test_ending_the_process_becomes_an_ordinary_exception() -> None:
     with pytest.raises(EscapedError) as escaped, own_code(), own_code(), contextlib.suppress(Exception):
         os._exit(0)
     assert raised_text(escaped.value).startswith(f"ProcessExitError: os._exit(0) would end the search ({__file__}, ")
+    assert os._exit is leave
+
+
+def test_threads_may_end_in_any_order() -> None:
+    """A second thread begins inside the first one's code and ends after it: the process can still be ended."""
+    leave, begun, first_ended = os._exit, threading.Event(), threading.Event()
+    refused: list[str] = []
+
+    def second() -> None:
+        try:
+            with own_code():
+                begun.set()
+                assert first_ended.wait(10)
+                os._exit(3)
+        except EscapedError as error:
+            refused.append(str(error))
+
+    thread = threading.Thread(target=second)
+    with own_code():
+        thread.start()
+        assert begun.wait(10)
+    first_ended.set()
+    thread.join(10)
+    assert refused == ["os._exit(3) would end the search"]
     assert os._exit is leave
 
 
