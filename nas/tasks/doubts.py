@@ -15,6 +15,8 @@ FEW_GROUPS = 3
 """Fewer groups in the test split are told."""
 UNEQUAL = 10
 """Classes are told to be unequal if the largest has this many times the items of the smallest."""
+FAR_SHARE = 1.5
+"""A split is told if it has this many times the share that was wanted, or that part of it."""
 
 
 def imbalance_warnings(counts: npt.NDArray[np.integer], classes: Sequence[str], noun: str) -> list[str]:
@@ -26,6 +28,23 @@ def imbalance_warnings(counts: npt.NDArray[np.integer], classes: Sequence[str], 
         f"classes are unequal: {classes[most]} has {100 * counts[most] / total:.1f} % of the training {noun}, and "
         f"{classes[least]} {100 * counts[least] / total:.1f} %. Always answering {classes[most]} has an error of "
         f"{100 * (1 - counts[most] / total):.1f} % there. Look at balanced_error, or minimise it."
+    ]
+
+
+def far_share_warnings(
+    sizes: Mapping[str, int], wanted: Mapping[str, float], noun: str, why: str, *, tell_small: bool = True
+) -> list[str]:
+    """Return a sentence for each split that is far from the share ``wanted`` of what it is from, and ``why``.
+
+    ``sizes`` are those of all splits. Small ones are told if ``tell_small``.
+    """
+    whole = {"validation": sizes["train"] + sizes["validation"], "test": sum(sizes.values())}
+    return [
+        f"the {title} split has {100 * sizes[title] / whole[title]:.0f} % of the {noun} instead of "
+        f"{100 * share:.0f} %, because {why}."
+        for title, share in wanted.items()
+        if sizes[title] > FAR_SHARE * share * whole[title]
+        or (tell_small and FAR_SHARE * sizes[title] < share * whole[title] - 1)  # one item is rounding
     ]
 
 

@@ -83,6 +83,25 @@ class TestTime:
         with pytest.raises(ValueError, match="order must have a time for each of 100 windows, but has 3"):
             Signals.from_arrays(**given, order=[1, 2, 3])
 
+    def test_few_times_make_splits_of_odd_sizes_and_a_warning(self, tmp_path: Path) -> None:
+        """Equal times stay together: in Python as in files. A test that was given has no wanted size."""
+        windows = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
+        times = np.repeat([2021, 2022, 2023], (5, 15, 80))
+        given: dict[str, Any] = {"windows": windows, "labels": np.arange(100) % 2}
+        np.savez(tmp_path / "a.npz", **given, year=times)
+        told = (
+            "the test split has 80 % of the windows instead of 20 %, because equal times stay together, "
+            "and windows that would be in two splits are left out."
+        )
+        for task in (load(tmp_path / "a.npz", order="year"), Signals.from_arrays(**given, order=times)):
+            assert [len(task.train), len(task.validation), len(task.test)] == [5, 15, 80]
+            assert told in task.warnings
+            assert any(each.startswith("the validation split has 75 %") for each in task.warnings)
+        tested = Signals.from_arrays(**given, order=times, test_windows=windows[:70], test_labels=given["labels"][:70])
+        assert not any(each.startswith("the test split") for each in tested.warnings)
+        even = Signals.from_arrays(**given, order=np.arange(100))
+        assert not any("instead of" in each for each in even.warnings)
+
     def test_what_has_no_time_is_refused(self, tmp_path: Path) -> None:
         log = write_rows(tmp_path / "log.csv", "x,when,label,person", [*ROWS[500:], *ROWS[:500]])
         with pytest.raises(DataError, match="by time or by group, but got order 'when' and group 'person'"):

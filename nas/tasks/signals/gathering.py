@@ -22,7 +22,7 @@ from nas.tasks.deployed.signals import LEAST_SHARE, SignalForm, cut
 from nas.tasks.doubts import group_warnings
 from nas.tasks.signals.signals import MEL_BANDS, NOISE, Signals, paired, with_features
 from nas.tasks.signals.targets import targets_from
-from nas.tasks.signals.windows import VALIDATION_SHARE, numbered
+from nas.tasks.signals.windows import TITLES, VALIDATION_SHARE, numbered, time_warnings
 from nas.tasks.splitting import TEST_SHARE, latest
 
 FEWEST_RECORDINGS = 5
@@ -132,13 +132,17 @@ def signals_from(
         form = with_features(form, wanted.features, wanted.bands)
         numbers = numbered(groups, len(groups))
         everything = paired(form, np.concatenate(windows), targets.values, "windows", numbers)
-        of = {title: np.array(splits) == title for title in ("train", "validation", "test")}
+        of = {title: np.array(splits) == title for title in TITLES}
         if not of["train"].any():
             raise ValueError("there must be training recordings, but there are none.")
         given = {title: everything.take(mask) if mask.any() else None for title, mask in of.items()}
         if given["test"] is not None and not wanted.group:  # its intervals are for other windows
             given["test"] = replace(given["test"], groups=None)
         told += group_warnings({title: numbers[mask] for title, mask in of.items()}) if wanted.group else []
+        shares = wanted.validation_share, TEST_SHARE
+        if wanted.order:
+            there = {str(each.split) for each in recordings}
+            told += time_warnings([int(mask.sum()) for mask in of.values()], shares, there)
         return Signals.divided(
             name,
             form,
@@ -146,7 +150,7 @@ def signals_from(
             given["validation"],
             given["test"],
             targets.classes,
-            (wanted.validation_share, TEST_SHARE),
+            shares,
             wanted.seed,
             shift=wanted.shift,
             noise=wanted.noise,

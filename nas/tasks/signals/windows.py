@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +12,12 @@ import torch
 
 from nas.tasks.batches import IntArray, Items, Places
 from nas.tasks.deployed.recordings import Float32Array
+from nas.tasks.doubts import far_share_warnings
 from nas.tasks.moments import moments_of, series_warnings
 from nas.tasks.splitting import TEST_SEED, check_share, groups_taken, latest
 
 VALIDATION_SHARE = 0.2
+TITLES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -80,8 +82,10 @@ def divide(
 
 def divided_by_time(
     given: Windows, order: Any, groups: Any, test: Windows | None, validation_share: float, test_share: float
-) -> tuple[Windows, Windows, Windows]:
+) -> tuple[tuple[Windows, Windows, Windows], list[str]]:
     """Return three splits: the earliest windows, later ones to validate by, and the latest as a test if none is there.
+
+    The second value are sentences about splits of odd sizes.
 
     Raises:
         ValueError: ``order`` has no time for each window, or all are the same; or there are groups, too.
@@ -93,11 +97,23 @@ def divided_by_time(
     check_share(validation_share, "validation_share")
     check_share(test_share, "test_share")
     moments = moments_of(order, "order", "windows", "window")
+    is_given = () if test is None else ("test",)
     if test is None:
         is_late = latest(moments, test_share)
         given, moments, test = given.take(~is_late), moments[~is_late], given.take(is_late)
     is_late = latest(moments, validation_share)
-    return given.take(~is_late), given.take(is_late), test
+    splits = given.take(~is_late), given.take(is_late), test
+    return splits, time_warnings(list(map(len, splits)), (validation_share, test_share), is_given)
+
+
+def time_warnings(sizes: Sequence[int], shares: tuple[float, float], given: Collection[str] = ()) -> list[str]:
+    """Return a sentence for each split by time that is far from its share, but those that were ``given``.
+
+    ``sizes`` are those of the train, validation and test splits, and ``shares`` those of the last two.
+    """
+    wanted = {title: share for title, share in zip(TITLES[1:], shares, strict=True) if title not in given}
+    why = "equal times stay together, and windows that would be in two splits are left out"
+    return far_share_warnings(dict(zip(TITLES, sizes, strict=True)), wanted, "windows", why)
 
 
 def windows_warnings(given: Windows) -> list[str]:

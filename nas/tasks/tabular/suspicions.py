@@ -13,7 +13,7 @@ from nas.errors import DataError
 from nas.tasks.batches import IntArray
 from nas.tasks.deployed.inputs import Array, Arrays
 from nas.tasks.deployed.tabular import TabularPreparation
-from nas.tasks.doubts import copy_warnings, few_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.doubts import copy_warnings, far_share_warnings, few_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.moments import is_in_order, is_name_of_time, moments_of, series_warnings
 from nas.tasks.tabular.columns import RawColumns
 from nas.tasks.tabular.reading import Frame
@@ -30,8 +30,6 @@ DENSE = 10
 """Identifiers mostly count: their range has at most this many times as many numbers as there are."""
 TITLES = ("train", "validation", "test")
 _DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
-FAR_SHARE = 1.5
-"""A split by groups or time is told if it has this many times the share that was wanted."""
 
 
 def leak_warnings(raw: Arrays, target: Target, rows: IntArray, preparation: TabularPreparation) -> list[str]:
@@ -147,14 +145,7 @@ def share_warnings(
     else:
         return []
     sizes = dict(zip(TITLES, map(len, splits), strict=True))
-    whole = {"validation": sizes["train"] + sizes["validation"], "test": sum(sizes.values())}
-    return [
-        f"the {title} split has {100 * sizes[title] / whole[title]:.0f} % of the rows instead of {100 * share:.0f} %, "
-        f"because {why}."
-        for title, share in wanted.items()
-        if sizes[title] > FAR_SHARE * share * whole[title]
-        or (groups is None and FAR_SHARE * sizes[title] < share * whole[title] - 1)  # one row is rounding
-    ]
+    return far_share_warnings(sizes, wanted, "rows", why, tell_small=groups is None)
 
 
 def order_warnings(frame: Frame, target: Target, group: str | None, order: str | None) -> list[str]:
