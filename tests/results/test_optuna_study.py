@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import optuna
 import pytest
 from exported_runs import awkward_runs, whole
-from optuna.storages import JournalStorage
+from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import RecipeError
 from nas.results.exports.exporting import export
@@ -73,6 +77,40 @@ def test_a_journal_is_not_written_trial_by_trial(tmp_path: Path, monkeypatch: py
     """Optuna's own backend waits for a lock and the disk for each trial: over a minute for 15,000 of them."""
     monkeypatch.setattr(JournalFileBackend, "append_logs", lambda *_: pytest.fail("each trial waits for the disk"))
     assert export(whole(tmp_path), "optuna", tmp_path / "study.log").place == str(tmp_path / "study.log")
+
+
+def test_a_file_of_sqlite_has_the_rows_that_optuna_would_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are written table by table: trial by trial, 2,000 candidates took 40 s."""
+    run = read_run(shutil.copytree(OLD_RUN, tmp_path / "run"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "add_trial", lambda *_: pytest.fail("each trial is written alone"))
+        export(run, "optuna", tmp_path / "quick.db")
+
+    def one_by_one(storage: RDBStorage, study_id: int, trials: Sequence[FrozenTrial]) -> None:
+        for trial in trials:
+            storage.create_new_trial(study_id, trial)
+
+    monkeypatch.setattr("nas.results.exports.optuna_study._insert", one_by_one)
+    export(run, "optuna", tmp_path / "own.db")
+    quick, own = (contents(tmp_path / f"{name}.db") for name in ("quick", "own"))
+    assert quick == own
+    assert all(own[table] for table in ("trials", "trial_params", "trial_values", "trial_intermediate_values"))
+
+
+def contents(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Return the rows of each table of a file, but the numbers that no other table names."""
+    with closing(sqlite3.connect(path)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        columns = {name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for name in names}
+        kept = {
+            name: [each for each in found if each in ("trial_id", "study_id") or not each.endswith("_id")]
+            for name, found in columns.items()
+        }
+        return {
+            name: sorted(connection.execute(f"SELECT {', '.join(found)} FROM {name}"), key=repr)
+            for name, found in kept.items()
+            if found
+        }
 
 
 def test_winners_have_test_scores_and_final_measurements(tmp_path: Path) -> None:

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import optuna
-from optuna.distributions import CategoricalDistribution
+import sqlalchemy
+from optuna.distributions import CategoricalDistribution, distribution_to_json
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages._rdb import models
 from optuna.storages.journal import BaseJournalBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -225,7 +227,72 @@ def _fill(storage: BaseStorage, run: Run, studies: Sequence[Study]) -> None:
         }
         for key, value in about.items():
             study.set_user_attr(key, value)
-        study.add_trials(each.trials)
+        if isinstance(storage, RDBStorage):
+            _insert(storage, study._study_id, each.trials)
+        else:
+            study.add_trials(each.trials)
+
+
+def _insert(storage: RDBStorage, study_id: int, trials: Sequence[FrozenTrial]) -> None:
+    """Add finished trials to a study with one statement a table.
+
+    Optuna's own way asks the storage several times for each parameter and attribute of each trial: 20 ms a trial.
+    """
+    with storage.engine.begin() as connection:
+        first = 1 + (
+            connection.execute(sqlalchemy.select(sqlalchemy.func.max(models.TrialModel.trial_id))).scalar() or 0
+        )
+        rows: dict[type[models.BaseModel], list[dict[str, Any]]] = {}
+        distributions: dict[str, str] = {}
+        for number, trial in enumerate(trials):
+            for model, row in _rows_of(trial, distributions):
+                rows.setdefault(model, []).append({"trial_id": first + number, **row})
+            moments = {"datetime_start": trial.datetime_start, "datetime_complete": trial.datetime_complete}
+            rows.setdefault(models.TrialModel, []).append(
+                {
+                    "trial_id": first + number,
+                    "number": number,
+                    "study_id": study_id,
+                    "state": trial.state,
+                    **{name: None if at is None else _in_utc(at) for name, at in moments.items()},
+                }
+            )
+        for model, found in rows.items():
+            connection.execute(model.__table__.insert(), found)
+
+
+def _rows_of(
+    trial: FrozenTrial, distributions: dict[str, str]
+) -> Iterator[tuple[type[models.BaseModel], dict[str, Any]]]:
+    """Yield the rows of a trial by table. ``distributions`` are those of parameters seen before, as JSON."""
+    for objective, value in enumerate(trial.values or ()):
+        stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+        yield models.TrialValueModel, {"objective": objective, "value": stored, "value_type": kind}
+    for name, option in trial.params.items():
+        distribution = trial.distributions[name]
+        if name not in distributions:
+            distributions[name] = distribution_to_json(distribution)
+        value = distribution.to_internal_repr(option)
+        yield (
+            models.TrialParamModel,
+            {"param_name": name, "param_value": value, "distribution_json": distributions[name]},
+        )
+    attributes = (
+        (models.TrialUserAttributeModel, trial.user_attrs),
+        (models.TrialSystemAttributeModel, trial.system_attrs),
+    )
+    for model, attrs in attributes:
+        for key, attribute in attrs.items():
+            yield model, {"key": key, "value_json": json.dumps(attribute)}
+    for step, value in trial.intermediate_values.items():
+        stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+        row = {"step": step, "intermediate_value": stored, "intermediate_value_type": kind}
+        yield models.TrialIntermediateValueModel, row
+
+
+def _in_utc(at: datetime.datetime) -> datetime.datetime:
+    """Return a local time without a zone as Optuna's tables hold it: in UTC, without a zone."""
+    return at.astimezone(datetime.UTC).replace(tzinfo=None)
 
 
 @contextmanager
