@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -28,6 +29,11 @@ class Known:
     values: Mapping[str, float]
     predicted: frozenset[str] = frozenset()
     input_size: int | None = None
+
+    @cached_property
+    def sure(self) -> frozenset[str]:
+        """The metrics whose values are not only predicted."""
+        return frozenset(self.values.keys() - self.predicted)
 
 
 def known_of(records: Sequence[Record]) -> dict[Architecture, Known]:
@@ -74,7 +80,7 @@ class Training:
     architectures: tuple[Architecture, ...]
     place: int
 
-    @property
+    @cached_property
     def end(self) -> str:
         """How it ended."""
         if self.row.failed:

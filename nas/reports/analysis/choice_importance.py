@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,13 +39,14 @@ def metrics_of(run: Run, known: Sequence[Known]) -> list[Metric]:
     """Return the metrics with values, those that were minimised or limited first."""
     named = [objective.metric.name for objective in run.objectives] + [limit.metric.name for limit in run.limits]
     names = dict.fromkeys((*named, *USUAL))
-    with_values = [name for name in names if sum(is_sure(each, name) for each in known) >= FEWEST]
+    counts = counts_of(known)
+    with_values = [name for name in names if counts[name] >= FEWEST]
     return [METRICS[name] for name in with_values[:MOST_METRICS]]
 
 
-def is_sure(known: Known, name: str) -> bool:
-    """Return True if there is a value of the metric that is not only predicted."""
-    return name in known.values and name not in known.predicted
+def counts_of(known: Sequence[Known]) -> Counter[str]:
+    """Return by metric how many architectures have a value of it that is not only predicted."""
+    return Counter(itertools.chain.from_iterable(each.sure for each in known))
 
 
 def is_logarithmic(metric: Metric, values: FloatArray) -> bool:
@@ -52,7 +55,7 @@ def is_logarithmic(metric: Metric, values: FloatArray) -> bool:
 
 
 def _metric_of(run: Run, metric: Metric, known: Sequence[Known]) -> dict[str, Any]:
-    sure = [each for each in known if is_sure(each, metric.name)]
+    sure = [each for each in known if metric.name in each.sure]
     count = len(sure)
     sure = [sure[place] for place in drawn_places(count, MOST_ROWS).tolist()]
     values = np.array([each.values[metric.name] for each in sure])
@@ -130,7 +133,7 @@ def _estimated(run: Run, metric: Metric) -> list[str]:
 
 
 def _nothing_text(known: Sequence[Known]) -> str:
-    most = max((sum(is_sure(each, name) for each in known) for name in METRICS), default=0)
+    most = max(counts_of(known).values(), default=0)
     return (
         f"The report ranks choices if at least {FEWEST} architectures have a value of a metric, but "
         f"{'none has' if not most else '1 has' if most == 1 else f'only {most} have'} one."

@@ -65,12 +65,9 @@ def choice_table(architectures: Sequence[Architecture]) -> list[Column]:
 
 def whole_table(architectures: Sequence[Architecture]) -> list[Column]:
     """Return a column for each choice that any of ``architectures`` has."""
-    assignments = [dict(each.values_by_choice) for each in architectures]
-    names = list(dict.fromkeys(itertools.chain.from_iterable(assignments)))
     found = []
-    for name in names:
-        values = [each.get(name) for each in assignments]
-        keys: list[Any] = values
+    for name, values in _by_choice(architectures).items():
+        keys: Sequence[Any] = values
         if bool in set(map(type, values)):  # which equal 0 and 1
             keys = [_order(value) if isinstance(value, bool) else value for value in values]
         by_key = dict(zip(keys, values, strict=True))
@@ -80,6 +77,16 @@ def whole_table(architectures: Sequence[Architecture]) -> list[Column]:
         codes = np.fromiter(map(places.__getitem__, keys), dtype=np.int64, count=len(keys))
         found.append(Column(name, tuple(value for _, value in ordered), codes))
     return found
+
+
+def _by_choice(architectures: Sequence[Architecture]) -> dict[str, Sequence[Option | None]]:
+    """Return the option of each architecture by choice, None where it has not that choice."""
+    assignments = [each.values_by_choice for each in architectures]
+    orders = set(map(tuple, assignments))
+    if len(orders) == 1:  # all have the same choices: several times as fast as looking each option up
+        return dict(zip(*orders, zip(*(each.values() for each in assignments), strict=True), strict=True))
+    names = dict.fromkeys(itertools.chain.from_iterable(assignments))
+    return {name: [each.get(name) for each in assignments] for name in names}
 
 
 def features_of(columns: Sequence[Column]) -> FloatArray:

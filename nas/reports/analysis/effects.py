@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from nas.reports.analysis.choice_table import Column
 from nas.values.pareto import FloatArray
@@ -44,7 +45,8 @@ def effects(columns: Sequence[Column], values: FloatArray) -> list[Effect]:
         active = np.flatnonzero(column.active)
         design[active, place + column.codes[active]] = 1
     scale = float(values.std())
-    model = BayesianRidge().fit(design, (values - values.mean()) / scale)
+    with threadpool_limits(1):  # several threads wait for each other longer than one of them computes
+        model = BayesianRidge().fit(design, (values - values.mean()) / scale)
     found = []
     for column, place in zip(shown, places, strict=False):
         inside = slice(place, place + len(column.options))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nas.reports.analysis.architecture_values import Known, drawn_places
-from nas.reports.analysis.choice_importance import is_sure
+from nas.reports.analysis.choice_importance import counts_of
 from nas.reports.analysis.power_law import FEWEST, Exponent, PowerLaw, power_law
 from nas.reports.candidates import estimated_text
 from nas.results.run import Run
@@ -47,18 +47,15 @@ def scaling_of(run: Run, known: Sequence[Known]) -> dict[str, Any]:
     other equal.
     """
     quality = quality_of(run.objectives)
-    metrics = [METRICS[name] for name in dict.fromkeys((*COSTS, quality.name)) if _count(known, name) >= FEWEST]
+    counts = counts_of(known)
+    metrics = [METRICS[name] for name in dict.fromkeys((*COSTS, quality.name)) if counts[name] >= FEWEST]
     fits = [fit for metric in metrics for size in SIZES if (fit := _fit(run, metric, size, known)) is not None]
     both = [fit for metric in metrics if (fit := _fit_together(run, metric, known)) is not None]
     return {"fits": fits, "together": both, "sentences": _about(run, metrics, fits)}
 
 
-def _count(known: Sequence[Known], name: str) -> int:
-    return sum(is_sure(each, name) for each in known)
-
-
 def _pairs(known: Sequence[Known], metric: Metric, sizes: Sequence[Size]) -> tuple[list[Known], FloatArray, FloatArray]:
-    found = [each for each in known if is_sure(each, metric.name) and all(size.of(each) for size in sizes)]
+    found = [each for each in known if metric.name in each.sure and all(size.of(each) for size in sizes)]
     of = np.array([[float(size.of(each) or 0) for size in sizes] for each in found]).reshape(-1, len(sizes))
     return found, of, np.array([each.values[metric.name] for each in found])
 
