@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nas.cli.completing import run_names
 from nas.cli.recipe_options import key_option
 
 Models = Annotated[
@@ -31,6 +32,7 @@ Run = Annotated[
         "--run",
         metavar="RUN",
         help="Measure architectures of this run, with its space, its data's shapes and its target.",
+        autocompletion=run_names,
     ),
 ]
 Ids = Annotated[

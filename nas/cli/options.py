@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nas.cli.completing import run_names
 from nas.cli.recipe_options import key_option
 from nas.errors import RecipeError
 
@@ -18,7 +19,9 @@ AsJson = Annotated[
 Seed = Annotated[int, key_option("seed")]
 Runs = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder that holds the run folders.")]
 Executor = Annotated[str | None, key_option("execution.executor")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, finished or not.")]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder of a run, finished or not.", autocompletion=run_names)
+]
 Limits = Annotated[list[str] | None, key_option("limits")]
 TableSpace = Annotated[
     str | None,
@@ -77,7 +80,11 @@ Set = Annotated[
 ]
 Resume = Annotated[
     Path | None,
-    typer.Option(metavar="RUN", help="Continue the run in this folder. --trials +N or --time +TIME extends it."),
+    typer.Option(
+        metavar="RUN",
+        help="Continue the run in this folder. --trials +N or --time +TIME extends it.",
+        autocompletion=run_names,
+    ),
 ]
 DryRun = Annotated[
     bool,
@@ -90,7 +97,11 @@ DryRun = Annotated[
 
 RunFolderOrNone = Annotated[
     Path | None,
-    typer.Argument(metavar="RUN", help="The folder of a run, finished or not. Without it, all runs are listed."),
+    typer.Argument(
+        metavar="RUN",
+        help="The folder of a run, finished or not. Without it, all runs are listed.",
+        autocompletion=run_names,
+    ),
 ]
 
 # nas solve

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from commands import environment
@@ -86,6 +88,34 @@ def test_the_shell_completes_commands_and_options(typed: str, offered: set[str])
         env={**environment(), **variables}, text=True, capture_output=True, timeout=30, check=True,
     )  # fmt: skip
     assert set(done.stdout.split()) == offered
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("show ", ["photos", "digits-2", "digits"]),
+        ("report dig", ["digits-2", "digits"]),
+        ("search --resume p", ["photos"]),
+        ("show --runs elsewhere ", ["there"]),
+        ("show x", []),
+    ],
+)
+def test_the_shell_completes_names_of_runs(
+    typed: str, offered: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The newest one comes first. A folder that holds no run is none."""
+    for moment, name in enumerate(("runs/digits", "runs/digits-2", "runs/photos", "elsewhere/there")):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "recipe.toml").touch()
+        os.utime(tmp_path / name / "recipe.toml", (moment, moment))
+    (tmp_path / "runs" / "digits-notes").mkdir()
+    words = ["nas", *typed.split(" ")]
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"COMPLETE": "complete_bash", "WORDS": " ".join(words), "CWORD": str(len(words) - 1)}.items():
+        monkeypatch.setenv("_NAS_COMPLETE" if name == "COMPLETE" else f"COMP_{name}", value)
+    with pytest.raises(SystemExit):
+        app.main(prog_name="nas")
+    assert capsys.readouterr().out.split() == offered
 
 
 def test_the_version_is_printed() -> None:

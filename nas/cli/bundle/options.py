@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nas.cli.completing import run_names
 from nas.cli.recipe_options import key_option
 
 WinnerOrBundle = Annotated[
@@ -38,7 +39,13 @@ FormThreads = Annotated[
     typer.Option("--threads", min=1, metavar="N", help="The threads to measure with. [default: the winner's]"),
 ]
 RunOfWinner = Annotated[
-    Path | None, typer.Option("--run", metavar="RUN", help="The run in which the id is looked for. [default: all runs]")
+    Path | None,
+    typer.Option(
+        "--run",
+        metavar="RUN",
+        help="The run in which the id is looked for. [default: all runs]",
+        autocompletion=run_names,
+    ),
 ]
 NewBundle = Annotated[
     Path | None,

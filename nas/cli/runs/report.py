@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from nas.cli.completing import run_names
 from nas.cli.output import check_page, tell_damages
 from nas.errors import RecipeError
 from nas.paths import RUNS
 
-Folders = Annotated[list[Path], typer.Argument(metavar="RUN...", help="The folder of a run, finished or not.")]
+Folders = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN...", help="The folder of a run, finished or not.", autocompletion=run_names),
+]
 Page = Annotated[
     Path | None,
     typer.Option(
