@@ -44,9 +44,16 @@ def _set_logging(state: tuple[list[logging.Handler], int, int]) -> None:
         logging.disable(state[2])
 
 
-def _set_environment(values: dict[str, str]) -> None:
-    if dict(os.environ) == values:
+def _read_environment() -> dict[Any, Any]:
+    # As it is kept inside: dict(os.environ) decodes each variable, which was half of the time of a whole state.
+    return dict(os.environ._data)  # type: ignore[attr-defined]
+
+
+def _set_environment(state: dict[Any, Any]) -> None:
+    if state == _read_environment():
         return
+    ours: Any = os.environ
+    values = {ours.decodekey(name): ours.decodevalue(value) for name, value in state.items()}
     for name in set(os.environ) - set(values):
         del os.environ[name]
     os.environ.update({name: value for name, value in values.items() if os.environ.get(name) != value})
@@ -128,7 +135,7 @@ PARTS: dict[str, Part] = {
     "random numbers of numpy": (np.random.get_state, np.random.set_state),
     "errors of numpy": (np.geterr, _set_numpy_errors),
     "random numbers of Python": (random.getstate, random.setstate),
-    "environment": (lambda: dict(os.environ), _set_environment),
+    "environment": (_read_environment, _set_environment),
     "current folder": (_read_folder, _set_folder),
     "import path": (lambda: [*sys.path], _set_path),
     "filters of warnings": (lambda: [*warnings.filters], _set_filters),
