@@ -17,6 +17,7 @@ import numpy as np
 from nas.errors import CandidateError, TargetError
 from nas.formats.onnx_session import Arrays
 from nas.hardware.bench import Outcome
+from nas.hardware.cooling import Cooling
 from nas.hardware.devices.device import Device, why_not_measured
 from nas.hardware.devices.named import device_of
 from nas.hardware.energy_rounds import add_energies
@@ -66,6 +67,7 @@ class DeviceBench:
         self._settings = settings
         self._say = say
         self._renew = renew
+        self._cooling = Cooling(self._device.name, settings.cooling_s, say)
         self._meter = {**meter, "gpu": runtime.gpu}
         self._profile: TargetProfile | None = None
         self._profile_read_s = 0.0
@@ -165,6 +167,7 @@ class DeviceBench:
                     self.in_time,
                     self.sessions,
                     self.fingerprint,
+                    self._cooling,
                 ).measure()
                 outcomes = [self._of_latency(found, metrics) for found in latencies]
             if "peak_memory_mib" in metrics:

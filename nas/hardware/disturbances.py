@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.hardware.runtimes.heat import DENIED
 from nas.hardware.runtimes.neighbours import BUSY_SHARE, SLEEP_S
 from nas.hardware.runtimes.stopwatch import COMPUTES_ELSEWHERE
 from nas.values.measurement import THREAD
@@ -72,3 +73,43 @@ def disturbances(replies: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"{what} for {100 * share:.0f} % of the time"
     if any(reply["why_wall"] == COMPUTES_ELSEWHERE for reply in replies):
         yield COMPUTES_ELSEWHERE
+
+
+def heat_of(replies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the conditions that tell of heat; none where nothing is known.
+
+    ``temperature_c`` is the range of all sessions, and ``clock_cap_mhz`` the lowest clock to which the system capped
+    the cores. ``held_down`` tells what held the clock down meanwhile, and ``held_down_before`` what had done so since
+    the device was started.
+    """
+    heats = [reply.get("heat") or {} for reply in replies]
+    temperatures = [each for heat in heats for each in heat.get("temperature_c", ())]
+    caps = [cap for heat in heats for cap in heat.get("cap_mhz", ()) if cap is not None]
+    held, before = (
+        sorted({sign for heat in heats for sign in heat.get(name, ())}) for name in ("held_down", "held_down_before")
+    )
+    found = {
+        "temperature_c": [min(temperatures), max(temperatures)] if temperatures else [],
+        "clock_cap_mhz": min(caps, default=None),
+        "held_down": held,
+        "held_down_before": [sign for sign in before if sign not in held],
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def heat_doubts(conditions: Mapping[str, Any], replies: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a doubt for all that held the clock down, and for faster cores that the core mask denies.
+
+    A cap on the clock that stays the same is how the device is set up. Only one that changed is a doubt.
+    """
+    heats = [reply.get("heat") or {} for reply in replies]
+    for sign in conditions.get("held_down", ()):
+        share = sum(sign in heat.get("held_down", ()) for heat in heats)
+        yield f"{sign} in {share} of {len(heats)} sessions"
+    caps = {cap for heat in heats if "cap_mhz" in heat for cap in heat["cap_mhz"]}
+    caps |= {None} if any("cap_mhz" not in heat for heat in heats) else set()
+    if len(caps) > 1:
+        yield f"the system capped the clock at {min(cap for cap in caps if cap is not None):.0f} MHz for a while"
+    if conditions.get(DENIED):
+        listed = ", ".join(map(str, conditions[DENIED]))
+        yield f"the core mask of this process leaves out faster cores: {listed}"

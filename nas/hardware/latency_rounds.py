@@ -11,8 +11,18 @@ from typing import Any, final
 import numpy as np
 
 from nas.errors import CandidateError
+from nas.hardware.cooling import Cooling
 from nas.hardware.devices.device import Device
-from nas.hardware.disturbances import ROUND_REPEATS, clock_doubt, disturbances, is_disturbed, slept, waited
+from nas.hardware.disturbances import (
+    ROUND_REPEATS,
+    clock_doubt,
+    disturbances,
+    heat_doubts,
+    heat_of,
+    is_disturbed,
+    slept,
+    waited,
+)
 from nas.hardware.drift import FloatArray, response
 from nas.hardware.kept_sessions import NOT_KEPT, KeptSessions, Visit
 from nas.hardware.measuring_process import MeasuringProcess
@@ -54,7 +64,8 @@ class BenchSettings:
     relative to the median, is within ``precision``. A round samples for ``seconds_per_round`` and at least
     ``min_samples`` times. A model that takes more than ``timeout_s`` for one round counts as hung. Waiting for the
     device does not count. With ``paired`` all models get the same rounds, so that they can be compared round by round,
-    and rounds go on until the ratios to the first model are within ``precision`` too.
+    and rounds go on until the ratios to the first model are within ``precision`` too. A device that has become warm
+    gets up to ``cooling_s`` to cool down.
     """
 
     rounds: int = 5
@@ -64,6 +75,7 @@ class BenchSettings:
     min_samples: int = 8
     timeout_s: float = 60.0
     paired: bool = False
+    cooling_s: float = 60.0
 
     def __post_init__(self) -> None:
         if not 2 <= self.rounds <= self.max_rounds:
@@ -114,10 +126,12 @@ class Latencies:
         in_time: Callable[[], bool] = lambda: True,
         sessions: KeptSessions = NOT_KEPT,
         fingerprint: str = "",
+        cooling: Cooling | None = None,
     ) -> None:
         """``in_time`` returns False once no more than the fewest sessions are wanted, and no session is repeated.
 
         ``sessions`` gives those that were finished before a stop, under the bench's ``fingerprint``, and keeps others.
+        ``cooling`` remembers how warm the device was before earlier models.
         """
         self._in_time = in_time
         self._sessions, self._fingerprint = sessions, fingerprint
@@ -130,6 +144,7 @@ class Latencies:
         self._profile = profile
         self._rng = rng
         self._advance = advance
+        self._cooling = cooling or Cooling(device.name, settings.cooling_s, lambda text: None)
         self._gathered = [_Gathered() for _ in models]
         self._readings = References()
         caches = device.facts.cache_bytes
@@ -141,6 +156,7 @@ class Latencies:
         """Return each model's latency, or the error that stopped it."""
         self._take_earlier()
         visits = sum(len(each.rounds) for each in self._gathered)
+        self._cooling.begin()
         for _ in range(self._settings.max_rounds):
             # All models are checked again: a later round changes the drift, and with it intervals that were narrow.
             pending = self._pending()
@@ -148,7 +164,9 @@ class Latencies:
             if not pending or (fewest >= self._settings.rounds and not self._in_time()):
                 break
             with self._device.process(self._target, self._settings.timeout_s) as process:
+                self._cooling.before_session(process, self._in_time)
                 for index in self._rng.permutation(pending).tolist():
+                    self._cooling.between_models(process, self._in_time)
                     self._visit(process, index)
                     self._advance()
             visits += len(pending)
@@ -268,7 +286,8 @@ class Latencies:
         if gathered.failure is not None:
             return gathered.failure
         found = self._so_far(index)
-        flags = {*disturbances(gathered.replies), *self._doubts_of_reference(found)}
+        flags = {*disturbances(gathered.replies), *heat_doubts(found.conditions, gathered.replies)}
+        flags |= {*self._doubts_of_reference(found), *filter(None, [self._cooling.doubt])}
         if found.scatter > max(self._settings.precision, found.unseen):
             why = f": {self._why_varying(index, found.spread)}" if found.spread > MUCH_SPREAD else ""
             flags.add(
@@ -320,6 +339,7 @@ class Latencies:
                 CLOCK: THREAD if is_by_thread else WALL,
                 **gathered.conditions,
                 **waited(gathered.replies),
+                **heat_of(gathered.replies),
                 **told,
                 **self._models[index].details,
                 WEIGHT_BYTES: self._models[index].weight_bytes,

@@ -135,6 +135,13 @@ def fastest_cores(count: int) -> list[int]:
     return sorted([*(core for core in by_preference if core in firsts), *rest][:count])
 
 
+def faster_cores_denied(count: int) -> list[int]:
+    """Return the cores that this process may not use although they are faster than the ``count`` that it would use."""
+    slowest = min(map(_top_clock, fastest_cores(count)), default=0)
+    allowed = allowed_cores()
+    return [core for core in range(os.cpu_count() or 1) if core not in allowed and _top_clock(core) > slowest]
+
+
 def cache_bytes() -> dict[str, int]:
     """Return the sizes of the fastest core's data caches, such as ``{"L1": 49152, "L2": 2097152}``, or nothing."""
     return _macos_cache_bytes() if sys.platform == "darwin" else linux_cache_bytes(fastest_cores(1)[0])

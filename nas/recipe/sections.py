@@ -24,6 +24,7 @@ MOST_INITIAL = 2000
 """Choosing representatives takes time and memory that grow with the square of their number."""
 AROUND_A_ROUND_S = 2.0
 """What a request to the measuring process takes beside the sampling, at most: opening the model and warming it up."""
+BENCH_SETTINGS = {"rounds", "max_rounds", "precision", "seconds_per_round", "timeout_s", "cooling_s"}
 Score = Literal["snip", "synflow", "naswot", "macs"]
 """The zero-cost scores: functions of ``nas.training.zero_cost``, and ``macs``, the multiply-accumulates alone."""
 
@@ -165,13 +166,15 @@ class MeasuringRecipe(Section):
     """How long a model runs in one session, in seconds."""
     timeout_s: float = Field(default=60.0, gt=0)
     """The time limit for one request to the measuring process, in seconds."""
+    cooling_s: float = Field(default=60.0, ge=0, le=3600)
+    """The longest wait until a device with a thermometer has cooled down, in seconds, before a session of measuring."""
     reuse: bool = True
     """Take earlier measurements on the same target, and learn from those on other targets."""
 
     @property
     def bench_settings(self) -> dict[str, Any]:
         """The keys that ``latency_rounds.BenchSettings`` takes."""
-        return self.model_dump(include={"rounds", "max_rounds", "precision", "seconds_per_round", "timeout_s"})
+        return self.model_dump(include=BENCH_SETTINGS)
 
     @model_validator(mode="before")
     @classmethod

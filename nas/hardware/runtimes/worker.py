@@ -26,7 +26,8 @@ import numpy.typing as npt
 from nas.errors import CandidateError, TargetError
 from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import Meter, energy_mj, measure_idle_w, measure_window
-from nas.hardware.machine import allowed_cores, clock_mhz, fastest_cores, governor, processor_name
+from nas.hardware.machine import allowed_cores, clock_mhz, faster_cores_denied, fastest_cores, governor, processor_name
+from nas.hardware.runtimes.heat import DENIED, Thermometer, between as heat_between
 from nas.hardware.runtimes.neighbours import between, moment
 from nas.hardware.runtimes.runtime import ExportedModel, ProfilingRuntime, Runtime, Session, load_runtime
 from nas.hardware.runtimes.stopwatch import (
@@ -174,7 +175,7 @@ def peak_memory(runtime: Runtime, model: Path, target: Target) -> dict[str, Any]
 
 def conditions(runtime: Runtime, target: Target, *, pins: bool) -> dict[str, Any]:
     """Return the conditions that a process's measurements share. With ``pins``, pin it to the fastest cores first."""
-    pinned = None
+    pinned, denied = None, faster_cores_denied(target.threads)
     if pins and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, fastest_cores(target.threads))
         pinned = sorted(os.sched_getaffinity(0))
@@ -186,6 +187,7 @@ def conditions(runtime: Runtime, target: Target, *, pins: bool) -> dict[str, Any
         "threads": target.threads,
         "batch": target.batch,
         "pinned_to_cores": pinned,
+        **({DENIED: denied} if denied else {}),
         "governor": governor(pinned[0]) if pinned else None,
         "clock_mhz": clock_mhz(pinned[0]) if pinned else None,
     }
@@ -199,11 +201,12 @@ class Server:
         self._runtime: Runtime | None = None
         self._references: dict[str, Timing] = {}  # those that take long to open
         self._meter: tuple[Meter, float] | None = None
+        self._thermometer: Thermometer | None = None
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the reply to one request.
 
-        Its ``op`` is conditions, convert, time, memory, energy, outputs or layers.
+        Its ``op`` is conditions, convert, heat, time, memory, energy, outputs or layers.
         """
         target = Target.parse(request["target"])
         runtime = self._load(request["implementation"], target)
@@ -217,7 +220,10 @@ class Server:
                 made = runtime.convert(model, target, Path(request["folder"]))
                 told = {"path": str(made.path), "weight_bytes": made.weight_bytes, "details": dict(made.details)}
                 return {**told, "beside": [str(path) for path in made.beside]}
+            case "heat":
+                return {"heat": self._warmth.read().to_json()}
             case "time":
+                before = self._warmth.read()
                 timing = Timing(runtime.open(Path(request["model"]), target), target.threads)
                 reference = self._open_reference(request.get("reference"), target)
                 names = request.get("larger", {})
@@ -227,6 +233,7 @@ class Server:
                 effort = request["seconds"], request["min_samples"]
                 reply = time_model(timing, reference, *effort, larger, cores, request.get("warm"))
                 reply["larger_reference"] = name
+                reply["heat"] = heat_between(before, self._warmth.read())
                 return {**reply, "conditions": described(timing) if request.get("describe", True) else {}}
             case "memory":
                 return peak_memory(runtime, Path(request["model"]), target)
@@ -256,6 +263,12 @@ class Server:
             "window_inferences": window.inferences,
         }
         return {"energy_mj": energy_mj(window, idle_w) / target.batch, "conditions": found}
+
+    @property
+    def _warmth(self) -> Thermometer:
+        """The thermometer of the cores that this process is pinned to by now."""
+        self._thermometer = self._thermometer or Thermometer()
+        return self._thermometer
 
     def _load(self, implementation: str, target: Target) -> Runtime:
         if self._runtime is None:

@@ -1,0 +1,94 @@
+"""Waiting until a device is about as cool as it was before its first measurement."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import final
+
+from nas.errors import CandidateError
+from nas.hardware.measuring_process import MeasuringProcess
+
+WARMER_C, COOL_C = 8.0, 5.0
+"""A device that is warmer than at first by the former cools down, until it is warmer by the latter at most."""
+CHECK_S = 10.0
+"""The temperature is read at the beginning of each session, and again after so long."""
+POLL_S = 1.0
+STEADY_S, STEADY_C = 20.0, 0.5
+"""A device that has cooled by less than the latter within the former cools no further."""
+
+
+@final
+class Cooling:
+    """Lets a device cool down between sessions. One without a thermometer is asked once, and never waited for.
+
+    A wait ends after ``most_s``, or when the device cools no further. Later waits expect no more of it than that.
+    ``say`` hears of each wait.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        most_s: float,
+        say: Callable[[str], None],
+        now_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._name, self._most_s, self._say = name, most_s, say
+        self._now_s, self._sleep = now_s, sleep
+        self._has_thermometer = True
+        self._coolest_c = 0.0
+        self._checked_s = 0.0
+        self.began_c: float | None = None
+        self.doubt = ""
+
+    def begin(self) -> None:
+        """Forget the doubts about earlier measurements."""
+        self.doubt = ""
+
+    def before_session(self, process: MeasuringProcess, in_time: Callable[[], bool] = lambda: True) -> None:
+        """Wait until the device is cool, unless time is short. If it stays warm, ``doubt`` says so."""
+        if not self._has_thermometer:
+            return
+        found_c = self._temperature_c(process)
+        if found_c is None:
+            self._has_thermometer = False
+            return
+        if self.began_c is None:
+            self.began_c = self._coolest_c = found_c
+        if found_c > self._coolest_c + WARMER_C and self._most_s > 0 and in_time():
+            found_c = self._waited(process, found_c, self._coolest_c + COOL_C)
+        if found_c > self.began_c + WARMER_C:
+            self.doubt = (
+                f"{self._name} was {found_c:.0f} °C warm while this was measured, {found_c - self.began_c:.0f} °C more "
+                "than at first, and did not cool down in time"
+            )
+
+    def between_models(self, process: MeasuringProcess, in_time: Callable[[], bool] = lambda: True) -> None:
+        """Do the same within a session, if the last look was long ago."""
+        if self._has_thermometer and self._now_s() - self._checked_s > CHECK_S:
+            self.before_session(process, in_time)
+
+    def _waited(self, process: MeasuringProcess, warm_c: float, goal_c: float) -> float:
+        """Wait, and return the temperature in the end."""
+        self._say(f"waiting until {self._name} cools down: it is {warm_c:.0f} °C warm, and began at {self.began_c:.0f}")
+        began_s = steady_s = self._now_s()
+        found_c = lowest_c = warm_c
+        while found_c > goal_c:
+            if self._now_s() - began_s >= self._most_s or self._now_s() - steady_s >= STEADY_S:
+                self._coolest_c = max(self._coolest_c, found_c)
+                break
+            self._sleep(POLL_S)
+            now_c = self._temperature_c(process)
+            found_c = found_c if now_c is None else now_c
+            if found_c <= lowest_c - STEADY_C:
+                lowest_c, steady_s = found_c, self._now_s()
+        return found_c
+
+    def _temperature_c(self, process: MeasuringProcess) -> float | None:
+        self._checked_s = self._now_s()
+        with contextlib.suppress(CandidateError):  # a process that dies now says so again when it runs a model
+            found: float | None = process.ask("heat")["heat"]["temperature_c"]
+            return found
+        return None

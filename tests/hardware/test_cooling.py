@@ -1,0 +1,157 @@
+"""A device cools down before it measures, for a bounded time, and measurements of a warm one are doubted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import made_up_heat
+import numpy as np
+import pytest
+from acting_models import QUICK, as_they_are, latency_of, models_of
+from made_up_heat import PI_TEMPERATURE, PI_WORD, put
+
+from nas.errors import CandidateError
+from nas.hardware import cooling
+from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.cooling import CHECK_S, COOL_C, STEADY_S, Cooling
+from nas.hardware.measuring_process import MeasuringProcess
+from nas.storage.home import home
+from nas.values.target import Target
+
+MOST_S = 60.0
+
+
+class Device:
+    """A process of a device whose temperature follows from the time."""
+
+    def __init__(self, celsius: Callable[[float], float | None]) -> None:
+        self.celsius = celsius
+        self.now_s = 0.0
+        self.asked = 0
+        self.said: list[str] = []
+
+    def ask(self, op: str) -> dict[str, Any]:
+        assert op == "heat"
+        self.asked += 1
+        return {"heat": {"temperature_c": self.celsius(self.now_s)}}
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    def cooling(self, most_s: float = MOST_S) -> Cooling:
+        return Cooling("pi", most_s, self.said.append, lambda: self.now_s, self.sleep)
+
+    @property
+    def process(self) -> MeasuringProcess:
+        return cast(MeasuringProcess, self)
+
+
+def test_a_warm_device_is_waited_for() -> None:
+    """It cools by a degree in two seconds, and began at 40."""
+    device = Device(lambda now_s: 40.0)
+    found = device.cooling()
+    found.before_session(device.process)
+    device.celsius = lambda now_s: 60 - now_s / 2
+    found.before_session(device.process)
+    assert device.now_s == 2 * (60 - 40 - COOL_C)
+    assert device.said == ["waiting until pi cools down: it is 60 °C warm, and began at 40"]
+    assert not found.doubt
+
+
+def test_one_that_stays_warm_is_doubted_and_not_waited_for_again() -> None:
+    """The wait ends early where it cools no further, and a later one only begins where it is warmer still."""
+    device = Device(lambda now_s: 40.0)
+    found = device.cooling()
+    found.before_session(device.process)
+    device.celsius = lambda now_s: 60.0
+    found.before_session(device.process)
+    assert device.now_s == STEADY_S
+    assert (
+        found.doubt
+        == "pi was 60 °C warm while this was measured, 20 °C more than at first, and did not cool down in time"
+    )
+    found.begin()
+    assert not found.doubt
+    found.before_session(device.process)
+    assert device.now_s == STEADY_S
+    assert found.doubt
+
+
+def test_a_wait_is_bounded() -> None:
+    device = Device(lambda now_s: 40.0)
+    found = device.cooling()
+    found.before_session(device.process)
+    device.celsius = lambda now_s: 90 - now_s / 10
+    found.before_session(device.process)
+    assert device.now_s == MOST_S
+    assert found.doubt
+
+
+@pytest.mark.parametrize(("most_s", "in_time"), [(0.0, True), (MOST_S, False)])
+def test_nothing_is_waited_for_where_time_is_short(most_s: float, in_time: bool) -> None:
+    device = Device(lambda now_s: 40.0)
+    found = device.cooling(most_s)
+    found.before_session(device.process, lambda: in_time)
+    device.celsius = lambda now_s: 60.0
+    found.before_session(device.process, lambda: in_time)
+    assert device.now_s == 0
+    assert found.doubt
+
+
+def test_a_device_without_a_thermometer_is_asked_once() -> None:
+    device = Device(lambda now_s: None)
+    found = device.cooling()
+    for _ in range(3):
+        found.before_session(device.process)
+        found.between_models(device.process)
+    assert device.asked == 1
+    assert not device.said
+
+
+def test_within_a_session_a_look_is_taken_now_and_then() -> None:
+    device = Device(lambda now_s: 40.0)
+    found = device.cooling()
+    found.before_session(device.process)
+    found.between_models(device.process)
+    assert device.asked == 1
+    device.now_s += CHECK_S + 1
+    found.between_models(device.process)
+    assert device.asked == 2
+
+
+def test_a_process_that_dies_meanwhile_tells_no_temperature() -> None:
+    class Dying(Device):
+        def ask(self, op: str) -> dict[str, Any]:
+            raise CandidateError("measure", "the measuring process ended")
+
+    device = Dying(lambda now_s: 40.0)
+    device.cooling().before_session(device.process)
+
+
+class TestMeasurements:
+    @pytest.fixture
+    def sys(self, acting: Target, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """What the measuring processes of the acting runtime take for ``/sys``."""
+        monkeypatch.setattr(cooling, "POLL_S", 0.01)
+        yield made_up_heat.pi(home() / "sys")
+        shutil.rmtree(home() / "sys")
+
+    def test_tell_temperatures_and_what_held_the_clock_down(self, acting: Target, sys: Path, tmp_path: Path) -> None:
+        """A model that heats the board is doubted, and the next is waited for, which the bench tells."""
+        said: list[str] = []
+        bench = DeviceBench(acting, replace(QUICK, cooling_s=0.05), say=said.append)
+        cool, hot = models_of(tmp_path, {"a": "clock 1", "h": "clock 1"})
+        (first,) = bench.measure(as_they_are([cool]), ["latency_ms"], np.random.default_rng(0))
+        assert latency_of(first).conditions["temperature_c"] == [45.0, 45.0]
+        assert latency_of(first).flags == ()
+        put(sys, {PI_TEMPERATURE: 82_000, PI_WORD: "e0008"})
+        (second,) = bench.measure(as_they_are([hot]), ["latency_ms"], np.random.default_rng(0))
+        assert latency_of(second).conditions["temperature_c"] == [82.0, 82.0]
+        held, warm = latency_of(second).flags
+        assert held == "the firmware's soft limit of temperature was reached in 2 of 2 sessions"
+        assert warm.startswith("this machine was 82 °C warm while this was measured, 37 °C more than at first, and did")
+        assert said == ["waiting until this machine cools down: it is 82 °C warm, and began at 45"]
