@@ -36,6 +36,7 @@ def weight_bytes(architecture: Architecture) -> int:
 VALUES: Mapping[str, Callable[[Architecture], float]] = {
     "latency_ms": latency_ms,
     "item_ms": latency_ms,
+    "sustained_latency_ms": lambda a: 1.5 * latency_ms(a),
     "peak_memory_mib": lambda a: 1 + 0.25 * int(a.get("width", 1)),
     "model_bytes": lambda a: 1000 * (1 + int(a.get("width", 1)) * int(a.get("depth", 1))),
     "weight_bytes": weight_bytes,

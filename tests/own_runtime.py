@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from made_up_heat import PI_TEMPERATURE
 
 from nas.hardware.runtimes import heat, neighbours
 from nas.hardware.runtimes.runtime import Float32Array, Runtime, Session
@@ -96,6 +97,8 @@ class Acting(Runtime):
             _wait_for_the_end(path.parent / "waiting")
         if word == "busy":
             return Clocked(path.stem, times, 1.0)
+        if word == "warm":
+            return Warming(path.stem, times, *(float(number) for number in numbers))
         if word == "clock":
             return Clocked(path.stem, times, *(float(number) for number in numbers))
         return Acted(deed)
@@ -161,6 +164,25 @@ class Clocked:
 
     def conditions(self) -> Mapping[str, Any]:
         return {"executed_precision": "fp32"}
+
+
+class Warming(Clocked):
+    """A session that becomes slower for some seconds, by a factor, and heats a made-up board by so many degrees."""
+
+    def __init__(self, name: str, times: int, first_ms: float, factor: float, seconds: float, degrees: float) -> None:
+        super().__init__(name, times, first_ms)
+        self._factor, self._seconds, self._degrees = factor, seconds, degrees
+        self._began_s = time.monotonic()
+        self._temperature = home() / "sys" / PI_TEMPERATURE
+        self._cool = int(self._temperature.read_text()) if self._degrees else 0
+
+    def timed_run_ms(self) -> float:
+        share = min(1.0, (time.monotonic() - self._began_s) / self._seconds)
+        if self._degrees:
+            aside = home() / ".temperature"
+            aside.write_text(str(int(self._cool + 1000 * self._degrees * share)))
+            os.replace(aside, self._temperature)
+        return super().timed_run_ms() * (1 + (self._factor - 1) * share)
 
 
 def _act_busy(busy: bool) -> None:

@@ -42,6 +42,7 @@ def measure(
     compare: measure_options.Compare = None,
     within: options.Within = 0.01,
     max_rounds: measure_options.MaxRounds = None,
+    sustained_s: measure_options.SustainedS = 180.0,
     seed: options.Seed = 0,
     meter_command: options.MeterCommand = None,
     fresh_measurements: options.FreshMeasurements = False,
@@ -60,7 +61,7 @@ def measure(
     _check_ways({**given, "--meter-command": meter_command, "--trust": trust, "--compare": compare})
     named = [*(ids or []), *(architectures or [])]
     is_compared = compare if compare is not None else len(models or named) == 2
-    asked = _asked(target, metric, within, max_rounds, meter_command, is_compared)
+    asked = _asked(target, metric, within, max_rounds, sustained_s, meter_command, is_compared)
     is_fresh = fresh_measurements or is_compared
     if run is not None:
         _measure_run(run, named, target, asked, out, space, trust, seed, is_fresh, as_json)
@@ -111,6 +112,7 @@ def _asked(
     metrics: Sequence[str] | None,
     within: float,
     max_rounds: int | None,
+    sustained_s: float,
     meter_command: str | None,
     is_compared: bool,
 ) -> _Asked:
@@ -119,9 +121,8 @@ def _asked(
 
     named = [measured_metric(name) for name in metrics or []]
     rounds = max_rounds or (ROUNDS_TO_COMPARE if is_compared else ROUNDS)
-    return _Asked(
-        named, BenchRequest(Target.parse(target or DEFAULT_TARGET), within, rounds, meter_command, is_compared)
-    )
+    parsed = Target.parse(target or DEFAULT_TARGET)
+    return _Asked(named, BenchRequest(parsed, within, rounds, meter_command, is_compared, sustained_s))
 
 
 def _measure_files(

@@ -76,6 +76,10 @@ MaxRounds = Annotated[
     int | None,
     key_option("measuring.max_rounds", "--max-rounds", "N", default="15, or 30 with --compare"),
 ]
+SustainedS = Annotated[
+    float,
+    key_option("measuring.sustained_s", "--sustained-s", "SECONDS", note="For --metric sustained_latency_ms."),
+]
 Compare = Annotated[
     bool | None,
     typer.Option(

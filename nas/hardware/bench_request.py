@@ -26,7 +26,7 @@ class BenchRequest:
     Measuring a model ends when half of its 95 % interval is at most ``within`` of the median, or after ``max_rounds``
     rounds. ``meter_command`` is a program with its arguments, written as in a shell, that prints the joules used so
     far. Without one, the bench looks for a meter of this machine. With ``paired`` models are measured round by round,
-    so that they can be compared.
+    so that they can be compared. A model runs for at most ``sustained_s`` for its sustained latency.
     """
 
     target: Target
@@ -34,6 +34,7 @@ class BenchRequest:
     max_rounds: int
     meter_command: str | None = None
     paired: bool = False
+    sustained_s: float = BenchSettings.sustained_s
 
     @property
     def settings(self) -> BenchSettings:
@@ -43,6 +44,7 @@ class BenchRequest:
             max_rounds=self.max_rounds,
             precision=self.within,
             paired=self.paired,
+            sustained_s=self.sustained_s,
         )
 
     def open(self, say: Callable[[str], None]) -> DeviceBench:

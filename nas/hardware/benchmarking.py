@@ -26,9 +26,12 @@ from nas.hardware.kept_sessions import NOT_KEPT
 from nas.hardware.latency_rounds import BenchSettings, Latencies
 from nas.hardware.measuring_process import MeasuringProcess, converting
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array, ProfilingRuntime, load_runtime
+from nas.hardware.sustained_latency import SustainedLatencies
 from nas.hardware.target_profile import TargetProfile
+from nas.progress import duration_text
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Measurement
+from nas.values.metric import SUSTAINED
 from nas.values.target import ModelFormat, Target
 
 MEMORY_ROUNDS = 3
@@ -175,6 +178,9 @@ class DeviceBench:
             if "energy_mj" in metrics:
                 timeout_s = self._settings.timeout_s
                 outcomes = add_energies(outcomes, models, self._device, self._target, self._meter, timeout_s, rng)
+            if SUSTAINED in metrics:  # the last one, because it heats the device
+                is_alone = not {"latency_ms", "item_ms"} & set(metrics)
+                outcomes = self._with_sustained(outcomes, models, profile, rng, advance if is_alone else lambda: None)
         for name, read in (("model_bytes", attrgetter("file_bytes")), ("weight_bytes", attrgetter("weight_bytes"))):
             if name in metrics:
                 # Only models that run have a size: the path of a failed one may not exist.
@@ -214,6 +220,21 @@ class DeviceBench:
             walls = tuple(tuple(sample / self._target.batch for sample in samples) for samples in found.walls)
             wanted["item_ms"] = replace(found, metric="item_ms", rounds=rounds, walls=walls)
         return wanted
+
+    def _with_sustained(
+        self,
+        outcomes: Sequence[Outcome],
+        models: Sequence[Deployed],
+        profile: TargetProfile,
+        rng: np.random.Generator,
+        advance: Callable[[], None],
+    ) -> list[Outcome]:
+        count = sum(not isinstance(outcome, CandidateError) for outcome in outcomes)
+        most_s = self._settings.sustained_s
+        each = "a model runs" if count == 1 else f"{count} models run, one after the other,"
+        self._say(f"{each} for up to {duration_text(most_s)}, until the latency no longer changes")
+        found = SustainedLatencies(self._device, self._target, self._settings, profile, self._cooling)
+        return found.add(outcomes, models, rng, advance)
 
     def _peak_memory(self, model: Deployed) -> Measurement:
         samples = []

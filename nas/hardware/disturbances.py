@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.hardware.runtimes.heat import DENIED
+from nas.hardware.runtimes.heat import DENIED, NOT_BY_HEAT
 from nas.hardware.runtimes.neighbours import BUSY_SHARE, SLEEP_S
 from nas.hardware.runtimes.stopwatch import COMPUTES_ELSEWHERE
 from nas.values.measurement import THREAD
@@ -97,18 +97,23 @@ def heat_of(replies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-def heat_doubts(conditions: Mapping[str, Any], replies: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def heat_doubts(
+    conditions: Mapping[str, Any], replies: Sequence[Mapping[str, Any]], *, is_sustained: bool = False
+) -> Iterator[str]:
     """Yield a doubt for all that held the clock down, and for faster cores that the core mask denies.
 
-    A cap on the clock that stays the same is how the device is set up. Only one that changed is a doubt.
+    A cap on the clock that stays the same is how the device is set up. Only one that changed is a doubt. Where a
+    latency ``is_sustained``, heat is what is looked for, and only what has other causes is a doubt.
     """
     heats = [reply.get("heat") or {} for reply in replies]
     for sign in conditions.get("held_down", ()):
+        if is_sustained and sign not in NOT_BY_HEAT:
+            continue
         share = sum(sign in heat.get("held_down", ()) for heat in heats)
         yield f"{sign} in {share} of {len(heats)} sessions"
     caps = {cap for heat in heats if "cap_mhz" in heat for cap in heat["cap_mhz"]}
     caps |= {None} if any("cap_mhz" not in heat for heat in heats) else set()
-    if len(caps) > 1:
+    if len(caps) > 1 and not is_sustained:
         yield f"the system capped the clock at {min(cap for cap in caps if cap is not None):.0f} MHz for a while"
     if conditions.get(DENIED):
         listed = ", ".join(map(str, conditions[DENIED]))

@@ -65,7 +65,8 @@ class BenchSettings:
     ``min_samples`` times. A model that takes more than ``timeout_s`` for one round counts as hung. Waiting for the
     device does not count. With ``paired`` all models get the same rounds, so that they can be compared round by round,
     and rounds go on until the ratios to the first model are within ``precision`` too. A device that has become warm
-    gets up to ``cooling_s`` to cool down.
+    gets up to ``cooling_s`` to cool down. A sustained latency is that after ``sustained_s`` of running, or less where
+    the device is steady earlier.
     """
 
     rounds: int = 5
@@ -76,6 +77,7 @@ class BenchSettings:
     timeout_s: float = 60.0
     paired: bool = False
     cooling_s: float = 60.0
+    sustained_s: float = 180.0
 
     def __post_init__(self) -> None:
         if not 2 <= self.rounds <= self.max_rounds:

@@ -32,6 +32,7 @@ from nas.storage.measurement_store import MeasurementStore, layers_identity, spa
 from nas.storage.scratch import temporary_folder
 from nas.tasks.data_source import DataSource
 from nas.values.evaluation import FOR_ANY, Evaluation, Failure
+from nas.values.metric import SUSTAINED
 from nas.values.profiled_network import LATENCY, profile_of
 
 KEPT = "kept"
@@ -286,7 +287,8 @@ def _keep(surroundings: Surroundings, keys: dict[Architecture, str], found: dict
         return
     for architecture, outcome in found.items():
         if not isinstance(outcome, CandidateError):
-            kept = dict(outcome)
+            # How long a model ran is no part of the store's key, so sustained latencies are measured again.
+            kept = {name: each for name, each in outcome.items() if name != SUSTAINED}
             if SIZE in kept:
                 kept[SIZE] = replace(kept[SIZE], conditions={**kept[SIZE].conditions, NOTES: False})
             store.add(fingerprint, keys[architecture], architecture, kept)

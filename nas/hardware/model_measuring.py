@@ -26,6 +26,7 @@ def measure(
     input_shape: Shapes | None = None,
     within: float = 0.01,
     max_rounds: int = 15,
+    sustained_s: float = 180.0,
     seed: int = 0,
     progress: Progress | None = None,
     bench: Bench | None = None,
@@ -40,6 +41,7 @@ def measure(
             of a size, ``{"tokens": 128}``.
         within: measuring ends when half of the 95 % interval is within this share of the median.
         max_rounds: the most sessions of a model.
+        sustained_s: how long a model runs at most, in seconds, for its ``sustained_latency_ms``.
         seed: the seed of the order in which models take turns.
         progress: shows progress; by default nothing does.
         bench: a bench, for tests.
@@ -53,7 +55,7 @@ def measure(
         (found,) = nas.measure(["model.onnx"], input_shape=(3, 224, 224))
         print(found.outcome["latency_ms"])
     """
-    request = BenchRequest(Target.parse(target), within, max_rounds)
+    request = BenchRequest(Target.parse(target), within, max_rounds, sustained_s=sustained_s)
     return _measured(models, request, metrics, input_shape, seed, progress, bench)
 
 

@@ -24,7 +24,7 @@ MOST_INITIAL = 2000
 """Choosing representatives takes time and memory that grow with the square of their number."""
 AROUND_A_ROUND_S = 2.0
 """What a request to the measuring process takes beside the sampling, at most: opening the model and warming it up."""
-BENCH_SETTINGS = {"rounds", "max_rounds", "precision", "seconds_per_round", "timeout_s", "cooling_s"}
+BENCH_SETTINGS = {"rounds", "max_rounds", "precision", "seconds_per_round", "timeout_s", "cooling_s", "sustained_s"}
 Score = Literal["snip", "synflow", "naswot", "macs"]
 """The zero-cost scores: functions of ``nas.training.zero_cost``, and ``macs``, the multiply-accumulates alone."""
 
@@ -168,6 +168,10 @@ class MeasuringRecipe(Section):
     """The time limit for one request to the measuring process, in seconds."""
     cooling_s: float = Field(default=60.0, ge=0, le=3600)
     """The longest wait until a device with a thermometer has cooled down, in seconds, before a session of measuring."""
+    sustained_s: float = Field(default=180.0, gt=0, le=86400)
+    """How long a model runs at most for its sustained latency, in seconds. It ends earlier where all is steady."""
+    sustain_winners: bool = False
+    """Measure winners' sustained latency too, where it is neither an objective nor a limit."""
     reuse: bool = True
     """Take earlier measurements on the same target, and learn from those on other targets."""
 

@@ -15,6 +15,7 @@ from nas.errors import CandidateError
 from nas.hardware.file_measuring import MeasuredFile
 from nas.hardware.roofline import rate_text, share_text
 from nas.hardware.target_profile import TargetProfile
+from nas.progress import duration_text
 from nas.reports.wording import failed_text, wording_of
 from nas.results.failures import failures_text
 from nas.results.front import REPORT_NAME, Front
@@ -272,7 +273,9 @@ def _measured_lines(each: MeasuredFile) -> Iterator[tuple[str, Text]]:
         metric = METRICS[name]
         text = metric.format(measurement.median)
         if not measurement.interval.is_point:
-            text += f"  (95 %: {measurement.range_text}; {len(measurement.rounds)} sessions)"
+            ran_s = measurement.conditions.get("ran_s")  # that of a sustained latency
+            of = f"{len(measurement.rounds)} sessions" if ran_s is None else f"after {duration_text(ran_s)}"
+            text += f"  (95 %: {measurement.range_text}; {of})"
         yield metric.title.lower(), Text(text)
         flags |= dict.fromkeys(measurement.flags)
     latency = each.outcome.get("latency_ms")

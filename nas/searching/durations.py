@@ -20,6 +20,7 @@ from nas.space.search_space import sample
 from nas.training.fitted_heads import is_head_alone
 from nas.training.settings import training_settings
 from nas.values.evaluation import Evaluation
+from nas.values.metric import SUSTAINED
 
 MOST_WINNERS_PLANNED = 100
 MEASURING, FINISHING = "measuring", "finishing"
@@ -88,8 +89,16 @@ class Durations:
 
     def _usual_s(self, stage: str, count: int) -> float:
         once, each = USUAL_S[stage]
+        each += self._sustaining_s(stage)
         startup_s = 0.0 if stage != MEASURING or any(self._seen.values()) else STARTUP_S
         return startup_s + once + each * count
+
+    def _sustaining_s(self, stage: str) -> float:
+        """Return the seconds for which a model runs for its sustained latency; 0 where that is not measured."""
+        recipe = self._recipe
+        is_wanted = SUSTAINED in self._beliefs.measured_metrics
+        is_wanted = is_wanted or (stage == FINISHING and recipe.measuring.sustain_winners)
+        return recipe.measuring.sustained_s if is_wanted and recipe.evaluate != "table" else 0.0
 
     def _pace(self, stage: str) -> float:
         """Return how many times longer than usual a stage takes here; one that was not seen is like the others.

@@ -18,7 +18,7 @@ from nas.values.measurement import (
     Measurement,
     logs_around_median,
 )
-from nas.values.metric import METRICS, TIMED
+from nas.values.metric import METRICS, SUSTAINED, TIMED
 from nas.values.pareto import FloatArray
 
 PAIR_DOUBT = 0.006
@@ -181,9 +181,9 @@ def compared(
 ) -> Comparison:
     """Return the second model compared with the first; each is a name and a measurement of the same metric.
 
-    Latencies that were measured ``together``, in the same rounds, are compared round by round. Others are compared by
-    their intervals: the halves that face each other are added in quadrature, as logarithms. So are those of two
-    targets, such as two precisions, which never share rounds.
+    Latencies that were measured ``together``, in the same rounds, are compared round by round. Sustained ones come one
+    after the other. They and all others are compared by their intervals: the halves that face each other are added in
+    quadrature, as logarithms. So are those of two targets, such as two precisions, which never share rounds.
 
     Raises:
         ValueError: a value is zero, so that there is no ratio.
@@ -193,7 +193,7 @@ def compared(
         raise ValueError(f"models are compared by ratios, but the {METRICS[metric].title.lower()} of one is 0.")
     doubts = tuple(dict.fromkeys((*one.flags, *other.flags)))
     shares_rounds = together and one.target == other.target and len(one.rounds) == len(other.rounds) > 1
-    if shares_rounds and metric in TIMED:
+    if shares_rounds and metric in TIMED and metric != SUSTAINED:
         ratios = paired(one, other)
         return Comparison(metric, first_name, second_name, ratios.median, ratios.interval, len(ratios.values), doubts)
     ratio = ratio_of(other.estimate, one.estimate)

@@ -17,6 +17,7 @@ from nas.searching.schedule import Schedule
 from nas.space.architecture import Architecture, Choice
 from nas.space.search_space import enumerate_space
 from nas.values.evaluation import Evaluation
+from nas.values.metric import SUSTAINED
 
 ARCHITECTURES = list(enumerate_space(TinySpace()))
 
@@ -59,6 +60,18 @@ class TestEstimates:
         planned = schedule(trained(6.0), training={"folds": 4})
         assert planned.durations.training_s(1) == pytest.approx(6.0)
         assert planned.durations.retraining_s(1) == pytest.approx(2 * 6.0 / 3)
+
+    def test_of_sustained_latencies_have_their_time(self) -> None:
+        """For winners alone, or for all models where it is an objective or a limit."""
+        measuring = {"sustained_s": 100.0}
+        plain = schedule(measuring=measuring).durations
+        winners = schedule(measuring={**measuring, "sustain_winners": True}).durations
+        assert winners.measuring_s(3) == plain.measuring_s(3)
+        assert winners.finishing_s(3) == pytest.approx(plain.finishing_s(3) + 300)
+        recipe = Recipe.from_mapping({"execution": {"executor": "inline"}, "measuring": measuring})
+        limited = Durations(recipe, beliefs_of(objectives=("error", SUSTAINED)), (80, 20))
+        assert limited.measuring_s(3) == pytest.approx(plain.measuring_s(3) + 300)
+        assert limited.finishing_s(3) == pytest.approx(plain.finishing_s(3) + 300)
 
     def test_of_trainings_are_unknown_at_first(self) -> None:
         """Until a guess is given."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import evaluations_of
 from fake_bench import VALUES, FakeBench, FakeClock, latency_ms
 from fault_spaces import Faulty
 from predicted_latency import SOME, measured, predicting
@@ -55,6 +56,14 @@ def test_energy_is_optional_for_a_winner(tmp_path: Path, monkeypatch: pytest.Mon
     metered = sum("energy_mj" in winner.measurements for winner in front)
     assert metered == (1 if isinstance(refusal, CandidateError) else 0)
     assert sum("could not be measured" in text for text in diary.news) == 1
+
+
+def test_winners_alone_are_measured_warm_where_that_is_asked_for(tmp_path: Path) -> None:
+    front = search(tmp_path, measuring={**BASE["measuring"], "sustain_winners": True})
+    assert all(winner.value("sustained_latency_ms") > winner.value("latency_ms") for winner in front)
+    candidates = evaluations_of(tmp_path / "run", "measure")
+    assert candidates
+    assert all("sustained_latency_ms" not in row.measurements for row in candidates)
 
 
 def test_a_winner_knows_the_error_of_always_answering_the_most_frequent_class(tmp_path: Path, digits: Images) -> None:

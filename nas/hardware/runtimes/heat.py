@@ -31,6 +31,7 @@ SLOWED_TO_COOL = "the system slowed the processor to cool it"
 SLOWED_ITSELF = "the processor slowed itself to cool"
 ALARM = "a sensor of the processor raised an alarm"
 OTHER_CORES = "the cores that it may use changed"
+NOT_BY_HEAT = (LOW_VOLTAGE, OTHER_CORES)
 FIRMWARE = {
     0: LOW_VOLTAGE,
     1: "the firmware capped the clock",

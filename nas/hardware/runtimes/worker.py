@@ -38,6 +38,7 @@ from nas.hardware.runtimes.stopwatch import (
     undisturbed,
     why_wall_clock,
 )
+from nas.hardware.runtimes.sustaining import sustain
 from nas.values.measurement import WALL
 from nas.values.target import Target
 
@@ -89,6 +90,13 @@ class Timing:
         while len(samples) < min_samples or (self._now_s() < end and warm < MAX_BLOCK_SAMPLES):
             samples.append(self._stopwatch.sample(presence))
             warm += samples[-1].warm_ms >= WARM_MS
+        return samples
+
+    def run_for(self, seconds: float, presence: Presence) -> list[Sample]:
+        """Return all inferences of some seconds of time, one at least, without a pause between them."""
+        samples, end_s = [self._stopwatch.sample(presence)], time.perf_counter() + seconds
+        while time.perf_counter() < end_s:
+            samples.append(self._stopwatch.sample(presence))
         return samples
 
 
@@ -206,7 +214,7 @@ class Server:
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the reply to one request.
 
-        Its ``op`` is conditions, convert, heat, time, memory, energy, outputs or layers.
+        Its ``op`` is conditions, convert, heat, time, sustain, memory, energy, outputs or layers.
         """
         target = Target.parse(request["target"])
         runtime = self._load(request["implementation"], target)
@@ -235,6 +243,12 @@ class Server:
                 reply["larger_reference"] = name
                 reply["heat"] = heat_between(before, self._warmth.read())
                 return {**reply, "conditions": described(timing) if request.get("describe", True) else {}}
+            case "sustain":
+                timing = Timing(runtime.open(Path(request["model"]), target), target.threads)
+                found = sustain(
+                    timing.run_for, request["stated_s"], self._warmth.read, timing.why_wall, allowed_cores()
+                )
+                return {**found, "conditions": described(timing)}
             case "memory":
                 return peak_memory(runtime, Path(request["model"]), target)
             case "energy":

@@ -17,6 +17,7 @@ from nas.space.parts.candidate import PLAIN, Candidate
 from nas.storage.scratch import temporary_folder
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Measurement
+from nas.values.metric import SUSTAINED
 
 ENERGY = "energy_mj"
 FINAL_METRICS = ("latency_ms", "peak_memory_mib", "model_bytes", "weight_bytes", ENERGY)
@@ -97,7 +98,8 @@ class FinalMeasurements:
     def _measured(self, bench: Bench, models: Sequence[Deployed], rng: np.random.Generator) -> list[Outcome]:
         state = self._state
         possible = (name for name in FINAL_METRICS if name != ENERGY and bench.can_measure(name))
-        metrics = tuple(dict.fromkeys((*possible, *state.beliefs.measured_metrics)))
+        sustained = (SUSTAINED,) if state.recipe.measuring.sustain_winners and bench.can_measure(SUSTAINED) else ()
+        metrics = tuple(dict.fromkeys((*possible, *state.beliefs.measured_metrics, *sustained)))
         with told_what_is_lost(len(models)):
             outcomes = bench.measure(models, metrics, rng, state.progress.advance)
         return outcomes if ENERGY in metrics else self._with_energy(bench, models, outcomes, rng)
