@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import queue
 import re
-import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +19,7 @@ import numpy as np
 
 from nas.errors import CandidateError, TargetError
 from nas.hardware.energy.metering import MAX_WATCH_S, REAL_TIME, WATCHED_UPDATES, Span, Timer
+from nas.hardware.own_programs import ProgramFailedError, end_program, printed_by, start_program, told
 
 MIN_SAMPLES = 10
 """A window holds at least this number of samples of a power log."""
@@ -86,34 +84,24 @@ def printed_number(name: str, arguments: Sequence[str], quantity: str, timeout_s
         CandidateError: of kind *energy*: the command cannot be started, does not end within ``timeout_s``, fails, or
             prints anything else.
     """
-    # Files, not pipes: a child of the command that keeps a pipe open would outlast the timeout.
-    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
-        process = _start(name, arguments, printed, complaints)
-        try:
-            code = process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            _fail(name, f"it did not end within {timeout_s:g} s", complaints)
-        finally:
-            if process.poll() is None:
-                _stop(process)
-        if code != 0:
-            _fail(name, f"it ended with exit code {code}", complaints)
-        printed.seek(0)
-        text = printed.read().decode(errors="replace").strip()
-        if not text:
-            _fail(name, "it printed nothing", complaints)
-    return _number(name, text, quantity)
+    try:
+        printed = printed_by(arguments, timeout_s)
+    except ProgramFailedError as error:
+        raise CandidateError("energy", f"{name} must give its energy, but {error}") from error
+    except (OSError, ValueError) as error:
+        raise _not_started(name, error) from error
+    return _number(name, printed.decode(errors="replace").strip(), quantity)
 
 
 @contextmanager
 def power_log(name: str, arguments: Sequence[str], timer: Timer) -> Iterator[PowerLog]:
     """Give the log of a command that runs until the context is left. Raises CandidateError when it cannot start."""
     with tempfile.TemporaryFile() as complaints:
-        process = _start(name, arguments, subprocess.PIPE, complaints)
+        process = _started(name, arguments, complaints)
         try:
             yield PowerLog(name, process, complaints, timer)
         finally:
-            _stop(process)
+            end_program(process)
 
 
 @final
@@ -211,35 +199,19 @@ def integrate_power(times_s: Sequence[float], watts: Sequence[float], start_s: f
     return float(np.trapezoid(np.interp(moments, times, powers), moments))
 
 
-def _start(
-    name: str, arguments: Sequence[str], printed: IO[bytes] | int, complaints: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    """Start a command in its own process group, so that its children end with it, and without our standard input."""
+def _started(name: str, arguments: Sequence[str], complaints: IO[bytes]) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(  # noqa: S603 the user's own program, and no shell
-            list(arguments), stdin=subprocess.DEVNULL, stdout=printed, stderr=complaints, start_new_session=True
-        )
+        return start_program(arguments, subprocess.PIPE, complaints)
     except (OSError, ValueError) as error:
-        raise CandidateError("energy", f"{name} must be a program that can be started, but: {error}") from error
+        raise _not_started(name, error) from error
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a command and its children. It has one second to close its instrument."""
-    if sys.platform == "win32":
-        process.kill()
-    else:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS denies signals to an ended process
-                os.killpg(process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(1)
-    process.wait()
+def _not_started(name: str, error: Exception) -> CandidateError:
+    return CandidateError("energy", f"{name} must be a program that can be started, but: {error}")
 
 
 def _fail(name: str, reason: str, complaints: IO[bytes]) -> NoReturn:
-    complaints.seek(0)
-    said = complaints.read().decode(errors="replace").strip()[-300:]
-    raise CandidateError("energy", f"{name} must give its energy, but {reason}{f': {said}' if said else '.'}")
+    raise CandidateError("energy", f"{name} must give its energy, but {told(reason, complaints)}")
 
 
 def _number(name: str, text: str, quantity: str) -> float:
