@@ -26,10 +26,12 @@ def add(
     """Add a device under a name, and look at what is there.
 
     Nothing is put there yet: nas device install does that. An address is ssh://USER@HOST, and ssh is yours, with your
-    keys and known hosts. Where a host is not known yet, ssh shows its key and asks.
+    keys and known hosts. Where a host is not known yet, ssh shows its key and asks. For a board without Python it is
+    "command:PROGRAM ARGUMENTS", a program of yours that takes a model file and prints milliseconds.
     """
-    from nas.hardware.devices.board import Board, why_unfit
+    from nas.hardware.devices.board import why_unfit
     from nas.hardware.devices.describing import description_of
+    from nas.hardware.devices.named import added_device, has_python
     from nas.hardware.devices.registry import DeviceRecord, devices, save
     from nas.values.target import check_device_name
 
@@ -39,7 +41,7 @@ def add(
             f"a device must have a name of its own, but {name} is one. Remove it: nas device remove {name}."
         )
     record = DeviceRecord(name, url, python, folder)
-    board = Board(record)
+    board = added_device(record)
     try:
         found = board.look()
     except TargetError as error:
@@ -52,6 +54,9 @@ def add(
     record = replace(record, found=found)
     save(record)
     _print(description_of(record))
+    if not has_python(record):
+        typer.echo(f"Next: nas device doctor {name}")
+        return
     problem = why_unfit(found)
     if problem:
         raise TargetError(f"{name} was added, but it cannot measure yet: {problem}.")
@@ -68,7 +73,8 @@ def list_devices(as_json: options.AsJson = False) -> None:
         print_json([describing.as_json(each) for each in known])
         return
     for each in known:
-        typer.echo(f"{each.name}  {each.url}  {', '.join(sorted(each.packages)) or 'nothing installed yet'}")
+        ready = each.found.get("identity") or ", ".join(sorted(each.packages))
+        typer.echo(f"{each.name}  {each.url}  {ready or 'nothing installed yet'}")
     if not known:
         typer.echo("No device was added. Models are measured on this machine. Add one: nas device add pi ssh://pi@HOST")
 
@@ -111,13 +117,13 @@ def install(name: options.DeviceName, runtimes: options.DeviceRuntimes = None) -
 
 def remove(name: options.DeviceName, keep_files: options.KeepFiles = False) -> None:
     """Forget a device, and remove what was put there."""
-    from nas.hardware.devices.board import Board
+    from nas.hardware.devices.named import added_device
     from nas.hardware.devices.registry import forget, known
 
     record = known(name)
     if not keep_files:
         try:
-            Board(record).clear()
+            added_device(record).clear()
         except TargetError as error:
             raise TargetError(f"{error} To forget it all the same: nas device remove {name} --keep-files.") from error
     forget(name)

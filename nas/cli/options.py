@@ -145,7 +145,11 @@ Renew = Annotated[bool, typer.Option("--renew", help="Measure the reference spee
 
 DeviceName = Annotated[str, typer.Argument(metavar="NAME", help="The name of the device, such as pi.")]
 DeviceUrl = Annotated[
-    str, typer.Argument(metavar="ADDRESS", help="ssh://USER@HOST[:PORT], or local: for another Python of this machine.")
+    str,
+    typer.Argument(
+        metavar="ADDRESS",
+        help="ssh://USER@HOST[:PORT], 'command:PROGRAM ARGUMENTS', or local: for another Python of this machine.",
+    ),
 ]
 DevicePython = Annotated[str, typer.Option(metavar="PROGRAM", help="The Python there, from 3.11 on.")]
 DeviceFolder = Annotated[

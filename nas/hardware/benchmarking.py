@@ -35,6 +35,8 @@ from nas.values.metric import SUSTAINED
 from nas.values.target import ModelFormat, Target
 
 MEMORY_ROUNDS = 3
+BY_THE_PROCESS = ("peak_memory_mib", SUSTAINED)
+"""Metrics that only a measuring process on the device can tell."""
 
 
 @final
@@ -64,7 +66,7 @@ class DeviceBench:
         if unavailable is not None:
             raise TargetError(unavailable)
         self.model_format: ModelFormat = runtime.model_format
-        self.profiles_layers = isinstance(runtime, ProfilingRuntime)
+        self.profiles_layers = isinstance(runtime, ProfilingRuntime) and not self._device.facts.times_alone
         self.device_s = 0.0
         self._target = target
         self._settings = settings
@@ -101,6 +103,8 @@ class DeviceBench:
         return self._profile
 
     def can_measure(self, metric: str) -> bool:
+        if metric in BY_THE_PROCESS and self._device.facts.times_alone:
+            return False
         if metric == "peak_memory_mib":
             return not self._device.facts.system.startswith("Windows") and self._meter["gpu"] is None
         return metric != "energy_mj" or self._device.why_no_meter(self._meter) is None
@@ -111,6 +115,12 @@ class DeviceBench:
         Raises:
             TargetError: energy has no meter, or peak memory is requested on a GPU.
         """
+        unknown = [name for name in metrics if name in BY_THE_PROCESS]
+        if unknown and self._device.facts.times_alone:
+            raise TargetError(
+                f"{unknown[0]} needs a device with Python, but {self._device.name} tells the time of an inference "
+                "alone: choose latency_ms, weight_bytes or model_bytes."
+            )
         if "peak_memory_mib" in metrics and self._meter["gpu"] is not None:
             raise TargetError(
                 "peak_memory_mib measures main memory, not a GPU's memory, but the target is "

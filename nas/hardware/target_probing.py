@@ -79,6 +79,7 @@ def find_profile(
         with converting(target) as process, device.process(target, TIMEOUT_S) as there:
             small = beside = _converted(process, target, reference_model(), inputs, folder / "reference")
             with contextlib.suppress(CandidateError):  # then the small one alone corrects latencies
+                _check_caches_are_known(device)
                 found = {
                     name: _converted(process, target, larger_reference_model(layers), inputs, folder / name)
                     for name, layers in LAYERS.items()
@@ -88,7 +89,8 @@ def find_profile(
                     _time(there, model, 0.0)  # some runtimes refuse a model only when they open it
                 larger, beside = found, other
         before = _read(target, device, small, larger, beside, settings)
-        peaks = _peaks(target, device, folder / "probes", settings)
+        few = {"why_no_peaks": f"{device.name} tells the time of an inference alone"}
+        peaks = few if device.facts.times_alone else _peaks(target, device, folder / "probes", settings)
         speeds = _speeds(target, (before, _read(target, device, small, larger, beside, settings)), settings)
     except CandidateError as error:
         raise TargetError(f"{target} must run its reference model, but: {error}") from error
@@ -114,6 +116,12 @@ def find_profile(
         **known,
         **peaks,
     )
+
+
+def _check_caches_are_known(device: Device) -> None:
+    """Check that larger reference models are of use. Raises CandidateError: where caches are unknown they are not."""
+    if device.facts.times_alone:
+        raise CandidateError("measure", f"the caches of {device.name} are not known")
 
 
 _Replies = Mapping[str, Sequence[Mapping[str, Any]]]

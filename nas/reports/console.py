@@ -298,7 +298,8 @@ def _measured_lines(each: MeasuredFile) -> Iterator[tuple[str, Text]]:
         if throughput.beyond_bound:
             yield "", Text(throughput.beyond_bound, style="yellow")
         executed = latency.conditions.get("executed_precision")
-        yield "executed", Text(f"{executed} on {latency.conditions['runtime']}, {latency.target}")
+        by = f"{executed} on " if executed else "by "
+        yield "executed", Text(f"{by}{latency.conditions['runtime']}, {latency.target}")
     for flag in flags:
         yield "doubt", Text(flag, style="yellow")
 

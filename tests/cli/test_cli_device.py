@@ -68,7 +68,7 @@ def test_a_model_is_measured_there(typed: Typed, here: str, tmp_path: Path) -> N
     [
         (("device", "show", "pi"), "Add it: nas device add pi ssh://USER@HOST"),
         (("device", "add", "Pi", "ssh://pi@board"), "begins with a small letter"),
-        (("device", "add", "pi", "board"), "the address of a device begins with one of local:, ssh:"),
+        (("device", "add", "pi", "board"), "the address of a device begins with one of command:, local:, ssh:"),
         (("device", "add", "pi", "ssh://"), "an address for ssh is ssh://[USER@]HOST[:PORT]"),
         (("device", "add", "pi", "local:", "--python", "no-such-python"), "there is no 'no-such-python'"),
         (("device", "add", "here", "local:"), "here is one. Remove it: nas device remove here"),
@@ -101,3 +101,33 @@ def test_a_device_that_is_gone_can_be_forgotten(
     assert "nas device remove here --keep-files" in said
     assert known(here)
     assert typed("device", "remove", here, "--keep-files") == "here is forgotten.\n"
+
+
+class TestAProgram:
+    @pytest.fixture
+    def farm(self, typed: Typed, tmp_path: Path) -> str:
+        program = tmp_path / "time it"
+        program.write_text("#!/bin/sh\necho 2; echo 2")
+        program.chmod(0o755)
+        said = typed("device", "add", "farm", f"command:'{program}' --board m7")
+        assert "time it sha256:" in said
+        assert "Next: nas device doctor farm" in said
+        return "farm"
+
+    def test_from_adding_to_removing(self, typed: Typed, farm: str, tmp_path: Path) -> None:
+        listed = typed("device", "list")
+        assert "farm  command:" in listed
+        assert "nothing installed" not in listed
+        assert "sha256:" in typed("device", "show", farm)
+        assert "farm is ready" in typed("device", "doctor", farm)
+        onnx.save(linear(np.ones((6, 3), dtype=np.float32)), tmp_path / "m.onnx")
+        (found,) = json.loads(
+            typed("measure", tmp_path / "m.onnx", "--target", f"{farm}/onnxruntime-cpu", "--max-rounds", "2", "--json")
+        )
+        assert found["measured"]["latency_ms"]["median"] == 2.0
+        assert "farm is forgotten" in typed("device", "remove", farm)
+
+    def test_that_has_no_python_can_have_nothing_installed(
+        self, typed: Typed, farm: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert "has no Python" in refused(capsys, monkeypatch, "device", "install", farm)

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, TypeVar, final
 
 import nas
-from nas.errors import CandidateError, TargetError
+from nas.errors import CandidateError, RecipeError, TargetError
 from nas.hardware.devices.agent import digest_of
 from nas.hardware.devices.board_connection import START, BoardConnection, ConnectionLostError
 from nas.hardware.devices.device import DeviceFacts
+from nas.hardware.devices.program_device import Runner
 from nas.hardware.devices.registry import DeviceRecord
-from nas.hardware.devices.transports import Transport, transport_of
+from nas.hardware.devices.transports import Transport, way_of
 from nas.hardware.measuring_process import LONGEST_WAIT, START_LIMIT_S, MeasuringProcess
 from nas.hardware.runtimes.runtime import load_runtime
 from nas.space.plug_ins import plug_in_path
@@ -40,13 +41,16 @@ class Board:
     """A device elsewhere. It is connected to when it is first needed, and again where the connection was lost.
 
     Raises:
-        RecipeError: the address has an unknown scheme.
+        RecipeError: the address has an unknown scheme, or one of a device without Python.
     """
 
     def __init__(self, record: DeviceRecord) -> None:
         self.record = record
         self.name = record.name
-        self._transport: Transport = transport_of(record)
+        way = way_of(record)
+        if isinstance(way, Runner):
+            raise RecipeError(f"{record.name} ({record.url}) has no Python, so nothing can be installed there.")
+        self._transport: Transport = way
         self._connection: BoardConnection | None = None
         self._holds = 0
         self._say: Callable[[str], None] = lambda text: None

@@ -9,6 +9,7 @@ from typing import Any
 
 from nas.errors import NasError
 from nas.hardware.devices.board import Board, why_unfit
+from nas.hardware.devices.named import added_device
 from nas.hardware.devices.registry import DeviceRecord
 from nas.values.target import Target
 
@@ -21,6 +22,8 @@ LITTLE_ROOM = 500 * 2**20
 def description_of(record: DeviceRecord) -> list[tuple[str, str]]:
     """Return what is known of a device, as titles and texts, without asking it."""
     found = record.found
+    if "identity" in found:
+        return [("address", record.url), ("program", f"{found['program']}, {found['identity']}")]
     told = [("address", record.url), ("python", record.python)]
     if found:
         libc = " ".join(part for part in found["libc"] if part) or "unknown"
@@ -39,9 +42,11 @@ def findings(record: DeviceRecord) -> list[tuple[str, str, bool]]:
     Raises:
         TargetError: it cannot be reached.
     """
-    board = Board(record)
+    board = added_device(record)
     began_s = time.time()
     found = board.look()
+    if not isinstance(board, Board):
+        return [("program", f"{found['program']}, {found['identity']}", True)]
     reached_s = time.time() - began_s
     told = [("reached", f"in {reached_s:.1f} s by {record.url}", True)]
     problem = why_unfit(found)

@@ -25,6 +25,7 @@ class DeviceFacts:
         cache_bytes: the sizes of the fastest core's data caches, such as ``{"L1": 49152}``; empty where unknown.
         machine_id: an identifier that tells it from others of its kind; None where it has none.
         adds_bytes_in_16_bits: True where products of bytes may overflow, so that weights of int8 keep to 7 bits.
+        times_alone: True where nothing but the time of an inference can be read.
     """
 
     processor: str
@@ -35,6 +36,7 @@ class DeviceFacts:
     cache_bytes: Mapping[str, int]
     machine_id: str | None
     adds_bytes_in_16_bits: bool = False
+    times_alone: bool = False
 
 
 class Device(Protocol):

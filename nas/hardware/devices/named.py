@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from nas.hardware.devices.board import board_named
+from nas.hardware.devices.board import Board, board_named
 from nas.hardware.devices.device import Device
 from nas.hardware.devices.local_device import LocalDevice
-from nas.hardware.devices.registry import known
+from nas.hardware.devices.program_device import ProgramDevice, Runner
+from nas.hardware.devices.registry import DeviceRecord, known
+from nas.hardware.devices.transports import way_of
 from nas.values.target import Target
 
 
@@ -15,4 +17,18 @@ def device_of(target: Target) -> Device:
     Raises:
         RecipeError: no device of this name was added.
     """
-    return board_named(known(target.device)) if target.device else LocalDevice()
+    if not target.device:
+        return LocalDevice()
+    record = known(target.device)
+    return board_named(record) if has_python(record) else added_device(record)
+
+
+def added_device(record: DeviceRecord) -> Board | ProgramDevice:
+    """Return a device as it was added, with a connection of its own. Raises RecipeError for an address that is none."""
+    way = way_of(record)
+    return ProgramDevice(record, way) if isinstance(way, Runner) else Board(record)
+
+
+def has_python(record: DeviceRecord) -> bool:
+    """Return True if an agent can run on a device. Raises RecipeError as ``added_device`` does."""
+    return not isinstance(way_of(record), Runner)

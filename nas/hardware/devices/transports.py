@@ -1,6 +1,7 @@
 """Ways to start Python on a device with its input and output here. Each is found by the scheme of a device's address.
 
-A further way is a class with the methods of ``Transport``, in a package's entry points ``nas.transports``.
+A further way is a class with the methods of ``Transport``, or of ``program_device.Runner`` where there is no Python, in
+a package's entry points ``nas.transports``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import shutil
 from typing import Any, Protocol, final
 
 from nas.errors import RecipeError, TargetError
+from nas.hardware.devices.program_device import Runner
 from nas.hardware.devices.registry import DeviceRecord, ssh_parts
 from nas.space.plug_ins import load_plug_in, plug_in_names
 
@@ -36,8 +38,12 @@ class Transport(Protocol):
         """Return what to do about a failure of which the system ``said`` something; empty if nothing is known."""
 
 
-def transport_of(record: DeviceRecord) -> Transport:
-    """Return the way to a device. Raises RecipeError for an unknown scheme."""
+def way_of(record: DeviceRecord) -> Transport | Runner:
+    """Return the way to a device: to Python there, or something that runs models there by itself.
+
+    Raises:
+        RecipeError: an unknown scheme, or an address that it cannot have.
+    """
     names = plug_in_names("nas.transports")
     if record.scheme not in names:
         raise RecipeError(
@@ -45,7 +51,7 @@ def transport_of(record: DeviceRecord) -> Transport:
             f"ssh://pi@192.0.2.7, but got {record.url!r}."
         )
     maker: Any = load_plug_in("nas.transports", record.scheme, "transport")
-    made: Transport = maker(record)
+    made: Transport | Runner = maker(record)
     return made
 
 

@@ -1,0 +1,155 @@
+"""A program of the user's that takes a model file and prints milliseconds: for a serial board, or a vendor's farm."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+from nas.errors import CandidateError, RecipeError, TargetError
+from nas.hardware.devices.program_device import Told
+from nas.hardware.devices.registry import DeviceRecord
+from nas.hardware.own_programs import ProgramFailedError, ProgramTimeoutError, printed_by
+from nas.values.metric import LARGEST_VALUE
+from nas.values.target import Target
+
+LATENCY, CONDITIONS = "latency_ms", "conditions"
+SHOWN = 80
+
+
+@final
+class Command:
+    """Runs ``PROGRAM ARGUMENTS… MODEL`` for each session, from an address ``command:PROGRAM ARGUMENTS…``.
+
+    No shell reads it: quotation marks only keep a part together. The environment tells the program more of what is
+    wanted: ``NAS_DEVICE``, ``NAS_TARGET``, ``NAS_BATCH``, ``NAS_THREADS``, and ``NAS_SAMPLES``, the least number of
+    inferences.
+
+    Raises:
+        RecipeError: the address names no program.
+    """
+
+    def __init__(self, record: DeviceRecord) -> None:
+        self._name = record.name
+        try:
+            words = shlex.split(record.url.partition(":")[2], posix=sys.platform != "win32")
+        except ValueError as error:
+            raise _no_address(f"{record.url!r}: {error}") from None
+        if not words:
+            raise _no_address(f"{record.url!r}")
+        self._program, self._arguments = Path(words[0]).expanduser(), words[1:]
+        if not self._program.is_absolute() and len(self._program.parts) > 1:
+            raise RecipeError(
+                f"a program is named by its whole path, or by its name where it is on PATH, but got {words[0]!r}."
+            )
+
+    @property
+    def identity(self) -> str:
+        """The program's name with a hash of its content and arguments."""
+        path = self._found()
+        try:
+            state = path.stat()
+            digest = _digest(path, state.st_mtime_ns, state.st_size, tuple(self._arguments))
+        except OSError as error:
+            raise TargetError(f"the program of {self._name} must be readable, for its hash, but: {error}.") from error
+        return f"{path.name} sha256:{digest[:16]}"
+
+    def look(self) -> dict[str, Any]:
+        """Return the program with its hash. Raises TargetError if it is not there."""
+        return {"program": str(self._found()), "identity": self.identity}
+
+    def run(self, model: Path, target: Target, least: int, timeout_s: float) -> Told:
+        """Run the program once, and return what it tells."""
+        command = [str(self._found()), *self._arguments, str(model)]
+        environment = {
+            "NAS_DEVICE": self._name,
+            "NAS_TARGET": str(target),
+            "NAS_BATCH": str(target.batch),
+            "NAS_THREADS": str(target.threads),
+            "NAS_SAMPLES": str(least),
+        }
+        try:
+            return told_by(printed_by(command, timeout_s, environment))
+        except ProgramFailedError as error:
+            kind = "timeout" if isinstance(error, ProgramTimeoutError) else "measure"
+            raise CandidateError(kind, self._must(str(error))) from error
+        except OSError as error:
+            raise TargetError(f"the program of {self._name} must be one that can be started, but: {error}.") from error
+        except ValueError as error:
+            raise CandidateError("measure", self._must(f"{error}.")) from error
+
+    def _must(self, but: str) -> str:
+        return (
+            f"{self._name}: {self._program.name} must print milliseconds, one number a line, but {but.rstrip('.')}. "
+            f"Try it: {shlex.join([str(self._program), *self._arguments])} MODEL"
+        )
+
+    def _found(self) -> Path:
+        found = shutil.which(self._program)
+        if found is None:
+            raise TargetError(
+                f"the program of {self._name} must be one that can be started, but {self._program} cannot: put it "
+                "there, and make it executable."
+            )
+        return Path(found)
+
+
+def told_by(printed: bytes) -> Told:
+    """Return what a program printed: a number in milliseconds on each line, or JSON.
+
+    JSON is a list of numbers, or an object with ``latency_ms``, a number or a list of them, and perhaps
+    ``conditions``, an object of texts, numbers and truth values that are kept beside the latency.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    try:
+        text = printed.decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError(f"it printed {printed[:SHOWN]!r}, which is no UTF-8") from None
+    if not text.startswith(("{", "[")):
+        return Told(tuple(_number(line) for line in text.splitlines() if line.strip()))
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its JSON cannot be read: {error}") from None
+    whole = found if isinstance(found, Mapping) else {LATENCY: found}
+    values, conditions = whole.get(LATENCY), whole.get(CONDITIONS, {})
+    if set(whole) - {LATENCY, CONDITIONS} or values is None:
+        has = ", ".join(whole) or "nothing"
+        raise ValueError(f"its JSON must have {LATENCY} and perhaps {CONDITIONS}, but has {has}")
+    listed = values if isinstance(values, list) else [values]
+    if not all(type(each) in (int, float) and not abs(each) > LARGEST_VALUE for each in listed):
+        raise ValueError(f"{LATENCY} must be numbers, but got {json.dumps(values)[:SHOWN]}")
+    if not isinstance(conditions, Mapping) or any(isinstance(each, dict | list) for each in conditions.values()):
+        got = json.dumps(conditions)[:SHOWN]
+        raise ValueError(f"{CONDITIONS} must be an object of texts and numbers, but got {got}")
+    return Told(tuple(map(float, listed)), conditions)
+
+
+def _number(line: str) -> float:
+    try:
+        return float(line)
+    except ValueError:
+        raise ValueError(f"it printed {line.strip()[:SHOWN]!r}") from None
+
+
+def _no_address(got: str) -> RecipeError:
+    return RecipeError(
+        f"the address of a program is command:PROGRAM [ARGUMENT]..., such as 'command:/opt/farm/run --board m7', but "
+        f"got {got}."
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, changed_ns: int, size: int, arguments: tuple[str, ...]) -> str:
+    """Return a hash of a program and its arguments, which is read anew only if its time or size has changed."""
+    found = hashlib.sha256(repr(arguments).encode())
+    found.update(path.read_bytes())
+    return found.hexdigest()
