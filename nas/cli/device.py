@@ -16,6 +16,8 @@ from nas.errors import RecipeError, TargetError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from nas.hardware.devices.registry import DeviceRecord
+
 
 def add(
     name: options.DeviceName,
@@ -52,15 +54,12 @@ def add(
             raise
         found = board.look()
     record = replace(record, found=found)
+    problem = why_unfit(found) if has_python(record) else ""
+    if problem:
+        raise TargetError(f"{name} was not added, because it cannot measure yet: {problem}.")
     save(record)
     _print(description_of(record))
-    if not has_python(record):
-        typer.echo(f"Next: nas device doctor {name}")
-        return
-    problem = why_unfit(found)
-    if problem:
-        raise TargetError(f"{name} was added, but it cannot measure yet: {problem}.")
-    typer.echo(f"Next: nas device install {name}")
+    typer.echo(f"Next: nas device {'install' if has_python(record) else 'doctor'} {name}")
 
 
 def list_devices(as_json: options.AsJson = False) -> None:
@@ -100,19 +99,20 @@ def doctor(name: options.DeviceName) -> None:
     _print([(title, text if is_fine else f"✗ {text}") for title, text, is_fine in found])
     if not all(is_fine for *_, is_fine in found):
         raise typer.Exit(1)
-    typer.echo(f"{name} is ready. Measure there: nas measure model.onnx --target {name}/onnxruntime-cpu")
+    typer.echo(f"{name} is ready. {_next(known(name))}")
 
 
 def install(name: options.DeviceName, runtimes: options.DeviceRuntimes = None) -> None:
     """Put on a device what it needs to measure: packages for its Python, found here and sent there.
 
-    The device needs no pip, no compiler and no network. All goes into one folder there.
+    Without a RUNTIME it gets all that it can have, and for which this machine converts models. The device needs no pip,
+    no compiler and no network. All goes into one folder there.
     """
     from nas.hardware.devices.installing import install
     from nas.hardware.devices.registry import known
 
-    install(known(name), runtimes or ["onnxruntime-cpu"], typer.echo)
-    typer.echo(f"Measure there: nas measure model.onnx --target {name}/onnxruntime-cpu")
+    record = install(known(name), runtimes or [], typer.echo)
+    typer.echo(_next(record))
 
 
 def remove(name: options.DeviceName, keep_files: options.KeepFiles = False) -> None:
@@ -128,6 +128,12 @@ def remove(name: options.DeviceName, keep_files: options.KeepFiles = False) -> N
             raise TargetError(f"{error} To forget it all the same: nas device remove {name} --keep-files.") from error
     forget(name)
     typer.echo(f"{name} is forgotten{'' if keep_files else ', and its files are removed'}.")
+
+
+def _next(record: DeviceRecord) -> str:
+    """Return how to measure on a device that has a runtime."""
+    runtime = next(each for each in ("onnxruntime-cpu", *record.packages) if each in record.packages)
+    return f"Measure there: nas measure model.onnx --target {record.name}/{runtime}"
 
 
 def _print(pairs: Iterable[tuple[str, str]]) -> None:

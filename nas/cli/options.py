@@ -156,7 +156,7 @@ DeviceFolder = Annotated[
     str, typer.Option(metavar="FOLDER", help="The folder there for packages and models. [default: ~/.nas-device]")
 ]
 DeviceRuntimes = Annotated[
-    list[str] | None, typer.Argument(metavar="[RUNTIME]...", help="What to install. [default: onnxruntime-cpu]")
+    list[str] | None, typer.Argument(metavar="[RUNTIME]...", help="What to install. [default: all that fit]")
 ]
 KeepFiles = Annotated[bool, typer.Option("--keep-files", help="Leave the files there, such as where it is gone.")]
 

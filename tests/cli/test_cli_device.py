@@ -30,7 +30,7 @@ def _typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, 
 def _here(typed: Typed, tmp_path: Path) -> str:
     """A device that was added and set up."""
     typed("device", "add", "here", "local:", "--python", sys.executable, "--folder", tmp_path / "there")
-    said = typed("device", "install", "here")
+    said = typed("device", "install", "here", "onnxruntime-cpu")
     assert "the Python of here has its packages already" in said
     assert "onnxruntime-cpu is ready on here" in said
     return "here"
@@ -72,7 +72,8 @@ def test_a_model_is_measured_there(typed: Typed, here: str, tmp_path: Path) -> N
         (("device", "add", "pi", "ssh://"), "an address for ssh is ssh://[USER@]HOST[:PORT]"),
         (("device", "add", "pi", "local:", "--python", "no-such-python"), "there is no 'no-such-python'"),
         (("device", "add", "here", "local:"), "here is one. Remove it: nas device remove here"),
-        (("device", "install", "here", "torch-cpu"), "torch-cpu runs on this machine only"),
+        (("device", "add", "pi", "local:", "--folder", "/proc"), "pi was not added, because it cannot measure yet"),
+        (("device", "install", "here", "torch-cpu"), "torch-cpu runs on this machine only: it needs torch"),
         (("device", "install", "here", "onnxruntime-gpu"), "Did you mean"),
         (("target", "show", "pi/onnxruntime-cpu"), "Add it: nas device add pi"),
         (("target", "show", "here/torch-cpu"), "torch-cpu runs on this machine only"),

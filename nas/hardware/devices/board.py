@@ -97,7 +97,7 @@ class Board:
         if target.precision not in runtime.precisions:
             return runtime.why_unavailable(target)
         if not runtime.device_packages:
-            return f"{target.runtime} runs on this machine only, but {target} names {self.name}."
+            return f"{target.runtime} runs on this machine only, but {target} names {self.name}: {runtime.here_alone}"
         try:
             if target.threads > self.facts.cores:
                 return f"threads must be at most the {self.facts.cores} cores of {self.name}, but {target} has more."
@@ -178,7 +178,7 @@ class Board:
             name, content = program()
             if name not in connection.board["have"]:
                 connection.first_step({"op": "unpack", "name": name}, content)
-            paths = [name, *dict.fromkeys(each for each in self.record.packages.values() if each)]
+            paths = [name, *dict.fromkeys(" ".join(self.record.packages.values()).split())]
             try:
                 connection.start_agent(paths)
             except TargetError as error:
@@ -301,7 +301,8 @@ def why_unfit(board: Mapping[str, Any]) -> str:
         return f"its folder cannot be written ({board['problem']}): name another with --folder"
     if python < LEAST_PYTHON:
         return (
-            f"Python must be at least {'.'.join(map(str, LEAST_PYTHON))}, but it has {told}: name another with --python"
+            f"Python must be at least {'.'.join(map(str, LEAST_PYTHON))}, but it has {told}: install a newer one "
+            "beside it, such as python3.12, and name it with --python"
         )
     if board["implementation"] != "CPython":
         return f"Python must be CPython, but it has {board['implementation']}"

@@ -1,13 +1,8 @@
-"""Packages for a device: found here for its Python, processor and C library, and unpacked there without pip."""
+"""Packages for a device: wheels that were found for it are unpacked there, without pip."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import subprocess
-import sys
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,140 +11,122 @@ from typing import Any
 from nas.errors import TargetError
 from nas.hardware.devices.board import Board, why_unfit
 from nas.hardware.devices.registry import DeviceRecord, save
-from nas.hardware.runtimes.runtime import load_runtime
+from nas.hardware.devices.wheels import archive_of, find, site_of, unpacked_bytes
+from nas.hardware.runtimes.environments import requirement_in
+from nas.hardware.runtimes.runtime import Runtime, load_runtime
+from nas.space.plug_ins import plug_in_names
 from nas.storage.scratch import temporary_folder
 from nas.values.target import Target
 
-OLDEST_GLIBC, OLDEST_MUSL = 17, 1
-"""The oldest C libraries for which there are wheels: glibc 2.17 and musl 1.1."""
-ROOM = 4
-"""Unpacked packages take so many times the bytes of their wheels, at most."""
-PIP_S = 1800.0
+Say = Callable[[str], None]
 
 
-def install(record: DeviceRecord, runtimes: Sequence[str], say: Callable[[str], None]) -> DeviceRecord:
+def install(record: DeviceRecord, runtimes: Sequence[str], say: Say) -> DeviceRecord:
     """Put on a device what it needs to measure with some runtimes, and return its record, which is kept.
 
-    What the device's own Python has already is not installed again.
+    Without ``runtimes`` it gets all that it can have and for which this machine converts models. What the device's own
+    Python has already is not installed again. Nothing is sent before everything was found and has room.
 
     Raises:
         RecipeError: an unknown runtime.
         TargetError: the device cannot be reached or cannot measure; pip finds no packages; there is no room.
     """
+    chosen = {name: load_runtime(name) for name in runtimes or installable()}
+    for name, runtime in chosen.items():
+        if not runtime.device_packages:
+            others = ", ".join(installable())
+            raise TargetError(
+                f"{name} runs on this machine only: {runtime.here_alone} Other devices can have {others}."
+            )
     board = Board(record)
-    wanted = {name: load_runtime(name).device_packages for name in runtimes}
-    for name, packages in wanted.items():
-        if not packages:
-            raise TargetError(f"{name} runs on this machine only. Other devices can have {', '.join(installable())}.")
-    found = board.look(tuple(dict.fromkeys(each for packages in wanted.values() for each in packages)))
+    found = board.look(tuple(dict.fromkeys(each for runtime in chosen.values() for each in runtime.device_packages)))
     problem = why_unfit(found)
     if problem:
         raise TargetError(f"{record.name} cannot measure: {problem}.")
-    record = replace(record, found=found)
-    for name, packages in wanted.items():
-        if all(each in found["packages"] for each in packages):
-            say(f"{name}: the Python of {record.name} has its packages already")
-            record = replace(record, packages={**record.packages, name: ""})
-            continue
-        site, content = _wheels(packages, found, say)
-        needed = len(content) * ROOM
-        if needed > found["free_bytes"]:
-            raise TargetError(
-                f"{record.name} needs about {needed / 2**20:.0f} MiB of room in {found['folder']}, but has "
-                f"{found['free_bytes'] / 2**20:.0f} MiB. Make room, or name another folder with --folder."
-            )
-        if site not in found["have"]:
-            say(f"{name}: sending {len(content) / 2**20:.0f} MiB")
-            board.unpack(site, content)
-        record = replace(record, packages={**record.packages, name: site})
-    for name in wanted:
-        reason = Board(record).why_unavailable(Target(name, device=record.name))
-        if reason is not None:
-            raise TargetError(f"{name} was put on {record.name}, but does not run there: {reason}")
-        say(f"{name} is ready on {record.name}")
+    with temporary_folder("wheels") as folder:
+        wanted = _all_wheels(record.name, chosen, found, folder, say, needs_all=bool(runtimes))
+        _send(board, {site_of(each): each for wheels in wanted.values() for each in wheels}, found, say)
+    sites = {name: " ".join(map(site_of, wheels)) for name, wheels in wanted.items()}
+    record = replace(record, found=found, packages={**record.packages, **sites})
+    _check(record, wanted, say)
     save(record)
     return record
 
 
 def installable() -> list[str]:
     """Return the names of the runtimes that another device can have."""
-    from nas.space.plug_ins import plug_in_names
-
     return [name for name in plug_in_names("nas.runtimes") if load_runtime(name).device_packages]
 
 
-def platforms_of(board: Mapping[str, Any]) -> list[str]:
-    """Return pip's names of the platforms whose wheels run on a board, newest first.
+def _all_wheels(
+    device: str, chosen: Mapping[str, Runtime], board: Mapping[str, Any], folder: Path, say: Say, *, needs_all: bool
+) -> dict[str, list[Path]]:
+    """Return the wheels of each runtime. Unless all are needed, those that the device cannot have are left out."""
+    wanted: dict[str, list[Path]] = {}
+    for name, runtime in chosen.items():
+        reason = runtime.why_not_converted(Target(name))
+        try:
+            if reason is not None and not needs_all:
+                raise TargetError(f"models for it are converted here. {reason}")
+            wanted[name] = _wheels(device, name, runtime, board, folder / name, say)
+        except TargetError as error:
+            if needs_all or len(chosen) == 1:
+                raise
+            say(f"{name} is left out: {error}")
+        else:
+            if reason is not None:
+                say(f"{name} still needs something on this machine, which converts models for it. {reason}")
+    if not wanted:
+        raise TargetError(f"{device} can have none of the runtimes {', '.join(chosen)}, for the reasons above.")
+    return wanted
 
-    Raises:
-        TargetError: there are no wheels for such a system.
-    """
-    name, text = board["libc"]
-    if board["system"] == "Linux":
-        major, minor = (int(part) for part in (*text.split("."), "0")[:2]) if text else (0, 0)
-        if name == "glibc" and (major, minor) >= (2, OLDEST_GLIBC):
-            return [f"manylinux_2_{each}_{board['machine']}" for each in range(minor, OLDEST_GLIBC - 1, -1)]
-        if name in ("musl", ""):  # Python tells musl from 3.12 on, and else nothing
-            return [f"musllinux_1_{each}_{board['machine']}" for each in (2, 1)]
-    raise TargetError(
-        f"packages for a device are those of Linux with glibc from 2.{OLDEST_GLIBC} on, or musl, but it has "
-        f"{board['system']} with {name or 'an unknown C library'} {text}."
-    )
 
-
-def _wheels(packages: Sequence[str], board: Mapping[str, Any], say: Callable[[str], None]) -> tuple[str, bytes]:
-    """Return the name and the archive of a folder with packages, as pip finds their wheels for a board.
-
-    The runtime has the version that it has here; the others may be of another one.
-    """
+def _wheels(device: str, name: str, runtime: Runtime, board: Mapping[str, Any], folder: Path, say: Say) -> list[Path]:
+    """Return the wheels that a runtime needs on a board: none where its own Python has its packages."""
+    packages = runtime.device_packages
+    if all(each in board["packages"] for each in packages):
+        say(f"{name}: the Python of {device} has its packages already")
+        return []
+    say(f"{name}: finding {', '.join(packages)}")
+    folder.mkdir()
     first, *others = packages
-    short = f"{board['python'][0]}{board['python'][1]}"
-    there = f"Python {board['python'][0]}.{board['python'][1]} on {board['machine']}"
-    say(f"finding packages for {there}: {', '.join(packages)}")
-    with temporary_folder("wheels") as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet"]
-        command += ["--disable-pip-version-check", "--dest", str(folder)]
-        command += ["--implementation", "cp", "--python-version", short]
-        command += [part for abi in (f"cp{short}", "abi3", "none") for part in ("--abi", abi)]
-        command += [part for each in platforms_of(board) for part in ("--platform", each)]
-        _download([*command, "--", _as_here(first), *others], f"{there} with {' '.join(board['libc'])}")
-        wheels = sorted(folder.glob("*.whl"))
-        names = "\n".join(wheel.name for wheel in wheels)
-        return f"sites/{hashlib.sha256(names.encode()).hexdigest()[:16]}", _together(wheels)
+    return find([_as_here(first, runtime), *others], board, folder)
 
 
-def _download(command: Sequence[str], there: str) -> None:
-    """Let pip find wheels. Raises TargetError, which says for what."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_S, check=False)  # noqa: S603 pip
-    except subprocess.TimeoutExpired:
-        raise TargetError(f"pip must find packages within {PIP_S / 60:.0f} minutes, but did not.") from None
-    if "No module named pip" in done.stderr:
-        raise TargetError(
-            f"packages for a device are found by pip, but {sys.executable} has none: install it, such as by "
-            f"{sys.executable} -m ensurepip."
-        )
-    if done.returncode != 0:
-        told = "\n".join(done.stderr.strip().splitlines()[-5:])
-        raise TargetError(f"pip finds no packages for {there}:\n{told}")
-
-
-def _as_here(package: str) -> str:
+def _as_here(package: str, runtime: Runtime) -> str:
+    """Return a package in the version that this machine has, so that models run as they do here."""
+    if runtime.environment is not None:
+        return requirement_in(runtime.environment, package)
     try:
         return f"{package}=={version(package).partition('+')[0]}"
-    except PackageNotFoundError:  # it is in an environment of its own here
+    except PackageNotFoundError:
         return package
 
 
-def _together(wheels: Sequence[Path]) -> bytes:
-    """Return one archive with the files of all wheels, as they lie when installed."""
-    written = io.BytesIO()
-    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
-        for wheel in wheels:
-            with zipfile.ZipFile(wheel) as found:
-                for info in found.infolist():
-                    if not info.is_dir():
-                        parts = info.filename.split("/")
-                        is_data = parts[0].endswith(".data") and len(parts) > 2 and parts[1] in ("purelib", "platlib")
-                        archive.writestr("/".join(parts[2:] if is_data else parts), found.read(info))
-    return written.getvalue()
+def _send(board: Board, wheels: Mapping[str, Path], found: Mapping[str, Any], say: Say) -> None:
+    """Send the wheels that a board lacks. Raises TargetError where they have no room."""
+    lacking = {site: wheel for site, wheel in wheels.items() if site not in found["have"]}
+    needed = sum(map(unpacked_bytes, lacking.values()))
+    if needed > found["free_bytes"]:
+        raise TargetError(
+            f"{board.name} needs about {needed / 2**20:.0f} MiB of room in {found['folder']}, but has "
+            f"{found['free_bytes'] / 2**20:.0f} MiB. Make room, or name another folder with --folder."
+        )
+    for site, wheel in lacking.items():
+        content = archive_of(wheel)
+        package, number, *_ = wheel.stem.split("-")
+        say(f"sending {package} {number}, {len(content) / 2**20:.1f} MiB")
+        board.unpack(site, content)
+
+
+def _check(record: DeviceRecord, runtimes: Iterable[str], say: Say) -> None:
+    """Start each runtime on a device. Raises TargetError if one does not start there."""
+    board = Board(record)
+    try:
+        for name in runtimes:
+            reason = board.why_unavailable(Target(name, device=record.name))
+            if reason is not None:
+                raise TargetError(f"{name} was put on {record.name}, but does not run there: {reason}")
+            say(f"{name} is ready on {record.name}")
+    finally:
+        board.close()

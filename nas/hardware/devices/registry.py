@@ -25,7 +25,7 @@ class DeviceRecord:
         python: the Python there.
         folder: the folder there for the agent, models and packages; empty for the usual one.
         found: what was found when it was last looked at.
-        packages: the folder of packages that was installed there, by the runtime that they are for.
+        packages: the folders of packages that were put there, separated by spaces, by the runtime that they are for.
     """
 
     name: str

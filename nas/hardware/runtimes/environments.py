@@ -14,7 +14,7 @@ import venv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from nas.errors import TargetError
 from nas.storage.file_lock import waiting_for
@@ -85,6 +85,13 @@ def worker_environment() -> dict[str, str]:
     if "PYTHONPATH" in found:
         found["PYTHONPATH"] = os.pathsep.join(path for path in found["PYTHONPATH"].split(os.pathsep) if path)
     return found
+
+
+def requirement_in(environment: Environment, package: str) -> str:
+    """Return what ``environment`` has or requires of a package, such as ``ai-edge-litert==2.3.0``."""
+    installed = _record_of(environment).get("packages", ())
+    of_it = re.compile(re.escape(package) + r"(?=[=<>~!]|$)", re.IGNORECASE)
+    return next((each for each in (*installed, *environment.requirements) if of_it.match(each)), package)
 
 
 def why_missing(environment: Environment, target: Target) -> str | None:
@@ -167,15 +174,20 @@ def _installed(environment: Environment) -> Path | None:
 
     A damaged one counts as not installed. Installing replaces it.
     """
-    folder = folder_of(environment)
-    try:
-        record = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    interpreter = _interpreter_in(folder)
-    has_them = isinstance(record, dict) and record.get("requirements") == list(environment.requirements)
+    interpreter = _interpreter_in(folder_of(environment))
     # the link dangles when the Python that made it is gone
-    return interpreter if has_them and os.access(interpreter, os.X_OK) and interpreter.is_file() else None
+    is_there = os.access(interpreter, os.X_OK) and interpreter.is_file()
+    return interpreter if is_there and _record_of(environment) else None
+
+
+def _record_of(environment: Environment) -> dict[str, Any]:
+    """Return what was written of an installation with exactly the requirements of ``environment``; empty if none is."""
+    try:
+        record = json.loads((folder_of(environment) / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    is_its = isinstance(record, dict) and record.get("requirements") == list(environment.requirements)
+    return record if is_its else {}
 
 
 def _interpreter_in(folder: Path) -> Path:

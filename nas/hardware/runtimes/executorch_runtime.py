@@ -65,6 +65,7 @@ class ExecuTorchXnnpack(Runtime):
         ("executorch==1.5.*", "torch==2.13.*", "numpy>=2.0,<3"),
         platforms=frozenset({("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"), ("Windows", "AMD64")}),
     )
+    here_alone = "its package needs torch where it runs. LiteRT runs by XNNPACK too, without torch."
 
     def version(self) -> str:
         from importlib.metadata import version

@@ -56,6 +56,7 @@ class LiteRtCpu(Runtime):
         ),
         platforms=frozenset({("Linux", "x86_64"), ("Darwin", "arm64")}),  # those of litert-converter 0.5
     )
+    device_packages = ("ai-edge-litert", "numpy", "ml_dtypes", "flatbuffers")
 
     def version(self) -> str:
         from importlib.metadata import version

@@ -18,7 +18,6 @@ from typing import Any, final
 import numpy as np
 
 from nas.formats.model_inputs import Input, random_inputs
-from nas.formats.onnx_file import counts_in, inputs_of, leaves_batch_open, read_onnx
 from nas.formats.onnx_session import Arrays
 from nas.hardware.machine import processor_flags
 from nas.hardware.runtimes.profiles import run_to_profile, typical
@@ -52,6 +51,7 @@ class OpenVinoCpu(Runtime):
     precisions = ("fp32", "bf16", "int8")
     form = "openvino"
     opens_batch = True
+    device_packages = ("openvino", "numpy")
 
     def why_unavailable(self, target: Target) -> str | None:
         reason = super().why_unavailable(target) or _why_missing("openvino", target)
@@ -78,6 +78,8 @@ class OpenVinoCpu(Runtime):
         For bf16, compiling rounds the weights. A batch that the exported model leaves open stays open in the IR, and
         ``open`` fixes it.
         """
+        from nas.formats.onnx_file import leaves_batch_open, read_onnx  # a device that opens the IR has no onnx
+
         details: dict[str, Any] = {}
         converted = _read_exported(model.path, target)
         if target.precision == "int8":
@@ -250,6 +252,8 @@ def _read_exported(path: Path, target: Target) -> Any:
         ValueError: the file is no model, its data lies outside its folder, a size is not fixed, or its batch size is
             not the target's.
     """
+    from nas.formats.onnx_file import counts_in, inputs_of, read_onnx
+
     exported = read_onnx(path)
     inputs = inputs_of(exported, target.batch)
     _check_batches(inputs, target)

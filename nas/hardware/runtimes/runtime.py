@@ -116,6 +116,8 @@ class Runtime(Protocol):
     device_packages: ClassVar[tuple[str, ...]] = ()
     """The packages with which a device can open converted models, the runtime's own first; none if only this machine
     can."""
+    here_alone: ClassVar[str] = "it names no packages that another device could have."
+    """Why no other device can run it, and what to do; told where ``device_packages`` are none."""
     gpu: ClassVar[int | None] = None
     """The GPU that the runtime runs on and whose energy is metered, or None for the processor."""
 
@@ -133,11 +135,12 @@ class Runtime(Protocol):
         return None if self.environment is None else why_missing(self.environment, target)
 
     def why_not_converted(self, target: Target) -> str | None:
-        """Return why models cannot be converted for ``target`` on this machine, or None when they can, as by default.
+        """Return why models cannot be converted for ``target`` on this machine, or None when they can.
 
-        It is called as ``why_unavailable`` is, and names toolkits that only ``convert`` needs.
+        It is called as ``why_unavailable`` is, and names toolkits that only ``convert`` needs. By default the
+        environment must be installed, also where another device runs the models.
         """
-        return None
+        return None if self.environment is None else why_missing(self.environment, target)
 
     def convert(self, model: ExportedModel, target: Target, folder: Path) -> Deployed:
         """Bring a model into the form that ``open`` takes. New files go into the empty ``folder``.

@@ -20,6 +20,7 @@ class _TorchRuntime(Runtime):
     """The parts that all four torch runtimes share."""
 
     model_format = "torch"
+    here_alone = "it needs torch, which is not put on other devices."
     compiles: ClassVar[bool]
 
     def why_not_converted(self, target: Target) -> str | None:

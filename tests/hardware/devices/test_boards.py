@@ -287,7 +287,7 @@ FIT = {
     ("changes", "said"),
     [
         ({}, ""),
-        ({"python": [3, 9, 2]}, "Python must be at least 3.11, but it has 3.9.2: name another with --python"),
+        ({"python": [3, 9, 2]}, "Python must be at least 3.11, but it has 3.9.2: install a newer one beside"),
         ({"implementation": "PyPy"}, "Python must be CPython"),
         ({"bits": 32}, "install a 64-bit system"),
         ({"noexec": True}, "mounted noexec: name another with --folder"),

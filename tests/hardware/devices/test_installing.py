@@ -1,142 +1,132 @@
-"""Packages for a device: which wheels run there, how they lie there, and what is told before they are sent."""
+"""Packages for a device: what is found and sent, what is left out, and what is told before anything is sent."""
 
 from __future__ import annotations
 
-import io
-import subprocess
-import sys
-import zipfile
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_wheels import PI, wheel
 
 from nas.errors import TargetError
 from nas.hardware.devices import installing
 from nas.hardware.devices.board import Board
-from nas.hardware.devices.installing import install, installable, platforms_of
-from nas.hardware.devices.registry import DeviceRecord
+from nas.hardware.devices.installing import install, installable
+from nas.hardware.devices.registry import DeviceRecord, known
+from nas.hardware.devices.wheels import site_of
+from nas.hardware.runtimes.litert_runtime import LiteRtCpu
 
-PI: dict[str, Any] = {
-    "python": [3, 13, 5],
-    "implementation": "CPython",
-    "bits": 64,
-    "machine": "aarch64",
-    "system": "Linux",
-    "libc": ["glibc", "2.41"],
-    "packages": {},
-    "folder": "/home/pi/.nas-device",
-    "have": [],
-    "problem": "",
-    "free_bytes": 2**33,
-    "noexec": False,
-}
+RECORD = DeviceRecord("pi", "ssh://pi@board")
+ORT = ("onnxruntime", "onnx", "numpy", "protobuf", "ml_dtypes", "typing_extensions")
 
 
-def wheel(folder: Path, name: str, **files: str) -> None:
-    with zipfile.ZipFile(folder / f"{name}.whl", "w") as made:
-        for path, content in files.items():
-            made.writestr(path.replace("__", "/"), content)
-
-
-@pytest.fixture(name="asked")
+@pytest.fixture(name="asked", autouse=True)
 def _asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The commands of pip, which "finds" two wheels."""
-    commands: list[list[str]] = []
+    """What pip was asked for. It "finds" a wheel for each package, but none of OpenVINO."""
+    asked: list[list[str]] = []
 
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        commands.append(command)
-        folder = Path(command[command.index("--dest") + 1])
-        wheel(folder, "onnxruntime-1", onnxruntime__init="1", **{"onnxruntime-1.data__purelib__more": "2"})
-        wheel(folder, "numpy-2", numpy__init="3")
-        return subprocess.CompletedProcess(command, 0, "", "")
+    def find(requirements: Sequence[str], board: dict[str, Any], folder: Path) -> list[Path]:
+        asked.append([*requirements])
+        if requirements[0].startswith("openvino"):
+            raise TargetError("openvino has no wheel for it.")
+        return [wheel(folder, f"{re.split('[=<>~]', each)[0]}-1", content=each) for each in requirements]
 
-    monkeypatch.setattr(installing.subprocess, "run", run)
-    return commands
+    monkeypatch.setattr(installing, "find", find)
+    return asked
 
 
-@pytest.fixture(name="sent")
-def _sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes]:
-    """What is sent to the board, which then runs everything."""
-    sent: dict[str, bytes] = {}
+@pytest.fixture(name="sent", autouse=True)
+def _sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """The folders that are sent to the board, which then runs everything."""
+    sent: list[str] = []
     monkeypatch.setenv("NAS_HOME", str(tmp_path))
     monkeypatch.setattr(Board, "look", lambda self, packages=(): PI)
-    monkeypatch.setattr(Board, "unpack", lambda self, name, content: sent.update({name: content}))
+    monkeypatch.setattr(Board, "unpack", lambda self, name, content: sent.append(name))
     monkeypatch.setattr(Board, "why_unavailable", lambda self, target: None)
     return sent
 
 
-def test_wheels_are_those_of_the_board(asked: list[list[str]], sent: dict[str, bytes]) -> None:
-    """Of its Python, processor and C library, whatever this machine has. They lie there as if installed."""
-    record = install(DeviceRecord("pi", "ssh://pi@board"), ["onnxruntime-cpu"], lambda text: None)
-    (command,) = asked
-    assert command[:4] == [sys.executable, "-m", "pip", "download"]
-    assert command[command.index("--python-version") + 1] == "313"
-    assert "manylinux_2_41_aarch64" in command
-    assert "manylinux_2_17_aarch64" in command
-    assert [part for part in command if part.startswith("onnxruntime==")]
-    ((name, content),) = sent.items()
-    assert record.packages == {"onnxruntime-cpu": name}
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        assert set(archive.namelist()) == {"onnxruntime/init", "more", "numpy/init"}
+def found_there(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
+    monkeypatch.setattr(Board, "look", lambda self, packages=(): {**PI, **changes})
+
+
+def site(package: str) -> str:
+    return site_of(Path(f"{package}-1.whl"))
+
+
+def test_each_wheel_is_sent_once(asked: list[list[str]], sent: list[str]) -> None:
+    """Runtimes share folders of what they have in common, such as numpy. Each runtime has the version that is here."""
+    record = install(RECORD, ["onnxruntime-cpu", "litert-cpu"], lambda text: None)
+    assert [each[0].partition("==")[0] for each in asked] == ["onnxruntime", "ai-edge-litert"]
+    assert re.fullmatch(r"onnxruntime==\d+\.\d+\.\d+", asked[0][0])
+    assert asked[1][0] == "ai-edge-litert==2.3.*"  # its environment is not installed in this home
+    assert sorted(sent) == sorted({*map(site, ORT), *map(site, ("ai-edge-litert", "flatbuffers"))})
+    assert record.packages["litert-cpu"].split() == [*map(site, LiteRtCpu.device_packages)]
+    assert known("pi") == record
 
 
 def test_what_the_board_has_is_not_sent(
-    asked: list[list[str]], sent: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    asked: list[list[str]], sent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ("onnxruntime", "onnx", "numpy", "protobuf", "ml_dtypes", "typing_extensions")
-    monkeypatch.setattr(Board, "look", lambda self, packages=(): {**PI, "packages": dict.fromkeys(names, "1")})
-    record = install(DeviceRecord("pi", "ssh://pi@board"), ["onnxruntime-cpu"], lambda text: None)
-    assert record.packages == {"onnxruntime-cpu": ""}
-    assert not asked
-    assert not sent
+    """Neither packages of its own Python, nor folders that were sent before."""
+    found_there(monkeypatch, packages=dict.fromkeys(ORT, "1"), have=[site("numpy"), site("ml_dtypes")])
+    record = install(RECORD, ["onnxruntime-cpu", "litert-cpu"], lambda text: None)
+    assert record.packages["onnxruntime-cpu"] == ""
+    assert len(asked) == 1
+    assert sorted(sent) == sorted([site("ai-edge-litert"), site("flatbuffers")])
 
 
-def test_too_little_room_is_told_before_anything_is_sent(
-    asked: list[list[str]], sent: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+def test_room_is_needed_for_all_runtimes_before_anything_is_sent(
+    sent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Board, "look", lambda self, packages=(): {**PI, "free_bytes": 100})
+    found_there(monkeypatch, free_bytes=4096 * len(ORT))
     with pytest.raises(TargetError, match=r"needs about 0 MiB of room in /home/pi/\.nas-device, but has 0 MiB"):
-        install(DeviceRecord("pi", "ssh://pi@board"), ["onnxruntime-cpu"], lambda text: None)
+        install(RECORD, ["onnxruntime-cpu", "litert-cpu"], lambda text: None)
+    assert not sent
+    install(RECORD, ["onnxruntime-cpu"], lambda text: None)
+    assert len(sent) == len(ORT)
+
+
+def test_by_default_it_gets_what_fits(sent: list[str]) -> None:
+    """Runtimes for which it has no wheels, or for which nothing is converted here, are left out with the reason."""
+    said: list[str] = []
+    record = install(RECORD, [], said.append)
+    assert list(record.packages) == ["onnxruntime-cpu"]
+    (litert,) = [text for text in said if text.startswith("litert-cpu")]
+    assert "is left out: models for it are converted here" in litert
+    assert "run: nas target install litert-cpu" in litert
+    assert "openvino-cpu is left out: openvino has no wheel for it." in said
+    assert "onnxruntime-cpu is ready on pi" in said
+
+
+def test_a_named_runtime_must_fit(sent: list[str]) -> None:
+    """One that cannot be converted for yet is put there, and what is missing here is told."""
+    with pytest.raises(TargetError, match="openvino has no wheel for it"):
+        install(RECORD, ["onnxruntime-cpu", "openvino-cpu"], lambda text: None)
+    assert not sent
+    said: list[str] = []
+    install(RECORD, ["litert-cpu"], said.append)
+    assert [text for text in said if "litert-cpu still needs something on this machine" in text]
+
+
+def test_where_nothing_fits_it_is_told(sent: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installing, "installable", lambda: ["litert-cpu", "openvino-cpu"])
+    with pytest.raises(TargetError, match="pi can have none of the runtimes litert-cpu, openvino-cpu"):
+        install(RECORD, [], lambda text: None)
     assert not sent
 
 
-@pytest.mark.parametrize(
-    ("status", "stderr", "said"),
-    [
-        (1, "ERROR: no matching distribution", r"for Python 3\.13 on aarch64 with glibc 2\.41:\nERROR: no matching"),
-        (1, "python: No module named pip", "-m ensurepip"),
-    ],
-)
-def test_failures_of_pip_are_told(
-    status: int, stderr: str, said: str, sent: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done = subprocess.CompletedProcess([], status, "", stderr)
-    monkeypatch.setattr(installing.subprocess, "run", lambda *_, **__: done)
-    with pytest.raises(TargetError, match=said):
-        install(DeviceRecord("pi", "ssh://pi@board"), ["onnxruntime-cpu"], lambda text: None)
-    assert not sent
-
-
-@pytest.mark.parametrize(
-    ("changes", "first", "last"),
-    [
-        ({}, "manylinux_2_41_aarch64", "manylinux_2_17_aarch64"),
-        ({"libc": ["glibc", "2.17"]}, "manylinux_2_17_aarch64", "manylinux_2_17_aarch64"),
-        ({"libc": ["", ""], "machine": "x86_64"}, "musllinux_1_2_x86_64", "musllinux_1_1_x86_64"),
-    ],
-)
-def test_platforms(changes: dict[str, Any], first: str, last: str) -> None:
-    found = platforms_of({**PI, **changes})
-    assert (found[0], found[-1]) == (first, last)
-
-
-@pytest.mark.parametrize("changes", [{"libc": ["glibc", "2.12"]}, {"system": "FreeBSD"}, {"system": "Windows"}])
-def test_systems_without_wheels_are_told(changes: dict[str, Any]) -> None:
-    with pytest.raises(TargetError, match=r"of Linux with glibc from 2\.17 on, or musl, but it has"):
-        platforms_of({**PI, **changes})
+def test_a_runtime_that_does_not_start_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Board, "why_unavailable", lambda self, target: "no libstdc++")
+    with pytest.raises(TargetError, match=r"was put on pi, but does not run there: no libstdc\+\+"):
+        install(RECORD, ["onnxruntime-cpu"], lambda text: None)
 
 
 def test_what_can_be_installed() -> None:
-    assert "onnxruntime-cpu" in installable()
-    assert "torch-cuda" not in installable()
+    """Runtimes that need torch cannot, and say so."""
+    assert installable() == ["litert-cpu", "onnxruntime-cpu", "openvino-cpu"]
+    for name in ("executorch-xnnpack", "torch-cpu"):
+        with pytest.raises(TargetError, match=f"{name} runs on this machine only: .*needs torch"):
+            install(RECORD, [name], lambda text: None)
