@@ -70,8 +70,8 @@ def _all_wheels(
                 raise TargetError(f"models for it are converted here. {reason}")
             wanted[name] = _wheels(device, name, runtime, board, folder / name, say)
         except TargetError as error:
-            if needs_all or len(chosen) == 1:
-                raise
+            if needs_all:
+                raise TargetError(f"{device} cannot have {name}: {error}") from error
             say(f"{name} is left out: {error}")
         else:
             if reason is not None:

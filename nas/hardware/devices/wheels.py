@@ -55,13 +55,16 @@ def find(requirements: Sequence[str], board: Mapping[str, Any], folder: Path) ->
     done = _pip(["download", "--dest", str(folder), *_options(board), "--", *requirements])
     if done.returncode == 0:
         return sorted(folder.glob("*.whl"))
-    said = "\n".join(done.stderr.strip().splitlines()[-5:])
+    lines = done.stderr.strip().splitlines()
+    said = "\n".join([line for line in lines if line.startswith("ERROR")][-2:] or lines[-5:])
     for_board = f"Python {_version(board)} on {board['machine']} with {' '.join(board['libc']).strip() or 'musl'}"
     lacking = re.search(r"No matching distribution found for (\S+)", done.stderr)
     reason = why_none(lacking[1], board) if lacking else ""
     if lacking and reason:
         raise TargetError(f"{lacking[1]} has no wheel for {for_board}. {reason}")
-    raise TargetError(f"pip finds no wheels for {for_board}. Check that it reaches its package index. It says:\n{said}")
+    raise TargetError(
+        f"pip finds no wheels for {for_board}. Check that this machine reaches its package index. Pip says:\n{said}"
+    )
 
 
 def why_none(requirement: str, board: Mapping[str, Any]) -> str:
@@ -116,8 +119,8 @@ def _is_data(name: str) -> bool:
 
 def _wheel_for(requirement: str, board: Mapping[str, Any]) -> str | None:
     """Return the address of the wheel that a board of some kind would get, without downloading it."""
-    asked = ["install", "--dry-run", "--ignore-installed", "--target", "unused", "--report", "-", *_options(board)]
-    done = _pip([*asked, "--", requirement])
+    asked = ["install", "--dry-run", "--ignore-installed", "--target", "unused", "--report", "-", "--retries", "1"]
+    done = _pip([*asked, *_options(board), "--", requirement])
     if done.returncode != 0:
         return None
     ((wheel,),) = (json.loads(done.stdout)["install"],)

@@ -79,7 +79,11 @@ def test_pip_is_asked_for_the_board(pip: FakePip, tmp_path: Path) -> None:
             {"machine": "riscv64"},
             "There is one for x86_64, but the device is riscv64: choose another runtime for it",
         ),
-        (("313", "win_amd64"), {}, "Check that it reaches its package index. It says:\nERROR: Could not find"),
+        (
+            ("313", "win_amd64"),
+            {},
+            "reaches its package index. Pip says:\nERROR: Could not find",
+        ),
     ],
     indirect=["pip"],
 )
