@@ -115,6 +115,23 @@ def _descriptor_for_all(path: Path, flags: int) -> int:
             return descriptor
 
 
+def turn_of(path: Path) -> Path:
+    """Return the lock that one who waits for the lock at ``path`` holds meanwhile.
+
+    Who wants the lock takes this one first. So nobody who has just released it takes it again before one who waits.
+    """
+    return path.with_name(f"{path.name}.next")
+
+
+@contextlib.contextmanager
+def waiting_in_turn(path: Path, *, for_all: bool = False, tell: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock at ``path`` as ``waiting_for`` does, one after the other with those who wait as long."""
+    with contextlib.ExitStack() as held:
+        with waiting_for(turn_of(path), for_all=for_all, tell=tell):
+            held.enter_context(waiting_for(path, for_all=for_all, tell=tell))
+        yield
+
+
 @contextlib.contextmanager
 def waiting_for(path: Path, *, for_all: bool = False, tell: Callable[[], None] = lambda: None) -> Iterator[IO[str]]:
     """Hold the lock at ``path``, as soon as it is free, and yield its stream.

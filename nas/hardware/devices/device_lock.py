@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nas.storage.file_lock import holder_of, waiting_for
+from nas.storage.file_lock import holder_of, waiting_in_turn
 from nas.storage.home import home
 
 LOCK = "nas-device.lock"
@@ -37,9 +37,13 @@ def holding_the_device(say: Callable[[str], None]) -> Iterator[None]:
 
     Where the shared lock cannot be used, that of this user is, and ``say`` hears why.
     """
-    path = lock_path()
+    path, told = lock_path(), False
 
     def tell() -> None:
+        nonlocal told
+        if told:
+            return
+        told = True
         holder = holder_of(path)
         whose = "" if holder is None else f", of process {holder}"
         say(f"waiting for another measurement on this machine{whose}; one runs at a time")
@@ -47,12 +51,12 @@ def holding_the_device(say: Callable[[str], None]) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(waiting_for(path, for_all=True, tell=tell))
+            held.enter_context(waiting_in_turn(path, for_all=True, tell=tell))
         except OSError as error:
             own = home() / LOCK
             own.parent.mkdir(parents=True, exist_ok=True)
             say(f"measurements of other users are not waited for, because their lock cannot be used: {error}")
-            held.enter_context(waiting_for(own, tell=tell))
+            held.enter_context(waiting_in_turn(own, tell=tell))
         yield
 
 

@@ -10,7 +10,7 @@ import pytest
 from nas.errors import CandidateError, TargetError
 from nas.hardware.devices.agent import Agent, Models, digest_of
 from nas.hardware.devices.device_lock import lock_path
-from nas.storage.file_lock import HeldElsewhereError, take
+from nas.storage.file_lock import HeldElsewhereError, take, turn_of
 
 FILES = [("model.bin", 3), ("beside/weights.bin", 2)]
 CONTENT = b"abcde"
@@ -69,9 +69,25 @@ class TestAgent:
         assert agent.answer({"op": "lock"}, b"")[0] == {"held": True}
         with pytest.raises(HeldElsewhereError):
             take(lock_path(), for_all=True)
-        assert Agent(tmp_path).answer({"op": "lock"}, b"")[0]["held"] is False
+        other = Agent(tmp_path)
+        assert other.answer({"op": "lock"}, b"")[0]["held"] is False
+        other.close()
         agent.close()
         take(lock_path(), for_all=True).close()
+
+    def test_who_waits_for_the_lock_gets_it_before_who_had_it(self, tmp_path: Path) -> None:
+        """However short the time between two measurements of the same run is."""
+        first, second = Agent(tmp_path), Agent(tmp_path)
+        for _ in range(3):
+            assert first.answer({"op": "lock"}, b"")[0] == {"held": True}
+            assert second.answer({"op": "lock"}, b"")[0]["held"] is False
+            first.answer({"op": "unlock"}, b"")
+            assert first.answer({"op": "lock"}, b"")[0]["held"] is False
+            assert second.answer({"op": "lock"}, b"")[0] == {"held": True}
+            first, second = second, first
+            second.close()
+        first.close()
+        take(turn_of(lock_path()), for_all=True).close()
 
     def test_a_process_that_has_ended_is_told(self, tmp_path: Path) -> None:
         request = {"op": "exchange", "process": "1", "target": "onnxruntime-cpu", "request": {}, "results": {}}
