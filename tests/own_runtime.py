@@ -123,6 +123,8 @@ class Acted:
                 time.sleep(1000)
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "fell":
+                os.kill(os.getppid(), signal.SIGKILL)
             case "raise":
                 raise RuntimeError("out of registers")
             case "grow":

@@ -7,7 +7,9 @@ ends with its input, or when it hears nothing for ``SILENT_S``. Then it releases
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import math
 import os
 import queue
 import shutil
@@ -25,7 +27,7 @@ from nas.hardware.devices.device_lock import lock_path
 from nas.hardware.devices.first_steps import put_in_place, read_frame, write_frame
 from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.measuring_process import LocalChannel
-from nas.storage.file_lock import HeldElsewhereError, holder_of, take
+from nas.storage.file_lock import HeldElsewhereError, holder_of, take, turn_of
 from nas.storage.scratch import temporary_folder
 from nas.values.target import Target
 
@@ -33,6 +35,8 @@ SILENT_S = 15.0
 """A driver tells every few seconds that it is there. After so long without a word it is gone."""
 MOST_BYTES = 4 * 2**30
 """Models are kept up to so many bytes. Those that were used longest ago go first."""
+IN_USE_S = 60.0
+"""Models that were used so lately stay where the disk is full, because the next request may need them."""
 LEFTOVER_S = 3600.0
 """The age of an unfinished folder after which nobody can still be writing it."""
 LOST = 3
@@ -48,18 +52,30 @@ class Models:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".new-*"):
             with contextlib.suppress(OSError):  # another agent may be removing it too
-                if time.time() - left.stat().st_mtime > LEFTOVER_S:
+                if abs(time.time() - left.stat().st_mtime) > LEFTOVER_S:  # the clock may have been set back
                     shutil.rmtree(left)
 
     def lacking(self, keys: list[str]) -> list[str]:
-        """Return the keys that are not here."""
-        return [key for key in keys if not (self._folder / _checked_key(key)).is_dir()]
+        """Return the keys that are not here. Those that are count as used now."""
+        missing = [key for key in keys if not (self._folder / _checked_key(key)).is_dir()]
+        for key in set(keys) - set(missing):
+            os.utime(self._folder / key)
+        return missing
 
     def put(self, key: str, files: list[tuple[str, int]], content: bytes) -> None:
         """Keep files, given as names and sizes, whose contents follow each other. Raises ValueError."""
         if digest_of(files, content) != key:
             raise ValueError(f"the files of {key[:12]} must have the hash that they are named by, but arrived changed")
         self._make_room(len(content))
+        try:
+            self._write(key, files, content)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self._make_room(self._most_bytes, least_age_s=IN_USE_S)
+            self._write(key, files, content)
+
+    def _write(self, key: str, files: list[tuple[str, int]], content: bytes) -> None:
         made = Path(tempfile.mkdtemp(prefix=".new-", dir=self._folder))
         try:
             start = 0
@@ -78,12 +94,15 @@ class Models:
         os.utime(folder)
         return folder / _checked_name(name) if name else folder
 
-    def _make_room(self, wanted: int) -> None:
-        known = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime)
+    def _make_room(self, wanted: int, least_age_s: float = 0.0) -> None:
+        now = time.time()
+        ages = {path: now - path.stat().st_mtime for path in self._folder.iterdir()}
+        ages = {path: age if age >= 0 else math.inf for path, age in ages.items()}  # the clock was set back
+        known = sorted(ages, key=lambda path: -ages[path])
         sizes = {path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for path in known}
         left = self._most_bytes - wanted - sum(sizes.values())
         for path in known:
-            if left >= 0:
+            if left >= 0 or ages[path] < least_age_s:
                 return
             shutil.rmtree(path, ignore_errors=True)
             left += sizes[path]
@@ -117,6 +136,7 @@ class Agent:
         self._models = Models(folder / "models")
         self._processes: dict[str, LocalChannel] = {}
         self._lock: IO[str] | None = None
+        self._turn: IO[str] | None = None
 
     def answer(self, request: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
         """Return the reply to a request, with the bytes that belong to it. Raises what went wrong."""
@@ -148,15 +168,19 @@ class Agent:
         path = lock_path()
         if self._lock is None:
             try:
+                self._turn = self._turn or take(turn_of(path), for_all=True)
                 self._lock = take(path, for_all=True)
             except HeldElsewhereError:
                 return {"held": False, "holder": holder_of(path)}
+            self._turn.close()
+            self._turn = None
         return {"held": True}
 
     def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-        self._lock = None
+        for held in (self._turn, self._lock):
+            if held is not None:
+                held.close()
+        self._turn = self._lock = None
 
     def _start(self, request: Mapping[str, Any]) -> dict[str, Any]:
         self._end(request["process"])

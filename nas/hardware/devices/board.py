@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
-import hashlib
-import io
 import itertools
-import math
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, final
 
-import nas
 from nas.errors import CandidateError, RecipeError, TargetError
-from nas.hardware.devices.agent import digest_of
 from nas.hardware.devices.board_connection import START, BoardConnection, ConnectionLostError
 from nas.hardware.devices.device import DeviceFacts
 from nas.hardware.devices.program_device import Runner
 from nas.hardware.devices.registry import DeviceRecord
+from nas.hardware.devices.sent_files import content_of, program, with_keys
 from nas.hardware.devices.transports import Transport, way_of
 from nas.hardware.measuring_process import LONGEST_WAIT, START_LIMIT_S, MeasuringProcess
 from nas.hardware.runtimes.runtime import load_runtime
@@ -33,7 +27,14 @@ Answer = TypeVar("Answer")
 LEAST_PYTHON = (3, 11)
 PAUSES_S = (0.0, 5.0, 15.0, 30.0, 60.0)
 """A lost connection is opened again after each of these pauses. A small board starts in less than their sum."""
-POLL_S = 1.0
+POLL_S = 0.25
+MOST_LOST = 3
+"""A request during which the connection is lost so often is not asked again: what it runs may end the board."""
+TOLD_THERE = (
+    ("No space left", "Make room there, or name another folder with --folder when you add it"),
+    ("Read-only file system", "Its disk takes nothing any more: check it, or name another folder with --folder"),
+)
+"""What systems say when a request fails, and what to do about it."""
 
 
 @final
@@ -68,23 +69,33 @@ class Board:
     def unpack(self, name: str, content: bytes) -> None:
         """Unpack an archive there. Raises TargetError."""
         with self._first_steps() as connection:
-            connection.first_step({"op": "unpack", "name": name}, content)
+            connection.ask("unpack", name=name, content=content)
 
     def clear(self) -> None:
         """Remove all that was put there. Raises TargetError."""
         with self._first_steps() as connection:
-            connection.first_step({"op": "remove"})
+            connection.ask("remove")
 
     @contextlib.contextmanager
     def _first_steps(self, packages: tuple[str, ...] = ()) -> Iterator[BoardConnection]:
         try:
             connection = self._opened(packages)
             try:
-                yield connection
+                with self._naming_it():
+                    yield connection
             finally:
                 connection.close()
         except ConnectionLostError as error:
             raise self._unreachable(error) from error
+
+    @contextlib.contextmanager
+    def _naming_it(self) -> Iterator[None]:
+        """Say of a failure there where it was, and what to do."""
+        try:
+            yield
+        except TargetError as error:
+            advice = next((f" {advice}." for sign, advice in TOLD_THERE if sign in str(error)), "")
+            raise TargetError(f"{self.name} failed: {str(error).rstrip('.')}.{advice}") from error
 
     @cached_property
     def facts(self) -> DeviceFacts:
@@ -144,21 +155,35 @@ class Board:
         """
         return self.again(lambda connection: connection.ask(op, **request))
 
-    def again(self, work: Callable[[BoardConnection], Answer]) -> Answer:
+    def again(
+        self,
+        work: Callable[[BoardConnection], Answer],
+        blame: Callable[[ConnectionLostError], CandidateError] | None = None,
+    ) -> Answer:
         """Return what ``work`` makes of a connection. If that is lost, it works again with another one.
+
+        ``blame`` returns what is raised if the connection is lost ``MOST_LOST`` times during the work itself.
 
         Raises:
             TargetError: the device cannot be reached any more.
         """
-        for pause_s in (*PAUSES_S, math.inf):
+        lost, pauses = 0, iter(PAUSES_S)
+        while True:
+            is_there = False
             try:
-                return work(self._connected())
+                connection = self._connected()
+                is_there, pauses = True, iter(PAUSES_S)
+                with self._naming_it():
+                    return work(connection)
             except ConnectionLostError as error:
-                if pause_s == math.inf or self._connection is None:  # it was never reached
+                lost += is_there
+                if lost == MOST_LOST:
+                    raise blame(error) if blame else self._unreachable(error) from error
+                pause_s = next(pauses, None)
+                if pause_s is None or self._connection is None:  # it was never reached
                     raise self._unreachable(error) from error
                 self._say(f"the connection to {self.name} was lost and is opened again: {error}")
                 time.sleep(pause_s)
-        raise AssertionError
 
     def _connected(self) -> BoardConnection:
         """Return a connection to the agent, which holds the lock if this side wants it to."""
@@ -177,7 +202,8 @@ class Board:
                 raise TargetError(f"{self.name} cannot measure: {problem}.")
             name, content = program()
             if name not in connection.board["have"]:
-                connection.first_step({"op": "unpack", "name": name}, content)
+                with self._naming_it():
+                    connection.ask("unpack", name=name, content=content)
             paths = [name, *dict.fromkeys(" ".join(self.record.packages.values()).split())]
             try:
                 connection.start_agent(paths)
@@ -191,7 +217,15 @@ class Board:
         return connection
 
     def _opened(self, packages: tuple[str, ...]) -> BoardConnection:
-        return BoardConnection(self._transport.command(START), self.record.folder, packages)
+        connection = BoardConnection(self._transport.command(START), self.record.folder, packages)
+        other = why_another_machine(self.record.found, connection.board)
+        if other:
+            connection.close()
+            raise TargetError(
+                f"{self.name} must be the machine that was added, but another one answers at {self.record.url}: "
+                f"{other}. If it was set up anew, run: nas device remove {self.name} --keep-files, and add it again."
+            )
+        return connection
 
     def _wait_for_lock(self, connection: BoardConnection) -> None:
         told = False
@@ -206,7 +240,7 @@ class Board:
             time.sleep(POLL_S)
 
     def _unreachable(self, error: ConnectionLostError) -> TargetError:
-        advice = self._transport.advice(str(error))
+        advice = self._transport.advice(str(error)) or _python_advice(str(error))
         return TargetError(f"{self.name} ({self.record.url}) cannot be reached: {advice or error}.")
 
 
@@ -246,9 +280,17 @@ class BoardChannel:
     ) -> dict[str, Any]:
         """Send what is missing there, then the request, and write its results here."""
         paths: dict[Path, dict[str, str]] = {}
-        asked = {name: _named(value, paths) for name, value in request.items()}
+        asked = {name: with_keys(value, paths) for name, value in request.items()}
         return self._board.again(
-            lambda connection: self._exchanged(connection, target, asked, paths, results, timeout_s)
+            lambda connection: self._exchanged(connection, target, asked, paths, results, timeout_s), self._blamed
+        )
+
+    def _blamed(self, error: ConnectionLostError) -> CandidateError:
+        name = self._board.name
+        return CandidateError(
+            "measure",
+            f"the connection to {name} was lost {MOST_LOST} times while this model ran there, as if it took all memory "
+            f"or made {name} start again: {error}",
         )
 
     def _exchanged(
@@ -293,6 +335,23 @@ class BoardChannel:
                 self._began.ask("end", process=self._number)
 
 
+def why_another_machine(added: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Return how a machine that answers differs from the one that was added; empty if it may be the same."""
+    words = {"machine_id": "its identifier", "serial": "its serial number", "machine": "its kind of processor"}
+    return "; ".join(
+        f"{what} is {found[key]}, not {added[key]}"
+        for key, what in words.items()
+        if added.get(key) and found.get(key) and added[key] != found[key]
+    )
+
+
+def _python_advice(said: str) -> str:
+    """Return what to do about a Python that is too old to say so; empty for anything else."""
+    if "SyntaxError" not in said and "AttributeError" not in said:
+        return ""
+    return f"its Python is older than {'.'.join(map(str, LEAST_PYTHON))}: install a newer one, or name it with --python"
+
+
 def why_unfit(board: Mapping[str, Any]) -> str:
     """Return why no agent can run on a board, and what to do about it; empty if one can."""
     python = tuple(board["python"])
@@ -311,64 +370,6 @@ def why_unfit(board: Mapping[str, Any]) -> str:
     if board["noexec"]:
         return f"no library can be loaded from {board['folder']}, which is mounted noexec: name another with --folder"
     return ""
-
-
-@functools.cache
-def program() -> tuple[str, bytes]:
-    """Return the name and the archive of this program's own code, which the agent runs from."""
-    package = Path(nas.__file__).parent
-    written = io.BytesIO()
-    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(package.rglob("*.py")):
-            info = zipfile.ZipInfo(f"nas/{path.relative_to(package).as_posix()}")  # without a time, for equal archives
-            archive.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED)
-    content = written.getvalue()
-    return f"code/{hashlib.sha256(content).hexdigest()[:16]}", content
-
-
-def _named(value: Any, paths: dict[Path, dict[str, str]]) -> Any:
-    """Return a value of a request with keys in the place of paths, which are collected in ``paths``."""
-    if isinstance(value, Path):
-        if value not in paths:
-            states = tuple(
-                (str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files_of(value).values()
-            )
-            paths[value] = {"key": _key_of(value, states), "name": "" if value.is_dir() else value.name}
-        return paths[value]
-    if isinstance(value, Mapping):
-        return {name: _named(each, paths) for name, each in value.items()}
-    return [_named(each, paths) for each in value] if isinstance(value, list | tuple) else value
-
-
-@functools.lru_cache(maxsize=4096)
-def _key_of(path: Path, states: tuple[tuple[str, int, int], ...]) -> str:
-    """Return the key of a path's files, which are read anew only if their times or sizes have changed."""
-    files, content = content_of(path)
-    return digest_of(files, content)
-
-
-def files_of(path: Path) -> dict[str, Path]:
-    """Return all files that a device needs for a path, by name: those of a folder, or those of a model."""
-    if path.is_dir():
-        return {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if file.is_file()}
-    state = path.stat()
-    beside = _beside(path, state.st_mtime_ns, state.st_size) if path.suffix == ".onnx" else ()
-    folder = path.resolve().parent
-    return {path.name: path, **{file.resolve().relative_to(folder).as_posix(): file for file in beside}}
-
-
-@functools.lru_cache(maxsize=4096)
-def _beside(path: Path, changed_ns: int, size: int) -> tuple[Path, ...]:
-    """Return the files with the weights of a large model, which is read anew only if its time or size has changed."""
-    from nas.formats.onnx_file import external_files, read_graph
-
-    return tuple(sorted(external_files(read_graph(path), path)))
-
-
-def content_of(path: Path) -> tuple[list[tuple[str, int]], bytes]:
-    """Return the names, sizes and contents of all files that a device needs for a path."""
-    contents = {name: file.read_bytes() for name, file in files_of(path).items()}
-    return [(name, len(each)) for name, each in contents.items()], b"".join(contents.values())
 
 
 _OPENED: dict[str, Board] = {}

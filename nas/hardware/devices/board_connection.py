@@ -17,7 +17,7 @@ from typing import IO, Any, final
 
 from nas.errors import CandidateError, TargetError
 from nas.hardware.devices import first_steps
-from nas.hardware.devices.first_steps import BEGIN, read_frame, write_frame
+from nas.hardware.devices.first_steps import BEGIN, frame_parts, read_frame
 
 HEARTBEAT_S = 3.0
 SILENT_S = 15.0
@@ -57,11 +57,11 @@ class BoardConnection:
         )
         self._frames: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
         self._said: list[bytes] = []
-        self._heard_s = time.monotonic()
+        self._heard_s = self._sent_s = time.monotonic()
         self._numbers = itertools.count(1)
         self._writing, self._asking = threading.Lock(), threading.Lock()
         self._has_agent, self._is_closed = False, False
-        for work in (self._read, self._listen):
+        for work in (self._read, self._listen, self._beat):
             threading.Thread(target=work, daemon=True).start()
         source = Path(first_steps.__file__).read_bytes()
         hello = json.dumps({"folder": folder, "packages": list(packages), "size": 0}).encode() + b"\n"
@@ -75,21 +75,13 @@ class BoardConnection:
 
     def start_agent(self, paths: Sequence[str]) -> None:
         """Start the agent from folders that were unpacked there. Raises TargetError if they do not suffice."""
-        self.first_step({"op": "start", "paths": list(paths)})
+        self.ask("start", paths=list(paths))
         self._has_agent = True
-        threading.Thread(target=self._beat, daemon=True).start()
-
-    def first_step(self, message: Mapping[str, Any], content: bytes = b"") -> None:
-        """Let the first program do something. Raises TargetError, and ConnectionLostError."""
-        self._write(message, content)
-        reply, _ = self._next(SHORT_S + len(content) / UNPACKED_BYTES_PER_S)
-        if not reply["ok"]:
-            raise TargetError(reply["reason"])
 
     def ask(
         self, op: str, *, content: bytes = b"", limit_s: float = SHORT_S, **request: Any
     ) -> tuple[dict[str, Any], bytes]:
-        """Ask the agent something, and return its reply with the bytes that belong to it.
+        """Ask the program there something, and return its reply with the bytes that belong to it.
 
         Replies that come twice, or after their time, are dropped: each has the number of its request.
 
@@ -106,21 +98,21 @@ class BoardConnection:
                 reply, results = self._next(end_s - time.monotonic())
                 if reply.get("id") == number:
                     break
-        if reply.pop("ok"):
+        if reply.pop("ok", False):
             return reply, results
-        if reply["kind"] == "target":
-            raise TargetError(reply["reason"])
-        raise CandidateError(reply["kind"], reply["reason"])
+        kind, reason = reply.get("kind", "target"), reply.get("reason", "it gave no reason")
+        raise TargetError(reason) if kind == "target" else CandidateError(kind, reason)
 
     def close(self) -> None:
         """End the connection, and with it the program on the board."""
         self._is_closed = True
-        self._close_input()
+        in_time = threading.Timer(HEARTBEAT_S, self._process.kill)  # closing waits for what a stalled link did not take
+        in_time.start()
         try:
-            self._process.wait(HEARTBEAT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._close_input()
             self._process.wait()
+        finally:
+            in_time.cancel()
 
     def _close_input(self) -> None:
         assert self._process.stdin is not None
@@ -156,10 +148,15 @@ class BoardConnection:
         assert self._process.stdin is not None
         try:
             with self._writing:
-                write_frame(self._process.stdin, message, content)
+                for part in frame_parts(message, content):
+                    self._sent_s = time.monotonic()
+                    self._process.stdin.write(part)
+                    self._process.stdin.flush()
             self._hear()  # while much is sent, nothing is heard
         except (OSError, ValueError):
-            raise self._lost("the connection was closed") from None
+            stalled = time.monotonic() - self._sent_s > SILENT_S
+            why = f"nothing could be sent for {SILENT_S:.0f} s" if stalled else "the connection was closed"
+            raise self._lost(why) from None
 
     def _write_raw(self, content: bytes) -> None:
         assert self._process.stdin is not None
@@ -170,13 +167,25 @@ class BoardConnection:
             raise self._lost("the connection was closed") from None
 
     def _beat(self) -> None:
-        """Tell the agent every few seconds that the driver is there."""
+        """Tell the agent every few seconds that the driver is there, and end a link that takes nothing any more."""
+        while not self._is_closed:
+            if self._writing.acquire(timeout=HEARTBEAT_S):
+                try:
+                    if self._has_agent:
+                        self._ping()
+                finally:
+                    self._writing.release()
+                time.sleep(HEARTBEAT_S)
+            elif time.monotonic() - self._sent_s > SILENT_S:
+                self._process.kill()  # who waits to write hears of it
+                return
+
+    def _ping(self) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError, ValueError):  # it is closed
-            while not self._is_closed:
-                with self._writing:
-                    write_frame(self._process.stdin, {"op": "ping", "id": 0})
-                time.sleep(HEARTBEAT_S)
+            for part in frame_parts({"op": "ping", "id": 0}):
+                self._process.stdin.write(part)
+            self._process.stdin.flush()
 
     def _read(self) -> None:
         stream: IO[bytes] | None = self._process.stdout

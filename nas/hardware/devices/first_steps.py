@@ -5,6 +5,7 @@ program here: ``board_connection`` sends its text. Messages are frames: a line o
 bytes that follow it.
 """
 
+import hashlib
 import importlib
 import io
 import json
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from typing import IO, Any, Callable, Dict, Iterable, Mapping, Optional, Tuple
+from typing import IO, Any, Callable, Dict, Iterable, Iterator, Mapping, Optional, Tuple
 
 BEGIN = b"nas-device begins"
 """The line before the first message. What a shell prints at a login comes before it."""
@@ -43,10 +44,17 @@ def read_frame(stream: IO[bytes], heard: Callable[[], None] = lambda: None) -> O
     return message, b"".join(parts)
 
 
+def frame_parts(message: Mapping[str, Any], content: bytes = b"") -> Iterator[bytes]:
+    """Return a message with some bytes, in parts that a slow link takes in a moment."""
+    yield json.dumps(dict(message, size=len(content))).encode("utf-8") + b"\n"
+    for start in range(0, len(content), PART_BYTES):
+        yield content[start : start + PART_BYTES]
+
+
 def write_frame(stream: IO[bytes], message: Mapping[str, Any], content: bytes = b"") -> None:
     """Write a message with some bytes."""
-    line = json.dumps(dict(message, size=len(content)))
-    stream.write(line.encode("utf-8") + b"\n" + content)
+    for part in frame_parts(message, content):
+        stream.write(part)
     stream.flush()
 
 
@@ -63,6 +71,21 @@ def is_noexec(folder: str) -> bool:
         return bool(os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 8))
     except (AttributeError, OSError):
         return False
+
+
+def identifier() -> str:
+    """Return a hash of the system's identifier of this machine; empty where it has none."""
+    text = first_line("/etc/machine-id")
+    return hashlib.sha256(("nas " + text).encode()).hexdigest()[:16] if text else ""
+
+
+def first_line(path: str) -> str:
+    """Return the first line of a file of the system; empty where there is none."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as stream:
+            return stream.readline().strip(" \0\n")
+    except OSError:
+        return ""
 
 
 def versions(names: Iterable[str]) -> Dict[str, str]:
@@ -88,6 +111,8 @@ def look_around(place: str, packages: Iterable[str]) -> Dict[str, Any]:
         "executable": sys.executable,
         "bits": 64 if sys.maxsize > 2**32 else 32,
         "machine": platform.machine(),
+        "machine_id": identifier(),
+        "serial": first_line("/proc/device-tree/serial-number"),
         "system": platform.system(),
         "libc": list(platform.libc_ver()),
         "time": time.time(),
@@ -163,6 +188,7 @@ def main(stream: IO[bytes], replies: IO[bytes]) -> None:
         if found is None:
             return
         message, content = found
+        answer: Dict[str, Any] = {"id": message.get("id"), "ok": True}
         try:
             if message["op"] == "unpack":
                 unpack(folder, message["name"], content)
@@ -171,12 +197,12 @@ def main(stream: IO[bytes], replies: IO[bytes]) -> None:
             elif message["op"] == "start":
                 sys.path[:0] = [os.path.join(folder, name) for name in message["paths"]]
                 agent = importlib.import_module("nas.hardware.devices.agent")  # from what was unpacked
-                write_frame(replies, {"ok": True})
+                write_frame(replies, answer)
                 agent.serve(stream, replies, folder)
                 return
-            write_frame(replies, {"ok": True})
         except Exception as error:
-            write_frame(replies, {"ok": False, "reason": type(error).__name__ + ": " + str(error)})
+            answer = dict(answer, ok=False, reason=type(error).__name__ + ": " + str(error))
+        write_frame(replies, answer)
 
 
 if __name__ == "__main__":
