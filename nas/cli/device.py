@@ -30,11 +30,14 @@ def add(
     Nothing is put there yet: nas device install does that. An address is ssh://USER@HOST, and ssh is yours, with your
     keys and known hosts. Where a host is not known yet, ssh shows its key and asks. For a board without Python it is
     "command:PROGRAM ARGUMENTS", a program of yours that takes a model file and prints milliseconds.
+
+    Devices of one kind can share the work: pool:pi1,pi2 is an address that names devices which were added.
     """
     from nas.hardware.devices.board import why_unfit
     from nas.hardware.devices.describing import description_of
     from nas.hardware.devices.named import added_device, has_python
-    from nas.hardware.devices.registry import DeviceRecord, devices, save
+    from nas.hardware.devices.pool import Pool
+    from nas.hardware.devices.registry import POOL, DeviceRecord, devices, save
     from nas.values.target import check_device_name
 
     check_device_name(name)
@@ -43,6 +46,12 @@ def add(
             f"a device must have a name of its own, but {name} is one. Remove it: nas device remove {name}."
         )
     record = DeviceRecord(name, url, python, folder)
+    if record.scheme == POOL:
+        Pool(record)  # it names devices that were added
+        save(record)
+        _print(description_of(record))
+        typer.echo(f"Next: nas device doctor {name}")
+        return
     board = added_device(record)
     try:
         found = board.look()
@@ -91,36 +100,49 @@ def show(name: options.DeviceName, as_json: options.AsJson = False) -> None:
 
 
 def doctor(name: options.DeviceName) -> None:
-    """Look at a device, and tell what works there and what is in the way."""
+    """Look at a device, or at each of a pool, and tell what works there and what is in the way."""
     from nas.hardware.devices.describing import findings
-    from nas.hardware.devices.registry import known
+    from nas.hardware.devices.registry import members_of
 
-    found = findings(known(name))
-    _print([(title, text if is_fine else f"✗ {text}") for title, text, is_fine in found])
-    if not all(is_fine for *_, is_fine in found):
+    members, fine = members_of(name), True
+    for member in members:
+        try:
+            found = findings(member)
+        except TargetError as error:
+            if len(members) == 1:
+                raise
+            found = [("reached", str(error), False)]
+        if len(members) > 1:
+            typer.echo(member.name)
+        _print([(title, text if is_fine else f"✗ {text}") for title, text, is_fine in found])
+        fine = fine and all(is_fine for *_, is_fine in found)
+    if not fine:
         raise typer.Exit(1)
-    typer.echo(f"{name} is ready. {_next(known(name))}")
+    typer.echo(f"{name} is ready. {_next(replace(members[0], name=name))}")
 
 
 def install(name: options.DeviceName, runtimes: options.DeviceRuntimes = None) -> None:
-    """Put on a device what it needs to measure: packages for its Python, found here and sent there.
+    """Put on a device, or on each of a pool, what it needs to measure: packages, found here and sent there.
 
     Without a RUNTIME it gets all that it can have, and for which this machine converts models. The device needs no pip,
     no compiler and no network. All goes into one folder there.
     """
     from nas.hardware.devices.installing import install
-    from nas.hardware.devices.registry import known
+    from nas.hardware.devices.registry import members_of
 
-    record = install(known(name), runtimes or [], typer.echo)
-    typer.echo(_next(record))
+    for member in members_of(name):
+        record = install(member, runtimes or [], typer.echo)
+    typer.echo(_next(replace(record, name=name)))
 
 
 def remove(name: options.DeviceName, keep_files: options.KeepFiles = False) -> None:
-    """Forget a device, and remove what was put there."""
+    """Forget a device, and remove what was put there. The devices of a pool stay as they are."""
     from nas.hardware.devices.named import added_device
-    from nas.hardware.devices.registry import forget, known
+    from nas.hardware.devices.registry import POOL, forget, known
 
     record = known(name)
+    if record.scheme == POOL:
+        keep_files = True
     if not keep_files:
         try:
             added_device(record).clear()

@@ -40,13 +40,13 @@ def show_target(target: options.TargetName, renew: options.Renew = False, as_jso
     """
     from dataclasses import asdict
 
-    from nas.hardware.benchmarking import DeviceBench
     from nas.hardware.latency_rounds import BenchSettings
+    from nas.hardware.pool_bench import bench_on
     from nas.reports.progress_display import choose_progress
     from nas.values.target import Target
 
     progress = choose_progress(sys.stdout, as_json)
-    profile = DeviceBench(Target.parse(target), BenchSettings(), say=progress.say, renew=renew).profile
+    profile = bench_on(Target.parse(target), BenchSettings(), say=progress.say, renew=renew).profile
     if as_json:
         print_json(asdict(profile))
         return

@@ -11,6 +11,7 @@ from typing import Any, final
 from nas.errors import RecipeError
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.pool_bench import PoolBench, bench_on
 from nas.values.metric import MEASURED_METRICS, metric_named
 from nas.values.target import Target
 
@@ -47,7 +48,7 @@ class BenchRequest:
             sustained_s=self.sustained_s,
         )
 
-    def open(self, say: Callable[[str], None]) -> DeviceBench:
+    def open(self, say: Callable[[str], None]) -> DeviceBench | PoolBench:
         """Return the bench; ``say`` receives its messages.
 
         Raises:
@@ -57,7 +58,7 @@ class BenchRequest:
         meter: dict[str, Any] = {"kind": "auto"}
         if self.meter_command is not None:
             meter = {"kind": "command", "command": split_command(self.meter_command)}
-        return DeviceBench(self.target, self.settings, meter=meter, say=say)
+        return bench_on(self.target, self.settings, meter=meter, say=say)
 
 
 def measured_metric(name: str) -> str:

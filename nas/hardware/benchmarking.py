@@ -80,6 +80,8 @@ class DeviceBench:
         """Returns False once time is short: then models get the fewest sessions, however wide their intervals."""
         self.sessions = NOT_KEPT
         """Keeps finished sessions where measuring may be stopped and go on."""
+        self.compared_with: Callable[[TargetProfile], TargetProfile] = lambda profile: profile
+        """Returns the profile with the reference speeds that latencies are corrected to, such as those of a pool."""
 
     @property
     def rounds(self) -> int:
@@ -166,7 +168,7 @@ class DeviceBench:
     ) -> list[Outcome]:
         outcomes: list[Outcome] = [{} for _ in models]
         self.check(metrics)
-        profile = self.profile
+        profile = self.compared_with(self.profile)
         with self._holding_the_device():
             if {"latency_ms", "item_ms"} & set(metrics):
                 latencies = Latencies(

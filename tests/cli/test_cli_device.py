@@ -48,6 +48,17 @@ def test_a_device_from_adding_to_removing(typed: Typed, here: str, tmp_path: Pat
     assert "No device was added" in typed("device", "list")
 
 
+def test_a_pool_is_a_name_for_devices(typed: Typed, here: str, tmp_path: Path) -> None:
+    """They stay when it is forgotten. One that cannot be reached is told by its name."""
+    typed("device", "add", "there", "local:", "--python", sys.executable, "--folder", tmp_path / "other")
+    assert "here, there" in typed("device", "add", "both", "pool:here,there")
+    assert "both  pool:here,there" in typed("device", "list")
+    assert "here, there" in typed("device", "show", "both")
+    assert "onnxruntime-cpu is ready on there" in typed("device", "install", "both")
+    assert "both is forgotten." in typed("device", "remove", "both")
+    assert "here  local:" in typed("device", "list")
+
+
 def test_a_model_is_measured_there(typed: Typed, here: str, tmp_path: Path) -> None:
     """Also one whose weights lie in a file beside it. Its row names the device."""
     model = linear(np.ones((6, 3), dtype=np.float32))

@@ -27,6 +27,8 @@ Answer = TypeVar("Answer")
 LEAST_PYTHON = (3, 11)
 PAUSES_S = (0.0, 5.0, 15.0, 30.0, 60.0)
 """A lost connection is opened again after each of these pauses. A small board starts in less than their sum."""
+PAUSES_BESIDE_OTHERS_S = (0.0, 5.0)
+"""The same for a board of a pool, whose models other boards can measure meanwhile."""
 POLL_S = 0.25
 MOST_LOST = 3
 """A request during which the connection is lost so often is not asked again: what it runs may end the board."""
@@ -41,6 +43,8 @@ TOLD_THERE = (
 class Board:
     """A device elsewhere. It is connected to when it is first needed, and again where the connection was lost.
 
+    ``has_others`` is True for one of a pool, which is not waited for as long.
+
     Raises:
         RecipeError: the address has an unknown scheme, or one of a device without Python.
     """
@@ -51,6 +55,8 @@ class Board:
         way = way_of(record)
         if isinstance(way, Runner):
             raise RecipeError(f"{record.name} ({record.url}) has no Python, so nothing can be installed there.")
+        self.has_others = False
+        self._is_interrupted = False
         self._transport: Transport = way
         self._connection: BoardConnection | None = None
         self._holds = 0
@@ -142,6 +148,16 @@ class Board:
         if self._connection is not None:
             self._connection.close()
 
+    @contextlib.contextmanager
+    def interrupted(self) -> Iterator[None]:
+        """Make whoever measures there stop at once, and not connect again until the end of the block."""
+        self._is_interrupted = True
+        try:
+            self.close()
+            yield
+        finally:
+            self._is_interrupted = False
+
     def process(self, target: Target, timeout_s: float, *, pinned: bool = True) -> MeasuringProcess:
         """Return a process there. Files that its requests name are sent there once."""
         return MeasuringProcess(target, timeout_s, pinned=pinned, channel=BoardChannel(self, target))
@@ -167,12 +183,13 @@ class Board:
         Raises:
             TargetError: the device cannot be reached any more.
         """
-        lost, pauses = 0, iter(PAUSES_S)
+        pauses_s = PAUSES_BESIDE_OTHERS_S if self.has_others else PAUSES_S
+        lost, pauses = 0, iter(pauses_s)
         while True:
             is_there = False
             try:
                 connection = self._connected()
-                is_there, pauses = True, iter(PAUSES_S)
+                is_there, pauses = True, iter(pauses_s)
                 with self._naming_it():
                     return work(connection)
             except ConnectionLostError as error:
@@ -180,7 +197,7 @@ class Board:
                 if lost == MOST_LOST:
                     raise blame(error) if blame else self._unreachable(error) from error
                 pause_s = next(pauses, None)
-                if pause_s is None or self._connection is None:  # it was never reached
+                if pause_s is None or self._connection is None or self._is_interrupted:  # or it was never reached
                     raise self._unreachable(error) from error
                 self._say(f"the connection to {self.name} was lost and is opened again: {error}")
                 time.sleep(pause_s)

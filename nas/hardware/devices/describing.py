@@ -10,7 +10,7 @@ from typing import Any
 from nas.errors import NasError
 from nas.hardware.devices.board import Board, why_unfit
 from nas.hardware.devices.named import added_device
-from nas.hardware.devices.registry import DeviceRecord
+from nas.hardware.devices.registry import POOL, DeviceRecord, pool_members
 from nas.values.target import Target
 
 MUCH_ASIDE_S = 60.0
@@ -22,6 +22,8 @@ LITTLE_ROOM = 500 * 2**20
 def description_of(record: DeviceRecord) -> list[tuple[str, str]]:
     """Return what is known of a device, as titles and texts, without asking it."""
     found = record.found
+    if record.scheme == POOL:
+        return [("devices", ", ".join(pool_members(record)))]
     if "identity" in found:
         return [("address", record.url), ("program", f"{found['program']}, {found['identity']}")]
     told = [("address", record.url), ("python", record.python)]

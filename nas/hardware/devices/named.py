@@ -5,8 +5,9 @@ from __future__ import annotations
 from nas.hardware.devices.board import Board, board_named
 from nas.hardware.devices.device import Device
 from nas.hardware.devices.local_device import LocalDevice
+from nas.hardware.devices.pool import pool_named
 from nas.hardware.devices.program_device import ProgramDevice, Runner
-from nas.hardware.devices.registry import DeviceRecord, known
+from nas.hardware.devices.registry import POOL, DeviceRecord, known
 from nas.hardware.devices.transports import way_of
 from nas.values.target import Target
 
@@ -15,11 +16,13 @@ def device_of(target: Target) -> Device:
     """Return the device that a target names; this machine if it names none.
 
     Raises:
-        RecipeError: no device of this name was added.
+        RecipeError: no device of this name was added, or one of a pool was removed.
     """
     if not target.device:
         return LocalDevice()
     record = known(target.device)
+    if record.scheme == POOL:
+        return pool_named(record)
     return board_named(record) if has_python(record) else added_device(record)
 
 

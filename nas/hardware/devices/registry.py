@@ -95,6 +95,29 @@ def devices() -> list[DeviceRecord]:
     return found
 
 
+POOL = "pool"
+"""The scheme of a pool: its address names devices that were added, ``pool:pi1,pi2``."""
+
+
+def pool_members(record: DeviceRecord) -> tuple[str, ...]:
+    """Return the names of a pool's devices. Raises RecipeError if they are fewer than two, or one comes twice."""
+    names = tuple(part.strip() for part in record.url.partition(":")[2].split(","))
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise RecipeError(
+            f"a pool has at least two devices that were added, such as pool:pi1,pi2, but got {record.url!r}."
+        )
+    for name in names:
+        if known(name).scheme == POOL:
+            raise RecipeError(f"a pool has devices and no other pools, but {record.url!r} names {name}.")
+    return names
+
+
+def members_of(name: str) -> tuple[DeviceRecord, ...]:
+    """Return the devices of a pool, or the device itself. Raises RecipeError for a name that is not known."""
+    record = known(name)
+    return tuple(map(known, pool_members(record))) if record.scheme == POOL else (record,)
+
+
 URL = re.compile(
     r"ssh://(?:(?P<user>[A-Za-z0-9_][\w.-]*)@)?(?P<host>[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\])(?::(?P<port>\d{1,5}))?/?"
 )

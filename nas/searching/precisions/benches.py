@@ -10,6 +10,7 @@ from nas.hardware.bench import Bench
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.devices.device import Device, why_not_measured
 from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.pool_bench import PoolBench, bench_on
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.values.objective import measured_metrics
@@ -59,12 +60,12 @@ def device_bench(
     target: Target | None = None,
     settings: BenchSettings | None = None,
     device: Device | None = None,
-) -> DeviceBench:
+) -> DeviceBench | PoolBench:
     """Return the bench of the recipe's target, or another.
 
     ``settings`` take the place of the recipe's. Without a ``device`` it is that of this machine.
     """
-    return DeviceBench(
+    return bench_on(
         target or recipe.parsed_target,
         settings or BenchSettings(**recipe.measuring.bench_settings),
         meter=recipe.energy.meter_settings,
