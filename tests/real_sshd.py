@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SSHD = shutil.which("sshd", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
@@ -19,18 +21,22 @@ HOST, CONNECTS_WITHIN_S = "127.0.0.1", 10.0
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[tuple[str, str]]:
-    """Serve until the end of the block. Give the address, and a search path on which ssh knows the server and a key."""
+def serving(folder: Path, host: str = HOST, inside: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+    """Serve until the end of the block. Give the address, and a search path on which ssh knows the server and a key.
+
+    ``inside`` is what the server's command begins with, such as to run in another network. There it starts again when
+    it is killed.
+    """
     assert SSHD is not None
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        probe.bind((HOST, 0))  # free in another network, too
         port = probe.getsockname()[1]
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
     host_key = (folder / "host.pub").read_text().split()[:2]
-    (folder / "known_hosts").write_text(f"[{HOST}]:{port} {' '.join(host_key)}\n")
+    (folder / "known_hosts").write_text(f"[{host}]:{port} {' '.join(host_key)}\n")
     (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress {HOST}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
+        f"Port {port}\nListenAddress {host}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
         f"PidFile {folder}/pid\nStrictModes no\nPermitRootLogin yes\nUsePAM no\nPasswordAuthentication no\n"
         "PermitUserEnvironment no\nAcceptEnv NAS_* PYTHONPATH\n"
     )
@@ -43,20 +49,23 @@ def serving(folder: Path) -> Iterator[tuple[str, str]]:
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where it locks itself in before a login
-    server = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.DEVNULL)
+    command = [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")]
+    if inside:
+        command = [*inside, "/bin/sh", "-c", f"while :; do {shlex.join(command)}; sleep 0.3; done"]
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
-        _wait_for(port, server)
+        _wait_for(host, port, server)
         user = os.environ.get("USER") or subprocess.run(["id", "-un"], capture_output=True, text=True).stdout.strip()
-        yield f"ssh://{user}@{HOST}:{port}", os.pathsep.join([str(folder), os.environ["PATH"]])
+        yield f"ssh://{user}@{host}:{port}", os.pathsep.join([str(folder), os.environ["PATH"]])
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGTERM)
         server.wait()
 
 
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+def _wait_for(host: str, port: int, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + CONNECTS_WITHIN_S
     while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
             return
         time.sleep(0.05)
     raise OSError("sshd must serve on the loopback, but does not")

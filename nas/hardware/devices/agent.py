@@ -31,12 +31,15 @@ from nas.storage.file_lock import HeldElsewhereError, holder_of, take, turn_of
 from nas.storage.scratch import temporary_folder
 from nas.values.target import Target
 
-SILENT_S = 15.0
-"""A driver tells every few seconds that it is there. After so long without a word it is gone."""
+SILENT_S = 12.0
+"""A driver tells every few seconds that it is there. After so long without a word it is gone.
+
+It hears so long nothing, and a little longer, before it takes the agent for gone: then the lock is free again.
+"""
 MOST_BYTES = 4 * 2**30
 """Models are kept up to so many bytes. Those that were used longest ago go first."""
 IN_USE_S = 60.0
-"""Models that were used so lately stay where the disk is full, because the next request may need them."""
+"""Models that were used so lately stay in any case, because the next request may need them."""
 LEFTOVER_S = 3600.0
 """The age of an unfinished folder after which nobody can still be writing it."""
 LOST = 3
@@ -72,7 +75,7 @@ class Models:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            self._make_room(self._most_bytes, least_age_s=IN_USE_S)
+            self._make_room(self._most_bytes)
             self._write(key, files, content)
 
     def _write(self, key: str, files: list[tuple[str, int]], content: bytes) -> None:
@@ -94,7 +97,7 @@ class Models:
         os.utime(folder)
         return folder / _checked_name(name) if name else folder
 
-    def _make_room(self, wanted: int, least_age_s: float = 0.0) -> None:
+    def _make_room(self, wanted: int) -> None:
         now = time.time()
         ages = {path: now - path.stat().st_mtime for path in self._folder.iterdir()}
         ages = {path: age if age >= 0 else math.inf for path, age in ages.items()}  # the clock was set back
@@ -102,7 +105,7 @@ class Models:
         sizes = {path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for path in known}
         left = self._most_bytes - wanted - sum(sizes.values())
         for path in known:
-            if left >= 0 or ages[path] < least_age_s:
+            if left >= 0 or ages[path] < IN_USE_S:
                 return
             shutil.rmtree(path, ignore_errors=True)
             left += sizes[path]

@@ -70,7 +70,7 @@ class Pool:
 
     def none_left(self) -> TargetError:
         """Return the error that tells of all devices why they cannot measure."""
-        reasons = [f"{name}: {rest.reason.rstrip('.')}" for name, rest in self._rests.items()]
+        reasons = [_named(name, rest.reason) for name, rest in self._rests.items()]
         return TargetError(f"no device of {self.name} can measure. {first_few(reasons, most=10, between='. ')}.")
 
     @property
@@ -85,7 +85,7 @@ class Pool:
             reason = board.why_unavailable(target)
             if reason is None:
                 return None
-            reasons.append(f"{board.name}: {reason.rstrip('.')}")
+            reasons.append(_named(board.name, reason))
         return f"no device of {self.name} can measure {target}. {first_few(reasons, most=10, between='. ')}."
 
     def why_no_meter(self, meter: Mapping[str, Any]) -> str | None:
@@ -111,6 +111,10 @@ class Pool:
             except TargetError as error:
                 self.set_aside(board, str(error), lambda text: None)
         raise self.none_left()
+
+
+def _named(name: str, reason: str) -> str:
+    return reason.rstrip(".") if reason.startswith(name) else f"{name}: {reason.rstrip('.')}"
 
 
 _OPENED: dict[str, Pool] = {}

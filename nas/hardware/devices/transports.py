@@ -16,8 +16,8 @@ from nas.hardware.devices.program_device import Runner
 from nas.hardware.devices.registry import DeviceRecord, ssh_parts
 from nas.space.plug_ins import load_plug_in, plug_in_names
 
-QUIET_S = 5
-"""ssh asks so often whether the other side is there, and gives up after three times without an answer."""
+QUIET_S, MOST_QUIET = 4, 2
+"""ssh asks so often whether the other side is there, and gives up after so many times without an answer."""
 
 
 class Transport(Protocol):
@@ -96,7 +96,7 @@ class Ssh:
             "BatchMode": "yes",
             "ConnectTimeout": "15",
             "ServerAliveInterval": str(QUIET_S),
-            "ServerAliveCountMax": "3",
+            "ServerAliveCountMax": str(MOST_QUIET),
             "StrictHostKeyChecking": "yes",
         }
         given = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
