@@ -30,6 +30,8 @@ PAUSES_S = (0.0, 5.0, 15.0, 30.0, 60.0)
 PAUSES_BESIDE_OTHERS_S = (0.0, 5.0)
 """The same for a board of a pool, whose models other boards can measure meanwhile."""
 POLL_S = 0.25
+KNOWN_FOR_S = 20.0
+"""A file that was there so lately still is: an agent keeps what was used within ``agent.IN_USE_S``."""
 MOST_LOST = 3
 """A request during which the connection is lost so often is not asked again: what it runs may end the board."""
 TOLD_THERE = (
@@ -339,11 +341,13 @@ class BoardChannel:
         return found
 
     def _send(self, connection: BoardConnection, paths: Mapping[Path, Mapping[str, str]]) -> None:
+        now_s = time.monotonic()
         keys = {named["key"]: path for path, named in paths.items()}
-        lacking = connection.ask("lacking", keys=list(keys))[0]["lacking"] if keys else []
-        for key in lacking:
+        unsure = [key for key in keys if now_s - connection.kept.get(key, -KNOWN_FOR_S) >= KNOWN_FOR_S]
+        for key in connection.ask("lacking", keys=unsure)[0]["lacking"] if unsure else ():
             files, content = content_of(keys[key])
             connection.ask("put", key=key, files=files, content=content)
+        connection.kept |= dict.fromkeys(unsure, now_s)
 
     def end(self) -> None:
         """End the process there, if the connection still is."""

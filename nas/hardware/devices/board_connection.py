@@ -61,6 +61,8 @@ class BoardConnection:
         self._numbers = itertools.count(1)
         self._writing, self._asking = threading.Lock(), threading.Lock()
         self._has_agent, self._is_closed = False, False
+        self.kept: dict[str, float] = {}
+        """The files that were there, by key, with the time at which that was known."""
         for work in (self._read, self._listen, self._beat):
             threading.Thread(target=work, daemon=True).start()
         source = Path(first_steps.__file__).read_bytes()

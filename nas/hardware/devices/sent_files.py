@@ -13,14 +13,18 @@ from typing import Any
 import nas
 from nas.hardware.devices.agent import digest_of
 
+ROOMS = ("formats", "hardware", "space", "storage", "values")
+"""The rooms of this program that an agent needs: a quarter of its code."""
+
 
 @functools.cache
 def program() -> tuple[str, bytes]:
     """Return the name and the archive of this program's own code, which the agent runs from."""
     package = Path(nas.__file__).parent
+    files = [*package.glob("*.py"), *(path for room in ROOMS for path in (package / room).rglob("*.py"))]
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(package.rglob("*.py")):
+        for path in sorted(files):
             info = zipfile.ZipInfo(f"nas/{path.relative_to(package).as_posix()}")  # without a time, for equal archives
             archive.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED)
     content = written.getvalue()

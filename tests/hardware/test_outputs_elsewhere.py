@@ -1,0 +1,85 @@
+"""Outputs for many items: some are computed on a device elsewhere, and the others here if those agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nas.hardware import benchmarking
+from nas.hardware.benchmarking import SAMPLE, DeviceBench
+from nas.hardware.devices.local_device import LocalDevice
+from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.runtimes.runtime import Deployed
+from nas.values.target import Target
+
+ITEMS = 2 * SAMPLE
+IMAGES = np.random.default_rng(0).standard_normal((ITEMS, 3, 2, 2)).astype(np.float32)
+
+
+class Elsewhere:
+    """A device whose outputs are ``factor`` times those of this machine. ``sent`` counts the items of each request."""
+
+    name = "pi"
+
+    def __init__(self, factor: float) -> None:
+        self.factor, self.sent = factor, list[int]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(LocalDevice(), name)
+
+    def process(self, target: Target, timeout_s: float, *, pinned: bool = True) -> MeasuringProcess:
+        process = MeasuringProcess(target, timeout_s)
+        answer = process.outputs
+
+        def outputs(model: Path, inputs: Sequence[np.ndarray[Any, Any]]) -> Any:
+            self.sent.append(len(inputs[0]))
+            return self.factor * answer(model, inputs)
+
+        process.outputs = outputs  # type: ignore[assignment]
+        return process
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Deployed:
+    (tmp_path / "a.txt").write_text("clock 1")
+    return Deployed(tmp_path / "a.txt", weight_bytes=1)
+
+
+def bench_on(device: Elsewhere, acting: Target, say: Callable[[str], None]) -> DeviceBench:
+    return DeviceBench(acting, BenchSettings(2, 2), device=device, say=say)
+
+
+@pytest.mark.parametrize(
+    ("factor", "sent", "said"),
+    [
+        (1.00001, [SAMPLE], "items have the same outputs on pi and here, so those of further items are computed here"),
+        (1.01, [SAMPLE, ITEMS, ITEMS], "items have other outputs on pi and here, so .* are all computed on pi"),
+    ],
+)
+def test_many_inputs_are_sent_only_if_they_must_be(
+    factor: float, sent: list[int], said: str, acting: Target, model: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the device agrees is asked once for each model."""
+    monkeypatch.setattr(benchmarking, "SENT_WHOLE_BYTES", 1000)
+    device, told = Elsewhere(factor), list[str]()
+    bench = bench_on(device, acting, told.append)
+    for _ in range(2):
+        found = bench.outputs(model, [IMAGES])
+        expected = IMAGES.reshape(ITEMS, -1) * (factor if len(sent) > 1 else 1)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert device.sent == sent
+    (text,) = told
+    assert re.search(said, text)
+
+
+def test_few_inputs_are_all_sent(acting: Target, model: Deployed) -> None:
+    device = Elsewhere(1.01)
+    found = bench_on(device, acting, pytest.fail).outputs(model, [IMAGES])
+    np.testing.assert_allclose(found, 1.01 * IMAGES.reshape(ITEMS, -1), rtol=1e-6)
+    assert device.sent == [ITEMS]
