@@ -26,6 +26,7 @@ from nas.results.winner import Winner
 from nas.signals import stopping
 from nas.storage.scratch import temporary_folder
 from nas.values.measurement import Measurement
+from nas.values.metric import bare_name, target_in
 from nas.values.objective import Limit, limit_text
 from nas.values.target import Target
 
@@ -73,7 +74,7 @@ class DriftedWinner:
 
     def _at(self, limit: Limit) -> str:
         """Return the bound of the measurement that breaks a limit."""
-        upper = self.moved[limit.metric.name].now.interval.upper
+        upper = self.moved[limit.metric.bare].now.interval.upper
         return f" (up to {limit.metric.format_apart(upper, limit.value)[0]})"
 
     def to_json(self) -> dict[str, Any]:
@@ -215,7 +216,7 @@ class _Drifting:
                 found[winner.architecture.id] = DriftedWinner(winner.architecture.id, failure=str(error))
                 continue
             groups.setdefault(target or own, []).append((winner, bundle))
-            if target not in (None, own):
+            if target not in (None, own) and not _name_on(bundle, target):
                 elsewhere.append(str(own))
         for each, members in groups.items():
             found |= self._measured(each, members)
@@ -231,7 +232,9 @@ class _Drifting:
         found: dict[str, DriftedWinner] = {}
         sources = [Source(bundle, self._space, trust=self._trust) for _, bundle in members]
         bench = self._effort.open(target, self._progress)
-        metrics = list(dict.fromkeys(name for winner, _ in members for name in winner.measurements if name != COUNTED))
+        names = {winner.architecture.id: _name_on(bundle, target) for winner, bundle in members}
+        measured = (name for w, _ in members for name in _measured_on(w, names[w.architecture.id]))
+        metrics = [name for name in dict.fromkeys(measured) if name != COUNTED]
         with temporary_folder("drift") as scratch:
             models: dict[str, Deployed] = {}
             for source, (winner, bundle) in zip(sources, members, strict=True):
@@ -248,15 +251,17 @@ class _Drifting:
             if isinstance(outcome, CandidateError):
                 found[key] = DriftedWinner(key, failure=outcome.reason)
             else:
-                found[key] = self._judged(by_id[key], outcome)
+                found[key] = self._judged(by_id[key], outcome, names[key])
         return found
 
     def _model(self, bench: Bench, target: Target, source: Source, bundle: Bundle, scratch: Path) -> Deployed:
         """Return the file that the run measured, or the model deployed for another target."""
-        if str(target) == bundle.about["target"]:
-            model = deployed_model(bundle)
+        on = _name_on(bundle, target)
+        if on or str(target) == bundle.about["target"]:
+            file = bundle.further_targets[on][1] if on else str(bundle.about["deployed"])
+            model = deployed_model(bundle, file)
             if model is None:
-                raise JournalError(f"{bundle.about['deployed']} is missing in {bundle.folder}.")
+                raise JournalError(f"{file} is missing in {bundle.folder}.")
             return model
         scratch.mkdir()
         exported = source.exported(bench.model_format, target.batch, scratch)
@@ -265,11 +270,12 @@ class _Drifting:
             raise deployed
         return deployed
 
-    def _judged(self, winner: Winner, now: Mapping[str, Measurement]) -> DriftedWinner:
-        moved = moved_between(winner.measurements, now)
-        checked = [limit for limit in self._run.limits if limit.metric.name in moved]
+    def _judged(self, winner: Winner, now: Mapping[str, Measurement], on: str) -> DriftedWinner:
+        """Compare with what the run measured on the target of a name, and with its limits there."""
+        moved = moved_between(_measured_on(winner, on), now)
+        checked = [limit for limit in self._run.limits if limit.metric.on == on and limit.metric.bare in moved]
         broke = winner.broken(checked)
-        breaks = [limit for limit in checked if not limit.holds(now[limit.metric.name].interval.upper)]
+        breaks = [limit for limit in checked if not limit.holds(now[limit.metric.bare].interval.upper)]
         return DriftedWinner(
             winner.architecture.id,
             moved,
@@ -279,15 +285,26 @@ class _Drifting:
         )
 
 
+def _name_on(bundle: Bundle, target: Target | None) -> str:
+    """Return the name of the run's further target that is meant; empty for any other target."""
+    return next((on for on, (each, _) in bundle.further_targets.items() if each == target), "")
+
+
+def _measured_on(winner: Winner, on: str) -> dict[str, Measurement]:
+    """Return what the run measured on the target of a name, by bare names."""
+    return {bare_name(name): each for name, each in winner.measurements.items() if target_in(name) == on}
+
+
 def _sound_bundle(winner: Winner) -> Bundle:
     """Return a winner's bundle. Raises JournalError if it, or its deployed model, is missing or has changed."""
     assert winner.bundle is not None
     bundle = read_bundle(winner.bundle)
     if has_manifest(bundle.folder):
         changes = changes_in(bundle.folder)
-        if changes.touches(bundle.about["deployed"]):
+        files = (bundle.about["deployed"], *(file for _, file in bundle.further_targets.values()))
+        for file in filter(changes.touches, files):
             raise JournalError(
-                f"{bundle.about['deployed']} must be the file that was measured, but it is missing or has changed; "
+                f"{file} must be the file that was measured, but it is missing or has changed; "
                 f"see: nas bundle verify {bundle.folder}."
             )
     return bundle

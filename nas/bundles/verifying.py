@@ -28,7 +28,7 @@ from nas.results.bundled.samples import SAMPLES
 from nas.results.bundled.writing import read_measured
 from nas.signals import stopping
 from nas.values.measurement import Measurement
-from nas.values.metric import METRICS
+from nas.values.metric import MEASURED_METRICS
 from nas.values.target import Target
 
 State = Literal["sound", "failed", "unchecked"]
@@ -328,9 +328,12 @@ def _files_first(folder: Path) -> tuple[list[Check], Changes | None]:
     return checks, found
 
 
-def deployed_model(bundle: Bundle) -> Deployed | None:
-    """Return the deployed model of a bundle with the size of its weights; None if it does not lie there."""
-    path = (bundle.folder / bundle.about["deployed"]).absolute()
+def deployed_model(bundle: Bundle, file: str | None = None) -> Deployed | None:
+    """Return a deployed model of a bundle with the size of its weights; None if it does not lie there.
+
+    ``file`` is its path within the bundle; by default that of the model for the first target.
+    """
+    path = (bundle.folder / (file or bundle.about["deployed"])).absolute()
     if why_outside(path, bundle.folder) is not None or not path.exists():
         return None
     known = read_measured(bundle.folder).get("weight_bytes")
@@ -343,5 +346,5 @@ def _precision_of(bundle: Bundle) -> str:
 
 def _metrics(bundle: Bundle) -> list[str]:
     """Return what is measured again: what was measured, without the size of the weights, which deploying counts."""
-    known = [name for name in read_measured(bundle.folder) if name in METRICS and METRICS[name].source == "measured"]
+    known = [name for name in read_measured(bundle.folder) if name in MEASURED_METRICS]
     return [name for name in known if name != "weight_bytes"] or [TIME]

@@ -102,18 +102,25 @@ def _parameter(name: str, key: str) -> inspect.Parameter:
     assert own is not None
     is_default_told = field.default not in (None, "", ())
     told = f" [default: {_in_words(field.default)}]" if is_default_told else ""
-    option = typer.Option(own.flag, metavar=own.metavar, help=_meaning(field, "They replace the recipe's.") + told)
+    is_list = _is_list(field) or own.repeats
+    option = typer.Option(
+        own.flag, metavar=own.metavar, help=_meaning(field, "They replace the recipe's.", is_list=is_list) + told
+    )
     is_whole = field.annotation is int and key not in AMOUNTS
-    value: Any = list[str] if _is_list(field) else int if is_whole else str
+    value: Any = list[str] if is_list else int if is_whole else str
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     return inspect.Parameter(name, kind, default=None, annotation=Annotated[value | None, option])
 
 
-def _meaning(field: FieldInfo, of_lists: str = "") -> str:
-    """Return the description of a key as help: keys are named by their options, and a list is given by repeating."""
+def _meaning(field: FieldInfo, of_lists: str = "", *, is_list: bool | None = None) -> str:
+    """Return the description of a key as help: keys are named by their options, and a list is given by repeating.
+
+    ``is_list`` tells if the option repeats, if its field does not say it.
+    """
+    is_list = _is_list(field) if is_list is None else is_list
     assert field.description is not None
     text = re.sub("``(.+?)``", lambda code: _said(code[1]), field.description)
-    several = " ".join(filter(None, ("Repeat for several.", of_lists))) if _is_list(field) else ""
+    several = " ".join(filter(None, ("Repeat for several.", of_lists))) if is_list else ""
     return " ".join(filter(None, (text, several)))
 
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from nas.errors import RecipeError
+from nas.recipe.contradictions import check_function, check_gpus, check_table
 from nas.recipe.problems import checked_keys, explained, told_to_pydantic
 from nas.recipe.sections import (
     MOST_SEED,
@@ -29,6 +30,7 @@ from nas.recipe.sections import (
     ZeroCostRecipe,
 )
 from nas.recipe.small_searches import DEFAULT_ROUNDS, check_measures_alone, with_small_defaults
+from nas.recipe.targets import check_targets, of_named_target, with_further_targets
 from nas.recipe.toml_text import NAMED, apply_overrides, flat_literals, read_toml, toml_lines, used_values
 from nas.recipe.training_sections import (
     EarlyStoppingRecipe,
@@ -38,8 +40,9 @@ from nas.recipe.training_sections import (
     check_folds,
     check_retraining,
 )
+from nas.values.metric import on_target
 from nas.values.objective import Limit, Objective, with_units
-from nas.values.target import Target, checked_precisions
+from nas.values.target import Target, checked_precisions, named_targets
 
 TRIALS_IN_TIME = 10_000
 """Effectively unlimited: the budget of a recipe that gives a time alone, so that the time ends the search."""
@@ -68,8 +71,10 @@ class Recipe(Section):
     """The data set: a name, or a table of keys."""
     space: SpaceRecipe = SpaceRecipe()
     """The search space: a name, or a table with its options."""
-    target: Annotated[str, OwnOption("--target", "TARGET")] = "onnxruntime-cpu"
+    target: Annotated[str, OwnOption("--target", "TARGET", repeats=True)] = "onnxruntime-cpu"
     """What to measure on, such as ``onnxruntime-cpu:int8:threads=2``. ``nas target list`` shows all runtimes."""
+    further_targets: tuple[str, ...] = ()
+    """Targets beside the first, whose metrics have their name before them: ``pi/latency_ms``."""
     precisions: Annotated[tuple[str, ...], OwnOption("--precision")] = ()
     """Precisions to choose from, such as int8 or int8-dynamic, with fp32. One training gives a candidate for each."""
     objectives: Annotated[tuple[str, ...], OwnOption("--objective", "METRIC")] = ("error", "latency_ms")
@@ -120,7 +125,8 @@ class Recipe(Section):
             seed: int = ...,
             data: str | DataRecipe | Keys = ...,
             space: str | SpaceRecipe | Keys = ...,
-            target: str = ...,
+            target: str | Sequence[str] = ...,
+            further_targets: Sequence[str] = ...,
             precisions: Sequence[str] = ...,
             objectives: Sequence[str] = ...,
             limits: Sequence[str] = ...,
@@ -154,11 +160,26 @@ class Recipe(Section):
     def _name_alone(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _several_targets(cls, values: Any) -> Any:
+        """Take a list of targets apart: the first one, and the further ones."""
+        return with_further_targets(values) if isinstance(values, dict) else values
+
     @field_validator("target")
     @classmethod
     def _known_form(cls, value: str) -> str:
         with told_to_pydantic():
             return str(Target.parse(value))
+
+    @field_validator("further_targets")
+    @classmethod
+    def _known_forms(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        with told_to_pydantic():
+            further = tuple(map(Target.parse, value))
+            if "target" in info.data:
+                named_targets([Target.parse(info.data["target"]), *further])
+        return tuple(map(str, further))
 
     @field_validator("precisions")
     @classmethod
@@ -168,18 +189,18 @@ class Recipe(Section):
 
     @field_validator("objectives")
     @classmethod
-    def _one_to_four(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _one_to_four(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         with told_to_pydantic():
-            names = tuple(str(Objective.parse(text)) for text in value)
+            names = tuple(str(of_named_target(Objective.parse(text), info.data)) for text in value)
         if not 1 <= len(names) <= 4 or len(set(names)) < len(names):
             raise ValueError(f"objectives are one to four different metrics, but got {list(value)}.")
         return names
 
     @field_validator("limits")
     @classmethod
-    def _once_each(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _once_each(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         with told_to_pydantic():
-            limits = [Limit.parse(text) for text in value]
+            limits = [of_named_target(Limit.parse(text), info.data) for text in value]
         names = [limit.metric.name for limit in limits]
         repeated = {name for name in names if names.count(name) > 1}
         if repeated:
@@ -202,70 +223,15 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _precisions_of_trained_candidates(self) -> Recipe:
-        if self.precisions and self.evaluate != "train":
-            raise ValueError(
-                f'precisions need evaluate = "train", but got "{self.evaluate}" with {", ".join(self.precisions)}. '
-                "Leave precisions out, and give the target one."
-            )
-        if self.precisions and self.parsed_target.precision != "fp32":
-            raise ValueError(
-                f"a recipe has precisions to choose from or a target with one, but got both: "
-                f"{', '.join(self.precisions)} and {self.target}. Leave one of them out."
-            )
+    def _targets_that_are_measured(self) -> Recipe:
+        check_targets(self.named_targets.values(), self.precisions, self.evaluate)
         return self
 
     @model_validator(mode="after")
-    def _table_where_it_is_used(self) -> Recipe:
-        path = self.table.path
-        if self.evaluate == "table" and path is None:
-            raise ValueError("evaluate = 'table' needs a table, but there is none: set table.path=table.csv.gz.")
-        if self.evaluate != "table" and path is not None:
-            raise ValueError(
-                f"table.path needs evaluate = 'table', but got {self.evaluate!r} with table.path {path!r}: "
-                "set evaluate=table, or leave the path out."
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _table_space_is_looked_up(self) -> Recipe:
-        if self.space.name == "table" and self.evaluate != "table":
-            raise ValueError(
-                f"the space 'table' is rows to look up, so evaluate must be 'table', but got {self.evaluate!r}: "
-                "set evaluate=table and table.path=table.csv.gz, or choose a space whose models can be trained."
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _gpus_for_who_needs_them(self) -> Recipe:
-        gpus = self.execution.gpus_per_worker
-        takes_none = gpus == 0 or (gpus is None and self.execution.ray_address is not None)
-        trains_by_ray = self.evaluate != "table" and self.execution.executor != "inline"
-        if self.training.device == "cuda" and trains_by_ray and takes_none:
-            raise ValueError(
-                'training.device "cuda" needs execution.gpus_per_worker, a share of one GPU or a whole number of them, '
-                f"which in a cluster has no default, but got {gpus}. Give it, or train on the cpu."
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _function_of_separate_trainings(self) -> Recipe:
-        function = self.training.function
-        if function is not None and self.evaluate not in ("train", "zero-cost"):
-            raise ValueError(
-                f'training.function trains each candidate alone, so evaluate must be "train" or "zero-cost", but got '
-                f'"{self.evaluate}" with {function!r}. Leave one of them out.'
-            )
-        if function is not None and self.training.teacher is not None:
-            raise ValueError(
-                f"training.teacher teaches in the trainer of this project, but got {self.training.teacher!r} with "
-                f"training.function {function!r}. Leave one of them out."
-            )
-        if function is not None and self.early_stopping.grow_subset:
-            raise ValueError(
-                "early_stopping.grow_subset changes the training items after some epochs, which a function of your own "
-                f"gets once, but got it with training.function {function!r}. Leave one of them out."
-            )
+    def _keys_that_go_together(self) -> Recipe:
+        check_table(self.table, self.evaluate, self.space.name)
+        check_gpus(self.training.device, self.execution, self.evaluate)
+        check_function(self.training, self.early_stopping, self.evaluate)
         return self
 
     @model_validator(mode="after")
@@ -361,9 +327,30 @@ class Recipe(Section):
         return Target.parse(self.target)
 
     @property
+    def measured_on_all(self) -> str:
+        """All targets in all precisions, or the table's device, for people."""
+        if self.evaluate == "table":
+            return self.measured_on
+        return " and ".join(map(str, self.measured_targets.values()))
+
+    @property
+    def named_targets(self) -> dict[str, Target]:
+        """All targets by the names that stand before their metrics; that of the first one is empty."""
+        return named_targets([self.parsed_target, *map(Target.parse, self.further_targets)])
+
+    @property
     def targets(self) -> dict[str, Target]:
         """The target of each precision to choose from, by its name; none where the target alone says it."""
         return {name: replace(self.parsed_target, precision=name) for name in self.precisions}
+
+    @property
+    def measured_targets(self) -> dict[str, Target]:
+        """Each target in each precision, by the precision. A further target's name stands before it: ``pi/int8``."""
+        return {
+            on_target(name, precision): replace(target, precision=precision)
+            for name, target in self.named_targets.items()
+            for precision in self.precisions or (target.precision,)
+        }
 
     def to_toml(self) -> str:
         """Return the recipe as TOML, with every default that has a use written out. ``read_recipe`` reads it back.

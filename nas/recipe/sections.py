@@ -37,6 +37,8 @@ class OwnOption:
     """Its name, such as ``--data``."""
     metavar: str = "NAME"
     """What the help calls its value."""
+    repeats: bool = False
+    """True for a key of one value that also takes a list."""
 
 
 class Section(BaseModel):

@@ -20,6 +20,8 @@ NAMED = ("data", "space", "sampler", "predictor")
 
 NOT_OF_TABLES = ("target", "precisions", "data")
 """Keys without a use where everything is looked up in a table."""
+SELDOM = ("further_targets",)
+"""Keys that are written only where they are set."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def toml_lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def used_values(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recipe's values without the defaults of keys without a use: a table needs neither data nor target."""
-    unused = NOT_OF_TABLES if values["evaluate"] == "table" else ()
+    unused = (*SELDOM, *(NOT_OF_TABLES if values["evaluate"] == "table" else ()))
     return {key: value for key, value in values.items() if key not in unused or value != defaults[key]}
 
 

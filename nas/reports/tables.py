@@ -16,7 +16,7 @@ from nas.results.winner import Winner, broken_text
 from nas.storage.journal_rows import Fit
 from nas.values.comparison import Standing
 from nas.values.held_out import HeldOutError, correlation_text, per_cent, width_text
-from nas.values.metric import METRICS, TRAINED, Metric, readable
+from nas.values.metric import METRICS, Metric, readable
 from nas.values.objective import Limit
 
 CARBON = "CO2e per million inferences"
@@ -76,7 +76,8 @@ def _known_cell(name: str, model: Untrained) -> Cell:
 def _value_columns(front: Front, costs: Iterable[Metric]) -> Iterator[tuple[Metric, Column[Winner]]]:
     """Yield the columns of each metric that is not trained: ``costs`` first, then all others with values."""
     first = {metric.name: metric for metric in costs}
-    for metric in {**first, **METRICS}.values():
+    named = {name for winner in front for name in (*winner.measurements, *winner.predicted)}
+    for metric in {**first, **{each.name: each for each in METRICS.among([*METRICS, *sorted(named)])}}.values():
         if metric.source == "trained":
             continue
         if any(metric.name in winner.predicted for winner in front):
@@ -117,7 +118,7 @@ def _same_cell(standing: Standing) -> Cell:
 
 def _scored(front: Front) -> list[Metric]:
     """Return the metrics beside the error that winners were tested by, the trained objective first."""
-    found = [METRICS[name] for name in TRAINED if any(name in winner.scores for winner in front)]
+    found = METRICS.among(sorted({name for winner in front for name in winner.scores}))
     return sorted(found, key=lambda metric: metric != front.quality)
 
 

@@ -21,6 +21,7 @@ from nas.storage.run_files import ABOUT as ABOUT
 from nas.tasks.carrying import preparation_in
 from nas.tasks.deployed.inputs import Arrays
 from nas.tasks.deployed.predict import answers_of
+from nas.values.evaluation import ELSEWHERE
 from nas.values.target import Target
 
 if TYPE_CHECKING:
@@ -71,6 +72,21 @@ class Bundle:
             "names": list(self.about["classes"]),
         }
         return found
+
+    @property
+    def further_targets(self) -> dict[str, tuple[Target, str]]:
+        """By the name of each further target of the search: the target, and the file of the bundle that runs there.
+
+        Raises:
+            JournalError: the bundle tells of them in another form.
+        """
+        try:
+            told = self.about.get(ELSEWHERE, {}).items()
+            return {on: (Target.parse(str(each["target"])), str(each["deployed"])) for on, each in told}
+        except (AttributeError, KeyError, TypeError, RecipeError) as error:
+            raise JournalError(
+                f"{self.folder / ABOUT} must tell the target and the file of each further target, but: {error}"
+            ) from error
 
     def module(self, space: SearchSpace | type[SearchSpace] | None = None) -> torch.nn.Module:
         """Build the torch module, in eval mode, with the winner's weights.

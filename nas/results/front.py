@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from nas.errors import LimitError
+from nas.errors import LimitError, RecipeError, did_you_mean
 from nas.results.baselines import baseline_sentences, baselines_json
 from nas.results.failures import FailureCount, failure_counts
 from nas.results.first_answer import FirstAnswer
@@ -21,11 +21,11 @@ from nas.storage.journal_rows import BaselineTested
 from nas.storage.retraining_rows import RETRAINING
 from nas.values.comparison import Standing, standings
 from nas.values.error_words import OF_IMAGES, ErrorWords
-from nas.values.evaluation import PARENT, Evaluation
+from nas.values.evaluation import ELSEWHERE, PARENT, Evaluation
 from nas.values.indexed_rows import IndexedRows
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Estimate, Interval, Measurement
-from nas.values.metric import TRAINED, Metric
+from nas.values.metric import METRICS, TRAINED, Metric, on_target, target_in
 from nas.values.objective import Limit, Objective, limits_of, quality_of
 
 if TYPE_CHECKING:
@@ -184,11 +184,23 @@ class Front:
         again. ``nas.solve`` asks all candidates of a run, also those that are no winners.
 
         Raises:
-            RecipeError: a text is no limit.
+            RecipeError: a text is no limit, or names a target on which no winner was measured.
         """
         asked = limits_of(limits)
+        self._check_targets(asked)
         winners, placed = _ordered([winner for winner in self.winners if winner.meets(asked)], self.objectives)
         return replace(self, limits=asked, winners=winners, standings=placed)
+
+    def _check_targets(self, limits: Sequence[Limit]) -> None:
+        """Check that limits on further targets are on those of the run. Raises RecipeError."""
+        known = self._further_targets
+        for limit in limits:
+            if limit.metric.on and self.winners and limit.metric.on not in known:
+                there = f"has {', '.join(known)}" if known else "measured on one target"
+                raise RecipeError(
+                    f"what stands before a metric is a further target of the run, but {self.run_folder} {there}, and "
+                    f"got {str(limit)!r}. {did_you_mean(limit.metric.on, known)}".rstrip()
+                )
 
     @property
     def reference(self) -> Architecture | None:
@@ -198,8 +210,16 @@ class Front:
 
     @property
     def shown_costs(self) -> tuple[Metric, ...]:
-        """The metrics to show beside the error: ``quality`` if it is another one, and the costs."""
-        return (*([self.quality] if self.quality.name != "error" else []), *self.costs)
+        """The metrics to show beside the error: ``quality`` if it is another one, costs, and latencies elsewhere."""
+        elsewhere = {on_target(on, "latency_ms") for on in self._further_targets} - {each.name for each in self.costs}
+        quality = [self.quality] if self.quality.name != "error" else []
+        return (*quality, *self.costs, *METRICS.among(sorted(elsewhere)))
+
+    @property
+    def _further_targets(self) -> list[str]:
+        """The names of the further targets on which winners were measured."""
+        named = (target_in(name) for winner in self.winners for name in winner.measurements)
+        return [name for name in dict.fromkeys(named) if name]
 
     @property
     def costs(self) -> tuple[Metric, ...]:
@@ -300,7 +320,7 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence
         parity=None if parity is None else float(parity),
         exported_test_error=row.details.get("exported_test_error"),
         chance_error=row.details.get("chance_error"),
-        scores=_estimates(row.details.get("scores", {})),
+        scores=_estimates({**row.details.get("scores", {}), **_errors_elsewhere(row.details)}),
         noise=_estimates(row.details.get("noise", {})),
         fp32={name: Measurement.from_json(found) for name, found in row.details.get("fp32", {}).items()},
         exported=_exported(row.details),
@@ -335,6 +355,11 @@ def _layer_times(details: Mapping[str, Any]) -> LayerTimes | None:
 
 def _estimates(found: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
     return {name: Estimate.within(*each) for name, each in found.items()}
+
+
+def _errors_elsewhere(details: Mapping[str, Any]) -> dict[str, Sequence[float]]:
+    """Return the test errors of the files for further targets, as the metrics ``pi/error``."""
+    return {on_target(on, "error"): found["test_error"] for on, found in details.get(ELSEWHERE, {}).items()}
 
 
 def _within(run_folder: Path, folder: str) -> Path | None:

@@ -151,7 +151,7 @@ def read_run(folder: Path | str) -> Run:
         recipe_text=recorded.text,
         objectives=recipe.parsed_objectives,
         limits=recipe.parsed_limits,
-        target=" and ".join(map(str, recipe.targets.values())) or recipe.measured_on,
+        target=recipe.measured_on_all,
         rows=rows,
         fits=fits,
         run_folder=folder,

@@ -25,7 +25,7 @@ class Backend(Protocol):
 
     @property
     def benches(self) -> Mapping[str, Bench]:
-        """The bench of each precision to choose from, fp32 first; or one alone, or none."""
+        """The bench of each of ``Recipe.measured_targets``, by the same names; none where nothing is measured."""
 
     @property
     def task(self) -> Task | None:
@@ -94,6 +94,7 @@ class TrainedModels:
         """Return sentences about the target, its precisions, and the task's own settings of training."""
         return [
             f"target: {recipe.parsed_target}",
+            *(f"further target: {each}, as {name}" for name, each in recipe.named_targets.items() if name),
             *([f"precisions: {', '.join(recipe.precisions)}, from one training"] if recipe.precisions else []),
             *defaults_told(recipe, self.task),
         ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -27,7 +26,7 @@ from nas.storage.measurement_store import space_identity
 from nas.values.evaluation import PredictedValue
 from nas.values.held_out import HeldOutError, reach_text
 from nas.values.measurement import Measurement
-from nas.values.metric import METRICS
+from nas.values.metric import METRICS, bare_name, on_target, target_in
 from nas.values.other_target import Source
 from nas.values.profiled_network import LATENCY, ProfiledNetwork, profiled_among
 
@@ -62,6 +61,7 @@ class Fitting:
         self._before = began_at(state.journal) if before is None else before
         self._say = say or state.progress.say
         self._sources: dict[str, list[Source]] = {}
+        self._earlier: dict[str, list[ProfiledNetwork]] = {}
         self.held_out: dict[str, HeldOutError] = {}
         self._says_that_all_are_measured = False
         self._fitted: dict[str, Predictor] = {}
@@ -199,50 +199,62 @@ class Fitting:
                 )
 
     def _fitted_to(self, measurements: Mapping[Architecture, Mapping[str, Measurement]]) -> dict[str, Predictor]:
-        """Return a predictor of each measured metric that has enough values.
+        """Return a predictor of each measured metric that has enough values. Each target has its own.
 
         An architecture that this run measured tells nothing by an earlier run, so that it can be left out.
         """
-        beliefs = self._state.beliefs
-        return fitted_predictors(
-            self._state.recipe,
-            beliefs.device_describer,
-            measurements,
-            beliefs.measured_metrics,
-            self._sources_of,
-            apart_from(self._profiled_earlier, beliefs.device_describer, beliefs.measurements),
-        )
+        recipe, beliefs = self._state.recipe, self._state.beliefs
+        fitted: dict[str, Predictor] = {}
+        for on in dict.fromkeys(map(target_in, beliefs.measured_metrics)):
+            found = fitted_predictors(
+                recipe,
+                beliefs.device_describer,
+                {a: _measured_on(on, each) for a, each in measurements.items()},
+                [bare_name(name) for name in beliefs.measured_metrics if target_in(name) == on],
+                lambda metric, on=on: self._sources_of(on_target(on, metric)),  # type: ignore[misc]
+                apart_from(self._profiled_earlier(on), beliefs.device_describer, beliefs.measurements),
+                str(recipe.named_targets[on]) if on else recipe.measured_on,
+            )
+            fitted |= {on_target(on, name): predictor for name, predictor in found.items()}
+        return fitted
 
-    @cached_property
-    def _profiled_earlier(self) -> list[ProfiledNetwork]:
-        """Networks that were profiled on this target before the run began. They are looked up once."""
+    def _profiled_earlier(self, on: str) -> list[ProfiledNetwork]:
+        """Return networks that were profiled on a target before the run began. They are looked up once."""
         state, resolved = self._state, self._state.resolved
-        if resolved.store is None or LATENCY not in state.beliefs.measured_metrics:
+        if resolved.store is None or on_target(on, LATENCY) not in state.beliefs.measured_metrics:
             return []
-        space, fingerprint = space_identity(resolved.space, resolved.signature), resolved.measurer.fingerprint
-        found = earlier_profiles(
-            resolved.store, fingerprint, space, state.beliefs.device_describer, before=self._before
-        )
-        if found:
-            self._say(f"earlier runs on this target tell what layers cost: {len(found)} profiled networks")
-        return found
+        if on not in self._earlier:
+            space, fingerprint = space_identity(resolved.space, resolved.signature), resolved.fingerprint_on(on)
+            self._earlier[on] = found = earlier_profiles(
+                resolved.store, fingerprint, space, state.beliefs.device_describer, before=self._before
+            )
+            if found:
+                where = on or "this target"
+                self._say(f"earlier runs on {where} tell what layers cost: {len(found)} profiled networks")
+        return self._earlier[on]
 
     def _sources_of(self, metric: str) -> list[Source]:
         """Return earlier measurements of this space on other targets. They are looked up once a run."""
         state, resolved = self._state, self._state.resolved
         seeded = [self._seeded[metric]] if metric in self._seeded else []
-        if resolved.store is None or resolved.measurer.fingerprint is None:
+        fingerprint = None if resolved.store is None else resolved.fingerprint_on(target_in(metric))
+        if resolved.store is None or fingerprint is None:
             return seeded
         if metric not in self._sources:
             space = space_identity(resolved.space, resolved.signature)
-            own = {resolved.measurer.fingerprint, *state.fingerprints}
-            stored = resolved.store.sources(space, metric, without=own)
+            own = {fingerprint, *state.fingerprints}
+            stored = resolved.store.sources(space, bare_name(metric), without=own)
             known = {source.target for source in self._seeded.values()}
             self._sources[metric] = [*seeded, *(source for source in stored if source.target not in known)]
             if self._sources[metric]:
                 named = ", ".join(f"{source.target} ({len(source.values)})" for source in self._sources[metric])
                 self._say(f"{metric} was measured in this space before on other targets: {named}")
         return self._sources[metric]
+
+
+def _measured_on(target: str, found: Mapping[str, Measurement]) -> dict[str, Measurement]:
+    """Return the measurements on the target of a name, by their bare names."""
+    return {bare_name(name): each for name, each in found.items() if target_in(name) == target}
 
 
 def fitted_predictors(
@@ -252,11 +264,13 @@ def fitted_predictors(
     metrics: Sequence[str],
     sources_of: Callable[[str], Sequence[Source]],
     profiled_earlier: Sequence[ProfiledNetwork] = (),
+    target: str | None = None,
 ) -> dict[str, Predictor]:
-    """Return a predictor of each of ``metrics`` that has enough values, by the recipe's method.
+    """Return a predictor of each of ``metrics`` on one target that has enough values, by the recipe's method.
 
     ``sources_of`` returns values of a metric on other targets. ``profiled_earlier`` are networks of earlier runs on
-    this target; with the profiles among ``measurements``, they tell the latency's predictor what layers cost.
+    this ``target``, by default the recipe's; with the profiles among ``measurements``, they tell the latency's
+    predictor what layers cost.
     Energy is power times time: where both are measured, the energy's predictor is given the predicted latency.
     """
     method = load_predictor(recipe.predictor.name)
@@ -280,7 +294,7 @@ def fitted_predictors(
             describer,
             list(values),
             np.array(list(values.values())),
-            target=recipe.measured_on,
+            target=target or recipe.measured_on,
             sources=sources_of(name),
             given=given,
             seed=recipe.seed,

@@ -10,6 +10,7 @@ from nas.hardware.bench import Bench
 from nas.hardware.devices.device import Device
 from nas.hardware.devices.named import device_of
 from nas.recipe.recipe import Recipe
+from nas.values.target import Target
 
 Clock = Callable[[], float]
 
@@ -20,7 +21,7 @@ class Instruments:
 
     Without a device it is the one that the target names.
 
-    ``benches`` has one for each precision, where that is a choice.
+    ``benches`` has one for each of the recipe's ``measured_targets``, where these are several.
     ``clock`` dates the rows. ``stopwatch`` takes durations: setting the system's clock must not end trainings.
     ``looks_apart`` lets a user's own space first run in a process of its own.
     """
@@ -32,11 +33,10 @@ class Instruments:
     clock: Clock = field(default=time.time)
     stopwatch: Clock = field(default=time.monotonic)
 
-    def device_of(self, recipe: Recipe) -> Device:
-        """The device that measures. Raises RecipeError if the target names none that was added."""
-        return self.device or device_of(recipe.parsed_target)
+    def device_of(self, target: Target) -> Device:
+        """The device that measures on a target. Raises RecipeError if the target names none that was added."""
+        return self.device or device_of(target)
 
     def given_benches(self, recipe: Recipe) -> Mapping[str, Bench]:
-        """The benches that take the place of the device's, by precision."""
-        first = next(iter(recipe.targets), recipe.parsed_target.precision)
-        return {first: self.bench} if self.bench is not None else self.benches
+        """The benches that take the place of the device's, by the names of ``measured_targets``."""
+        return {next(iter(recipe.measured_targets)): self.bench} if self.bench is not None else self.benches

@@ -25,7 +25,7 @@ from nas.searching.backend import Backend, TrainedModels
 from nas.searching.instruments import Clock, Instruments
 from nas.searching.precisions.benches import benches_of
 from nas.searching.precisions.choosing import with_precision_choice
-from nas.searching.precisions.measuring import InOwnPrecision
+from nas.searching.precisions.measuring import OnEachTarget, fingerprint_of_all
 from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
 from nas.searching.user_inputs.default_space import JOINED, check_suits, with_default_space
 from nas.searching.user_inputs.ignored_inputs import tell_ignored
@@ -59,6 +59,7 @@ from nas.tasks.task import Task
 from nas.training.own.function import TrainingFunction
 from nas.training.settings import retraining_settings, training_settings
 from nas.training.supernet import check_supernet
+from nas.values.metric import on_target, target_in
 from nas.values.objective import measured_metrics
 from nas.values.target import Target
 
@@ -110,16 +111,27 @@ class Resolved:
 
     @property
     def bench(self) -> Bench:
-        """The bench of models whose precision is no choice; else that of fp32."""
+        """The bench of the first target: of models whose precision is no choice, else that of fp32."""
         return next(iter(self.models.benches.values()))
 
-    def bench_of(self, architecture: Architecture) -> Bench:
-        """Return the bench that measures an architecture, on the target of its precision."""
-        return self.models.benches.get(precision_of(architecture) or "", self.bench)
+    def bench_of(self, architecture: Architecture, on: str = "") -> Bench:
+        """Return the bench that measures an architecture, on the target of a name in the precision of its own."""
+        return self.models.benches[self._key(architecture, on)]
 
-    def target_of(self, architecture: Architecture) -> Target:
-        """Return the target on which an architecture is measured."""
-        return self.recipe.targets.get(precision_of(architecture) or "", self.recipe.parsed_target)
+    def target_of(self, architecture: Architecture, on: str = "") -> Target:
+        """Return the target of a name on which an architecture is measured; that of the first one is empty."""
+        return self.recipe.measured_targets[self._key(architecture, on)]
+
+    def _key(self, architecture: Architecture, on: str) -> str:
+        own = precision_of(architecture) if self.recipe.precisions else None
+        return on_target(on, own or self.recipe.named_targets[on].precision)
+
+    def fingerprint_on(self, target: str) -> str | None:
+        """Return the fingerprint of the target of a name, with all its precisions; None if it must not be kept."""
+        if not isinstance(self.measurer, OnEachTarget):
+            return self.measurer.fingerprint
+        own = [each for key, each in self.measurer.measurers.items() if target_in(key) == target]
+        return fingerprint_of_all([each.fingerprint for each in own])
 
 
 def resolve(
@@ -152,7 +164,7 @@ def resolve(
             resolved = _resolve_models(recipe, space, task, instruments, progress, apart, undo)
         _try_sampler(recipe, resolved)
         undo.pop_all()
-    return replace(resolved, function=function, device=instruments.device_of(recipe))
+    return replace(resolved, function=function, device=instruments.device_of(recipe.parsed_target))
 
 
 def look_apart_of(
@@ -198,7 +210,7 @@ def _resolve_models(
     check_gpus(recipe)
     written = recipe
     source = source_of(recipe, task)
-    benches = benches_of(recipe, instruments.given_benches(recipe), progress, instruments.device_of(recipe))
+    benches = benches_of(recipe, instruments.given_benches(recipe), progress, instruments.device_of)
     loaded = source.load(progress)
     signature = loaded.signature
     if recipe.space.name == AUTO:
@@ -239,7 +251,7 @@ def measurer_of(
     store: MeasurementStore,
     source: DataSource,
 ) -> Measurer:
-    """Return what measures architectures on the benches, each in its own precision where that is a choice.
+    """Return what measures architectures on the benches of all targets, each in its own precision if that is a choice.
 
     ``space`` is without that choice, and ``look`` looks at it. ``source`` has the items on which int8 is calibrated.
     """
@@ -247,7 +259,8 @@ def measurer_of(
     measurers = {
         name: Surroundings(space, bench, signature, batch, store, look, source) for name, bench in benches.items()
     }
-    return InOwnPrecision(measurers) if recipe.precisions else next(iter(measurers.values()))
+    several = recipe.precisions or recipe.further_targets
+    return OnEachTarget(measurers, bool(recipe.precisions)) if several else next(iter(measurers.values()))
 
 
 def source_of(recipe: Recipe, task: Task | None = None) -> DataSource:

@@ -181,17 +181,17 @@ class RunState:
         Raises:
             JournalError: the target's hardware or versions are others.
         """
-        now, known = self.resolved.measurer.fingerprint, self.fingerprints
+        now, known, targets = self.resolved.measurer.fingerprint, self.fingerprints, self.recipe.measured_on_all
         if now is None or now in known:
             return
         if known and target_part(known[-1]) != target_part(now):
             raise JournalError(
                 f"a run goes on with the target that it began with, but the hardware or the versions of "
-                f"{self.recipe.target} have changed since. Bring those back, or start a new run."
+                f"{targets} have changed since. Bring those back, or start a new run."
             )
         if known:
             self.progress.say(
-                f"the reference speed of {self.recipe.target} was measured again since this run began: measurements "
+                f"the reference speed of {targets} was measured again since this run began: measurements "
                 "from before and after are corrected for drift by different reference speeds."
             )
         self.journal.append(BenchUsed(now))

@@ -84,6 +84,12 @@ Bounds = Annotated[list[float], Field(min_length=3, max_length=3)]
 """A value with the ends of its interval."""
 
 
+class _Elsewhere(_Shape):
+    target: str
+    deployed: str
+    test_error: Bounds
+
+
 class _Details(_Shape):
     epochs: Count | None = None
     stopped_early: bool = False
@@ -114,6 +120,7 @@ class _Details(_Shape):
     failed_seeds: Count = 0
     chance_error: float | None = None
     layer_times: _LayerTimes | None = None
+    elsewhere: dict[str, _Elsewhere] = Field(default_factory=dict)
 
 
 class _Evaluation(_Shape):

@@ -59,29 +59,29 @@ class ErrorWords:
 
     def title_of(self, metric: Metric) -> str:
         """Return the title of any metric, that of the error in the task's words."""
-        return self.error_title if metric.name == "error" else metric.title
+        return f"{self.error_title}{_on(metric)}" if metric.bare == "error" else metric.title
 
     def is_share_of(self, metric: Metric) -> bool:
         """Return True if values of a metric are shares, which are shown as per cent."""
-        return self.is_share if metric.name == "error" else metric.is_share
+        return self.is_share if metric.bare == "error" else metric.is_share
 
     def loss_of(self, metric: Metric) -> str:
         """Return the name of any metric within a sentence, that of the error itself: ``error`` or ``latency``."""
-        return self.error if metric.name == "error" else metric.title.lower()
+        return f"{self.error}{_on(metric)}" if metric.bare == "error" else metric.title.lower()
 
     def name_of(self, metric: Metric) -> str:
         """Return what is shown for any metric, within a sentence: ``accuracy`` or ``latency``."""
-        return self.title if metric.name == "error" else metric.title.lower()
+        return f"{self.title}{_on(metric)}" if metric.bare == "error" else metric.title.lower()
 
     def value_text(self, metric: Metric, value: float) -> str:
         """Return what is shown for a value of any metric: ``98.30 %`` or ``0.21 ms``."""
-        return self.text(value) if metric.name == "error" else metric.format(value)
+        return self.text(value) if metric.bare == "error" else metric.format(value)
 
     def bounds_text(self, metric: Metric, interval: Interval) -> str:
         """Return what is shown for an interval of any metric; empty for a point."""
         if interval.is_point:
             return ""
-        is_error = metric.name == "error"
+        is_error = metric.bare == "error"
         return self.range_text(interval) if is_error else metric.format_range(interval.lower, interval.upper)
 
     def metric_json(self, metric: Metric) -> dict[str, Any]:
@@ -104,6 +104,11 @@ class ErrorWords:
         if not isinstance(data, Mapping):
             return cls()
         return cls(**{each.name: data[each.name] for each in fields(cls) if each.name in data})
+
+
+def _on(metric: Metric) -> str:
+    """Return what follows the error's name for a further target: `` on pi``."""
+    return f" on {metric.on}" if metric.on else ""
 
 
 OF_IMAGES = ErrorWords()

@@ -21,6 +21,8 @@ FITTED = "fitted"
 """The detail of a training, or of its report, of a simple model that was fitted in one pass over the items."""
 PARENT = "parent"
 """The detail of a winner that is the model from which the others are made."""
+ELSEWHERE = "elsewhere"
+"""The detail of a winner that tells of its further targets by their names."""
 Stage = Literal["measure", "check", "train", "retrain", "winner"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
@@ -80,9 +82,11 @@ class Evaluation:
       ``folder``; ``deployed``, the measured file within the folder; ``exported_test_error``, before deploying;
       ``chance_error``, the test error of the best constant answer; ``confusion``, the ``names`` of at most 100 classes
       and the ``counts`` of test items by true and given class; ``layer_times``, the latency by layer as
-      ``LayerTimes.to_json`` tells it. Where the precision is a choice: ``fp32``, the measurements of the same weights
-      in fp32, and ``exported_interval``, 95 %, of ``exported_test_error``. With several seeds:
-      ``seed_errors``, the test error of each, its own first, and ``failed_seeds``, the number of those that failed.
+      ``LayerTimes.to_json`` tells it. With further targets, ``elsewhere`` has of each its ``target``, the ``deployed``
+      file that runs there, and that one's ``test_error`` with both ends of its 95 % interval. Where the precision is a
+      choice: ``fp32``, the measurements of the same weights in fp32, and ``exported_interval``, 95 %, of
+      ``exported_test_error``. With several seeds: ``seed_errors``, the test error of each, its own first, and
+      ``failed_seeds``, the number of those that failed.
       ``epochs``, ``start``, ``teacher``, ``items`` and ``retraining`` are those of its training.
     """
 

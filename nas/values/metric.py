@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, final
 
 from nas.errors import RecipeError, did_you_mean
 
@@ -34,6 +34,21 @@ class Metric:
     """The name and the title of the quantity of which higher is better, where people know this metric by it."""
     differs: tuple[str, str] = ("has {} % less", "has {} % more")
     """The words for a model whose value is lower than another's by a share, and for one whose value is higher."""
+    on: str = ""
+    """The name of the further target that it is of, as ``pi`` in ``pi/latency_ms``; empty for the first target."""
+
+    @property
+    def bare(self) -> str:
+        """The name without a target."""
+        return bare_name(self.name)
+
+    def on_target(self, target: str) -> Metric:
+        """Return the same metric of a further target, by the target's name; itself for the first target."""
+        if not target:
+            return self
+        higher = None if self.higher is None else (f"{target}/{self.higher[0]}", f"{self.higher[1]} on {target}")
+        title = f"{self.title} on {target}"
+        return replace(self, name=on_target(target, self.name), title=title, higher=higher, on=target)
 
     @property
     def is_share(self) -> bool:
@@ -184,9 +199,52 @@ def _loss(name: str, title: str, example: str, meaning: str) -> Metric:
     return Metric(name, title, "", "trained", {}, example, meaning)
 
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
+def on_target(target: str, name: str) -> str:
+    """Return the name of a metric of a further target: ``pi/latency_ms``. Of the first target it is the bare name."""
+    return f"{target}/{name}" if target else name
+
+
+def target_in(name: str) -> str:
+    """Return the name of the further target before a metric's name; empty for a bare name."""
+    return name.rpartition("/")[0]
+
+
+def bare_name(name: str) -> str:
+    """Return a metric's name without a target before it."""
+    return name.rpartition("/")[2]
+
+
+@final
+class Metrics(Mapping[str, Metric]):
+    """The metrics by name. With a further target before it, a measured one or the error is found too.
+
+    So ``METRICS["pi/latency_ms"]`` is the latency on ``pi``. It goes over the bare names alone.
+    """
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._bare = {metric.name: metric for metric in metrics}
+
+    def __getitem__(self, name: str) -> Metric:
+        target, slash, bare = name.rpartition("/")
+        found = self._bare[bare]
+        if bool(target) != bool(slash) or (target and found.source != "measured" and bare != "error"):
+            raise KeyError(name)
+        return found.on_target(target)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bare)
+
+    def __len__(self) -> int:
+        return len(self._bare)
+
+    def among(self, names: Iterable[str]) -> list[Metric]:
+        """Return the metrics among ``names``, in their usual order. Those of further targets follow the bare one."""
+        known, order = [name for name in dict.fromkeys(names) if name in self], list(self)
+        return [self[name] for name in sorted(known, key=lambda name: (order.index(bare_name(name)), "/" in name))]
+
+
+METRICS = Metrics(
+    (
         _share("error", "Error", "the error by which a task compares models", ("accuracy", "accuracy")),
         _share(
             "top5_error",
@@ -246,7 +304,7 @@ METRICS: dict[str, Metric] = {
         Metric("modelled_energy_mj", "Energy (modelled)", "mJ", "modelled", _ENERGY_MJ, "0.5mJ"),
         Metric("dram_traffic_bytes", "DRAM traffic (modelled)", "B", "modelled", _BYTES, "1.5MB"),
     )
-}
+)
 HIGHER_IS_BETTER = {metric.higher[0]: metric.name for metric in METRICS.values() if metric.higher is not None}
 """Names of which higher is better, and the metric that is minimised in their place. All but throughput are 1 − it."""
 TRAINED = tuple(name for name, metric in METRICS.items() if metric.source == "trained")

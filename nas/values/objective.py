@@ -8,7 +8,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from nas.errors import RecipeError
-from nas.values.metric import HIGHER_IS_BETTER, METRICS, Metric, metric_named, unknown_metric
+from nas.values.metric import (
+    HIGHER_IS_BETTER,
+    METRICS,
+    Metric,
+    bare_name,
+    metric_named,
+    on_target,
+    target_in,
+    unknown_metric,
+)
+from nas.values.target import Target
 
 _NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
 
@@ -22,8 +32,13 @@ class Objective:
     @classmethod
     def parse(cls, text: str) -> Objective:
         """Return the objective called ``text``. Raises RecipeError if no metric has that name."""
-        name = text.strip()
-        return cls(metric_named(HIGHER_IS_BETTER.get(name, name)))
+        target, name = _apart(text.strip())
+        metric = metric_named(HIGHER_IS_BETTER.get(name, name))
+        return cls(_on(target, metric))
+
+    def on_target(self, target: str) -> Objective:
+        """Return the same objective of another target, by the target's name."""
+        return Objective(METRICS[self.metric.bare].on_target(target))
 
     def __str__(self) -> str:
         return self.metric.name
@@ -46,10 +61,13 @@ class Limit:
         Raises:
             RecipeError: not of that form, an unknown metric, a missing unit, or one that does not fit the metric.
         """
-        match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*([<>=]=?|≤|≥)\s*([^\s<>=≤≥].*?)\s*", text)
+        match = re.fullmatch(r"\s*((?:[^\s<>≤≥]+/)?[A-Za-z_]\w*)\s*([<>=]=?|≤|≥)\s*([^\s<>=≤≥].*?)\s*", text)
         if match is None:
             raise RecipeError(_malformed(text))
-        name, comparison, amount = match.groups()
+        written, comparison, amount = match.groups()
+        target, name = _apart(written)
+        if target:
+            return cls.parse(f"{name} {comparison} {amount}").on_target(target)
         if name in HIGHER_IS_BETTER:
             if comparison not in (">=", "≥"):
                 raise RecipeError(
@@ -66,6 +84,16 @@ class Limit:
         metric = METRICS[name]
         return cls(metric, _rounded(metric.parse(amount)), f"{name} <= {''.join(amount.split())}")
 
+    def on_target(self, target: str) -> Limit:
+        """Return the same limit for another target, by the target's name; the empty name is the first target's.
+
+        Raises:
+            RecipeError: the metric is the same on every target.
+        """
+        bare = METRICS[self.metric.bare]
+        name, comparison, amount = str(self).split(maxsplit=2)
+        return Limit(_on(target, bare), self.value, f"{on_target(target, bare_name(name))} {comparison} {amount}")
+
     def excess(self, value: float) -> float:
         """Return by how much ``value`` exceeds the limit, relative to the limit; at most 0 where the limit holds."""
         return (value - self.value) / self.value if self.value > 0 else value
@@ -81,6 +109,22 @@ class Limit:
 
     def __str__(self) -> str:
         return self.words or f"{self.key}{self.metric.unit}"
+
+
+def _apart(text: str) -> tuple[str, str]:
+    """Return the target before a metric, as short as it can be written, and the metric's name."""
+    written, name = target_in(text), bare_name(text)
+    return Target.parse(written).short if written else "", name
+
+
+def _on(target: str, metric: Metric) -> Metric:
+    """Return a metric of a further target. Raises RecipeError if it is the same on every target."""
+    if target and on_target(target, metric.name) not in METRICS:
+        raise RecipeError(
+            f"a target stands before a metric that is measured on it, but {metric.name} is {metric.source}, and the "
+            f"same on all: write {metric.name} alone."
+        )
+    return metric.on_target(target)
 
 
 GivenLimits = Limit | str | Iterable[Limit | str]
@@ -197,7 +241,8 @@ MICRO = re.compile("^[uμ](?=[sJ]$)")
 
 def limit_text(limit: Limit) -> str:
     """Return the limit for people, as it was given: ``latency ≤ 60 µs``, or ``accuracy ≥ 95 %``."""
-    name, comparison, amount = str(limit).split(maxsplit=2)
+    written, comparison, amount = str(limit).split(maxsplit=2)
+    name = bare_name(written)
     title = limit.metric.higher[1] if limit.metric.higher and name in HIGHER_IS_BETTER else limit.metric.title.lower()
     if limit.metric.is_share and "%" not in amount:
         amount = f"{100 * (1 - limit.value if name in HIGHER_IS_BETTER else limit.value):.6g}%"

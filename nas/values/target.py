@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -109,7 +110,62 @@ class Target:
         known = {**fields, "options": tuple(sorted(options.items())), "device": device}
         return cls(start[0], **known)  # type: ignore[arg-type]
 
+    @property
+    def short(self) -> str:
+        """The text without what every target has by default, as people write it."""
+        plain = Target(self.runtime)
+        parts = {"": self.precision, "batch=": self.batch, "threads=": self.threads}
+        usual = {"": plain.precision, "batch=": plain.batch, "threads=": plain.threads}
+        told = [f"{key}{value}" for key, value in parts.items() if value != usual[key]]
+        told += [f"{key}={value}" for key, value in self.options]
+        return ":".join((f"{self.device}/{self.runtime}" if self.device else self.runtime, *told))
+
     def __str__(self) -> str:
         options = "".join(f":{key}={value}" for key, value in self.options)
         device = f"{self.device}/" if self.device else ""
         return f"{device}{self.runtime}:{self.precision}:batch={self.batch}:threads={self.threads}{options}"
+
+
+def named_targets(targets: Sequence[Target]) -> dict[str, Target]:
+    """Return several targets by the names that stand before their metrics. The first one needs none.
+
+    A further target has the name of its device. On this machine, and where two targets share a device, it has the
+    ``short`` text of the target.
+
+    Raises:
+        RecipeError: two targets are the same, have other batch sizes, or would have the same name.
+    """
+    found: dict[str, Target] = {}
+    of_device = Counter(each.device for each in targets)
+    for place, each in enumerate(targets):
+        alone = each.device if of_device[each.device] == 1 else ""
+        name = (alone or each.short) if place else ""
+        if each in found.values() or name in found:
+            raise RecipeError(f"the targets of a search must differ, but {name} comes twice. Leave one of them out.")
+        if each.batch != targets[0].batch:
+            raise RecipeError(
+                f"the targets of a search run batches of one size, but got batch={targets[0].batch} and {each.short}. "
+                "Give all the same."
+            )
+        found[name] = each
+    return found
+
+
+def name_among(written: str, targets: Mapping[str, Target]) -> str:
+    """Return the name of the target that someone means by its name, its device or its text.
+
+    ``written`` is a ``short`` text. ``targets`` are those of ``named_targets``.
+
+    Raises:
+        RecipeError: no target, or several, are meant.
+    """
+    if written in targets:
+        return written
+    found = [name for name, target in targets.items() if target.short == written]
+    found = found or [name for name, target in targets.items() if target.device == written]
+    if len(found) != 1:
+        known = ", ".join(target.short for target in targets.values())
+        rule = "what stands before a metric is the device or the whole of one of the targets"
+        several = f", which {len(found)} of them share" if found else ""
+        raise RecipeError(f"{rule} ({known}), but got {written!r}{several}.")
+    return found[0]

@@ -44,6 +44,12 @@ def test_a_command_gets_the_options_that_were_used_as_changes_of_keys() -> None:
     assert changes_of() == []
 
 
+def test_a_key_of_one_value_may_take_a_list_by_repeating_its_option() -> None:
+    changes = changes_of("--target", "onnxruntime-cpu", "--target", "pi/onnxruntime-cpu:int8")
+    recipe = Recipe.from_mapping(apply_overrides({}, changes))
+    assert recipe.further_targets == ("pi/onnxruntime-cpu:int8:batch=1:threads=1",)
+
+
 def test_a_command_may_leave_options_out() -> None:
     with pytest.raises(ValueError, match="No such option"):
         changes_of("--evaluate", "table")

@@ -128,7 +128,7 @@ def test_a_run_always_has_a_name_that_a_folder_can_have(values: dict[str, Any], 
     assert Recipe.from_mapping(values).run_name == name
 
 
-KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measuring, name, "
+KNOWN = "Known: data, early_stopping, energy, evaluate, execution, further_targets, limits, measuring, name, "
 
 
 @pytest.mark.parametrize(

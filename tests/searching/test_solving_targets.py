@@ -104,8 +104,8 @@ def test_networks_that_were_profiled_on_the_other_target_tell_what_layers_cost(
     count, given = keep_profiles(tmp_path / "home", "other-0"), []
 
     def spied(*arguments: Any) -> dict[str, nas.Predictor]:
-        assert not {network.architecture for network in arguments[-1]} & set(arguments[2])
-        given.append((len(arguments[2]), len(arguments[-1])))
+        assert not {network.architecture for network in arguments[5]} & set(arguments[2])
+        given.append((len(arguments[2]), len(arguments[5])))
         return fitted_predictors(*arguments)
 
     monkeypatch.setattr("nas.searching.fitting.fitted_predictors", spied)

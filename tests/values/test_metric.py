@@ -154,3 +154,16 @@ def test_measured_and_modelled_never_share_a_name() -> None:
 def test_any_quantity_can_be_made_readable(grams: float, text: str) -> None:
     """The prefix is chosen after rounding, so that 999.6 mg is not written as 1e+03 mg."""
     assert readable(grams, "g") == text
+
+
+def test_a_metric_of_a_further_target_has_the_target_before_it() -> None:
+    """Those that are measured, and the error, are found under such a name; others are the same on all targets."""
+    metric = METRICS["pi/latency_ms"]
+    assert (metric.bare, metric.on, metric.title, metric.source) == ("latency_ms", "pi", "Latency on pi", "measured")
+    assert METRICS["pi/torch-cpu:int8/latency_ms"].on == "pi/torch-cpu:int8"
+    assert "pi/error" in METRICS
+    for name in ("pi/params", "pi/log_loss", "pi/dram_traffic_bytes", "/latency_ms", "pi/", "pi"):
+        assert name not in METRICS
+    assert "pi/latency_ms" not in list(METRICS)
+    names = ["params", "pi/latency_ms", "latency_ms", "other", "error"]
+    assert [each.name for each in METRICS.among(names)] == ["error", "latency_ms", "pi/latency_ms", "params"]

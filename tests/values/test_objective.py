@@ -194,3 +194,20 @@ def test_rows_name_a_limit_by_its_value_and_readers_by_its_words() -> None:
 def test_a_limit_of_an_older_version_gets_its_unit(old: str, new: str) -> None:
     """Older versions wrote limits in their metric's unit, without its name."""
     assert with_units(old) == new
+
+
+def test_a_target_stands_before_its_metric() -> None:
+    """It is written as short as it can be, and the limit is told with it."""
+    limit = Limit.parse("pi/onnxruntime-cpu:fp32:threads=2/latency_ms<=30 ms")
+    assert str(limit) == "pi/onnxruntime-cpu:threads=2/latency_ms <= 30ms"
+    assert limit.key == "pi/onnxruntime-cpu:threads=2/latency_ms <= 30"
+    assert Limit.parse(str(limit)) == limit
+    assert str(limit.on_target("pi")) == "pi/latency_ms <= 30ms"
+    assert str(limit.on_target("")) == "latency_ms <= 30ms"
+    assert limit_text(limit.on_target("pi")) == "latency on pi ≤ 30 ms"
+    assert limit_text(Limit.parse("pi/throughput_per_s >= 100")) == "throughput on pi ≥ 100 /s"
+    assert str(Objective.parse("pi/throughput_per_s")) == "pi/item_ms"
+    with pytest.raises(RecipeError, match="params is counted, and the same on all: write params alone"):
+        Limit.parse("pi/params <= 5")
+    with pytest.raises(RecipeError, match="the name of a device begins with a small letter"):
+        Limit.parse("Pi/x/latency_ms <= 5ms")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from nas.errors import RecipeError
-from nas.values.target import PRECISIONS, Target
+from nas.values.target import PRECISIONS, Target, name_among, named_targets
 
 runtimes = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,20}", fullmatch=True) | st.from_regex(
     r"[a-z_][a-z0-9_]{0,9}(\.[a-z_][a-z0-9_]{0,9}){0,2}:[A-Z][A-Za-z0-9_]{0,9}", fullmatch=True
@@ -19,6 +19,7 @@ targets = st.builds(Target, runtimes, st.sampled_from(PRECISIONS), numbers, numb
 def test_a_target_is_written_exactly(target: Target) -> None:
     """Its text names everything that a latency depends on."""
     assert Target.parse(str(target)) == target
+    assert Target.parse(target.short) == target
 
 
 @pytest.mark.parametrize(
@@ -75,3 +76,40 @@ def test_further_parts_are_options_of_the_runtime() -> None:
     assert Target.parse(str(target)) == target
     with pytest.raises(RecipeError, match="parts of a target"):
         Target.parse("torch-cpu:streams=2:streams=3")
+
+
+def named(*texts: str) -> dict[str, Target]:
+    return named_targets([Target.parse(text) for text in texts])
+
+
+def test_a_further_target_has_the_name_of_its_device_or_its_text() -> None:
+    """The text stands where no device, or none alone, tells it from the others."""
+    assert list(named("onnxruntime-cpu")) == [""]
+    assert list(named("onnxruntime-cpu", "pi/onnxruntime-cpu:int8")) == ["", "pi"]
+    assert list(named("onnxruntime-cpu", "openvino-cpu:threads=2")) == ["", "openvino-cpu:threads=2"]
+    assert list(named("pi/onnxruntime-cpu", "pi/onnxruntime-cpu:int8")) == ["", "pi/onnxruntime-cpu:int8"]
+
+
+def test_a_target_is_meant_by_its_device_where_that_is_clear() -> None:
+    """Two that share a device are told apart by their texts alone."""
+    targets = named("onnxruntime-cpu", "pi/onnxruntime-cpu:int8", "nano/onnxruntime-cpu", "nano/litert-cpu")
+    for written, name in (("pi", "pi"), ("pi/onnxruntime-cpu:int8", "pi"), ("onnxruntime-cpu", "")):
+        assert name_among(written, targets) == name
+    assert name_among("nano/litert-cpu", targets) == "nano/litert-cpu"
+    assert name_among("pi", named("pi/onnxruntime-cpu")) == ""
+    with pytest.raises(RecipeError, match=r"got 'nano', which 2 of them share"):
+        name_among("nano", targets)
+    with pytest.raises(RecipeError, match=r"one of the targets \(onnxruntime-cpu, pi/onnxruntime-cpu:int8, .*'pie'"):
+        name_among("pie", targets)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (("onnxruntime-cpu", "onnxruntime-cpu:fp32"), "must differ, but onnxruntime-cpu comes twice"),
+        (("torch-cpu", "pi/torch-cpu:batch=2"), "batches of one size, but got batch=1 and pi/torch-cpu:batch=2"),
+    ],
+)
+def test_targets_that_do_not_stand_beside_each_other(texts: tuple[str, ...], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        named(*texts)

@@ -15,6 +15,7 @@ from nas.reports.analysis.course import objectives_of, points_of
 from nas.reports.analysis.devices import Side, comparison_of
 from nas.reports.analysis.fronts import fronts_of
 from nas.reports.analysis.growth import growth, reference_point
+from nas.reports.analysis.targets import comparisons_of_targets
 from nas.reports.candidates import estimated_text
 from nas.results.run import Run
 from nas.space.architecture import Architecture
@@ -149,6 +150,7 @@ def _group(
         for a, b in pairs[:MOST_PAIRS]
         for metric in _costs(runs[a], runs[b])
     ]
+    compared += [each for index in members for each in comparisons_of_targets(runs[index], known[index])]
     left = len(pairs) - MOST_PAIRS
     return {
         "members": [labels[index] for index in members],
@@ -163,7 +165,7 @@ def _group(
                 quality_of(runs[members[0]].objectives),
                 cost,
             )
-            for cost in _costs_of(runs, members)
+            for cost in (_costs_of(runs, members) if len(runs) > 1 else ())
         ],
         "comparisons": compared,
         "growth": _growth(runs, labels, known, members),
@@ -183,8 +185,8 @@ def _costs_of(runs: Sequence[Run], members: Sequence[int]) -> list[Metric]:
 def _costs(one: Run, other: Run) -> list[Metric]:
     """Return the measured costs that both runs minimised or limited, by default the latency."""
     names = [{metric.name for metric in run.front.costs} for run in (one, other)]
-    shared = [name for name in METRICS if name in names[0] & names[1] and METRICS[name].source == "measured"]
-    return [METRICS[name] for name in shared] or [METRICS["latency_ms"]]
+    shared = [metric for metric in METRICS.among(sorted(names[0] & names[1])) if metric.source == "measured"]
+    return shared or [METRICS["latency_ms"]]
 
 
 def _growth(

@@ -247,7 +247,7 @@ def search_scene(run: Run, request: PlotRequest) -> Scene:
 
 def predictions_scene(run: Run, request: PlotRequest) -> Scene:
     """Return measured values against those that were predicted of them, with a line where both are equal."""
-    measured = [metric for metric in METRICS.values() if metric.source == "measured"]
+    measured = METRICS.among(sorted({name for row in run.rows for name in row.predicted}))
     checked = {metric.name: found for metric in measured if (found := prediction_checks(run.index, metric))}
     first = METRICS[next(iter(checked), "latency_ms")]
     metric = first if request.x is None else chosen_metric(request.x, "x")

@@ -24,9 +24,7 @@ def checks_of(
     indexed = IndexedRows.of(rows)
     predicted = {name for row in indexed.rows for name in row.predicted}
     plots = [
-        _check(metric, prediction_checks(indexed, metric), places, words)
-        for metric in METRICS.values()
-        if metric.name in predicted
+        _check(metric, prediction_checks(indexed, metric), places, words) for metric in METRICS.among(sorted(predicted))
     ]
     return [plot for plot in plots if plot is not None]
 

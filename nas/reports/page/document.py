@@ -98,7 +98,7 @@ def _metrics(records: Sequence[Record], front: Front) -> list[Metric]:
     if front.table is not None or not any(each.values.get(DRAM_TRAFFIC) for each in records):
         names.discard(DRAM_TRAFFIC)
     first = [front.quality, METRICS["error"], *front.costs]
-    ordered = {metric.name: metric for metric in (*first, *METRICS.values())}
+    ordered = {metric.name: metric for metric in (*first, *METRICS.among(sorted(names)))}
     return [metric for name, metric in ordered.items() if name in names]
 
 

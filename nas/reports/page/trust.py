@@ -107,7 +107,8 @@ def _doubts(rows: Sequence[Evaluation]) -> Answer | None:
 def trust_sentences(front: Front, rows: Sequence[Evaluation]) -> list[str]:
     """Return sentences about predicted bounds of winners, about precisions, and about what the test cannot tell."""
     sentences = []
-    for name, metric in METRICS.items():
+    for metric in METRICS.among(sorted({name for winner in front for name in winner.predicted})):
+        name = metric.name
         pairs = [
             (w.predicted[name], w.measurements[name]) for w in front if {name} <= w.predicted.keys() & w.measurements
         ]

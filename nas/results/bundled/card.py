@@ -11,7 +11,7 @@ from nas.progress import duration_text
 from nas.results.chance_marks import NEAR, WORSE, chance_mark
 from nas.results.seeds import over_seeds
 from nas.values.error_words import ErrorWords
-from nas.values.evaluation import AS_TRAINED
+from nas.values.evaluation import AS_TRAINED, ELSEWHERE
 from nas.values.measurement import Interval, Measurement
 from nas.values.metric import METRICS
 from nas.values.objective import Limit, limit_text
@@ -85,6 +85,10 @@ def _use(about: Mapping[str, Any]) -> list[str]:
     return [
         *made,
         f"The deployed model is `{_code(about['deployed'])}`. It takes {batch}.",
+        *(
+            f"For `{_code(there['target'])}` it is `{_code(there['deployed'])}`."
+            for there in about.get(ELSEWHERE, {}).values()
+        ),
         "Run it without further software of this project: `python predict.py FILE`, with numpy and onnxruntime.",
         *classes,
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nas.results.records import Record
-from nas.values.metric import METRICS, TRAINED
+from nas.values.metric import METRICS, TRAINED, Metric, bare_name, target_in
 from nas.values.objective import Limit
 
 if TYPE_CHECKING:
@@ -148,15 +148,15 @@ def _parts(name: str) -> tuple[str, str, str]:
     return (kind, metric, bound) if metric in METRICS else ("", name, "")
 
 
-def _order(name: str) -> tuple[int, int, int, int]:
-    """Return the place of a column: choices as they come, then values by metric, each with its bounds."""
+def _order(name: str) -> tuple[int, int, str, int, int]:
+    """Return the place of a column: choices as they come, then values by metric and target, each with its bounds."""
     if name.startswith(CHOICE):
-        return (0, 0, 0, 0)
+        return (0, 0, "", 0, 0)
     kind, metric, bound = _parts(name)
-    names = list(METRICS)
-    group = 1 if metric in TRAINED else 2 if metric in METRICS and METRICS[metric].source == "measured" else 3
-    place = names.index(metric) if metric in names else len(names)
-    return (group, place, ("", *_KINDS).index(kind), ("", *_BOUNDS).index(bound))
+    names, bare = list(METRICS), bare_name(metric)
+    group = 1 if bare in TRAINED else 2 if metric in METRICS and METRICS[metric].source == "measured" else 3
+    place = names.index(bare) if metric in METRICS else len(names)
+    return (group, place, target_in(metric), ("", *_KINDS).index(kind), ("", *_BOUNDS).index(bound))
 
 
 def _column(name: str, run: Run) -> Column:
@@ -167,8 +167,7 @@ def _column(name: str, run: Run) -> Column:
     if metric not in METRICS:
         return Column(name, "", "a value that a later version recorded")
     known = METRICS[metric]
-    is_share = words.is_share if metric == "error" else known.is_share
-    title = words.error if metric == "error" else known.title.lower()
+    is_share, title = words.is_share_of(known), words.loss_of(known)
     places = _WHERE if run.table is None else _IN_TABLE
     where = places.get(kind) or places.get(known.source, known.source)
     start = f"{_BOUNDS[bound]} " if bound else ""
@@ -186,10 +185,17 @@ def document_of(run: Run, records: Sequence[Record]) -> dict[str, Any]:
         "damages": list(run.damages),
         "objectives": [str(objective) for objective in run.objectives],
         "limits": [str(limit) for limit in run.limits],
-        "units": {name: "fraction" if m.is_share else m.unit for name, m in METRICS.items()},
+        "units": {name: "fraction" if m.is_share else m.unit for name, m in _metrics_of(records).items()},
         "recipe": run.recipe_text,
         "architectures": [_entry(record, run.limits) for record in records],
     }
+
+
+def _metrics_of(records: Sequence[Record]) -> dict[str, Metric]:
+    """Return all metrics by name: the bare ones, and those of further targets that a record has."""
+    named = {name for each in records for name in (*each.measurements, *each.predicted) if target_in(name)}
+    named |= {name for each in records if each.winner is not None for name in each.winner.scores if target_in(name)}
+    return {metric.name: metric for metric in METRICS.among([*METRICS, *sorted(named)])}
 
 
 def _entry(record: Record, limits: Iterable[Limit]) -> dict[str, Any]:

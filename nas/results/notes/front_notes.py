@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nas.results.chance_marks import chance_text
 from nas.results.notes.parent_notes import parent_notes
 from nas.results.notes.precision_notes import precision_notes
+from nas.results.notes.target_notes import target_notes
 from nas.results.winner import Winner, broken_text
 from nas.values.comparison import Standing, is_surely_less
 from nas.values.error_words import ErrorWords
@@ -43,6 +44,7 @@ def notes_of(front: Front) -> list[tuple[str, ...]]:
         found += simple_notes(winner, front.winners)
         found += parent_notes(winner, parent, front.costs)
         found += precision_notes(winner)
+        found += target_notes(winner, front.winners)
         notes.append((*found, *(f"Doubt: {doubt}." for doubt in winner.doubts)))
     return notes
 

@@ -89,7 +89,7 @@ def cost_of(front: Front | Solved, metric: str | None) -> Metric:
     if metric is None:
         return front.costs[0] if front.costs else METRICS["latency_ms"]
     known = [name for name in METRICS if name != "error"]
-    if metric not in known:
+    if metric not in METRICS or metric == "error":
         raise ValueError(f"metric must name a cost, but got {metric!r}. {did_you_mean(metric, known)}")
     return METRICS[metric]
 

@@ -1,1 +1,1 @@
-"""Benches of the target, one for each precision where that is a choice; and measuring each architecture in its own."""
+"""Benches of the targets, one for each precision where that is a choice; and measuring each architecture on them."""

@@ -1,8 +1,8 @@
-"""The bench of a recipe's target, or one for each precision to choose from."""
+"""The benches of a recipe's targets, or one of each for each precision to choose from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from nas.errors import TargetError
@@ -13,6 +13,7 @@ from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.pool_bench import PoolBench, bench_on
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
+from nas.values.metric import bare_name, target_in
 from nas.values.objective import measured_metrics
 from nas.values.target import Target
 
@@ -21,37 +22,43 @@ def benches_of(
     recipe: Recipe,
     given: Mapping[str, Bench],
     progress: Progress,
-    device: Device,
+    device_of: Callable[[Target], Device],
     *,
     metrics: Sequence[str] | None = None,
     settings: BenchSettings | None = None,
 ) -> dict[str, Bench]:
-    """Return the bench of each precision by its name; one of the target's own where precision is no choice.
+    """Return the bench of each of the recipe's ``measured_targets``, by the same names.
 
     Those of ``given`` need not be opened. They measure ``metrics``, by default those that the recipe asks for.
     ``settings`` take the place of the recipe's.
 
     Raises:
-        TargetError: the device cannot measure in one of the precisions, or by a metric that is asked for.
+        TargetError: a device cannot measure in one of the precisions, or by a metric that is asked for.
+        RecipeError: a target names no device that was added.
     """
-    target = recipe.parsed_target
-    targets = recipe.targets or {target.precision: target}
-    for each in recipe.targets.values():
-        reason = None if given else why_not_measured(each, device)
-        if reason is not None and why_not_measured(replace(each, precision="fp32"), device) is not None:
-            raise TargetError(reason)
-        if reason is not None:
-            raise TargetError(
-                f"each of the precisions must run on the target, but {each.precision} does not run on "
-                f"{replace(target, precision='fp32')} here. Leave it out. The runtime says: {reason}"
-            )
+    for each in recipe.measured_targets.values() if not given and recipe.precisions else ():
+        _check_precision(each, device_of(each))
     benches = {
-        name: given.get(name) or device_bench(recipe, progress, each, settings, device)
-        for name, each in targets.items()
+        name: given.get(name) or device_bench(recipe, progress, each, settings, device_of(each))
+        for name, each in recipe.measured_targets.items()
     }
-    for bench in benches.values():
-        bench.check(metrics or measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
+    asked = metrics or measured_metrics(recipe.parsed_objectives, recipe.parsed_limits)
+    for name, bench in benches.items():
+        bench.check([bare_name(each) for each in asked if target_in(each) == target_in(name)])
     return benches
+
+
+def _check_precision(target: Target, device: Device) -> None:
+    """Check that a target measures in the precision that it got to choose from. Raises TargetError."""
+    reason = why_not_measured(target, device)
+    plain = replace(target, precision="fp32")
+    if reason is not None and why_not_measured(plain, device) is not None:
+        raise TargetError(reason)
+    if reason is not None:
+        raise TargetError(
+            f"each of the precisions must run on the target, but {target.precision} does not run on {plain} here. "
+            f"Leave it out. The runtime says: {reason}"
+        )
 
 
 def device_bench(

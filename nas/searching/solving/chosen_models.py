@@ -164,7 +164,7 @@ def measure_named(
             check_compared(len(architectures))
         wholes = [_of_space(again, each) for each in architectures]
         benches = benches_again(asked, task, instruments, progress, metrics=metrics, settings=request.settings)
-        table = _table(asked, request, again, benches, metrics, instruments.device_of(asked.recipe))
+        table = _table(asked, request, again, benches, metrics, instruments.device_of(asked.recipe.parsed_target))
         with noting_how_to_continue(request.fresh):
             rows = _rows(asked, request, again, benches, wholes, metrics, table, task, progress)
     return NamedRows(tuple(rows), asked.recipe.measured_on, table)
@@ -220,11 +220,12 @@ def _table(
     target = asked.recipe.parsed_target
     space = device_space(again.plain)
     if request.table is not None:
-        if asked.recipe.precisions:
-            raise RecipeError("a table holds one target, but the run chose from several precisions. Leave --out out.")
+        if len(benches) > 1:
+            several = ", ".join(map(str, asked.recipe.measured_targets.values()))
+            raise RecipeError(f"a table holds one target, but the run has several: {several}. Leave --out out.")
         check_table(request.table, space, target, metrics)
         return request.table
-    if asked.recipe.precisions or not is_same_device(asked.run, asked.recipe, fingerprint_of(benches), device):
+    if len(benches) > 1 or not is_same_device(asked.run, asked.recipe, fingerprint_of(benches), device):
         return None
     table = asked.run.run_folder / f"{OF_A_RUN}{'-'.join(metrics)}.csv.gz"
     with contextlib.suppress(RecipeError):  # a table of other columns is left alone

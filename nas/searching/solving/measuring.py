@@ -63,7 +63,7 @@ def measured_and_predicted(
     """
     instruments = instruments or Instruments()
     run, recipe = asked.run, asked.recipe
-    device = instruments.device_of(recipe)
+    device = instruments.device_of(recipe.parsed_target)
     task = task_of(data, run.recipe.data)
     benches: dict[str, Bench] = {}
     if asked.target is not None:

@@ -18,6 +18,7 @@ from nas.results.solved import SolvedPoint
 from nas.tables.table_evaluation import chance_error_among
 from nas.values.error_words import ErrorWords
 from nas.values.evaluation import Evaluation
+from nas.values.objective import Limit, Objective
 from nas.values.target import Target
 
 if TYPE_CHECKING:
@@ -56,19 +57,31 @@ class OnDevice:
     )
 
     def named(self, recipe: Recipe, target: str) -> dict[str, Any]:
-        """Return the keys of the recipe that name another target.
+        """Return the keys of the recipe that name another target in the place of all that it has.
+
+        Of limits and objectives, those of that target hold there, or else those of the first one.
 
         Raises:
             RecipeError: it is malformed, or the run chose the precision: then its errors hold for its own target alone.
         """
-        named = str(Target.parse(target))
+        wanted = Target.parse(target)
+        named = str(wanted)
         if recipe.precisions and named != recipe.target:
             raise RecipeError(
                 f"a run that chose the precision is solved on its own target, {recipe.target}, but got {named}: its "
                 f"errors in {', '.join(recipe.precisions)} hold for that runtime alone. Leave the target out, or "
                 "search again on the other one."
             )
-        return {"target": named}
+        on = next((name for name, each in recipe.named_targets.items() if each == wanted), "")
+        asked: dict[str, Sequence[Limit | Objective]] = {
+            "limits": recipe.parsed_limits,
+            "objectives": recipe.parsed_objectives,
+        }
+        there = {
+            key: [str(each.on_target("")) for each in found if each.metric.on == on or each.metric.source != "measured"]
+            for key, found in asked.items()
+        }
+        return {"target": named, "further_targets": [], **(there if recipe.further_targets else {})}
 
     def benches(
         self, asked: Asked, task: Task | None, instruments: Instruments, progress: Progress

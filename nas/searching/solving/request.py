@@ -82,13 +82,11 @@ def asked_of(
     if measure is not None and measure < 0:
         raise RecipeError(f"measure is how many architectures may be measured, 0 or more, but got {measure}.")
     recipe, place = run.recipe, place_of(run.recipe)
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {} if target is None else place.named(recipe, target)
     if limits is not None:
         changes["limits"] = list(limits)
     if objectives is not None:
         changes["objectives"] = list(objectives)
-    if target is not None:
-        changes |= place.named(recipe, target)
     if changes:
         recipe = Recipe.from_mapping({**recipe.model_dump(exclude_unset=True), **changes})
     return Asked(run, recipe, target, measure, place)

@@ -150,6 +150,6 @@ def _written(solved: Solved, asked: Asked, known: Seeded, folder: Path, instrume
     if instruments is None:
         clock, device = time.time, device_of(asked.recipe.parsed_target)
     else:
-        clock, device = instruments.clock, instruments.device_of(asked.recipe)
+        clock, device = instruments.clock, instruments.device_of(asked.recipe.parsed_target)
     write_as_run(asked, known, folder, clock, device)
     return replace(solved, notes=(*solved.notes, went_on(folder, asked)))

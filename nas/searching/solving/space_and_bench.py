@@ -103,7 +103,7 @@ def benches_again(
     metrics: Sequence[str] | None = None,
     settings: BenchSettings | None = None,
 ) -> dict[str, Bench]:
-    """Return the bench of each precision of the target that is asked for: one, unless the run chose the precision.
+    """Return the bench of each of the targets and precisions that are asked for: one, unless the run has several.
 
     They measure ``metrics``, by default those that are asked for, with the run's ``settings`` unless others are given.
 
@@ -112,25 +112,24 @@ def benches_again(
         TargetError: the target cannot measure here what is asked for.
     """
     recipe = asked.recipe
-    precisions = recipe.precisions or (recipe.parsed_target.precision,)
+    precisions = {target.precision for target in recipe.measured_targets.values()}
     if "int8" in precisions and recipe.data.name == GIVEN and task is None:
         raise RecipeError(
             "an int8 model finds its ranges on training items, and the run was given its data as an object: pass "
             "data=… again."
         )
     given = instruments.given_benches(recipe)
-    return benches_of(recipe, given, progress, instruments.device_of(recipe), metrics=metrics, settings=settings)
+    return benches_of(recipe, given, progress, instruments.device_of, metrics=metrics, settings=settings)
 
 
 def fingerprint_of(benches: Mapping[str, Bench]) -> str | None:
     """Return the fingerprint of a target, or one of all precisions of it; None if it must not be kept."""
-    found = [bench.fingerprint for bench in benches.values()]
-    return found[0] if len(found) == 1 else fingerprint_of_all(found)
+    return fingerprint_of_all([bench.fingerprint for bench in benches.values()])
 
 
 def is_same_device(run: Run, recipe: Recipe, fingerprint: str | None, device: Device) -> bool:
     """Return True if a fingerprint is of the target, hardware and versions that a run was measured on."""
-    if recipe.target != run.recipe.target:
+    if recipe.measured_targets != run.recipe.measured_targets:
         return False
     used = [target_part(row.fingerprint) for row in read_rows(run.run_folder, BenchUsed)]
     if fingerprint is None or not used:

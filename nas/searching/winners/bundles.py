@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -42,7 +43,7 @@ from nas.tasks.scores import Score, Tally, add_finite, scores_of
 from nas.tasks.tallies import ClassTally
 from nas.tasks.task import Task, facts_of
 from nas.training.settings import robustness_of, searched_robustness
-from nas.values.evaluation import Evaluation, Failure
+from nas.values.evaluation import ELSEWHERE, Evaluation, Failure
 from nas.values.measurement import Measurement
 from nas.values.metric import LARGEST_VALUE, is_result
 
@@ -85,7 +86,7 @@ class BundleMaker:
         module.eval()
         batch = state.recipe.parsed_target.batch
         export_onnx(module, task.signature.inputs, batch, folder / ONNX)
-        if state.resolved.bench.model_format == "torch":
+        if any(bench.model_format == "torch" for bench in state.resolved.models.benches.values()):
             export_model(module, task.signature.inputs, batch, folder / TORCH, "torch")
         count = max(batch, PARITY_ITEMS // batch * batch)
         raw = items_at(task.validation, np.resize(np.arange(len(task.validation)), count)).raw
@@ -104,9 +105,30 @@ class BundleMaker:
             (folder / DEPLOYED).rmdir()
         return deployed
 
-    def deployed_in(self, like: Architecture, winner: Architecture, folder: Path) -> Deployed | CandidateError:
-        """Return a winner's exported model, deployed into ``folder`` in the precision of ``like``."""
-        bench = self._state.resolved.bench_of(like)
+    def deploy_elsewhere(self, architecture: Architecture) -> dict[str, Deployed]:
+        """Return the exported model, deployed for each further target by its name. These stay in the bundle too.
+
+        Raises:
+            CandidateError: the runtime of one does not take it.
+        """
+        found: dict[str, Deployed] = {}
+        for on in filter(None, self._state.recipe.named_targets):
+            folder = self._unfinished(architecture) / f"{DEPLOYED}-on" / re.sub(r"[^A-Za-z0-9._-]", "_", on)
+            shutil.rmtree(folder, ignore_errors=True)
+            model = self.deployed_in(architecture, architecture, folder, on)
+            if isinstance(model, CandidateError):
+                raise CandidateError(model.kind, f"on {on}: {model.reason}")
+            for empty in (folder, folder.parent):  # the exported file itself is deployed
+                if not any(empty.iterdir()):
+                    empty.rmdir()
+            found[on] = model
+        return found
+
+    def deployed_in(
+        self, like: Architecture, winner: Architecture, folder: Path, on: str = ""
+    ) -> Deployed | CandidateError:
+        """Return a winner's model, deployed into ``folder`` in the precision of ``like`` for the target of a name."""
+        bench = self._state.resolved.bench_of(like, on)
         exported = self._unfinished(winner) / (ONNX if bench.model_format == "onnx" else TORCH)
         resolved = self._state.resolved
         items = partial(resolved.source.calibration_items, wishes_of(resolved.space, winner))
@@ -116,7 +138,7 @@ class BundleMaker:
     def winner(
         self,
         candidate: Candidate,
-        model: Deployed,
+        models: Mapping[str, Deployed],
         outcome: Outcome,
         difference: float,
         plain: Mapping[str, Measurement],
@@ -124,7 +146,8 @@ class BundleMaker:
     ) -> Evaluation:
         """Test a winner, finish its bundle, and return its row.
 
-        The exported model is tested too, to show what deploying changes.
+        The exported model is tested too, to show what deploying changes. ``models`` are the deployed ones by the name
+        of their target, of which the first has none.
 
         ``plain`` are measurements of the same weights in fp32, where the precision was chosen. ``more`` returns further
         details of the row by the test error, which is None if the winner fails.
@@ -132,15 +155,18 @@ class BundleMaker:
         state = self._state
         task = self._task(candidate)
         folder = self._unfinished(candidate)
-        deployed, exported = task.criterion.tally(), task.criterion.tally()
+        tallies, exported = {on: task.criterion.tally() for on in models}, task.criterion.tally()
+        deployed, model = tallies[""], models[""]
         try:
             if isinstance(outcome, CandidateError):
                 raise outcome
             for batch in in_order(task.test, task.signature.together(TESTED_TOGETHER)):
                 inputs = task.prepared(batch.raw)
-                _add(deployed, state.resolved.bench_of(candidate).outputs(model, inputs), batch.targets)
+                for on, each in models.items():
+                    _add(tallies[on], state.resolved.bench_of(candidate, on).outputs(each, inputs), batch.targets)
                 _add(exported, outputs_of(folder / ONNX, inputs), batch.targets)
             scores = recordable(scores_of(deployed, task.test))
+            elsewhere = {on: recordable(scores_of(tally, task.test))["error"] for on, tally in tallies.items() if on}
             noise = self._noise(candidate, model, task)
         except CandidateError as error:
             failure = Failure(error.kind, error.reason)
@@ -166,11 +192,30 @@ class BundleMaker:
                 "parity": difference,
                 "folder": f"{self._inside}/{candidate.id}",
                 "deployed": model.path.relative_to(folder).as_posix(),
+                **self._elsewhere(candidate, models, elsewhere),
                 **more(tested.value),
             },
         )
         self._write_bundle(row, outcome, task)
         return row
+
+    def _elsewhere(
+        self, candidate: Candidate, models: Mapping[str, Deployed], errors: Mapping[str, Score]
+    ) -> dict[str, Any]:
+        """Return the detail about further targets: the file that runs there, and its test error."""
+        if not errors:
+            return {}
+        folder = self._unfinished(candidate)
+        return {
+            ELSEWHERE: {
+                on: {
+                    "target": str(self._state.resolved.target_of(candidate, on)),
+                    "deployed": models[on].path.relative_to(folder).as_posix(),
+                    "test_error": list(error),
+                }
+                for on, error in errors.items()
+            }
+        }
 
     def _task(self, architecture: Architecture) -> Task:
         """Return the task, prepared as the architecture wishes it."""
@@ -220,6 +265,7 @@ class BundleMaker:
             "test_scores_95": row.details["scores"],
             "target": str(state.resolved.target_of(row.architecture)),
             "deployed": row.details["deployed"],
+            **({ELSEWHERE: row.details[ELSEWHERE]} if ELSEWHERE in row.details else {}),
             "parity": row.details["parity"],
             "samples": samples.in_words(task.noun),
             **self._for_the_card(row, task),

@@ -17,10 +17,11 @@ from nas.space.parts.candidate import PLAIN, Candidate
 from nas.storage.scratch import temporary_folder
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Measurement
-from nas.values.metric import SUSTAINED
+from nas.values.metric import SUSTAINED, bare_name, on_target, target_in
 
 ENERGY = "energy_mj"
-FINAL_METRICS = ("latency_ms", "peak_memory_mib", "model_bytes", "weight_bytes", ENERGY)
+SIZES = ("model_bytes", "weight_bytes")
+FINAL_METRICS = ("latency_ms", "peak_memory_mib", *SIZES, ENERGY)
 """Every winner is measured by these, as far as the target allows, and by the metrics that were asked for."""
 
 
@@ -34,8 +35,13 @@ class FinalMeasurements:
         self._plain: dict[Candidate, Mapping[str, Measurement]] = {}
         self._layer_times: dict[Candidate, LayerTimes] = {}
 
-    def take(self, deployed: Mapping[Candidate, Deployed]) -> dict[Candidate, Outcome]:
-        """Return the outcome of each winner, and keep those of the same weights in fp32 for ``plain_of``."""
+    def take(
+        self, deployed: Mapping[Candidate, Deployed], elsewhere: Mapping[str, Mapping[Candidate, Deployed]]
+    ) -> dict[Candidate, Outcome]:
+        """Return the outcome of each winner, and keep those of the same weights in fp32 for ``plain_of``.
+
+        ``elsewhere`` has the models for further targets, by the targets' names.
+        """
         state = self._state
         rng = np.random.default_rng((state.recipe.seed, 2))
         state.check_bench()
@@ -43,9 +49,12 @@ class FinalMeasurements:
             models = {**deployed, **self._plain_models(deployed, scratch)}
             outcomes: dict[Candidate, Outcome] = {}
             rounds = state.resolved.bench.rounds
-            state.progress.stage("sessions of measuring winners", len(models) * rounds)
+            count = len(models) + sum(map(len, elsewhere.values()))
+            state.progress.stage("sessions of measuring winners", count * rounds)
             for bench, group in self._by_bench(models):
                 outcomes |= zip(group, self._measured(bench, list(group.values()), rng), strict=True)
+            for on, there in elsewhere.items():
+                self._measure_on(on, there, outcomes, rng)
         sound = {a: each for a, each in outcomes.items() if not isinstance(each, CandidateError)}
         self._plain |= {a: each for a, each in sound.items() if a.precision == PLAIN}
         self._profile({a: model for a, model in deployed.items() if a in sound})
@@ -78,11 +87,32 @@ class FinalMeasurements:
                 found = [LayerTimes(reason=str(error))] * len(group)
             self._layer_times |= zip(group, found, strict=True)
 
-    def _by_bench(self, models: Mapping[Candidate, Deployed]) -> Iterator[tuple[Bench, dict[Candidate, Deployed]]]:
-        """Yield the models of each precision together, with the bench that measures them."""
+    def _measure_on(
+        self,
+        on: str,
+        models: Mapping[Candidate, Deployed],
+        outcomes: dict[Candidate, Outcome],
+        rng: np.random.Generator,
+    ) -> None:
+        """Add what is measured on a further target to the outcomes of models that did not fail before."""
+        sound = {a: model for a, model in models.items() if not isinstance(outcomes[a], CandidateError)}
+        for bench, group in self._by_bench(sound, on):
+            for candidate, found in zip(group, self._measured(bench, list(group.values()), rng, on), strict=True):
+                known = outcomes[candidate]
+                assert not isinstance(known, CandidateError)
+                outcomes[candidate] = (
+                    CandidateError(found.kind, f"on {on}: {found.reason}")
+                    if isinstance(found, CandidateError)
+                    else {**known, **{on_target(on, name): each for name, each in found.items()}}
+                )
+
+    def _by_bench(
+        self, models: Mapping[Candidate, Deployed], on: str = ""
+    ) -> Iterator[tuple[Bench, dict[Candidate, Deployed]]]:
+        """Yield the models of each precision together, with the bench that measures them on the target of a name."""
         for precision in dict.fromkeys(candidate.precision for candidate in models):
             group = {candidate: model for candidate, model in models.items() if candidate.precision == precision}
-            yield self._state.resolved.bench_of(next(iter(group))), group
+            yield self._state.resolved.bench_of(next(iter(group)), on), group
 
     def _plain_models(self, deployed: Mapping[Candidate, Deployed], scratch: Path) -> dict[Candidate, Deployed]:
         """Return models in fp32 that are measured for comparison only, one for each training that lacks it."""
@@ -95,11 +125,15 @@ class FinalMeasurements:
                     found[plain] = model
         return found
 
-    def _measured(self, bench: Bench, models: Sequence[Deployed], rng: np.random.Generator) -> list[Outcome]:
+    def _measured(
+        self, bench: Bench, models: Sequence[Deployed], rng: np.random.Generator, on: str = ""
+    ) -> list[Outcome]:
+        """Return what a bench measures; on a further target sizes only if they are asked for, which seldom differ."""
         state = self._state
-        possible = (name for name in FINAL_METRICS if name != ENERGY and bench.can_measure(name))
+        asked = (bare_name(name) for name in state.beliefs.measured_metrics if target_in(name) == on)
+        usual = (name for name in FINAL_METRICS if name != ENERGY and not (on and name in SIZES))
         sustained = (SUSTAINED,) if state.recipe.measuring.sustain_winners and bench.can_measure(SUSTAINED) else ()
-        metrics = tuple(dict.fromkeys((*possible, *state.beliefs.measured_metrics, *sustained)))
+        metrics = tuple(dict.fromkeys((*filter(bench.can_measure, usual), *asked, *sustained)))
         with told_what_is_lost(len(models)):
             outcomes = bench.measure(models, metrics, rng, state.progress.advance)
         return outcomes if ENERGY in metrics else self._with_energy(bench, models, outcomes, rng)

@@ -310,23 +310,27 @@ class Retraining:
         began_s = state.spent_s
         parities: dict[Candidate, float] = {}
         deployed: dict[Candidate, Deployed] = {}
+        elsewhere: dict[str, dict[Candidate, Deployed]] = {on: {} for on in state.recipe.named_targets if on}
         state.progress.stage("exporting winners", len(candidates))
         for candidate in candidates:
             try:
                 parities[candidate] = self._bundles.export(candidate)
-                deployed[candidate] = self._bundles.deploy(candidate)
+                model, others = self._bundles.deploy(candidate), self._bundles.deploy_elsewhere(candidate)
+                deployed[candidate] = model
+                for on, other in others.items():
+                    elsewhere[on][candidate] = other
             except CandidateError as error:
                 failure = Failure(error.kind, error.reason)
                 state.add(Evaluation("winner", candidate, details=self._plan.details, failure=failure))
             state.progress.advance()
-        outcomes = self._measurements.take(deployed)
+        outcomes = self._measurements.take(deployed, elsewhere)
         state.progress.stage("testing winners", len(deployed))
         retrained = self._rows("retrain")
         for candidate, model in deployed.items():
             plain = self._measurements.plain_of(candidate)
             row = self._bundles.winner(
                 candidate,
-                model,
+                {"": model, **{on: models[candidate] for on, models in elsewhere.items()}},
                 outcomes[candidate],
                 parities[candidate],
                 plain,

@@ -1,0 +1,52 @@
+"""The targets of one run side by side: the same architectures on each, by the comparison that runs get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from nas.reports.analysis.architecture_values import Known
+from nas.reports.analysis.devices import Side, comparison_of
+from nas.results.run import Run
+from nas.space.architecture import Architecture
+from nas.values.metric import METRICS, bare_name, target_in
+from nas.values.objective import quality_of
+
+
+def has_several_targets(run: Run) -> bool:
+    """Return True if a run measured on further targets."""
+    return any(target_in(name) for row in run.rows for name in row.measurements)
+
+
+def comparisons_of_targets(run: Run, known: Mapping[Architecture, Known]) -> list[dict[str, Any]]:
+    """Return how each measured metric of a further target compares with that of the first target.
+
+    Sizes are left out: they seldom depend on the target. ``known`` tells of the run's architectures.
+    """
+    first = run.target.partition(" and ")[0]
+    named = METRICS.among(sorted({name for each in known.values() for name in each.values.keys() - each.predicted}))
+    own = {metric.name for metric in named}
+    return [
+        comparison_of(
+            Side(first, known), Side(metric.on, _on(metric.on, known)), METRICS[metric.bare], quality_of(run.objectives)
+        )
+        for metric in named
+        if metric.on and metric.source == "measured" and metric.unit != "B" and metric.bare in own
+    ]
+
+
+def _on(target: str, known: Mapping[Architecture, Known]) -> dict[Architecture, Known]:
+    """Return what is known on a further target, by bare names."""
+
+    def bare(names: Mapping[str, float]) -> dict[str, float]:
+        return {bare_name(name): value for name, value in names.items() if target_in(name) == target}
+
+    return {
+        architecture: replace(
+            each,
+            values=bare(each.values),
+            predicted=frozenset(bare_name(name) for name in each.predicted if target_in(name) == target),
+        )
+        for architecture, each in known.items()
+    }

@@ -1,0 +1,257 @@
+"""Several targets on one front: each measures, is predicted and limits, and its metrics have its name before them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from acting_bench import ActingBench
+from commands import evaluations_of
+from fake_bench import FakeBench, FakeClock, latency_ms
+from quick_runs import BASE, EXPORT, Diary, OneChoice, Stopping, write_any_model
+
+import nas
+from nas.errors import CandidateError, RecipeError
+from nas.hardware.runtimes.runtime import ExportedModel
+from nas.results.front import Front
+from nas.searching.instruments import Instruments
+from nas.space.architecture import Architecture, Choice
+from nas.storage.journal import read_rows
+from nas.storage.journal_rows import BenchUsed, Fit
+from nas.values.measurement import Measurement
+
+PI = "pi/onnxruntime-cpu:int8:batch=1:threads=1"
+QUICK: Mapping[str, Any] = {
+    **BASE,
+    "target": ["onnxruntime-cpu", PI],
+    "limits": ["latency_ms <= 2.5ms", "pi/latency_ms <= 80ms"],
+    "trials": 4,
+    "rounds": 1,
+    "measuring": {"initial": 8, "per_round": 2},
+    "training": {"epochs": 1, "subset": 0.1},
+    "retraining": {"epochs": 1, "winners": 2},
+}
+
+
+class Wide(OneChoice):
+    """So many networks that not all of them are measured. The limits leave widths from 7 to 16."""
+
+    choices = (Choice("width", tuple(range(2, 26))),)
+
+
+def on_pi_ms(architecture: Architecture) -> float:
+    """Return a latency that falls with the width, so that the ranks on both targets are opposite."""
+    return 100.0 / latency_ms(architecture)
+
+
+class Pi(FakeBench):
+    """A bench with latencies of its own, that refuses some widths."""
+
+    def __init__(self, refused: Sequence[int] = ()) -> None:
+        super().__init__(Wide(), fingerprint="pi-1")
+        self._refused = refused
+
+    def deploy(self, models: Sequence[ExportedModel], folders: Sequence[Path], *rest: Any) -> list[Any]:
+        found = super().deploy(models, folders, *rest)
+        widths = [self._by_id[identity]["width"] for identity in self.deployed[-len(models) :]]
+        refusal = CandidateError("measure", "the board does not take it")
+        return [refusal if width in self._refused else each for width, each in zip(widths, found, strict=True)]
+
+    def _measurement(self, name: str, architecture: Architecture, rng: np.random.Generator) -> Measurement:
+        found = replace(super()._measurement(name, architecture, rng), target=PI)
+        factor = on_pi_ms(architecture) / latency_ms(architecture) if name == "latency_ms" else 1.0
+        return replace(found, rounds=tuple(tuple(factor * each for each in samples) for samples in found.rounds))
+
+
+def tools(refused: Sequence[int] = ()) -> Instruments:
+    """Return instruments with a bench for either target."""
+    benches = {"fp32": FakeBench(Wide(), fingerprint="here-1"), "pi/int8": Pi(refused)}
+    return Instruments(benches=benches, looks_apart=False, clock=FakeClock(), stopwatch=FakeClock())
+
+
+def search(runs: Path, refused: Sequence[int] = (), progress: Any = None, **changes: Any) -> Front:
+    recipe = {**QUICK, **changes}
+    return nas.search(recipe, space=Wide(), runs=runs, instruments=tools(refused), progress=progress)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished search on two targets."""
+    runs = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EXPORT, write_any_model)
+        patch.setenv("NAS_HOME", str(runs / "home"))
+        search(runs)
+    return runs / "run"
+
+
+def test_winners_and_candidates_are_measured_on_each_target(run: Path) -> None:
+    """All are within the limits of both, also where that was only predicted before a training."""
+    for stage in ("measure", "winner"):
+        for row in evaluations_of(run, stage):
+            assert row.measurements["latency_ms"].median == pytest.approx(latency_ms(row.architecture), rel=0.05)
+            assert row.measurements["pi/latency_ms"].median == pytest.approx(on_pi_ms(row.architecture), rel=0.05)
+            assert row.measurements["pi/latency_ms"].target == PI
+    assert all(6 <= row.architecture["width"] <= 17 for row in evaluations_of(run, "train"))
+    front = nas.load_run(run).front
+    assert len(front) > 0
+    assert all(winner.meets(front.limits) for winner in front)
+    assert len(read_rows(run, BenchUsed)) == 1
+
+
+def test_each_target_has_a_predictor_of_its_own(run: Path) -> None:
+    """It learns from the measurements of its target, and predicts what its bench would tell."""
+    assert {fit.metric for fit in read_rows(run, Fit)} == {"latency_ms", "pi/latency_ms"}
+    guesses = [row for row in evaluations_of(run, "measure") if row.predicted]
+    assert guesses
+    for row in guesses:
+        assert row.predicted["latency_ms"].mean == pytest.approx(latency_ms(row.architecture), rel=0.3)
+        assert row.predicted["pi/latency_ms"].mean == pytest.approx(on_pi_ms(row.architecture), rel=0.3)
+
+
+def test_python_knows_the_metrics_of_each_target(run: Path) -> None:
+    """Winners and fronts take limits on it; a target that the run has not is an error, not an empty front."""
+    front = nas.load_run(run).front
+    winner = front[0]
+    there = on_pi_ms(winner.architecture)
+    assert winner.value("pi/latency_ms") == pytest.approx(there, rel=0.05)
+    assert winner.meets([f"pi/latency_ms <= {1.2 * there}ms", "latency_ms <= 1s"])
+    assert not winner.meets([f"pi/onnxruntime-cpu:int8/latency_ms <= {0.8 * there}ms"])
+    assert len(front.within("pi/latency_ms <= 1s")) == len(front)
+    assert len(front.within("pi/throughput_per_s >= 10000")) == 0
+    assert 0 <= winner.value("pi/error") <= 1
+    assert "pi/latency_ms" in front.to_dataframe().columns
+    assert front.plot("pi/latency_ms")
+    with pytest.raises(RecipeError, match=r"a further target of the run, but .* has pi, and got 'pie/latency_ms <="):
+        front.within("pie/latency_ms <= 1ms")
+
+
+def test_exports_have_the_metrics_of_each_target(run: Path, tmp_path: Path) -> None:
+    """The table, the document and the study name them as limits do, with their units."""
+    done = nas.load_run(run)
+    done.export("csv", tmp_path / "run.csv")
+    with (tmp_path / "run.csv").open(encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert {"latency_ms", "pi/latency_ms", "predicted_pi/latency_ms", "test_pi/error"} <= rows[0].keys()
+    done.export("json", tmp_path / "run.json")
+    document = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert document["units"]["pi/latency_ms"] == "ms"
+    assert any("pi/latency_ms" in each["measured"] for each in document["architectures"])
+    winners = nas.load_run(run).front.to_json()["winners"]
+    assert all("pi/latency_ms" in winner["measured"] and winner["meets_limits"] for winner in winners)
+
+
+def test_the_report_compares_the_targets(run: Path) -> None:
+    """It tells how ranks differ, and each winner's latency on either target."""
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "Targets side by side" in page
+    assert "They rank them with a Spearman correlation of -1.00" in page
+    assert "Latency on pi" in page
+    text = repr(nas.load_run(run))
+    assert "pi/onnxruntime-cpu:int8" in nas.load_run(run).target
+    assert "on pi" in text
+
+
+def test_a_bundle_holds_the_file_of_each_target(run: Path) -> None:
+    """Its description names the target, the file and the test error there."""
+    for winner in nas.load_run(run).front:
+        assert winner.bundle is not None
+        about = json.loads((winner.bundle / "architecture.json").read_text(encoding="utf-8"))
+        there = about["elsewhere"]["pi"]
+        assert there["target"] == PI
+        assert (winner.bundle / there["deployed"]).is_file()
+        card = (winner.bundle / "model_card.md").read_text(encoding="utf-8")
+        assert f"For `{PI}` it is `{there['deployed']}`." in card
+        assert "| latency on pi |" in card
+        assert there["test_error"][0] == winner.value("pi/error")
+
+
+def test_drift_on_a_further_target_is_against_what_was_measured_there(run: Path) -> None:
+    """It measures the file for that target, and checks the limits of that target alone."""
+    then = {winner.architecture.id: winner.value("pi/latency_ms") for winner in nas.load_run(run).front}
+    for factor, moved in ((1.0, False), (2.5, True)):
+        bench = ActingBench(lambda path, factor=factor: factor * then[path.parent.name])  # type: ignore[misc]
+        found = nas.drift(run, target=PI, effort=nas.Effort(bench=bench), progress=None)
+        assert [winner.has_moved for winner in found.winners] == [moved] * len(then)
+        assert found.to_json()["recorded_on"] == []
+        assert not bench.deployed
+    assert {str(limit) for winner in found.winners for limit in winner.breaks} == {"pi/latency_ms <= 80ms"}
+
+
+def test_a_bundle_is_verified_on_its_first_target(run: Path) -> None:
+    """What was measured on a further one is not taken for a metric of the first."""
+    winner = nas.load_run(run).front[0]
+    assert winner.bundle is not None
+    bench = ActingBench(lambda path: winner.value("latency_ms"))
+    verified = nas.verify_bundle(winner.bundle, space=Wide(), effort=nas.Effort(bench=bench), progress=None)
+    assert verified.is_sound, verified
+    assert list(verified.moved) == ["latency_ms"]
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_an_interrupted_search_goes_on_on_all_targets(tmp_path: Path) -> None:
+    """What both targets measured is not measured again."""
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, progress=Stopping("retraining winners"))
+    before = evaluations_of(tmp_path / "run", "measure")
+    front = nas.resume(tmp_path / "run", space=Wide(), instruments=tools(), progress=None)
+    assert evaluations_of(tmp_path / "run", "measure")[: len(before)] == before
+    assert all(winner.meets(front.limits) for winner in front)
+    assert len(front) > 0
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_measurements_on_other_devices_are_a_source_for_a_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each target learns from those of the others that were kept, by an earlier search."""
+    monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
+    many = {"measuring": {"initial": 24, "per_round": 1}, "trials": 1}
+    here = Instruments(
+        bench=FakeBench(Wide(), fingerprint="here-1"), looks_apart=False, clock=FakeClock(), stopwatch=FakeClock()
+    )
+    nas.search(
+        {**QUICK, **many, "name": "first", "target": "onnxruntime-cpu", "limits": []},
+        space=Wide(),
+        runs=tmp_path,
+        instruments=here,
+        progress=None,
+    )
+    diary = Diary()
+    search(tmp_path, progress=diary)
+    assert [
+        text for text in diary.news if text.startswith("pi/latency_ms was measured in this space before on other")
+    ] == [
+        "pi/latency_ms was measured in this space before on other targets: onnxruntime-cpu:fp32:batch=1:threads=1 (24)"
+    ]
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_solving_knows_the_metrics_of_each_target(run: Path, tmp_path: Path) -> None:
+    """Values that the run measured or predicted answer at once; further ones are measured on all targets."""
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    solved = nas.solve(copy, ["pi/latency_ms <= 70ms"], progress=None)
+    assert solved.points
+    assert all(point.value("pi/latency_ms") <= 70 for point in solved.points)
+    assert [metric.name for metric in solved.costs] == ["latency_ms", "pi/latency_ms"]
+    options = {"space": Wide(), "trust": True, "measure": 6, "fresh": True, "instruments": tools(), "progress": None}
+    measured = nas.solve(copy, ["pi/latency_ms <= 70ms", "pi/peak_memory_mib <= 4MiB"], **options)
+    assert measured.newly_measured > 0
+    assert all(point.has("pi/peak_memory_mib") for point in measured.points)
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_what_a_further_target_refuses_is_a_row_that_names_it(tmp_path: Path) -> None:
+    """It becomes no winner."""
+    front = search(tmp_path, refused=range(9, 26), limits=["pi/latency_ms <= 1s"], trials=2)
+    failed = [row for row in evaluations_of(tmp_path / "run", "measure") if row.failed]
+    assert failed
+    assert all(row.failure.reason == "on pi: the board does not take it" for row in failed if row.failure)
+    assert all(winner.architecture["width"] < 9 for winner in front)
