@@ -65,12 +65,14 @@ def test_winners_that_moved_together_have_one_cause(run: Path) -> None:
     assert not drift(run, 1.0).notes
 
 
-def test_another_target_deploys_from_bundles(run: Path) -> None:
-    """The form of each is made again; the run does not change."""
+@pytest.mark.parametrize("target", ["onnxruntime-cpu:int8", "pi/onnxruntime-cpu:int8"])
+def test_another_target_deploys_from_bundles(run: Path, target: str) -> None:
+    """The form of each is made again, also for a device; the run does not change."""
     before = {path: path.stat().st_mtime_ns for path in (run / "winners").rglob("*")}
     bench = ActingBench()
-    found = nas.drift(run, target="onnxruntime-cpu:int8", effort=nas.Effort(bench=bench), progress=None)
-    assert found.target == "onnxruntime-cpu:int8:batch=1:threads=1"
+    found = nas.drift(run, target=target, effort=nas.Effort(bench=bench), progress=None)
+    assert found.target == f"{target}:batch=1:threads=1"
+    assert bench.target == Target.parse(target)
     assert len(bench.deployed) == 2
     assert {path: path.stat().st_mtime_ns for path in (run / "winners").rglob("*")} == before
 

@@ -16,6 +16,7 @@ from nas.errors import CandidateError, JournalError, RecipeError, TargetError
 from nas.results.bundle import ABOUT, WEIGHTS
 from nas.results.bundled.manifest import MANIFEST, write_manifest
 from nas.results.bundled.samples import SAMPLES
+from nas.values.target import Target
 
 OLD = Path(__file__).parents[1] / "old_runs" / "finished" / "winners" / "092b56132795"
 
@@ -128,6 +129,17 @@ def test_a_lower_precision_may_round_and_not_more(bundle: Path, precision: str) 
     assert states(verify(bundle, negated, measure=False, least_agreement=0.0))["model.onnx"] == "sound"
     with pytest.raises(RecipeError, match=r"must be a share, from 0 to 1, but got 75"):
         verify(bundle, least_agreement=75)
+
+
+def test_a_bundle_of_a_board_is_measured_on_the_board(bundle: Path) -> None:
+    """Its outputs are compared with those of the device that it names, too."""
+    target = "pi/onnxruntime-cpu:fp32:batch=1:threads=1"
+    change_about(bundle, lambda about: about.update(target=target))
+    bench = ActingBench()
+    found = verify(bundle, bench)
+    assert found.is_sound
+    assert list(found.moved) == ["latency_ms"]
+    assert bench.target == Target.parse(target)
 
 
 def test_weights_that_cannot_be_read_are_a_failure(bundle: Path) -> None:
