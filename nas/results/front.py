@@ -195,7 +195,8 @@ class Front:
         """Check that limits on further targets are on those of the run. Raises RecipeError."""
         known = self._further_targets
         for limit in limits:
-            if limit.metric.on and self.winners and limit.metric.on not in known:
+            latency = on_target(limit.metric.on, "latency_ms")  # it is measured of every winner
+            if limit.metric.on and self.winners and not any(each.has(latency) for each in self.winners):
                 there = f"has {', '.join(known)}" if known else "measured on one target"
                 raise RecipeError(
                     f"what stands before a metric is a further target of the run, but {self.run_folder} {there}, and "

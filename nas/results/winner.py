@@ -16,6 +16,7 @@ from nas.hardware.energy.metering import grams_co2e
 from nas.hardware.roofline import Throughput, throughput_of
 from nas.results.bundle import Bundle
 from nas.results.chance_marks import WORSE, chance_mark
+from nas.results.named_metrics import name_measured
 from nas.results.seeds import Earlier, OverSeeds
 from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
 from nas.space.parts.candidate import precision_of
@@ -240,7 +241,7 @@ class Winner:
         if metric_name not in METRICS:
             raise ValueError(f"unknown metric {metric_name!r}. {did_you_mean(metric_name, METRICS)}")
         if METRICS[metric_name].source == "measured":
-            measured = self.measurements.get(metric_name)
+            measured = self.measurements.get(name_measured(metric_name, self.measurements))
             return None if measured is None else measured.estimate
         if metric_name == "error":
             return Estimate(self.test_error, self.test_interval)
@@ -253,7 +254,7 @@ class Winner:
         found = self._found(metric.name)
         if found is None:
             return "–", ""
-        measured = self.measurements.get(metric.name)
+        measured = self.measurements.get(name_measured(metric.name, self.measurements))
         bounds = self.words.bounds_text(metric, found.interval) if measured is None else measured.range_text
         return self.words.value_text(metric, found.value), bounds
 

@@ -20,7 +20,7 @@ from nas.space.search_space import sample
 from nas.training.fitted_heads import is_head_alone
 from nas.training.settings import training_settings
 from nas.values.evaluation import Evaluation
-from nas.values.metric import SUSTAINED
+from nas.values.metric import SUSTAINED, bare_name, target_in
 
 MOST_WINNERS_PLANNED = 100
 MEASURING, FINISHING = "measuring", "finishing"
@@ -67,6 +67,8 @@ class Durations:
         self._items = items
         self._settings = training_settings(recipe)
         self._seen: dict[str, list[float]] = {MEASURING: [], FINISHING: []}
+        searched = len(set(map(target_in, beliefs.measured_metrics)))
+        self._targets = {MEASURING: max(1, searched), FINISHING: 1 + len(recipe.further_targets)}
         execution = recipe.execution
         self._workers = 1 if execution.executor == "inline" else execution.workers
         self._workers = self._workers or default_workers(execution.threads_per_worker)
@@ -91,12 +93,12 @@ class Durations:
         once, each = USUAL_S[stage]
         each += self._sustaining_s(stage)
         startup_s = 0.0 if stage != MEASURING or any(self._seen.values()) else STARTUP_S
-        return startup_s + once + each * count
+        return startup_s + self._targets[stage] * (once + each * count)
 
     def _sustaining_s(self, stage: str) -> float:
         """Return the seconds for which a model runs for its sustained latency; 0 where that is not measured."""
         recipe = self._recipe
-        is_wanted = SUSTAINED in self._beliefs.measured_metrics
+        is_wanted = SUSTAINED in map(bare_name, self._beliefs.measured_metrics)
         is_wanted = is_wanted or (stage == FINISHING and recipe.measuring.sustain_winners)
         return recipe.measuring.sustained_s if is_wanted and recipe.evaluate != "table" else 0.0
 

@@ -126,6 +126,23 @@ def test_one_training_gives_a_candidate_for_each_precision(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("undeployed")
+def test_each_precision_is_measured_on_each_target(tmp_path: Path) -> None:
+    """A candidate runs in its own precision on all of them, and so do winners."""
+    factors = {"fp32": 1.0, "int8": FASTER, "pi/fp32": 3.0, "pi/int8": 2.0}
+    benches = {name: InPrecision(factor) for name, factor in factors.items()}
+    instruments = Instruments(benches=benches, looks_apart=False, clock=FakeClock(), stopwatch=FakeClock())
+    targets = ["onnxruntime-cpu", "pi/onnxruntime-cpu"]
+    recipe = {**QUICK, "target": targets, "limits": ["pi/latency_ms <= 1s"]}
+    nas.search(recipe, space=OneChoice(), runs=tmp_path, instruments=instruments, progress=None)
+    for stage in ("measure", "winner"):
+        for name, rows in rows_by_precision(tmp_path / "run", stage).items():
+            assert rows
+            for row in rows:
+                ratio = row.measurements["pi/latency_ms"].median / row.measurements["latency_ms"].median
+                assert ratio == pytest.approx(factors[f"pi/{name}"] / factors[name], rel=0.05)
+
+
+@pytest.mark.usefixtures("undeployed")
 def test_winners_of_one_network_share_a_retraining(tmp_path: Path) -> None:
     """Each has a folder of its own, with the same weights and the target of its own precision."""
     front = search(tmp_path, retraining={"epochs": 1, "winners": 6})

@@ -73,6 +73,20 @@ class TestEstimates:
         assert limited.measuring_s(3) == pytest.approx(plain.measuring_s(3) + 300)
         assert limited.finishing_s(3) == pytest.approx(plain.finishing_s(3) + 300)
 
+    def test_each_target_takes_its_own_time(self) -> None:
+        """Candidates are measured on those that are asked for, and winners on all."""
+        recipe = Recipe.from_mapping({"target": ["onnxruntime-cpu", "pi/onnxruntime-cpu"]})
+        one, both = (
+            Durations(recipe, beliefs_of(objectives=("error", "latency_ms", *more)))
+            for more in ((), ("pi/latency_ms",))
+        )
+        alone = Durations(Recipe(), beliefs_of())
+        assert one.measuring_s(4) == pytest.approx(STARTUP_S + usual_s(4))
+        assert both.measuring_s(4) == pytest.approx(STARTUP_S + 2 * usual_s(4))
+        assert one.finishing_s(2) - alone.finishing_s(2) == pytest.approx(
+            USUAL_S[FINISHING][0] + 2 * USUAL_S[FINISHING][1]
+        )
+
     def test_of_trainings_are_unknown_at_first(self) -> None:
         """Until a guess is given."""
         planned = schedule()

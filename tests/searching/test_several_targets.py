@@ -120,10 +120,13 @@ def test_python_knows_the_metrics_of_each_target(run: Path) -> None:
     """Winners and fronts take limits on it; a target that the run has not is an error, not an empty front."""
     front = nas.load_run(run).front
     winner = front[0]
-    there = on_pi_ms(winner.architecture)
+    here, there = latency_ms(winner.architecture), on_pi_ms(winner.architecture)
     assert winner.value("pi/latency_ms") == pytest.approx(there, rel=0.05)
     assert winner.meets([f"pi/latency_ms <= {1.2 * there}ms", "latency_ms <= 1s"])
-    assert not winner.meets([f"pi/onnxruntime-cpu:int8/latency_ms <= {0.8 * there}ms"])
+    assert not winner.meets([f"pi/latency_ms <= {1.2 * there}ms", "latency_ms <= 1us"])
+    for target, value in (("pi", there), ("pi/onnxruntime-cpu:int8", there), ("onnxruntime-cpu", here)):
+        assert winner.meets(f"{target}/latency_ms <= {1.2 * value}ms")
+        assert not winner.meets(f"{target}/latency_ms <= {0.8 * value}ms")
     assert len(front.within("pi/latency_ms <= 1s")) == len(front)
     assert len(front.within("pi/throughput_per_s >= 10000")) == 0
     assert 0 <= winner.value("pi/error") <= 1
