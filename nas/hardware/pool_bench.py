@@ -26,6 +26,7 @@ from nas.hardware.devices.board import Board
 from nas.hardware.devices.device import Device
 from nas.hardware.devices.named import device_of
 from nas.hardware.devices.pool import Pool
+from nas.hardware.kept_sessions import NOT_KEPT
 from nas.hardware.latency_rounds import MUCH_DRIFT, BenchSettings
 from nas.hardware.pool_likeness import common_profile, identity_of, why_unlike, with_speeds_of
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
@@ -83,6 +84,8 @@ class PoolBench:
         self._identity = self._recorded = ""
         self.in_time: Callable[[], bool] = lambda: True
         """Returns False once time is short: then models get the fewest sessions, however wide their intervals."""
+        self.sessions = NOT_KEPT
+        """Keeps finished sessions where measuring may be stopped and go on, those of each device for itself."""
         self._on_each(lambda board: [self._bench_of(board)])
         if not self._benches:
             raise pool.none_left()
@@ -187,7 +190,7 @@ class PoolBench:
         if board.name not in self._benches:
             self._benches[board.name] = self._open(device=board)
         bench = self._benches[board.name]
-        bench.in_time = self.in_time
+        bench.in_time, bench.sessions = self.in_time, self.sessions
         return bench
 
     def _profile_of(self, board: Board) -> list[TargetProfile]:

@@ -284,9 +284,9 @@ def _rows_of(
     for model, attrs in attributes:
         for key, attribute in attrs.items():
             yield model, {"key": key, "value_json": json.dumps(attribute)}
-    for step, value in trial.intermediate_values.items():
-        stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
-        row = {"step": step, "intermediate_value": stored, "intermediate_value_type": kind}
+    for step, reported in trial.intermediate_values.items():
+        held, type_of_it = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(reported)
+        row = {"step": step, "intermediate_value": held, "intermediate_value_type": type_of_it}
         yield models.TrialIntermediateValueModel, row
 
 
