@@ -245,7 +245,8 @@ class DeviceBench:
     def layer_times(self, models: Sequence[Deployed], advance: Callable[[], None] = lambda: None) -> list[LayerTimes]:
         """Return how an inference of each model divides among its operators, or why this is not known."""
         if not self.profiles_layers:
-            reason = f"{self._target.runtime} does not tell how long each operator takes."
+            who = self._device.name if self._device.facts.times_alone else self._target.runtime
+            reason = f"{who} does not tell how long each operator takes."
             return [LayerTimes(reason=reason)] * len(models)
         found = []
         with self._holding_the_device(), self._process() as process:
