@@ -148,8 +148,8 @@ DeviceUrl = Annotated[
     str,
     typer.Argument(
         metavar="ADDRESS",
-        help="ssh://USER@HOST[:PORT], 'command:PROGRAM ARGUMENTS', local: for another Python of this machine, or "
-        "pool:NAME,NAME for a pool.",
+        help="ssh://USER@HOST[:PORT]; 'command:PROGRAM ARGUMENTS'; 'adb:[SERIAL] PROGRAM' for a phone; local: for "
+        "another Python of this machine; or pool:NAME,NAME for a pool.",
     ),
 ]
 DevicePython = Annotated[str, typer.Option(metavar="PROGRAM", help="The Python there, from 3.11 on.")]

@@ -79,7 +79,7 @@ def test_a_model_is_measured_there(typed: Typed, here: str, tmp_path: Path) -> N
     [
         (("device", "show", "pi"), "Add it: nas device add pi ssh://USER@HOST"),
         (("device", "add", "Pi", "ssh://pi@board"), "begins with a small letter"),
-        (("device", "add", "pi", "board"), "the address of a device begins with one of command:, local:, ssh:"),
+        (("device", "add", "pi", "board"), "the address of a device begins with one of adb:, command:, local:, ssh:"),
         (("device", "add", "pi", "ssh://"), "an address for ssh is ssh://[USER@]HOST[:PORT]"),
         (("device", "add", "pi", "local:", "--python", "no-such-python"), "there is no 'no-such-python'"),
         (("device", "add", "here", "local:"), "here is one. Remove it: nas device remove here"),
@@ -138,6 +138,27 @@ class TestAProgram:
         )
         assert found["measured"]["latency_ms"]["median"] == 2.0
         assert "farm is forgotten" in typed("device", "remove", farm)
+
+    @pytest.mark.parametrize(
+        ("address", "said"),
+        [
+            ("command:", "the address of a program is command:PROGRAM"),
+            ("command:'open", "an address must close its quotation marks"),
+            ("command:no-such-program", "the program of farm must be one that can be started, but no-such-program"),
+            ("adb:", "the address of a phone is adb:[SERIAL] PROGRAM"),
+            ("adb: no-such-program", "the program of farm must be a file of this machine"),
+        ],
+    )
+    def test_that_is_none_is_told_and_not_added(
+        self,
+        typed: Typed,
+        address: str,
+        said: str,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        assert said in refused(capsys, monkeypatch, "device", "add", "farm", address)
+        assert "No device was added" in typed("device", "list")
 
     def test_that_has_no_python_can_have_nothing_installed(
         self, typed: Typed, farm: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

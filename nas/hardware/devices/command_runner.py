@@ -16,6 +16,7 @@ from nas.errors import CandidateError, RecipeError, TargetError
 from nas.hardware.devices.program_device import Told
 from nas.hardware.devices.registry import DeviceRecord
 from nas.hardware.own_programs import ProgramFailedError, ProgramTimeoutError, printed_by
+from nas.hardware.runtimes.heat import Heat
 from nas.values.metric import LARGEST_VALUE
 from nas.values.target import Target
 
@@ -37,12 +38,12 @@ class Command:
 
     def __init__(self, record: DeviceRecord) -> None:
         self._name = record.name
-        try:
-            words = shlex.split(record.url.partition(":")[2], posix=sys.platform != "win32")
-        except ValueError as error:
-            raise _no_address(f"{record.url!r}: {error}") from None
+        words = words_of(record.url.partition(":")[2])
         if not words:
-            raise _no_address(f"{record.url!r}")
+            raise RecipeError(
+                "the address of a program is command:PROGRAM [ARGUMENT]..., such as "
+                f"'command:/opt/farm/run --board m7', but got {record.url!r}."
+            )
         self._program, self._arguments = Path(words[0]).expanduser(), words[1:]
         if not self._program.is_absolute() and len(self._program.parts) > 1:
             raise RecipeError(
@@ -63,6 +64,13 @@ class Command:
     def look(self) -> dict[str, Any]:
         """Return the program with its hash. Raises TargetError if it is not there."""
         return {"program": str(self._found()), "identity": self.identity}
+
+    def clear(self) -> None:
+        """Remove nothing, because nothing was put there."""
+
+    def heat(self) -> Heat:
+        """Return nothing: the program tells no temperature."""
+        return Heat()
 
     def run(self, model: Path, target: Target, least: int, timeout_s: float) -> Told:
         """Run the program once, and return what it tells."""
@@ -98,6 +106,14 @@ class Command:
                 "there, and make it executable."
             )
         return Path(found)
+
+
+def words_of(text: str) -> list[str]:
+    """Return the parts of an address as a shell would divide them. Raises RecipeError for an open quotation."""
+    try:
+        return shlex.split(text, posix=sys.platform != "win32")
+    except ValueError as error:
+        raise RecipeError(f"an address must close its quotation marks, but got {text.strip()!r}: {error}.") from None
 
 
 def told_by(printed: bytes) -> Told:
@@ -138,13 +154,6 @@ def _number(line: str) -> float:
         return float(line)
     except ValueError:
         raise ValueError(f"it printed {line.strip()[:SHOWN]!r}") from None
-
-
-def _no_address(got: str) -> RecipeError:
-    return RecipeError(
-        f"the address of a program is command:PROGRAM [ARGUMENT]..., such as 'command:/opt/farm/run --board m7', but "
-        f"got {got}."
-    )
 
 
 @functools.lru_cache(maxsize=64)

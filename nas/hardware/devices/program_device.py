@@ -14,7 +14,7 @@ from nas.errors import CandidateError, TargetError
 from nas.hardware.devices.device import DeviceFacts
 from nas.hardware.devices.registry import DeviceRecord, folder
 from nas.hardware.measuring_process import LocalChannel, MeasuringProcess
-from nas.hardware.runtimes.heat import Heat
+from nas.hardware.runtimes.heat import Heat, between
 from nas.hardware.runtimes.runtime import load_runtime
 from nas.storage.file_lock import waiting_for
 from nas.values.measurement import WALL
@@ -59,6 +59,12 @@ class Runner(Protocol):
     def look(self) -> dict[str, Any]:
         """Return what is there, as plain data. Raises TargetError if nothing can run models."""
 
+    def clear(self) -> None:
+        """Remove what was put there. Raises TargetError."""
+
+    def heat(self) -> Heat:
+        """Return how warm it is, as far as that is known. Raises TargetError."""
+
     def run(self, model: Path, target: Target, least: int, timeout_s: float) -> Told:
         """Run a model at least ``least`` times if that is possible, and return its times.
 
@@ -97,7 +103,8 @@ class ProgramDevice:
         return self.runner.look()
 
     def clear(self) -> None:
-        """Remove nothing, because nothing was put there."""
+        """Remove what was put there. Raises TargetError."""
+        self.runner.clear()
 
     @property
     def facts(self) -> DeviceFacts:
@@ -159,7 +166,7 @@ class ProgramChannel:
             case "time":
                 return {"ok": True, **self._timed(target, request, timeout_s)}
             case "heat":
-                return {"ok": True, "heat": Heat().to_json()}
+                return {"ok": True, "heat": self._device.runner.heat().to_json()}
             case "outputs":
                 return self._outputs(target, request, results, timeout_s)
         raise TargetError(f"{self._device.name} tells times and nothing else: leave out what needs {request['op']}.")
@@ -168,6 +175,7 @@ class ProgramChannel:
         """Return what ``time_model`` returns: the reference model runs first, and then the model."""
         began_s = time.perf_counter()
         run, least = self._device.runner.run, request["min_samples"]
+        before = self._device.runner.heat()
         reference = request.get("reference")
         read = run(reference, replace(target, batch=1), least, timeout_s).samples_ms if reference else ()
         told = run(request["model"], target, least, timeout_s)
@@ -184,7 +192,7 @@ class ProgramChannel:
             "reference_ms": middle_ms,
             "reference_cold_ms": middle_ms,
             "elapsed_s": time.perf_counter() - began_s,
-            "heat": {},
+            "heat": between(before, self._device.runner.heat()),
             "conditions": {"why_wall_clock": WHY_WALL, **_kept(told.conditions)},
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fake_ssh
+import made_up_heat
 import numpy as np
 import pytest
 import real_sshd
@@ -23,6 +25,7 @@ from nas.hardware.devices.board_connection import BoardConnection, ConnectionLos
 from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.devices.registry import DeviceRecord, devices, forget, known, save, ssh_parts
 from nas.hardware.measuring_process import MeasuringProcess
+from nas.storage.home import home
 from nas.values.target import Target
 
 TIMEOUT_S = 30.0
@@ -91,6 +94,17 @@ class TestAnswers:
         assert {**here[0], "clock_mhz": 0} == {**there[0], "clock_mhz": 0}
         kept = tmp_path / "there" / "nas-device" / "models"
         assert len(list(kept.glob("*/a.txt"))) == 1
+
+    def test_heat_is_read_there(self, board: Board, acting: Target, tmp_path: Path) -> None:
+        """Throttling at any moment of a session comes with its times."""
+        made_up_heat.pi(home() / "sys", 61.0, "4")
+        try:
+            with board.process(acting, TIMEOUT_S) as process:
+                assert process.ask("heat")["heat"]["temperature_c"] == 61.0
+                told = ask_time(process, model(tmp_path, "clock 2"))["heat"]
+        finally:
+            shutil.rmtree(home() / "sys")
+        assert told == {"temperature_c": [61.0, 61.0], "held_down": ["the firmware throttled the processor"]}
 
     def test_facts_are_those_of_this_machine(self, board: Board) -> None:
         assert board.facts == LocalDevice().facts

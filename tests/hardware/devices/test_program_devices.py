@@ -215,7 +215,7 @@ class TestPrinted:
 
 @pytest.mark.parametrize("address", ["command:", "command:  ", "command:'open", "command:bin/run"])
 def test_an_address_must_name_a_program(address: str) -> None:
-    with pytest.raises(RecipeError, match=r"command:PROGRAM|by its whole path"):
+    with pytest.raises(RecipeError, match=r"command:PROGRAM|by its whole path|close its quotation"):
         Command(DeviceRecord("farm", address))
 
 
