@@ -237,6 +237,21 @@ class TestFew:
             measured(bench, "a")
         assert "no device of pis answers. They are tried again in 0 s" in said
 
+    def test_those_that_are_gone_are_asked_at_once(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each of them takes seconds to be known as gone."""
+        together = threading.Barrier(3)
+
+        def why_unavailable(board: Board, target: Target) -> str | None:
+            together.wait(10)
+            return None if board.name == "pi2" else f"{board.name} cannot be reached."
+
+        monkeypatch.setattr(Board, "why_unavailable", why_unavailable)
+        assert pool.why_unavailable(TARGET) is None
+        monkeypatch.setattr(Board, "why_unavailable", lambda board, target: f"{board.name} is off.")
+        assert pool.why_unavailable(TARGET) == (
+            f"no device of pis can measure {TARGET}. pi1 is off. pi2 is off. pi3 is off."
+        )
+
 
 class TestErrors:
     def test_a_bug_is_no_failure_of_a_device(

@@ -85,7 +85,10 @@ class Models:
             for name, size in files:
                 path = made / _checked_name(name)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content[start : start + size])
+                with path.open("wb") as stream:
+                    stream.write(content[start : start + size])
+                    stream.flush()
+                    os.fsync(stream.fileno())  # or a board that starts again may find it empty
                 start += size
             put_in_place(str(made), str(self._folder / _checked_key(key)))
         finally:

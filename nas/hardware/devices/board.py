@@ -69,6 +69,11 @@ class Board:
         """The command that lets the user meet the device for the first time."""
         return self._transport.introduction
 
+    @property
+    def is_connected(self) -> bool:
+        """True while there is a connection, as far as is known."""
+        return self._connection is not None and not self._connection.is_closed
+
     def look(self, packages: tuple[str, ...] = ()) -> dict[str, Any]:
         """Return what is there, without starting anything. Raises TargetError if it cannot be reached."""
         with self._first_steps(packages) as connection:
@@ -141,7 +146,7 @@ class Board:
             yield
         finally:
             self._holds -= 1
-            if not self._holds and self._connection is not None and not self._connection.is_closed:
+            if not self._holds and self._connection is not None and self.is_connected:
                 with contextlib.suppress(ConnectionLostError):  # then the agent has released it
                     self._connection.ask("unlock")
 
@@ -206,7 +211,7 @@ class Board:
 
     def _connected(self) -> BoardConnection:
         """Return a connection to the agent, which holds the lock if this side wants it to."""
-        if self._connection is None or self._connection.is_closed:
+        if self._connection is None or not self.is_connected:
             self._connection = self._with_agent()
             atexit.register(self._connection.close)
             if self._holds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar, final
@@ -80,13 +81,15 @@ class Pool:
 
     def why_unavailable(self, target: Target) -> str | None:
         """Return why no device of the pool can measure a target, or None if one can."""
-        reasons = []
-        for board in self.awake():
-            reason = board.why_unavailable(target)
-            if reason is None:
-                return None
-            reasons.append(_named(board.name, reason))
-        return f"no device of {self.name} can measure {target}. {first_few(reasons, most=10, between='. ')}."
+        asked = self.awake()
+        if not asked:
+            return str(self.none_left())
+        with ThreadPoolExecutor(len(asked)) as at_once:  # those that are gone take a while to be known as such
+            reasons = list(at_once.map(lambda board: board.why_unavailable(target), asked))
+        if None in reasons:
+            return None
+        told = [_named(board.name, reason or "") for board, reason in zip(asked, reasons, strict=True)]
+        return f"no device of {self.name} can measure {target}. {first_few(told, most=10, between='. ')}."
 
     def why_no_meter(self, meter: Mapping[str, Any]) -> str | None:
         """Return why one of them has no energy meter, or None if it has one."""
@@ -104,8 +107,8 @@ class Pool:
         return self._first(lambda board: (board.facts, board)[1])
 
     def _first(self, ask: Callable[[Board], Answer]) -> Answer:
-        """Return the answer of the first device that gives one."""
-        for board in self.awake():
+        """Return the answer of the first device that gives one. Those with a connection are asked first."""
+        for board in sorted(self.awake(), key=lambda board: not board.is_connected):
             try:
                 return ask(board)
             except TargetError as error:

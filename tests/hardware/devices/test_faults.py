@@ -159,14 +159,14 @@ class TestRoom:
         for key in (old, used):
             os.utime(tmp_path / key, (1, 1))
         assert models.lacking([used]) == []
-        write = Path.write_bytes
+        write = os.fsync
 
-        def write_bytes(path: Path, content: bytes) -> int:
+        def fsync(number: int) -> None:
             if (tmp_path / old).exists():
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return write(path, content)
+            write(number)
 
-        monkeypatch.setattr(Path, "write_bytes", write_bytes)
+        monkeypatch.setattr(os, "fsync", fsync)
         new = self.put(models, b"new")
         assert models.lacking([old, used, new]) == [old]
 
