@@ -18,13 +18,14 @@ WORKER_BYTES = 700 * 2**20
 """The least memory of a training process, most of it for torch."""
 
 
-def processor_name() -> str:
-    """Return the processor's name as the system reports it."""
-    info = Path("/proc/cpuinfo")
+def processor_name(info: Path = Path("/proc/cpuinfo"), board: Path = Path("/proc/device-tree/model")) -> str:
+    """Return the processor's name as the system reports it, or that of the ``board``: Linux names no Arm processor."""
     if info.is_file():
         for line in info.read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
+    if board.is_file():
+        return board.read_text().strip("\0 \n")
     return platform.processor() or platform.machine()
 
 

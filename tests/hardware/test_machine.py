@@ -13,6 +13,7 @@ from nas.hardware.machine import (
     fastest_cores,
     linux_cache_bytes,
     memory_bytes,
+    processor_name,
     products_of_bytes_overflow,
     usable_memory_bytes,
 )
@@ -23,6 +24,16 @@ def list_cache(root: Path, index: int, **files: str) -> None:
     folder.mkdir(parents=True)
     for name, text in files.items():
         (folder / name).write_text(text + "\n")
+
+
+def test_an_arm_processor_is_named_by_its_board(tmp_path: Path) -> None:
+    """Its entry in /proc/cpuinfo has numbers of its design alone."""
+    info, board = tmp_path / "cpuinfo", tmp_path / "model"
+    info.write_text("processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b\n")
+    board.write_bytes(b"Raspberry Pi 5 Model B Rev 1.0\0")
+    assert processor_name(info, board) == "Raspberry Pi 5 Model B Rev 1.0"
+    info.write_text("processor\t: 0\nmodel name\t: AMD EPYC\n")
+    assert processor_name(info, board) == "AMD EPYC"
 
 
 def test_instruction_caches_are_left_out(tmp_path: Path) -> None:
