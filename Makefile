@@ -4,11 +4,11 @@ BIN := .venv/bin
 # Two tests at a time, each on one thread. Those marked `ray` kill processes or count time, so they run one after the other.
 # Slow files begin in the order of their names: the pages' searches take half of the time, and must not begin last.
 TEST_PROCESSES ?= 2
-test test-slow: export OMP_NUM_THREADS ?= 1
+test test-slow test-emulated: export OMP_NUM_THREADS ?= 1
 # Without bytecode, each of the programs that tests start compiles the whole project anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-slow lint docs clean
+.PHONY: demo test test-slow test-emulated lint docs clean
 
 demo: .venv/installed
 	$(BIN)/nas search experiments/digits.toml
@@ -17,8 +17,12 @@ test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile
 
 test-slow: .venv/installed
-	$(BIN)/python -m pytest -m "slow and not ray" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "slow and not ray and not emulated" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m "slow and ray"
+
+# A machine with another kind of processor, emulated: some GB of downloads and files, and a quarter of an hour.
+test-emulated: .venv/installed
+	$(BIN)/python -m pytest -m emulated -rs
 
 lint: .venv/installed
 	$(BIN)/ruff check .

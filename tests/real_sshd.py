@@ -28,25 +28,14 @@ def serving(folder: Path, host: str = HOST, inside: Sequence[str] = ()) -> Itera
     it is killed.
     """
     assert SSHD is not None
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))  # free in another network, too
-        port = probe.getsockname()[1]
-    for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    host_key = (folder / "host.pub").read_text().split()[:2]
-    (folder / "known_hosts").write_text(f"[{host}]:{port} {' '.join(host_key)}\n")
+    port = free_port()  # free in another network, too
+    make_keys(folder)
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress {host}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
         f"PidFile {folder}/pid\nStrictModes no\nPermitRootLogin yes\nUsePAM no\nPasswordAuthentication no\n"
         "PermitUserEnvironment no\nAcceptEnv NAS_* PYTHONPATH\n"
     )
-    (folder / "ssh_config").write_text(
-        f"Host *\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n"
-        "  SendEnv NAS_* PYTHONPATH\n"
-    )
-    wrapper = folder / "ssh"
-    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n')
-    wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
+    path = path_with_ssh(folder, port, host)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where it locks itself in before a login
     command = [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")]
@@ -56,10 +45,38 @@ def serving(folder: Path, host: str = HOST, inside: Sequence[str] = ()) -> Itera
     try:
         _wait_for(host, port, server)
         user = os.environ.get("USER") or subprocess.run(["id", "-un"], capture_output=True, text=True).stdout.strip()
-        yield f"ssh://{user}@{host}:{port}", os.pathsep.join([str(folder), os.environ["PATH"]])
+        yield f"ssh://{user}@{host}:{port}", path
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
+
+
+def free_port() -> int:
+    """Return a port of the loopback that nothing listens to."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def make_keys(folder: Path) -> None:
+    """Write the keys ``host`` and ``user`` into a folder."""
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+
+
+def path_with_ssh(folder: Path, port: int, host: str = HOST) -> str:
+    """Return a search path on which ssh uses the keys of a folder, and knows the server at a host and a port."""
+    host_key = (folder / "host.pub").read_text().split()[:2]
+    (folder / "known_hosts").write_text(f"[{host}]:{port} {' '.join(host_key)}\n")
+    (folder / "ssh_config").write_text(
+        f"Host *\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n"
+        "  SendEnv NAS_* PYTHONPATH\n"
+    )
+    wrapper = folder / "ssh"
+    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n')
+    wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
+    return os.pathsep.join([str(folder), os.environ["PATH"]])
 
 
 def _wait_for(host: str, port: int, server: subprocess.Popen[bytes]) -> None:
