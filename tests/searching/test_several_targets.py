@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -157,6 +158,10 @@ def test_the_report_compares_the_targets(run: Path) -> None:
     assert "Targets side by side" in page
     assert "They rank them with a Spearman correlation of -1.00" in page
     assert "Latency on pi" in page
+    notes = [note for notes in nas.load_run(run).front.notes for note in notes]
+    assert [
+        note for note in notes if re.search(r" is the fastest on pi, with .* ms, but number 2 of 2 on the first", note)
+    ]
     text = repr(nas.load_run(run))
     assert "pi/onnxruntime-cpu:int8" in nas.load_run(run).target
     assert "on pi" in text

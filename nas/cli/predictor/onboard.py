@@ -23,7 +23,7 @@ def onboard(
     samples: options.Samples = 10,
     metric: options.OnboardMetric = "latency_ms",
     sources: options.OnboardSources = None,
-    predictor: options.OnboardPredictor = "transfer",
+    predictor: options.OnboardPredictor = "stacked",
     limit: options.Limits = None,
     within: options.Within = 0.01,
     max_rounds: options.MaxRounds = 15,

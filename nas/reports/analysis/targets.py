@@ -24,7 +24,7 @@ def comparisons_of_targets(run: Run, known: Mapping[Architecture, Known]) -> lis
 
     Sizes are left out: they seldom depend on the target. ``known`` tells of the run's architectures.
     """
-    first = run.target.partition(" and ")[0]
+    first = run.recipe.parsed_target.short
     named = METRICS.among(sorted({name for each in known.values() for name in each.values.keys() - each.predicted}))
     own = {metric.name for metric in named}
     return [

@@ -28,10 +28,10 @@ def _about_rank(winner: Winner, winners: Sequence[Winner], target: str) -> list[
     place = 1 + sum(is_surely_less(each.estimate(LATENCY), own) for each in known)
     if place == 1:
         return []
-    metric = METRICS[LATENCY]
+    value = METRICS[LATENCY].format(winner.value(there))
     return [
-        f"{winner.architecture.id} is the fastest on {target}, with {metric.format(winner.value(there))}. On the first "
-        f"target {place - 1} of {len(known) - 1} others {'is' if place == 2 else 'are'} faster."
+        f"{winner.architecture.id} is the fastest on {target}, with {value}, but number {place} of {len(known)} on the "
+        "first target."
     ]
 
 

@@ -155,16 +155,12 @@ class BundleMaker:
         state = self._state
         task = self._task(candidate)
         folder = self._unfinished(candidate)
-        tallies, exported = {on: task.criterion.tally() for on in models}, task.criterion.tally()
-        deployed, model = tallies[""], models[""]
+        model = models[""]
         try:
             if isinstance(outcome, CandidateError):
                 raise outcome
-            for batch in in_order(task.test, task.signature.together(TESTED_TOGETHER)):
-                inputs = task.prepared(batch.raw)
-                for on, each in models.items():
-                    _add(tallies[on], state.resolved.bench_of(candidate, on).outputs(each, inputs), batch.targets)
-                _add(exported, outputs_of(folder / ONNX, inputs), batch.targets)
+            tallies, exported = self._tallies(candidate, models, task)
+            deployed = tallies[""]
             scores = recordable(scores_of(deployed, task.test))
             elsewhere = {on: recordable(scores_of(tally, task.test))["error"] for on, tally in tallies.items() if on}
             noise = self._noise(candidate, model, task)
@@ -198,6 +194,18 @@ class BundleMaker:
         )
         self._write_bundle(row, outcome, task)
         return row
+
+    def _tallies(
+        self, candidate: Candidate, models: Mapping[str, Deployed], task: Task
+    ) -> tuple[dict[str, Tally], Tally]:
+        """Test deployed models, each on its target, and the exported one. Raises CandidateError if one fails."""
+        tallies, exported = {on: task.criterion.tally() for on in models}, task.criterion.tally()
+        for batch in in_order(task.test, task.signature.together(TESTED_TOGETHER)):
+            inputs = task.prepared(batch.raw)
+            for on, model in models.items():
+                _add(tallies[on], self._state.resolved.bench_of(candidate, on).outputs(model, inputs), batch.targets)
+            _add(exported, outputs_of(self._unfinished(candidate) / ONNX, inputs), batch.targets)
+        return tallies, exported
 
     def _elsewhere(
         self, candidate: Candidate, models: Mapping[str, Deployed], errors: Mapping[str, Score]
