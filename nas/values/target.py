@@ -167,5 +167,5 @@ def name_among(written: str, targets: Mapping[str, Target]) -> str:
         known = ", ".join(target.short for target in targets.values())
         rule = "what stands before a metric is the device or the whole of one of the targets"
         several = f", which {len(found)} of them share" if found else ""
-        raise RecipeError(f"{rule} ({known}), but got {written!r}{several}.")
+        raise RecipeError(f"{rule} ({known}), but got {written!r}{several}. Name one of them, or add it as a target.")
     return found[0]

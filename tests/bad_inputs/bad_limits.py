@@ -37,6 +37,10 @@ BAD_INPUTS = {
     "the unit of something else": limit("latency_ms<=3MB", "the unit of latency_ms is one of ns, us"),
     "megabits": limit("model_bytes<=3Mb", "but got 'Mb'"),
     "FLOPs for MACs": limit("macs<=30MFLOPs", "One multiply-accumulate is two FLOPs"),
+    "a device that is no target": limit(
+        "pi/latency_ms<=3ms", "the whole of one of the targets (onnxruntime-cpu), but got 'pi'", "add it as a target"
+    ),
+    "a device before a count": limit("pi/params<=3k", "params is counted, and the same on all: write params alone"),
     "a minus": limit("latency_ms<=-1ms", "must be finite and not negative"),
     "infinity": limit("latency_ms<=1e999ms", "must be finite and not negative"),
     "digits of another script": limit("latency_ms<=\u0663ms", "is a number with a unit"),

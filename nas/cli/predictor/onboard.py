@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nas.cli import options
 from nas.cli.output import check_page, json_alone, show_trust
-from nas.cli.predictor.report import REPORT_FILE
+from nas.cli.predictor.report import REPORT_FILE, TABLE_PREDICTOR
 
 ONBOARDED_FILE = Path("onboarded.csv.gz")
 
@@ -23,7 +23,7 @@ def onboard(
     samples: options.Samples = 10,
     metric: options.OnboardMetric = "latency_ms",
     sources: options.OnboardSources = None,
-    predictor: options.OnboardPredictor = "stacked",
+    predictor: options.OnboardPredictor = TABLE_PREDICTOR,
     limit: options.Limits = None,
     within: options.Within = 0.01,
     max_rounds: options.MaxRounds = 15,
