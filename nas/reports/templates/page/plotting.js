@@ -281,6 +281,18 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
   dark.addEventListener("change", () => redrawAll());
-  window.addEventListener("beforeprint", () => { Charts.root.classList.add("printing"); redrawAll(3); });
-  window.addEventListener("afterprint", () => { Charts.root.classList.remove("printing"); redrawAll(); });
+  /* On paper a plot keeps the size in which it was drawn: points, axes and labels would not all stretch alike. A picture
+     takes the canvas's place, because Chromium prints a canvas 1.6 % smaller than its box, so that points were not at
+     their values. */
+  const hold = (stage, isHeld) => {
+    const size = isHeld ? [`${stage.offsetWidth}px`, `${stage.offsetHeight}px`, "none"] : ["", "", ""];
+    const canvas = stage.querySelector("canvas");
+    [stage.style.width, stage.style.height, stage.style.flex] = size;
+    stage.querySelector("img")?.remove();
+    if (isHeld) canvas.before(el("img", { alt: "", src: canvas.toDataURL() }));
+    canvas.style.display = isHeld ? "none" : "";
+  };
+  const holdAll = (isHeld) => { for (const plot of Charts.plots) if (plot.stage.isConnected) hold(plot.stage, isHeld); };
+  window.addEventListener("beforeprint", () => { Charts.root.classList.add("printing"); redrawAll(3); holdAll(true); });
+  window.addEventListener("afterprint", () => { Charts.root.classList.remove("printing"); holdAll(false); redrawAll(); });
 })();
