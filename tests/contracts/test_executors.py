@@ -20,7 +20,7 @@ def running_ray() -> Iterator[Executor]:
         yield executor
 
 
-@pytest.fixture(name="executor", params=["inline", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.fixture(name="executor", params=["inline", "ray"])
 def each_executor(request: pytest.FixtureRequest) -> Executor:
     return InlineExecutor() if request.param == "inline" else request.getfixturevalue("ray_executor")
 

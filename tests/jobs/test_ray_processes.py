@@ -24,7 +24,6 @@ def running_ray() -> Iterator[Executor]:
         yield executor
 
 
-@pytest.mark.ray
 class TestProcesses:
     """One Ray with two workers serves all of these tests."""
 

@@ -9,7 +9,6 @@ import pytest
 from scripted_jobs import run_apart
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 def test_ray_is_silent_when_workers_die() -> None:
     """Ray prints nothing while workers exit, are killed and hang; only the caller's own output appears."""
@@ -37,7 +36,7 @@ with two_workers() as executor:
     assert told.returncode == 0
 
 
-@pytest.mark.ray
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Ray looks at memory on Linux only")
 def test_memory_shortage_fails_only_its_cause() -> None:
@@ -65,7 +64,6 @@ with tempfile.TemporaryDirectory() as folder, two_workers() as executor:
     assert told.returncode == 0
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["crashes", "is taken away"])
 def test_jobs_of_a_lost_node_start_again_on_another(how: str) -> None:
@@ -117,7 +115,6 @@ cluster.shutdown()
     assert [job for job in jobs if job not in restarted] == ["1 2 3 4 end"] * 7
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 def test_one_process_may_start_ray_again(tmp_path: Path) -> None:
     """A notebook may search twice: each local Ray has its own token. A Ray without enough GPUs is shut down.
@@ -160,7 +157,6 @@ for _ in range(2):
     assert others == ["False", *["64 5", private, "[None]", "False False True"] * 2]
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 def test_workers_do_not_give_way_to_other_programs() -> None:
     """Ray's own default is a niceness of 15, at which trainings starve beside other work."""

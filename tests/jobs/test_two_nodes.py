@@ -88,7 +88,6 @@ def write_photos(folder: Path) -> None:
             Image.fromarray(pixels).save(folder / title / f"{index}.png")
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not has_namespaces(), reason="needs root on Linux, ip and unshare")

@@ -153,7 +153,6 @@ def test_failures_of_training_become_rows_inline(tmp_path: Path) -> None:
     assert_nothing_twice(run)
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 def test_failures_of_training_become_rows_with_ray(tmp_path: Path) -> None:
     """A process that exits, a hang that only a kill ends, NaN and an exception are rows with reasons."""
@@ -177,7 +176,6 @@ def test_failures_of_training_become_rows_with_ray(tmp_path: Path) -> None:
     command.wait_for_the_others()
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 def test_a_worker_killed_from_outside_costs_no_row(tmp_path: Path) -> None:
     """After SIGKILL of a training process, as when memory runs out, its training begins again."""

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("onnx_profile")  # so that not every comman
 
 @pytest.mark.parametrize(
     "executor",
-    [pytest.param(INLINE, id="inline"), pytest.param(RAY, id="ray", marks=pytest.mark.ray)],
+    [pytest.param(INLINE, id="inline"), pytest.param(RAY, id="ray")],
 )
 @pytest.mark.slow
 def test_ctrl_c_ends_a_run_at_once_and_says_how_to_go_on(tmp_path: Path, executor: tuple[str, ...]) -> None:
