@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import TESTS, RunningCommand, rows_of
+from commands import RunningCommand, rows_of
+from forked_commands import ForkedCommand
+from spaces_here import take_for_the_project_s
 
 DRIVER, WORKER = "driver", "worker"
 WITHIN_WORKER_S = 1.0
@@ -25,77 +25,15 @@ WITHIN_WORKER_S = 1.0
 Command = Callable[..., RunningCommand]
 
 
-class ForkedCommand(RunningCommand):
-    """``nas`` in a process that is forked from one with all imports done, so that the command begins at once.
-
-    Many starts of an interpreter take minutes, and most kills would hit a start. No further process looks at the space.
-    """
+class ForkedTableCommand(ForkedCommand):
+    """The command, forked, where no further process looks at the small spaces of the tests."""
 
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(
-            [
-                "nas.cli.main",
-                "nas.reports.console",
-                "nas.reports.progress_display",
-                "nas.searching.run",
-                "predictors.samplers.surrogate_sampler",
-                "pandas",
-                "scipy.stats",
-                "sklearn.linear_model",
-                "sklearn.tree",
-            ]
-        )
-        self._output = folder / f"output-{time.monotonic_ns()}"
-        self._output.touch()
-        child = context.Process(target=_run_command, args=(self._output, [str(each) for each in arguments]))
-        child.start()
-        self.process = _Forked(child)  # type: ignore[assignment]
-
-    def others(self) -> dict[int, str]:
-        """Return no process, because an inline run has no workers."""
-        return {}
+        super().__init__(folder, *arguments, prepare=_with_small_spaces)
 
 
-class _Forked:
-    """A forked process with the methods of ``subprocess.Popen`` that ``RunningCommand`` uses."""
-
-    def __init__(self, child: multiprocessing.process.BaseProcess) -> None:
-        assert child.pid is not None
-        self._child = child
-        self.pid = child.pid
-
-    @property
-    def returncode(self) -> int | None:
-        return self._child.exitcode
-
-    def poll(self) -> int | None:
-        return self._child.exitcode
-
-    def kill(self) -> None:
-        self._child.kill()
-
-    def wait(self, timeout: float | None = None) -> int | None:
-        self._child.join(timeout)
-        assert self._child.exitcode is not None, f"the process did not end within {timeout} s"
-        return self._child.exitcode
-
-
-def _run_command(output: Path, arguments: list[str]) -> None:
-    """Run the command with these arguments in this process."""
-    stream = output.open("w")
-    os.dup2(stream.fileno(), 1)
-    os.dup2(stream.fileno(), 2)
-    sys.stdout = sys.stderr = stream
-    sys.argv = ["nas", *arguments]
-    sys.path.insert(0, str(TESTS))
-
-    from spaces_here import take_for_the_project_s
-
-    from nas.cli.main import main
-
+def _with_small_spaces() -> None:
     take_for_the_project_s(pytest.MonkeyPatch())
-    main()
 
 
 @dataclass

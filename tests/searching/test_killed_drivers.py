@@ -14,6 +14,7 @@ from commands import (
     rows_of,
 )
 from fault_runs import INLINE, RAY, faults, trainings_if_any
+from forked_commands import ForkedCommand
 
 pytestmark = pytest.mark.usefixtures("onnx_profile")  # so that not every command looks for it
 
@@ -54,8 +55,8 @@ def kill_and_resume(
     def start() -> RunningCommand:
         runs.append(tmp_path / f"run{len(runs)}")
         assert len(runs) <= MOST_RUNS, "\n".join(command.output for command in started)
-        return RunningCommand(tmp_path, "search", *SLOW_RUN, *executor, "--trials", "6", "--name", runs[-1].name,
-                              "--runs", tmp_path)  # fmt: skip
+        named = ("--trials", "6", "--name", runs[-1].name, "--runs", tmp_path)
+        return ForkedCommand(tmp_path, "search", *SLOW_RUN, *executor, *named)
 
     started.append(start())
     acknowledged: list[tuple[object, ...]] = []
@@ -73,7 +74,7 @@ def kill_and_resume(
         rows = rows_of(runs[-1])
         assert rows[: len(acknowledged)] == acknowledged, "rows that were on disk have changed"
         acknowledged = rows
-        started.append(RunningCommand(tmp_path, "search", "--resume", runs[-1]))
+        started.append(ForkedCommand(tmp_path, "search", "--resume", runs[-1]))
     started[-1].process.wait(timeout=120)
     assert_over(started[-1], runs[-1], acknowledged)
     for ended in started:
@@ -102,7 +103,6 @@ def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path) -> None:
     kill_and_resume(tmp_path, INLINE, MOMENTS)
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_killed_driver_goes_on_where_it_was_with_ray(tmp_path: Path) -> None:

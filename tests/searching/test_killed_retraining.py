@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from commands import SHORT, UNMEASURED, RunningCommand, assert_nothing_twice, evaluations_of, rows_of, run_nas
+from commands import SHORT, UNMEASURED, assert_nothing_twice, evaluations_of, rows_of, run_nas
 from fault_runs import INLINE, RAY, faults
+from forked_commands import ForkedCommand
 
 from nas.training.state_packing import unpacked
 
@@ -26,14 +27,15 @@ def kept_epoch(run: Path, number: int = 0) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "executor",
-    [pytest.param(INLINE, id="inline"), pytest.param(RAY, id="ray", marks=pytest.mark.ray)],
+    [pytest.param(INLINE, id="inline"), pytest.param(RAY, id="ray")],
 )
 def test_a_killed_retraining_loses_at_most_one_epoch(tmp_path: Path, executor: tuple[str, ...]) -> None:
     """First that of the run itself, and then one that was asked for afterwards."""
     run = tmp_path / "run"
     slow = ("--set", "space.seconds=0.01", "--set", f"retraining.epochs={EPOCHS}")
-    command = RunningCommand(tmp_path, "search", *faults("slow", always=True), *SHORT, *UNMEASURED, *slow, *executor,
-                             "--trials", "1", "--name", "run", "--runs", tmp_path)  # fmt: skip
+    named = ("--trials", "1", "--name", "run", "--runs", tmp_path)
+    arguments = (*faults("slow", always=True), *SHORT, *UNMEASURED, *slow, *executor, *named)
+    command = ForkedCommand(tmp_path, "search", *arguments)
     assert command.wait_until(lambda: kept_epoch(run) >= 2, PATIENCE_S), command.output
     command.kill()
     command.wait_for_the_others(20)
@@ -48,7 +50,7 @@ def test_a_killed_retraining_loses_at_most_one_epoch(tmp_path: Path, executor: t
     assert not (run / "checkpoints").exists()
     assert_nothing_twice(run)
     again = ("retrain", run, "--top", "1", "--epochs", str(EPOCHS + 1))
-    command = RunningCommand(tmp_path, *again)
+    command = ForkedCommand(tmp_path, *again)
     assert command.wait_until(lambda: kept_epoch(run, 1) >= 1, PATIENCE_S), command.output
     command.kill()
     command.wait_for_the_others(20)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import assert_nothing_twice, delete_rows, evaluations_of, run_nas
-from kills import DRIVER, WORKER, ForkedCommand, KilledRuns, kill_again_and_again
+from kills import DRIVER, WORKER, ForkedTableCommand, KilledRuns, kill_again_and_again
 from table_space import DEVICE, accuracy, final_accuracy, latency_ms, write_table
 
 import nas
@@ -146,7 +146,7 @@ def test_many_kills_change_nothing(tmp_path: Path) -> None:
     """Drivers are killed in all stages, and rows and front are those of a run that nobody killed."""
     flags = (*table_run(tmp_path), *INLINE, *ONE_A_ROUND)
     killed = kill_again_and_again(
-        tmp_path, flags, KILLS, np.random.default_rng((SEED, 1)), span_s=1.0, command=ForkedCommand
+        tmp_path, flags, KILLS, np.random.default_rng((SEED, 1)), span_s=1.0, command=ForkedTableCommand
     )
     print(killed)
     assert killed.kills == {DRIVER: KILLS}
@@ -154,7 +154,6 @@ def test_many_kills_change_nothing(tmp_path: Path) -> None:
     assert_all_is_well(killed, tmp_path)
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_kills_of_drivers_and_workers_lose_nothing(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from commands import (
     rows_of,
 )
 from fault_runs import INLINE, RAY, faults
+from forked_commands import ForkedCommand
 
 from nas.jobs.watchdog import ENDED_EARLY
 from nas.storage.scratch import PARENTS
@@ -72,7 +73,7 @@ def resume_again_and_again(
     """Start a run, stop it ``count`` times at random moments, and return the last command, which goes on."""
     rng = np.random.default_rng(seed)
     run = folder / "run"
-    command = RunningCommand(folder, "search", *SLOW_RUN, *executor, "--name", "run", "--runs", folder)
+    command = ForkedCommand(folder, "search", *SLOW_RUN, *executor, "--name", "run", "--runs", folder)
     for _ in range(count):
         time.sleep(rng.uniform(0.5, span_s))
         number = SIGNALS[int(rng.integers(len(SIGNALS)))]
@@ -88,7 +89,7 @@ def resume_again_and_again(
         assert left_in(place) == []
         known = (run / "recipe.toml").exists()
         again = ("--resume", run) if known else (*SLOW_RUN, *executor, "--name", "run", "--runs", folder)
-        command = RunningCommand(folder, "search", *again)
+        command = ForkedCommand(folder, "search", *again)
     return command
 
 
@@ -106,11 +107,10 @@ def assert_goes_on(command: RunningCommand, run: Path) -> None:
 @pytest.mark.timeout(600)
 def test_one_signal_always_stops_a_run(tmp_path: Path, place: Path) -> None:
     """Twelve signals of four kinds, to the process or its group, each end the run with how to go on."""
-    command = resume_again_and_again(tmp_path, place, INLINE, 12, 8.0, seed=14)
+    command = resume_again_and_again(tmp_path, place, INLINE, 12, 5.0, seed=14)
     assert_goes_on(command, tmp_path / "run")
 
 
-@pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_one_signal_always_stops_a_run_with_ray(tmp_path: Path, place: Path) -> None:
     """The same with Ray, whose start takes signals badly. Its processes and files go too."""
@@ -134,7 +134,6 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, place: Path) -> None:
     assert "Traceback" not in command.output
 
 
-@pytest.mark.ray
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("victim", ["the search", "raylet/raylet"])
 def test_a_killed_process_leaves_nothing(tmp_path: Path, place: Path, victim: str) -> None:
