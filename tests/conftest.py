@@ -73,6 +73,13 @@ def onnx_profile() -> TargetProfile:
     return profile_of(Target("onnxruntime-cpu"), settings=QUICK_PROFILE)
 
 
+@pytest.fixture(autouse=True)
+def _profile_known_to_slow_tests(request: pytest.FixtureRequest) -> None:
+    """Slow tests start commands and programs that measure winners. The first one in a home took a minute to profile."""
+    if request.node.get_closest_marker("slow"):
+        request.getfixturevalue("onnx_profile")
+
+
 @pytest.fixture
 def small_spaces_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands take two small spaces for some of the project: a process for each takes seconds."""

@@ -7,16 +7,20 @@ Two pages search as their readers do, with Ray and all defaults; the searches of
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import importlib.util
 import itertools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +138,20 @@ def digit_arrays(folder: Path) -> None:
 
 
 def finished_run(folder: Path) -> None:
-    """A small search with three candidates."""
+    """A small search with three candidates. Pages get copies of one run."""
+    shutil.copytree(searched(), folder, dirs_exist_ok=True)
+
+
+@cache
+def searched() -> Path:
+    """Return a folder in which the search was made."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     overrides = ["measuring.max_rounds=5", "training.epochs=1", "retraining.epochs=1", "retraining.winners=2"]
     options = ["--executor", "inline", *(word for override in overrides for word in ("--set", override))]
     command = [sys.executable, "-m", "nas", "search", "--name", "digits-mobilenet", "--data", "digits", "--trials", "3"]
     subprocess.run([*command, *options], cwd=folder, check=True, capture_output=True, timeout=400)
+    return folder
 
 
 def tones(folder: Path) -> None:
