@@ -13,10 +13,10 @@ from typing import Any, final
 
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.hardware.devices.agent import digest_of
-from nas.hardware.devices.board import files_of
 from nas.hardware.devices.command_runner import told_by, words_of
 from nas.hardware.devices.program_device import Told
 from nas.hardware.devices.registry import DeviceRecord
+from nas.hardware.devices.sent_files import files_of
 from nas.hardware.runtimes.heat import Heat
 from nas.values.target import Target
 
