@@ -33,11 +33,11 @@ def add(
 
     Devices of one kind can share the work: pool:pi1,pi2 is an address that names devices which were added.
     """
-    from nas.hardware.devices.board import why_unfit
     from nas.hardware.devices.describing import description_of
     from nas.hardware.devices.named import added_device, has_python
     from nas.hardware.devices.pool import Pool
     from nas.hardware.devices.registry import POOL, DeviceRecord, devices, save
+    from nas.hardware.devices.requirements import why_unfit
     from nas.values.target import check_device_name
 
     check_device_name(name)
@@ -153,8 +153,10 @@ def remove(name: options.DeviceName, keep_files: options.KeepFiles = False) -> N
 
 
 def _next(record: DeviceRecord) -> str:
-    """Return how to measure on a device that has a runtime."""
-    runtime = next(each for each in ("onnxruntime-cpu", *record.packages) if each in record.packages)
+    """Return how to measure on a device, by a runtime that it has. A program of the user's has all."""
+    runtime = next(
+        (each for each in ("onnxruntime-cpu", *record.packages) if each in record.packages), "onnxruntime-cpu"
+    )
     return f"Measure there: nas measure model.onnx --target {record.name}/{runtime}"
 
 

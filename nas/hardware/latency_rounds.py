@@ -345,7 +345,7 @@ class Latencies:
                 **told,
                 **self._models[index].details,
                 WEIGHT_BYTES: self._models[index].weight_bytes,
-                **_peaks(self._profile),
+                **self._profile.told_with_latencies,
                 "sampling_s": round(gathered.sampling_s, 3),
             },
             drifts=tuple(float(f"{drift:.6g}") for drift in np.exp(drifts)),
@@ -388,16 +388,3 @@ class Latencies:
             if reply["larger_cold_ms"] and (recorded_ms := self._profile.larger_ms(reply["larger_reference"]))
         ]
         return max(UNREAD_CACHE, float(np.median(logs))) if logs else 0.0
-
-
-def _peaks(profile: TargetProfile) -> dict[str, Any]:
-    """Return the reference speed and the roofline's peaks, which are recorded with each latency."""
-    return {
-        "reference_ms": profile.reference_ms,
-        "large_reference_ms": profile.large_reference_ms,
-        "reference_recorded": profile.recorded,
-        "peak_macs_per_s": profile.peak_macs_per_s,
-        "bandwidth_bytes_per_s": profile.bandwidth_bytes_per_s,
-        "cache_bandwidth_bytes_per_s": profile.cache_bandwidth_bytes_per_s,
-        "cache_bytes": max(profile.hardware.get("cache_bytes", {}).values(), default=None),
-    }

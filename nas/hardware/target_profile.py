@@ -71,6 +71,19 @@ class TargetProfile:
         return getattr(self, f"{name}_reference_ms") if self.is_sound else None
 
     @property
+    def told_with_latencies(self) -> dict[str, Any]:
+        """The reference speeds and the roofline's peaks, which are recorded with each latency."""
+        return {
+            "reference_ms": self.reference_ms,
+            "large_reference_ms": self.large_reference_ms,
+            "reference_recorded": self.recorded,
+            "peak_macs_per_s": self.peak_macs_per_s,
+            "bandwidth_bytes_per_s": self.bandwidth_bytes_per_s,
+            "cache_bandwidth_bytes_per_s": self.cache_bandwidth_bytes_per_s,
+            "cache_bytes": max(self.hardware.get("cache_bytes", {}).values(), default=None),
+        }
+
+    @property
     def is_sound(self) -> bool:
         """True if nothing about the references' speeds is doubtful."""
         return not self.doubtful and not self.large_doubtful

@@ -16,6 +16,7 @@ from nas.hardware.devices.board_connection import START, BoardConnection, Connec
 from nas.hardware.devices.device import DeviceFacts
 from nas.hardware.devices.program_device import Runner
 from nas.hardware.devices.registry import DeviceRecord
+from nas.hardware.devices.requirements import LEAST_PYTHON, why_unfit
 from nas.hardware.devices.sent_files import content_of, program, with_keys
 from nas.hardware.devices.transports import Transport, way_of
 from nas.hardware.measuring_process import LONGEST_WAIT, START_LIMIT_S, MeasuringProcess
@@ -24,7 +25,6 @@ from nas.space.plug_ins import plug_in_path
 from nas.values.target import Target
 
 Answer = TypeVar("Answer")
-LEAST_PYTHON = (3, 11)
 PAUSES_S = (0.0, 5.0, 15.0, 30.0, 60.0)
 """A lost connection is opened again after each of these pauses. A small board starts in less than their sum."""
 PAUSES_BESIDE_OTHERS_S = (0.0, 5.0)
@@ -376,26 +376,6 @@ def _python_advice(said: str) -> str:
     if "SyntaxError" not in said and "AttributeError" not in said:
         return ""
     return f"its Python is older than {'.'.join(map(str, LEAST_PYTHON))}: install a newer one, or name it with --python"
-
-
-def why_unfit(board: Mapping[str, Any]) -> str:
-    """Return why no agent can run on a board, and what to do about it; empty if one can."""
-    python = tuple(board["python"])
-    told = ".".join(map(str, python))
-    if board["problem"]:
-        return f"its folder cannot be written ({board['problem']}): name another with --folder"
-    if python < LEAST_PYTHON:
-        return (
-            f"Python must be at least {'.'.join(map(str, LEAST_PYTHON))}, but it has {told}: install a newer one "
-            "beside it, such as python3.12, and name it with --python"
-        )
-    if board["implementation"] != "CPython":
-        return f"Python must be CPython, but it has {board['implementation']}"
-    if board["bits"] != 64:
-        return f"its system is of {board['bits']} bits, for which runtimes have no packages: install a 64-bit system"
-    if board["noexec"]:
-        return f"no library can be loaded from {board['folder']}, which is mounted noexec: name another with --folder"
-    return ""
 
 
 _OPENED: dict[str, Board] = {}

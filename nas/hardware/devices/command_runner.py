@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -45,7 +46,7 @@ class Command:
                 f"'command:/opt/farm/run --board m7', but got {record.url!r}."
             )
         self._program, self._arguments = Path(words[0]).expanduser(), words[1:]
-        if not self._program.is_absolute() and len(self._program.parts) > 1:
+        if os.path.dirname(words[0]) and not self._program.is_absolute():
             raise RecipeError(
                 f"a program is named by its whole path, or by its name where it is on PATH, but got {words[0]!r}."
             )

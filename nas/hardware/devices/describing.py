@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.errors import NasError
-from nas.hardware.devices.board import Board, why_unfit
+from nas.hardware.devices.board import Board
 from nas.hardware.devices.named import added_device
 from nas.hardware.devices.registry import POOL, DeviceRecord, pool_members
+from nas.hardware.devices.requirements import why_unfit
 from nas.values.target import Target
 
 MUCH_ASIDE_S = 60.0

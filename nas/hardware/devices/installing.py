@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import TargetError
-from nas.hardware.devices.board import Board, why_unfit
+from nas.hardware.devices.board import Board
 from nas.hardware.devices.registry import DeviceRecord, save
+from nas.hardware.devices.requirements import why_unfit
 from nas.hardware.devices.wheels import archive_of, find, site_of, unpacked_bytes
 from nas.hardware.runtimes.environments import requirement_in
 from nas.hardware.runtimes.runtime import Runtime, load_runtime

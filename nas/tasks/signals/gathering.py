@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,25 +113,12 @@ def signals_from(
     form = _form_of(recordings, wanted, tuple(columns), told)
     recordings = _fitting(recordings, form, wanted, told)
     pieces = _by_time(recordings, form, wanted) if wanted.order else _blocks(recordings, form, told)
-    windows, labels, groups, splits = [], [], [], []
-    total = 0
-    for number, piece in enumerate(pieces):
-        try:
-            found = form.windows(piece.recording, piece.path)
-        except InputError as error:
-            raise DataError(str(error)) from error
-        total += found.nbytes
-        if total > LARGEST_BYTES:
-            raise DataError("windows must fit into 8 GiB, but these need more. Take a larger step, or a lower rate.")
-        windows.append(found)
-        labels += _labels(piece.label, form, len(found))
-        groups += [f"{number} " if piece.group is None else piece.group] * len(found)
-        splits += [piece.split or "train"] * len(found)
+    windows, labels, groups, splits = _windows(pieces, form)
     try:
         targets = targets_from(np.array(labels), "labels", wanted.kind)
         form = with_features(form, wanted.features, wanted.bands)
         numbers = numbered(groups, len(groups))
-        everything = paired(form, np.concatenate(windows), targets.values, "windows", numbers)
+        everything = paired(form, windows, targets.values, "windows", numbers)
         of = {title: np.array(splits) == title for title in TITLES}
         if not of["train"].any():
             raise ValueError("there must be training recordings, but there are none.")
@@ -161,6 +148,28 @@ def signals_from(
         )
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error
+
+
+def _windows(
+    pieces: Iterable[Labelled], form: SignalForm
+) -> tuple[npt.NDArray[np.float32], list[Any], list[str], list[str]]:
+    """Return the windows of pieces of recordings, with the label, the group and the split of each."""
+    windows: list[npt.NDArray[np.float32]] = []
+    labels, groups, splits = list[Any](), list[str](), list[str]()
+    total = 0
+    for number, piece in enumerate(pieces):
+        try:
+            found = form.windows(piece.recording, piece.path)
+        except InputError as error:
+            raise DataError(str(error)) from error
+        total += found.nbytes
+        if total > LARGEST_BYTES:
+            raise DataError("windows must fit into 8 GiB, but these need more. Take a larger step, or a lower rate.")
+        windows.append(found)
+        labels += _labels(piece.label, form, len(found))
+        groups += [f"{number} " if piece.group is None else piece.group] * len(found)
+        splits += [piece.split or "train"] * len(found)
+    return np.concatenate(windows), labels, groups, splits
 
 
 def _labels(label: Any, form: SignalForm, count: int) -> list[Any]:

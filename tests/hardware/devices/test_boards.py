@@ -20,10 +20,11 @@ import real_sshd
 
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.hardware.devices import board as boards
-from nas.hardware.devices.board import Board, why_unfit
+from nas.hardware.devices.board import Board
 from nas.hardware.devices.board_connection import BoardConnection, ConnectionLostError
 from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.devices.registry import DeviceRecord, devices, forget, known, save, ssh_parts
+from nas.hardware.devices.requirements import why_unfit
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.storage.home import home
 from nas.values.target import Target
