@@ -11,8 +11,8 @@ from nas.searching.selection import front_candidates
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.storage.journal import write_aside
+from nas.storage.run_files import TRAINED_WEIGHTS
 
-FOLDER = "trained"
 MOST_KEPT, MOST_BYTES = 8, 2**30
 """The most files, and the most bytes of them all. Those of candidates that are not on the front go first."""
 
@@ -39,7 +39,7 @@ class TrainedWeights:
 
     def __init__(self, state: RunState, folder: Path) -> None:
         self._state = state
-        self._folder = folder / FOLDER
+        self._folder = folder / TRAINED_WEIGHTS
 
     def path(self, trained: Architecture) -> Path:
         """Return the place of the weights of a network."""

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from nas.errors import RecipeError
 from nas.storage.journal import JOURNAL, RECIPE, write_aside
-from nas.storage.run_files import ABOUT, PARENT_WEIGHTS, SESSIONS, SUPERNET_WEIGHTS
+from nas.storage.run_files import ABOUT, PARENT_WEIGHTS, SESSIONS, SUPERNET_WEIGHTS, TRAINED_WEIGHTS
 from nas.storage.writer_lock import WRITER
 
 OF_THE_RUN = (RECIPE, JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", WRITER, SUPERNET_WEIGHTS, PARENT_WEIGHTS, SESSIONS)
 """Files of a run folder that nothing may take the place of."""
 OF_A_BUNDLE = {"target", "deployed", "choices"}
 """Some keys of a bundle's description."""
-FOLDERS_OF_THE_RUN = ("winners", "retrained", "seeds", "checkpoints", "solved")
+FOLDERS_OF_THE_RUN = ("winners", "retrained", "seeds", "checkpoints", "solved", TRAINED_WEIGHTS)
 """Folders of a run folder into which nothing else may be written."""
 
 

@@ -230,9 +230,24 @@ def test_without_time_to_retrain_the_best_stay_as_the_search_trained_them(
     assert {row.details["epochs"] for row in rows} == {2}  # those of the search, not of retraining
     assert len(told(diary, f"no time is left to retrain {len(rows)} of {len(rows)} winners")) == 1
     assert best.bundle is not None
-    assert "as the search trained it, on the training items alone" in (best.bundle / "model_card.md").read_text()
+    assert "as the search trained it, on 20 % of the training items alone" in (best.bundle / "model_card.md").read_text()
     assert "left as the search trained it" in (run / "report.html").read_text()
     assert not (run / "trained").exists()
+
+
+def test_weights_of_an_earlier_part_of_a_run_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was stopped may go on without a time. A card tells the share of the items that its model has seen."""
+    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, a, kept=(), late=False: set(a) <= set(kept))
+    front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600, training={"epochs": 2, "subset": 0.5})
+    bundle = front.winners[0].bundle
+    assert bundle is not None
+    assert "trained it, on 50 % of the training items alone" in (bundle / "model_card.md").read_text()
+    (tmp_path / "run" / "trained").mkdir()
+    (tmp_path / "run" / "trained" / "0.safetensors").touch()
+    monkeypatch.undo()
+    tools = instruments(OneChoice())
+    nas.resume(tmp_path / "run", space=OneChoice(), overrides=["trials=+1"], instruments=tools, progress=None)
+    assert not (tmp_path / "run" / "trained").exists()
 
 
 def test_the_best_is_retrained_if_there_is_time_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,8 @@ SPLIT = (
     "was chosen by them."
 )
 AS_THE_SEARCH_LEFT_IT = (
-    "The model is as the search trained it, on the training items alone: no time was left to train it again. The "
-    "validation items chose it. The test items scored it once, and nothing was chosen by them."
+    "The model is as the search trained it, on {items} alone: no time was left to train it again. The validation items "
+    "chose it. The test items scored it once, and nothing was chosen by them."
 )
 UNTRAINED = (
     "The model is the parent of the search as it came: nothing was trained for it. The test items scored it once, and "
@@ -101,7 +101,9 @@ def _data(about: Mapping[str, Any]) -> list[str]:
     hidden = ("words", "signature")
     rows = [(_plain(key), _shown(value)) for key, value in facts.items() if key not in hidden]
     training = about.get("training", {})
-    told = AS_THE_SEARCH_LEFT_IT if training.get("start") == AS_TRAINED else SPLIT
+    share = training.get("subset", 1.0)
+    items = "the training items" if share == 1 else f"{100 * share:g} % of the training items"
+    told = AS_THE_SEARCH_LEFT_IT.format(items=items) if training.get("start") == AS_TRAINED else SPLIT
     if training.get("epochs") == 0:
         told = {True: TUNED, False: UNTRAINED}.get(training.get(TUNED_PARENT), PARENT)
     return [*_table(("fact", "value"), rows), "", told]

@@ -45,4 +45,5 @@ class OfModels:
     def make_winners(self, fitting: Fitting, executor: Executor) -> None:
         """Retrain, export, measure and test winners, and fit models of another kind to compare them with."""
         Retraining(self._state, fitting, self._folder, weights=self.weights).run(executor)
+        TrainedWeights(self._state, self._folder).clear()  # also those of an earlier part of the run
         Baselines(self._state, self._folder).run()

@@ -49,7 +49,7 @@ from nas.values.metric import LARGEST_VALUE, is_result
 
 WINNERS = "winners"
 ONNX, TORCH, DEPLOYED = "model.onnx", "model.pt2", "deployed"
-OF_TRAINING = ("epochs", "seconds", "start", "teacher", "items")
+OF_TRAINING = ("epochs", "seconds", "start", "teacher", "items", "subset")
 """The details of a retraining that a model card tells."""
 PARITY_ITEMS = 64
 TESTED_TOGETHER = 512

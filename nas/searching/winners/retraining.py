@@ -81,8 +81,6 @@ class Retraining:
                 if made.issuperset(choose_winners(state.beliefs, wanted, self._too_long)):
                     break
         self._checkpoints.close()
-        if self._weights is not None:
-            self._weights.clear()
 
     def make(self, architectures: Sequence[Architecture], executor: Executor) -> None:
         """Retrain, export, measure and test these architectures. One that fails gets a row that says why."""
@@ -220,7 +218,7 @@ class Retraining:
             ids = ", ".join(group[0].id for group in left.values())
             state.progress.say(
                 f"no time is left to retrain {len(left)} of {len(groups)} winners, so they stay as the search trained "
-                f"them: {ids}"
+                f"them: {ids}. To retrain them later: nas retrain {self._folder}"
             )
         return list(left)
 
@@ -231,7 +229,7 @@ class Retraining:
         trainings = self._state.beliefs.trainings
         known = [trainings[each].details for each in first.siblings if each in trainings]
         told = next((details for details in known if "seconds" in details), known[0])
-        kept = {key: told[key] for key in ("epochs", "seconds", FITTED) if key in told}
+        kept = {key: told[key] for key in ("epochs", "subset", "seconds", FITTED) if key in told}
         details = {**kept, "start": AS_TRAINED, "folder": self._plan.bundle(first)}
         row = Evaluation("retrain", first, details=details)
         rows = [row, *(shared_row(row, other, self._plan) for other in others)]
