@@ -2,7 +2,7 @@
 
 Python blocks of a page run one after the other, as a reader would type them. A block after the comment
 ``<!-- slow -->`` runs only in the slow test of its page. Files that a page mentions are made beforehand.
-Two pages search as their readers do, with Ray and all defaults; the searches of the others are short.
+The README searches as its readers do, with Ray and all defaults; the searches of the other pages are short.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ NOT_RUN = {
 }
 """Commands that are not checked here, each with its reason."""
 
-AS_READERS_DO = ("README.md", "docs/own-space.md")
-"""Pages whose searches have all defaults."""
+AS_READERS_DO = ("README.md",)
+"""Pages whose searches have all defaults, and Ray."""
 
 NOT_A_RECIPE = {"docs/plug-ins.md": "entry-points"}
 """Pages with TOML that belongs to another file, and what tells it."""
@@ -217,7 +217,7 @@ def check_winners(printed: str) -> None:
     found = [re.fullmatch(r"depth=\d width=\d+ activation=\w+: ([\d.]+)%, ([\d.]+) ms", line) for line in lines]
     assert found
     assert all(match is not None and float(match[2]) <= 1 for match in found)
-    assert max(float(match[1]) for match in found if match is not None) > 90
+    assert max(float(match[1]) for match in found if match is not None) > 80  # after three epochs
 
 
 def test_the_predictor_of_the_docs_predicts_its_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A page in the dark and on paper, in a browser."""
+"""The report in a real browser, as it is printed."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,49 +113,7 @@ def signals_from(
     form = _form_of(recordings, wanted, tuple(columns), told)
     recordings = _fitting(recordings, form, wanted, told)
     pieces = _by_time(recordings, form, wanted) if wanted.order else _blocks(recordings, form, told)
-    windows, labels, groups, splits = _windows(pieces, form)
-    try:
-        targets = targets_from(np.array(labels), "labels", wanted.kind)
-        form = with_features(form, wanted.features, wanted.bands)
-        numbers = numbered(groups, len(groups))
-        everything = paired(form, windows, targets.values, "windows", numbers)
-        of = {title: np.array(splits) == title for title in TITLES}
-        if not of["train"].any():
-            raise ValueError("there must be training recordings, but there are none.")
-        given = {title: everything.take(mask) if mask.any() else None for title, mask in of.items()}
-        if given["test"] is not None and not wanted.group:  # its intervals are for other windows
-            given["test"] = replace(given["test"], groups=None)
-        told += group_warnings({title: numbers[mask] for title, mask in of.items()}) if wanted.group else []
-        shares = wanted.validation_share, TEST_SHARE
-        if wanted.order:
-            there = {str(each.split) for each in recordings}
-            told += time_warnings([int(mask.sum()) for mask in of.values()], shares, there)
-        return Signals.divided(
-            name,
-            form,
-            everything.take(of["train"]),
-            given["validation"],
-            given["test"],
-            targets.classes,
-            shares,
-            wanted.seed,
-            shift=wanted.shift,
-            noise=wanted.noise,
-            notes=tuple(told),
-            split_by=wanted.split_by,
-            is_ordered=bool(wanted.order),
-            readings=(*wanted.told, *targets.told),
-        )
-    except ValueError as error:
-        raise DataError(f"{name}: {error}") from error
-
-
-def _windows(
-    pieces: Iterable[Labelled], form: SignalForm
-) -> tuple[npt.NDArray[np.float32], list[Any], list[str], list[str]]:
-    """Return the windows of pieces of recordings, with the label, the group and the split of each."""
-    windows: list[npt.NDArray[np.float32]] = []
-    labels, groups, splits = list[Any](), list[str](), list[str]()
+    windows, labels, groups, splits = [], [], [], []
     total = 0
     for number, piece in enumerate(pieces):
         try:
@@ -169,7 +127,49 @@ def _windows(
         labels += _labels(piece.label, form, len(found))
         groups += [f"{number} " if piece.group is None else piece.group] * len(found)
         splits += [piece.split or "train"] * len(found)
-    return np.concatenate(windows), labels, groups, splits
+    try:
+        targets = targets_from(np.array(labels), "labels", wanted.kind)
+        form = with_features(form, wanted.features, wanted.bands)
+        numbers = numbered(groups, len(groups))
+        everything = paired(form, np.concatenate(windows), targets.values, "windows", numbers)
+        of = {title: np.array(splits) == title for title in TITLES}
+        if not of["train"].any():
+            raise ValueError("there must be training recordings, but there are none.")
+        given = {title: everything.take(mask) if mask.any() else None for title, mask in of.items()}
+        if given["test"] is not None and not wanted.group:  # its intervals are for other windows
+            given["test"] = replace(given["test"], groups=None)
+        told += _split_warnings(recordings, wanted, numbers, of)
+        return Signals.divided(
+            name,
+            form,
+            everything.take(of["train"]),
+            given["validation"],
+            given["test"],
+            targets.classes,
+            (wanted.validation_share, TEST_SHARE),
+            wanted.seed,
+            shift=wanted.shift,
+            noise=wanted.noise,
+            notes=tuple(told),
+            split_by=wanted.split_by,
+            is_ordered=bool(wanted.order),
+            readings=(*wanted.told, *targets.told),
+        )
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
+def _split_warnings(
+    recordings: Sequence[Labelled], wanted: Wanted, numbers: IntArray, of: Mapping[str, npt.NDArray[np.bool_]]
+) -> list[str]:
+    """Return reasons to doubt the splits. ``of`` masks the windows of each, and ``numbers`` are those of groups."""
+    if wanted.group:
+        return group_warnings({title: numbers[mask] for title, mask in of.items()})
+    if not wanted.order:
+        return []
+    there = {str(each.split) for each in recordings}
+    shares = wanted.validation_share, TEST_SHARE
+    return time_warnings([int(mask.sum()) for mask in of.values()], shares, there)
 
 
 def _labels(label: Any, form: SignalForm, count: int) -> list[Any]:

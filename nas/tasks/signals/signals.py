@@ -307,7 +307,7 @@ class Signals(Task):
         notes = layout_notes(np.asarray(windows), layout, channels_last=is_last)
         splits: tuple[Windows, Windows | None, Windows | None] = given, None, test
         if order is not None:
-            splits, notes[len(notes) :] = divided_by_time(given, order, groups, test, *shares)
+            splits = divided_by_time(given, order, groups, test, *shares, notes)
         elif groups is None:
             notes += windows_warnings(given)
         split_by = "time" if order is not None else "" if groups is None else "groups"

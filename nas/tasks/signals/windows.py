@@ -81,11 +81,17 @@ def divide(
 
 
 def divided_by_time(
-    given: Windows, order: Any, groups: Any, test: Windows | None, validation_share: float, test_share: float
-) -> tuple[tuple[Windows, Windows, Windows], list[str]]:
+    given: Windows,
+    order: Any,
+    groups: Any,
+    test: Windows | None,
+    validation_share: float,
+    test_share: float,
+    told: list[str],
+) -> tuple[Windows, Windows, Windows]:
     """Return three splits: the earliest windows, later ones to validate by, and the latest as a test if none is there.
 
-    The second value are sentences about splits of odd sizes.
+    Sentences about splits of odd sizes are added to ``told``.
 
     Raises:
         ValueError: ``order`` has no time for each window, or all are the same; or there are groups, too.
@@ -103,7 +109,8 @@ def divided_by_time(
         given, moments, test = given.take(~is_late), moments[~is_late], given.take(is_late)
     is_late = latest(moments, validation_share)
     splits = given.take(~is_late), given.take(is_late), test
-    return splits, time_warnings(list(map(len, splits)), (validation_share, test_share), is_given)
+    told += time_warnings(list(map(len, splits)), (validation_share, test_share), is_given)
+    return splits
 
 
 def time_warnings(sizes: Sequence[int], shares: tuple[float, float], given: Collection[str] = ()) -> list[str]:
