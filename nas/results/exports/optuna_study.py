@@ -284,9 +284,9 @@ def _rows_of(
     for model, attrs in attributes:
         for key, attribute in attrs.items():
             yield model, {"key": key, "value_json": json.dumps(attribute)}
-    for step, reported in trial.intermediate_values.items():
-        held, type_of_it = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(reported)
-        row = {"step": step, "intermediate_value": held, "intermediate_value_type": type_of_it}
+    for step, value in trial.intermediate_values.items():
+        stored, its_kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+        row = {"step": step, "intermediate_value": stored, "intermediate_value_type": its_kind}
         yield models.TrialIntermediateValueModel, row
 
 
