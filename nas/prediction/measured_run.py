@@ -28,9 +28,10 @@ from nas.storage.measurement_store import MeasurementStore, space_identity
 from nas.values.evaluation import Evaluation
 from nas.values.indexed_rows import IndexedRows
 from nas.values.measurement import Measurement
-from nas.values.metric import MEASURED_METRICS
+from nas.values.metric import MEASURED_METRICS, bare_name, target_in
 from nas.values.other_target import Source
 from nas.values.profiled_network import LATENCY, profiled_among
+from nas.values.target import name_among
 
 
 def recipe_of_run(folder: Path, say: Callable[[str], None]) -> Recipe:
@@ -75,7 +76,7 @@ def device_of_run(
     """Return the measurements that a run took before it chose winners.
 
     ``space`` is the run's search space, whose models have ``signature``, and ``look`` finds their layers. Without
-    ``metrics``, all measured metrics are taken.
+    ``metrics``, all measured metrics of the first target are taken; those that are named must be of one target.
     Measurements of the same space on other targets of this machine are sources, as they were in the search.
 
     Raises:
@@ -93,9 +94,11 @@ def device_of_run(
         raise RecipeError(f"the space must have the choices that the run {folder} searched, but it has others.")
     parts, whole = SpaceParts(loaded), SpaceParts(space).candidate
     deployed = [PRECISION] if parts.precisions else []
-    measurements = IndexedRows((row for row in evaluations if row.stage == "measure"), parts.on_device).measured
+    found = IndexedRows((row for row in evaluations if row.stage == "measure"), parts.on_device).measured
     identity = space_identity(loaded, signature)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
+    on, metrics = _target_of(metrics, recipe)
+    measurements = {a: {bare_name(n): m for n, m in each.items() if target_in(n) == on} for a, each in found.items()}
     values = _medians(folder, measurements, metrics)
     describer = as_executed(
         Describer(device_space(loaded), lambda part: look.layers(whole(part.without(deployed)))), measurements
@@ -103,16 +106,29 @@ def device_of_run(
     fingerprint = benches[-1].fingerprint if benches else None
     earlier = earlier_profiles(store, fingerprint, identity, describer, before=before)
     kept = {metric: each for metric, each in values.items() if not metrics or metric in metrics}
+    target = str(recipe.named_targets[on]) if on else recipe.measured_on
     return MeasuredDevice(
         describer,
-        recipe.measured_on,
+        target,
         kept,
-        recipe.parsed_limits,
-        _sources(recipe, store, identity, kept),
+        tuple(limit.on_target("") for limit in recipe.parsed_limits if limit.metric.on == on),
+        _sources(target, store, identity, kept),
         {metric: pool_of(describer, each, seed) for metric, each in kept.items()},
         values.get(LATENCY, {}),
         [*profiled_among(measurements), *apart_from(earlier, describer, measurements)],
     )
+
+
+def _target_of(metrics: Sequence[str], recipe: Recipe) -> tuple[str, list[str]]:
+    """Return the name of the target that metrics are of, empty for the first one, and the metrics without it.
+
+    Raises:
+        RecipeError: they are of several targets, or of none that the run has.
+    """
+    named = {name_among(target_in(name), recipe.named_targets) if target_in(name) else "" for name in metrics}
+    if len(named) > 1:
+        raise RecipeError(f"a report is on one target, but got {' and '.join(metrics)}. Ask for one report each.")
+    return (named or {""}).pop(), [bare_name(name) for name in metrics]
 
 
 def signature_of_run(folder: Path, recipe: Recipe) -> Signature:
@@ -154,9 +170,9 @@ def _medians(
 
 
 def _sources(
-    recipe: Recipe, store: MeasurementStore, identity: str, metrics: Iterable[str]
+    target: str, store: MeasurementStore, identity: str, metrics: Iterable[str]
 ) -> dict[str, Sequence[Source]]:
     return {
-        metric: [each for each in store.sources(identity, metric, without=()) if each.target != recipe.measured_on]
+        metric: [each for each in store.sources(identity, metric, without=()) if each.target != target]
         for metric in metrics
     }

@@ -21,9 +21,11 @@ from quick_runs import BASE, EXPORT, Diary, OneChoice, Stopping, write_any_model
 import nas
 from nas.errors import CandidateError, RecipeError
 from nas.hardware.runtimes.runtime import ExportedModel
+from nas.prediction.measured_run import device_of_run, recipe_of_run
 from nas.results.front import Front
 from nas.searching.instruments import Instruments
 from nas.space.architecture import Architecture, Choice
+from nas.space.first_look import LookHere
 from nas.storage.journal import read_rows
 from nas.storage.journal_rows import BenchUsed, Fit
 from nas.values.measurement import Measurement
@@ -191,6 +193,23 @@ def test_drift_on_a_further_target_is_against_what_was_measured_there(run: Path)
         assert found.to_json()["recorded_on"] == []
         assert not bench.deployed
     assert {str(limit) for winner in found.winners for limit in winner.breaks} == {"pi/latency_ms <= 80ms"}
+
+
+def test_a_predictor_s_report_is_on_the_target_that_its_metric_names(run: Path) -> None:
+    """It takes the values, the limits and the sources of that target."""
+    signature = nas.image_signature((1, 8, 8), 10)
+    recipe, look = recipe_of_run(run, print), LookHere(Wide(), signature)
+    for metric, target, value, limit in (
+        ("pi/latency_ms", PI, on_pi_ms, "latency_ms <= 80ms"),
+        ("latency_ms", "onnxruntime-cpu:fp32:batch=1:threads=1", latency_ms, "latency_ms <= 2.5ms"),
+    ):
+        device = device_of_run(run, recipe, Wide(), look, signature, [metric], 0)
+        assert device.target == target
+        assert list(map(str, device.limits)) == [limit]
+        for architecture, found in device.values["latency_ms"].items():
+            assert found == pytest.approx(value(architecture), rel=0.05)
+    with pytest.raises(RecipeError, match="a report is on one target, but got latency_ms and pi/latency_ms"):
+        device_of_run(run, recipe, Wide(), look, signature, ["latency_ms", "pi/latency_ms"], 0)
 
 
 def test_a_bundle_is_verified_on_its_first_target(run: Path) -> None:

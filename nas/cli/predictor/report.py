@@ -52,8 +52,7 @@ def report(
     from nas.values.metric import metric_named
     from nas.values.objective import Limit
 
-    metrics = [metric_named(name).name for name in metric or []]
-    limits = [Limit.parse(text) for text in limit or []]
+    metrics, limits = [metric_named(name).name for name in metric or []], [Limit.parse(text) for text in limit or []]
     measured = _run_or_table(measured)
     usual = measured / REPORT_FILE if measured.is_dir() else REPORT_FILE
     check_page(page := out or usual, "--out")
@@ -78,7 +77,8 @@ def report(
         reports = request.report_on(data, progress)
     facts = {"measurements": str(measured), "predictor": predictor, "seed": str(seed)}
     place = (page if is_plain(page) else usual).with_name(FILE)
-    command = write_next(reports, place, searched, described.space, data.target, measured)
+    several = measured.is_dir() and bool(recipe.further_targets)  # nas measure keeps no table of such a run
+    command = None if several else write_next(reports, place, searched, described.space, data.target, measured)
     show_trust(reports, page, measured.name or str(measured), facts, as_json, next_command=command)
 
 
