@@ -12,6 +12,7 @@ from nas.results.run import Run
 from nas.space.architecture import Architecture
 from nas.values.metric import METRICS, bare_name, target_in
 from nas.values.objective import quality_of
+from nas.values.target import Target
 
 
 def has_several_targets(run: Run) -> bool:
@@ -24,16 +25,26 @@ def comparisons_of_targets(run: Run, known: Mapping[Architecture, Known]) -> lis
 
     Sizes are left out: they seldom depend on the target. ``known`` tells of the run's architectures.
     """
-    first = run.recipe.parsed_target.short
+    if not has_several_targets(run):
+        return []
     named = METRICS.among(sorted({name for each in known.values() for name in each.values.keys() - each.predicted}))
     own = {metric.name for metric in named}
     return [
         comparison_of(
-            Side(first, known), Side(metric.on, _on(metric.on, known)), METRICS[metric.bare], quality_of(run.objectives)
+            Side(_first_target(run), known),
+            Side(metric.on, _on(metric.on, known)),
+            METRICS[metric.bare],
+            quality_of(run.objectives),
         )
         for metric in named
         if metric.on and metric.source == "measured" and metric.unit != "B" and metric.bare in own
     ]
+
+
+def _first_target(run: Run) -> str:
+    """Return the first target, as short as it can be written: that of a metric without a name before it."""
+    measured = (m.target for row in run.rows for name, m in row.measurements.items() if not target_in(name))
+    return Target.parse(next(measured)).short
 
 
 def _on(target: str, known: Mapping[Architecture, Known]) -> dict[Architecture, Known]:
