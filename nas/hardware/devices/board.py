@@ -61,7 +61,7 @@ class Board:
         self._is_interrupted = False
         self._transport: Transport = way
         self._connection: BoardConnection | None = None
-        self._holds = 0
+        self._holds, self._has_lock = 0, False
         self._say: Callable[[str], None] = lambda text: None
 
     @property
@@ -143,9 +143,11 @@ class Board:
         try:
             if self._holds == 1:
                 self.again(self._wait_for_lock)
+                self._has_lock = True
             yield
         finally:
             self._holds -= 1
+            self._has_lock = bool(self._holds)
             if not self._holds and self._connection is not None and self.is_connected:
                 with contextlib.suppress(ConnectionLostError):  # then the agent has released it
                     self._connection.ask("unlock")
@@ -212,6 +214,8 @@ class Board:
     def _connected(self) -> BoardConnection:
         """Return a connection to the agent, which holds the lock if this side wants it to."""
         if self._connection is None or not self.is_connected:
+            if self._has_lock:  # it ended between two requests of a measurement
+                self._say(f"the connection to {self.name} was lost and is opened again")
             self._connection = self._with_agent()
             atexit.register(self._connection.close)
             if self._holds:

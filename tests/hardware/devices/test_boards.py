@@ -139,14 +139,18 @@ class TestAnswers:
 
 
 class TestConnections:
+    @pytest.mark.parametrize("seen", [False, True])
     def test_a_lost_one_is_opened_again_and_the_request_repeated(
-        self, board: Board, acting: Target, tmp_path: Path
+        self, board: Board, acting: Target, tmp_path: Path, seen: bool
     ) -> None:
-        """While the lock is held, which is then taken again."""
+        """While the lock is held, which is then taken again; also where the loss is ``seen`` before the request."""
         said: list[str] = []
         with board.leased(said.append), board.process(acting, TIMEOUT_S) as process:
             assert ask_time(process, model(tmp_path, "clock 1"))["samples"]
-            os.kill(board.ask("info")[0]["agent"], signal.SIGKILL)
+            os.kill(agent := board.ask("info")[0]["agent"], signal.SIGKILL)
+            if seen:
+                _gone(agent)
+                _lost(board)
             assert ask_time(process, model(tmp_path, "clock 1"))["samples"]
             assert not is_free(board.record)
         assert [text for text in said if "the connection to pi was lost and is opened again" in text]
@@ -211,6 +215,14 @@ class TestConnections:
             os.kill(board.ask("info")[0]["agent"], signal.SIGKILL)
             with pytest.raises(TargetError, match="it is gone"):
                 board.ask("info")
+
+
+def _lost(board: Board) -> None:
+    """Wait until a board's connection is known to be lost."""
+    until = time.monotonic() + 10
+    while board.is_connected:
+        assert time.monotonic() < until, "it must be seen"
+        time.sleep(0.01)
 
 
 def _unreachable() -> None:
