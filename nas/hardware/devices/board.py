@@ -13,10 +13,11 @@ from typing import Any, TypeVar, final
 
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.hardware.devices.board_connection import START, BoardConnection, ConnectionLostError
+from nas.hardware.devices.board_faults import python_advice, why_another_machine, with_advice
 from nas.hardware.devices.device import DeviceFacts
 from nas.hardware.devices.program_device import Runner
 from nas.hardware.devices.registry import DeviceRecord
-from nas.hardware.devices.requirements import LEAST_PYTHON, why_unfit
+from nas.hardware.devices.requirements import why_unfit
 from nas.hardware.devices.sent_files import content_of, program, with_keys
 from nas.hardware.devices.transports import Transport, way_of
 from nas.hardware.measuring_process import LONGEST_WAIT, START_LIMIT_S, MeasuringProcess
@@ -34,11 +35,6 @@ KNOWN_FOR_S = 20.0
 """A file that was there so lately still is: an agent keeps what was used within ``agent.IN_USE_S``."""
 MOST_LOST = 3
 """A request during which the connection is lost so often is not asked again: what it runs may end the board."""
-TOLD_THERE = (
-    ("No space left", "Make room there, or name another folder with --folder when you add it"),
-    ("Read-only file system", "Its disk takes nothing any more: check it, or name another folder with --folder"),
-)
-"""What systems say when a request fails, and what to do about it."""
 
 
 @final
@@ -107,8 +103,7 @@ class Board:
         try:
             yield
         except TargetError as error:
-            advice = next((f" {advice}." for sign, advice in TOLD_THERE if sign in str(error)), "")
-            raise TargetError(f"{self.name} failed: {str(error).rstrip('.')}.{advice}") from error
+            raise TargetError(f"{self.name} failed: {with_advice(str(error))}") from error
 
     @cached_property
     def facts(self) -> DeviceFacts:
@@ -268,7 +263,7 @@ class Board:
             time.sleep(POLL_S)
 
     def _unreachable(self, error: ConnectionLostError) -> TargetError:
-        advice = self._transport.advice(str(error)) or _python_advice(str(error))
+        advice = self._transport.advice(str(error)) or python_advice(str(error))
         return TargetError(f"{self.name} ({self.record.url}) cannot be reached: {advice or error}.")
 
 
@@ -365,21 +360,6 @@ class BoardChannel:
                 self._began.ask("end", process=self._number)
 
 
-def why_another_machine(added: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Return how a machine that answers differs from the one that was added; empty if it may be the same."""
-    words = {"machine_id": "its identifier", "serial": "its serial number", "machine": "its kind of processor"}
-    return "; ".join(
-        f"{what} is {found[key]}, not {added[key]}"
-        for key, what in words.items()
-        if added.get(key) and found.get(key) and added[key] != found[key]
-    )
-
-
-def _python_advice(said: str) -> str:
-    """Return what to do about a Python that is too old to say so; empty for anything else."""
-    if "SyntaxError" not in said and "AttributeError" not in said:
-        return ""
-    return f"its Python is older than {'.'.join(map(str, LEAST_PYTHON))}: install a newer one, or name it with --python"
 
 
 _OPENED: dict[str, Board] = {}

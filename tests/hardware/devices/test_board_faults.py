@@ -17,8 +17,9 @@ import pytest
 from nas.errors import CandidateError, TargetError
 from nas.hardware.devices import board as boards, board_connection
 from nas.hardware.devices.agent import Models, digest_of
-from nas.hardware.devices.board import Board, why_another_machine
+from nas.hardware.devices.board import Board
 from nas.hardware.devices.board_connection import BoardConnection, ConnectionLostError
+from nas.hardware.devices.board_faults import why_another_machine
 from nas.hardware.devices.registry import DeviceRecord
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.values.target import Target
