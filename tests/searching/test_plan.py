@@ -230,7 +230,9 @@ def test_without_time_to_retrain_the_best_stay_as_the_search_trained_them(
     assert {row.details["epochs"] for row in rows} == {2}  # those of the search, not of retraining
     assert len(told(diary, f"no time is left to retrain {len(rows)} of {len(rows)} winners")) == 1
     assert best.bundle is not None
-    assert "as the search trained it, on 20 % of the training items alone" in (best.bundle / "model_card.md").read_text()
+    assert (
+        "as the search trained it, on 20 % of the training items alone" in (best.bundle / "model_card.md").read_text()
+    )
     assert "left as the search trained it" in (run / "report.html").read_text()
     assert not (run / "trained").exists()
 

@@ -360,8 +360,6 @@ class BoardChannel:
                 self._began.ask("end", process=self._number)
 
 
-
-
 _OPENED: dict[str, Board] = {}
 
 
