@@ -84,14 +84,14 @@ def _all_wheels(
 
 def _wheels(device: str, name: str, runtime: Runtime, board: Mapping[str, Any], folder: Path, say: Say) -> list[Path]:
     """Return the wheels that a runtime needs on a board: none where its own Python has its packages."""
-    packages = runtime.device_packages
-    if all(each in board["packages"] for each in packages):
+    first, *others = runtime.device_packages
+    wanted, there = _as_here(first, runtime), board["packages"]
+    if all(each in there for each in runtime.device_packages) and wanted in (first, f"{first}=={there[first]}"):
         say(f"{name}: the Python of {device} has its packages already")
         return []
-    say(f"{name}: finding {', '.join(packages)}")
+    say(f"{name}: finding {', '.join(runtime.device_packages)}")
     folder.mkdir()
-    first, *others = packages
-    return find([_as_here(first, runtime), *others], board, folder)
+    return find([wanted, *others], board, folder)
 
 
 def _as_here(package: str, runtime: Runtime) -> str:

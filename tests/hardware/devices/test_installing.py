@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,20 @@ def test_what_the_board_has_is_not_sent(
     asked: list[list[str]], sent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither packages of its own Python, nor folders that were sent before."""
-    found_there(monkeypatch, packages=dict.fromkeys(ORT, "1"), have=[site("numpy"), site("ml_dtypes")])
+    own = {**dict.fromkeys(ORT, "1"), "onnxruntime": version("onnxruntime")}
+    found_there(monkeypatch, packages=own, have=[site("numpy"), site("ml_dtypes")])
     record = install(RECORD, ["onnxruntime-cpu", "litert-cpu"], lambda text: None)
     assert record.packages["onnxruntime-cpu"] == ""
     assert len(asked) == 1
     assert sorted(sent) == sorted([site("ai-edge-litert"), site("flatbuffers")])
+
+
+def test_another_version_there_is_passed_over(sent: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may not open what is written here, or run it otherwise."""
+    found_there(monkeypatch, packages=dict.fromkeys(ORT, "1"))
+    record = install(RECORD, ["onnxruntime-cpu"], lambda text: None)
+    assert record.packages["onnxruntime-cpu"].split() == [*map(site, ORT)]
+    assert len(sent) == len(ORT)
 
 
 def test_room_is_needed_for_all_runtimes_before_anything_is_sent(
