@@ -6,7 +6,7 @@ import atexit
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -75,10 +75,11 @@ class Board:
         with self._first_steps(packages) as connection:
             return connection.board
 
-    def unpack(self, name: str, content: bytes) -> None:
-        """Unpack an archive there. Raises TargetError."""
+    def unpack(self, archives: Iterable[tuple[str, bytes]]) -> None:
+        """Unpack archives there, each as a folder of a name, over one connection. Raises TargetError."""
         with self._first_steps() as connection:
-            connection.ask("unpack", name=name, content=content)
+            for name, content in archives:
+                connection.ask("unpack", name=name, content=content)
 
     def clear(self) -> None:
         """Remove all that was put there. Raises TargetError."""

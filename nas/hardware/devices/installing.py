@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -113,11 +113,16 @@ def _send(board: Board, wheels: Mapping[str, Path], found: Mapping[str, Any], sa
             f"{board.name} needs about {needed / 2**20:.0f} MiB of room in {found['folder']}, but has "
             f"{found['free_bytes'] / 2**20:.0f} MiB. Make room, or name another folder with --folder."
         )
-    for site, wheel in lacking.items():
-        content = archive_of(wheel)
-        package, number, *_ = wheel.stem.split("-")
-        say(f"sending {package} {number}, {len(content) / 2**20:.1f} MiB")
-        board.unpack(site, content)
+
+    def archives() -> Iterator[tuple[str, bytes]]:
+        for site, wheel in lacking.items():
+            content = archive_of(wheel)
+            package, number, *_ = wheel.stem.split("-")
+            say(f"sending {package} {number}, {len(content) / 2**20:.1f} MiB")
+            yield site, content
+
+    if lacking:
+        board.unpack(archives())
 
 
 def _check(record: DeviceRecord, runtimes: Iterable[str], say: Say) -> None:

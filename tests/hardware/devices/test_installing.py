@@ -44,7 +44,7 @@ def _sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     sent: list[str] = []
     monkeypatch.setenv("NAS_HOME", str(tmp_path))
     monkeypatch.setattr(Board, "look", lambda self, packages=(): PI)
-    monkeypatch.setattr(Board, "unpack", lambda self, name, content: sent.append(name))
+    monkeypatch.setattr(Board, "unpack", lambda self, archives: sent.extend(name for name, _ in archives))
     monkeypatch.setattr(Board, "why_unavailable", lambda self, target: None)
     return sent
 
