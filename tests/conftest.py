@@ -13,6 +13,7 @@ import pytest
 from quick_profile import QUICK_PROFILE
 from spaces_here import take_for_the_project_s
 
+from nas.hardware.cooling import warmth_of
 from nas.hardware.kept_profiles import profile_of
 from nas.hardware.target_profile import TargetProfile
 from nas.storage.home import home
@@ -53,6 +54,7 @@ def _nothing_measured_before(_home_of_its_own: None) -> None:
     """No test finds what another one has measured, or it would depend on their order."""
     for part in home().glob(f"{STORE}*"):  # SQLite keeps files of its own beside it
         part.unlink()
+    warmth_of.cache_clear()
 
 
 @pytest.fixture(name="acting", scope="session")

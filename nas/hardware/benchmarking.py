@@ -17,7 +17,7 @@ import numpy as np
 from nas.errors import CandidateError, TargetError
 from nas.formats.onnx_session import Arrays
 from nas.hardware.bench import Outcome
-from nas.hardware.cooling import Cooling
+from nas.hardware.cooling import Cooling, warmth_of
 from nas.hardware.devices.device import Device, why_not_measured
 from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.devices.named import device_of
@@ -77,7 +77,8 @@ class DeviceBench:
         self._settings = settings
         self._say = say
         self._renew = renew
-        self._cooling = Cooling(self._device.name, settings.cooling_s, say)
+        known = warmth_of(self._device.name, self._device.facts.machine_id)
+        self._cooling = Cooling(self._device.name, settings.cooling_s, say, known=known)
         self._meter = {**meter, "gpu": runtime.gpu}
         self._is_here = isinstance(self._device, LocalDevice)
         self._answers_alike: dict[tuple[Path, int], bool] = {}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import final
 
 from nas.errors import CandidateError
@@ -19,12 +21,27 @@ STEADY_S, STEADY_C = 20.0, 0.5
 """A device that has cooled by less than the latter within the former cools no further."""
 
 
+@dataclass
+class Warmth:
+    """How warm a device was before its first measurement, and how cool it has become again since."""
+
+    began_c: float | None = None
+    coolest_c: float = 0.0
+
+
+@functools.cache
+def warmth_of(name: str, machine_id: str | None) -> Warmth:
+    """Return what this process knows of a device. All of its benches share it, because they heat the same device."""
+    return Warmth()
+
+
 @final
 class Cooling:
     """Lets a device cool down between sessions. One without a thermometer is asked once, and never waited for.
 
     A wait ends after ``most_s``, or when the device cools no further. Later waits expect no more of it than that.
-    ``say`` hears of each wait.
+    ``say`` hears of each wait, and ``known`` is what other benches of the device know of it. ``doubt`` says that the
+    device was warm when it was last looked at; it is empty if it was cool.
     """
 
     def __init__(
@@ -34,18 +51,24 @@ class Cooling:
         say: Callable[[str], None],
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        known: Warmth | None = None,
     ) -> None:
         self._name, self._most_s, self._say = name, most_s, say
         self._now_s, self._sleep = now_s, sleep
         self._has_thermometer = True
-        self._coolest_c = 0.0
+        self._known = known or Warmth()
         self._checked_s = 0.0
-        self.began_c: float | None = None
         self.doubt = ""
 
-    def begin(self) -> None:
-        """Forget the doubts about earlier measurements."""
-        self.doubt = ""
+    @property
+    def began_c(self) -> float | None:
+        """How warm the device was before its first session; None as long as that is not known."""
+        return self._known.began_c
+
+    def recall(self, began_c: float | None) -> None:
+        """Compare with how warm the device was before a stop, if it was cooler then."""
+        if began_c is not None and (self.began_c is None or began_c < self.began_c):
+            self._known.began_c = self._known.coolest_c = began_c
 
     def before_session(self, process: MeasuringProcess, in_time: Callable[[], bool] = lambda: True) -> None:
         """Wait until the device is cool, unless time is short. If it stays warm, ``doubt`` says so."""
@@ -56,14 +79,17 @@ class Cooling:
             self._has_thermometer = False
             return
         if self.began_c is None:
-            self.began_c = self._coolest_c = found_c
-        if found_c > self._coolest_c + WARMER_C and self._most_s > 0 and in_time():
-            found_c = self._waited(process, found_c, self._coolest_c + COOL_C)
-        if found_c > self.began_c + WARMER_C:
-            self.doubt = (
-                f"{self._name} was {found_c:.0f} °C warm while this was measured, {found_c - self.began_c:.0f} °C more "
-                "than at first, and did not cool down in time"
-            )
+            self.recall(found_c)
+        assert self.began_c is not None
+        if found_c > self._known.coolest_c + WARMER_C and self._most_s > 0 and in_time():
+            found_c = self._waited(process, found_c, self._known.coolest_c + COOL_C)
+        warmer_c = found_c - self.began_c
+        self.doubt = (
+            f"{self._name} was {found_c:.0f} °C warm while this was measured, {warmer_c:.0f} °C more "
+            "than at first, and did not cool down in time"
+            if warmer_c > WARMER_C
+            else ""
+        )
 
     def between_models(self, process: MeasuringProcess, in_time: Callable[[], bool] = lambda: True) -> None:
         """Do the same within a session, if the last look was long ago."""
@@ -77,7 +103,7 @@ class Cooling:
         found_c = lowest_c = warm_c
         while found_c > goal_c:
             if self._now_s() - began_s >= self._most_s or self._now_s() - steady_s >= STEADY_S:
-                self._coolest_c = max(self._coolest_c, found_c)
+                self._known.coolest_c = max(self._known.coolest_c, found_c)
                 break
             self._sleep(POLL_S)
             now_c = self._temperature_c(process)

@@ -18,11 +18,16 @@ from nas.hardware.runtimes.runtime import Deployed
 @final
 @dataclass(frozen=True)
 class Visit:
-    """A model's turn in a session: its samples with the references' readings, and the conditions of the process."""
+    """A model's turn in a session: its samples with the references' readings, and the conditions of the process.
+
+    ``began_c`` is how warm the device was before its first session, and ``doubt`` says that it was warm in this one.
+    """
 
     model: str
     reply: Mapping[str, Any]
     conditions: Mapping[str, Any]
+    began_c: float | None = None
+    doubt: str = ""
 
 
 @final

@@ -88,7 +88,10 @@ class BenchSettings:
 
 @dataclass
 class _Gathered:
-    """The results of one model's rounds so far. ``visits`` are the positions of its rounds among all visits."""
+    """The results of one model's rounds so far. ``visits`` are the positions of its rounds among all visits.
+
+    ``warm`` says that the device was warm in one of them.
+    """
 
     rounds: list[tuple[float, ...]] = field(default_factory=list)
     walls: list[tuple[float, ...]] = field(default_factory=list)
@@ -96,6 +99,7 @@ class _Gathered:
     replies: list[Mapping[str, Any]] = field(default_factory=list)
     conditions: dict[str, Any] = field(default_factory=dict)
     sampling_s: float = 0.0
+    warm: str = ""
     failure: CandidateError | None = None
 
 
@@ -158,7 +162,6 @@ class Latencies:
         """Return each model's latency, or the error that stopped it."""
         self._take_earlier()
         visits = sum(len(each.rounds) for each in self._gathered)
-        self._cooling.begin()
         for _ in range(self._settings.max_rounds):
             # All models are checked again: a later round changes the drift, and with it intervals that were narrow.
             pending = self._pending()
@@ -185,6 +188,7 @@ class Latencies:
         for visits in self._sessions.of(self._fingerprint):
             for visit in visits:
                 if visit.model in places:
+                    self._cooling.recall(visit.began_c)
                     self._take(places[visit.model], visit)
                     self._advance()
         self._readings.settle(self._profile)
@@ -208,7 +212,8 @@ class Latencies:
         except CandidateError as error:
             gathered.failure = error
             return
-        self._visits.append(Visit(self._names[index], reply, dict(process.conditions)))
+        warmth = self._cooling.began_c, self._cooling.doubt
+        self._visits.append(Visit(self._names[index], reply, dict(process.conditions), *warmth))
         self._take(index, self._visits[-1])
 
     def _take(self, index: int, visit: Visit) -> None:
@@ -217,6 +222,7 @@ class Latencies:
         gathered.walls.append(tuple(reply["walls"] or reply["samples"]))
         gathered.sampling_s += reply["elapsed_s"]
         gathered.replies.append(reply)
+        gathered.warm = visit.doubt or gathered.warm
         gathered.visits.append(self._readings.add(reply))
         gathered.conditions = gathered.conditions or {**visit.conditions, **reply["conditions"]}
 
@@ -289,7 +295,7 @@ class Latencies:
             return gathered.failure
         found = self._so_far(index)
         flags = {*disturbances(gathered.replies), *heat_doubts(found.conditions, gathered.replies)}
-        flags |= {*self._doubts_of_reference(found), *filter(None, [self._cooling.doubt])}
+        flags |= {*self._doubts_of_reference(found), *filter(None, [gathered.warm])}
         if found.scatter > max(self._settings.precision, found.unseen):
             why = f": {self._why_varying(index, found.spread)}" if found.spread > MUCH_SPREAD else ""
             flags.add(

@@ -71,7 +71,6 @@ class SustainedLatencies:
     def _measured(self, model: Deployed) -> Measurement:
         settings = self._settings
         with self._device.process(self._target, settings.timeout_s) as process:
-            self._cooling.begin()
             self._cooling.before_session(process)
             burst = self._burst(process, model)
             reply = process.ask(

@@ -17,7 +17,8 @@ from made_up_heat import PI_TEMPERATURE, PI_WORD, put
 from nas.errors import CandidateError
 from nas.hardware import cooling
 from nas.hardware.benchmarking import DeviceBench
-from nas.hardware.cooling import CHECK_S, COOL_C, STEADY_S, Cooling
+from nas.hardware.cooling import CHECK_S, COOL_C, STEADY_S, Cooling, warmth_of
+from nas.hardware.kept_sessions import KeptSessions
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.storage.home import home
 from nas.values.target import Target
@@ -74,11 +75,12 @@ def test_one_that_stays_warm_is_doubted_and_not_waited_for_again() -> None:
         found.doubt
         == "pi was 60 °C warm while this was measured, 20 °C more than at first, and did not cool down in time"
     )
-    found.begin()
-    assert not found.doubt
     found.before_session(device.process)
     assert device.now_s == STEADY_S
     assert found.doubt
+    device.celsius = lambda now_s: 41.0
+    found.before_session(device.process)
+    assert not found.doubt, "it has cooled down since"
 
 
 def test_a_wait_is_bounded() -> None:
@@ -155,3 +157,31 @@ class TestMeasurements:
         assert held == "the firmware's soft limit of temperature was reached in 2 of 2 sessions"
         assert warm.startswith("this machine was 82 °C warm while this was measured, 37 °C more than at first, and did")
         assert said == ["waiting until this machine cools down: it is 82 °C warm, and began at 45"]
+
+    def test_compare_with_the_first_one_on_any_bench(self, acting: Target, sys: Path, tmp_path: Path) -> None:
+        """Two targets of one device heat the same device."""
+        for name, celsius, count in (("a", 45, 0), ("b", 82, 1)):
+            put(sys, {PI_TEMPERATURE: 1000 * celsius})
+            bench = DeviceBench(acting, replace(QUICK, cooling_s=0.0))
+            models = as_they_are(models_of(tmp_path, {name: "clock 1"}))
+            (found,) = bench.measure(models, ["latency_ms"], np.random.default_rng(0))
+            assert len(latency_of(found).flags) == count, latency_of(found).flags
+
+    def test_compare_with_the_first_one_before_a_stop(self, acting: Target, sys: Path, tmp_path: Path) -> None:
+        """The first process stops in its second session. Another one finds the device hot, and a third one cool."""
+        models = as_they_are(models_of(tmp_path, {"a": "clock 1"}))
+
+        def measured(celsius: int, advance: Callable[[], object]) -> tuple[str, ...]:
+            warmth_of.cache_clear()
+            put(sys, {PI_TEMPERATURE: 1000 * celsius})
+            bench = DeviceBench(acting, replace(QUICK, cooling_s=0.0))
+            bench.sessions = KeptSessions(tmp_path / "sessions.jsonl")
+            (found,) = bench.measure(models, ["latency_ms"], np.random.default_rng(0), advance)
+            return latency_of(found).flags
+
+        rest = iter([None])
+        with pytest.raises(StopIteration):
+            measured(45, lambda: next(rest))
+        (flag,) = measured(82, lambda: None)
+        assert "37 °C more than at first" in flag
+        assert measured(45, lambda: None) == (flag,), "a session of before was hot"
