@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from nas.hardware.runtimes.heat import DENIED, NOT_BY_HEAT
 from nas.hardware.runtimes.neighbours import BUSY_SHARE, SLEEP_S
 from nas.hardware.runtimes.stopwatch import COMPUTES_ELSEWHERE
+from nas.hardware.target_profile import TargetProfile
 from nas.values.measurement import THREAD
 
 ROUND_REPEATS = 2
@@ -21,6 +23,11 @@ WARM_DOUBT, COLD_DOUBT = 0.02, 0.05
 """
 OFTEN = 0.3
 """The share of the time for which other programs have the core from which on that doubt is whole."""
+
+MUCH_DRIFT = 0.1
+"""A measurement is flagged when the machine is slower or faster than recorded by more than this share."""
+DOUBTFUL_REFERENCE = 0.05
+"""Half of a 95 % interval: how far latencies that no reference corrects differ from those of an idle machine."""
 
 
 def slept(reply: Mapping[str, Any]) -> bool:
@@ -118,3 +125,25 @@ def heat_doubts(
     if conditions.get(DENIED):
         listed = ", ".join(map(str, conditions[DENIED]))
         yield f"the core mask of this process leaves out faster cores: {listed}"
+
+
+def reference_flags(profile: TargetProfile, drift: float, otherwise: str) -> Iterator[str]:
+    """Yield a doubt if latencies cannot be corrected to the recorded reference speed, or must be by a lot.
+
+    ``otherwise`` says how latencies are corrected where the recorded speed is doubtful.
+    """
+    if profile.doubtful:
+        yield f"the target's reference speed is doubtful, because {profile.doubtful}; so {otherwise}"
+    elif abs(math.log(drift)) > MUCH_DRIFT:
+        yield (
+            f"the machine was {'slower' if drift > 1 else 'faster'} by {100 * abs(drift - 1):.0f} % "
+            "than when the target's reference speed was recorded"
+        )
+
+
+def reference_doubt(profile: TargetProfile, of_larger: float = 0.0) -> float:
+    """Return half of a 95 % interval, as a logarithm, of the reference speed that latencies are corrected to.
+
+    ``of_larger`` is the part that a larger reference has in it.
+    """
+    return DOUBTFUL_REFERENCE if profile.doubtful else float(f"{math.hypot(profile.reference_doubt, of_larger):.3g}")

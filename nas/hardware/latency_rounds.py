@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
@@ -20,6 +20,8 @@ from nas.hardware.disturbances import (
     heat_doubts,
     heat_of,
     is_disturbed,
+    reference_doubt,
+    reference_flags,
     slept,
     waited,
 )
@@ -37,18 +39,17 @@ from nas.values.target import Target
 
 MUCH_SPREAD = 0.015
 """Rounds that differ by more than this standard deviation differ for a reason, which a flag names."""
-MUCH_DRIFT = 0.1
-"""A measurement is flagged when the machine is slower or faster than recorded by more than this share."""
 HOPELESS, SURELY_HOPELESS = 2.0, 9
 """Rounds end if so many times the most rounds would be needed for the interval that was asked for.
 
 Whether that is so is asked from nine rounds on: with six, an interval by order statistics reaches from the lowest to
 nearly the highest one.
 """
-DOUBTFUL_REFERENCE, DOUBTFUL_CACHE = 0.05, 0.1
-"""Halves of a 95 % interval: how far latencies that no reference corrects differ from those of an idle machine.
+DURING = "latencies are corrected only for changes during the measurement"
+DOUBTFUL_CACHE = 0.1
+"""Half of a 95 % interval: how far latencies of models that share a cache are from those of an idle machine.
 
-The second one is for models that share a cache with other programs, if the larger references' speeds are doubtful.
+It is for those that no larger reference corrects, because the larger references' speeds are doubtful.
 """
 MUCH_UNSEEN = 0.03
 """A doubt about what no clock and no reference sees is told if it is larger."""
@@ -295,7 +296,7 @@ class Latencies:
             return gathered.failure
         found = self._so_far(index)
         flags = {*disturbances(gathered.replies), *heat_doubts(found.conditions, gathered.replies)}
-        flags |= {*self._doubts_of_reference(found), *filter(None, [gathered.warm])}
+        flags |= {*reference_flags(self._profile, found.drift, DURING), *filter(None, [gathered.warm])}
         if found.scatter > max(self._settings.precision, found.unseen):
             why = f": {self._why_varying(index, found.spread)}" if found.spread > MUCH_SPREAD else ""
             flags.add(
@@ -308,19 +309,6 @@ class Latencies:
                 "programs leave of caches and memory"
             )
         return replace(found, flags=tuple(sorted(flags)))
-
-    def _doubts_of_reference(self, found: Measurement) -> Iterator[str]:
-        if self._profile.doubtful:
-            yield (
-                f"the target's reference speed is doubtful, because {self._profile.doubtful}; so latencies are "
-                "corrected only for changes during the measurement"
-            )
-            return
-        if abs(np.log(found.drift)) > MUCH_DRIFT:
-            yield (
-                f"the machine was {'slower' if found.drift > 1 else 'faster'} by {100 * abs(found.drift - 1):.0f} % "
-                "than when the target's reference speed was recorded"
-            )
 
     def _why_varying(self, index: int, spread: float) -> str:
         """Return what is known of the reason why a model's rounds differ."""
@@ -357,9 +345,7 @@ class Latencies:
             drifts=tuple(float(f"{drift:.6g}") for drift in np.exp(drifts)),
             walls=tuple(gathered.walls) if is_by_thread else (),
             unseen=float(f"{unseen:.4g}"),
-            reference_doubt=DOUBTFUL_REFERENCE
-            if self._profile.doubtful
-            else float(f"{math.hypot(self._profile.reference_doubt, of_larger):.3g}"),
+            reference_doubt=reference_doubt(self._profile, of_larger),
         )
 
     def _drifts_of(self, index: int) -> tuple[FloatArray, dict[str, Any], float]:

@@ -26,8 +26,9 @@ from nas.hardware.devices.board import Board
 from nas.hardware.devices.device import Device
 from nas.hardware.devices.named import device_of
 from nas.hardware.devices.pool import Pool
+from nas.hardware.disturbances import MUCH_DRIFT
 from nas.hardware.kept_sessions import NOT_KEPT
-from nas.hardware.latency_rounds import MUCH_DRIFT, BenchSettings
+from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.pool_likeness import common_profile, identity_of, why_unlike, with_speeds_of
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
 from nas.hardware.target_profile import TargetProfile

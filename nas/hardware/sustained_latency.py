@@ -12,8 +12,16 @@ from nas.errors import CandidateError
 from nas.hardware.bench import Outcome
 from nas.hardware.cooling import Cooling
 from nas.hardware.devices.device import Device
-from nas.hardware.disturbances import clock_doubt, disturbances, heat_doubts, heat_of, waited
-from nas.hardware.latency_rounds import DOUBTFUL_REFERENCE, BenchSettings
+from nas.hardware.disturbances import (
+    clock_doubt,
+    disturbances,
+    heat_doubts,
+    heat_of,
+    reference_doubt,
+    reference_flags,
+    waited,
+)
+from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.runtime import Deployed
 from nas.hardware.target_profile import TargetProfile
@@ -103,11 +111,11 @@ class SustainedLatencies:
             str(self._target),
             tuple(tuple(window["samples"]) for window in windows),
             told,
-            flags=tuple(sorted(self._doubts(reply, told))),
+            flags=tuple(sorted(self._doubts(reply, told, drift))),
             drifts=(drift,) * len(windows),
             walls=tuple(tuple(window["walls"] or window["samples"]) for window in windows) if is_by_thread else (),
             unseen=float(f"{math.hypot(ONE_PROCESS, clock_doubt(windows)):.4g}"),
-            reference_doubt=DOUBTFUL_REFERENCE if self._profile.doubtful else 0.0,
+            reference_doubt=reference_doubt(self._profile),
         )
 
     def _burst(self, process: MeasuringProcess, model: Deployed) -> dict[str, Any]:
@@ -128,11 +136,12 @@ class SustainedLatencies:
             return 1.0
         return float(f"{read_ms / self._profile.reference_ms:.6g}")
 
-    def _doubts(self, reply: Mapping[str, Any], told: Mapping[str, Any]) -> set[str]:
+    def _doubts(self, reply: Mapping[str, Any], told: Mapping[str, Any], drift: float) -> set[str]:
         """Return doubts. That heat holds the clock down is none: the value tells by how much."""
         windows = reply["windows"]
         doubts = {*disturbances(windows), *filter(None, [self._cooling.doubt])}
         doubts |= {*heat_doubts(told, windows, is_sustained=True)}
+        doubts |= {*reference_flags(self._profile, drift, "sustained latencies are not corrected")}
         if not reply["is_steady"]:
             first, last, took = reply["medians_ms"][0], reply["medians_ms"][-1], duration_text(reply["took_s"])
             change = f"from {first:.4g} ms at first to {last:.4g} ms"

@@ -17,8 +17,8 @@ from nas.hardware import latency_rounds
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.devices import local_device
 from nas.hardware.devices.local_device import LocalDevice
-from nas.hardware.disturbances import ROUND_REPEATS
-from nas.hardware.latency_rounds import DOUBTFUL_REFERENCE, SURELY_HOPELESS, BenchSettings
+from nas.hardware.disturbances import DOUBTFUL_REFERENCE, ROUND_REPEATS
+from nas.hardware.latency_rounds import SURELY_HOPELESS, BenchSettings
 from nas.hardware.runtimes.runtime import Deployed
 from nas.values.measurement import SESSION_DOUBT, Measurement
 from nas.values.target import Target

@@ -335,7 +335,7 @@ def test_a_real_bench_builds_exports_deploys_and_measures(
     # a busy machine adds flags, and flagged measurements are not kept
     monkeypatch.setattr("nas.hardware.disturbances.BUSY_SHARE", float("inf"))
     monkeypatch.setattr("nas.hardware.latency_rounds.MUCH_UNSEEN", float("inf"))
-    monkeypatch.setattr("nas.hardware.latency_rounds.MUCH_DRIFT", float("inf"))
+    monkeypatch.setattr("nas.hardware.disturbances.MUCH_DRIFT", float("inf"))
     random_state = torch.random.get_rng_state()
     found = []
     for _ in range(2):

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import made_up_heat
 import numpy as np
@@ -17,6 +18,7 @@ from own_runtime import slow_down
 
 from nas.hardware.bench import Outcome
 from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.disturbances import DOUBTFUL_REFERENCE
 from nas.hardware.runtimes import heat, sustaining
 from nas.hardware.runtimes.heat import Heat
 from nas.hardware.runtimes.stopwatch import Presence, Sample
@@ -84,9 +86,10 @@ class TestMeasurements:
         slow_down(1.0)
 
     def measured(
-        self, target: Target, folder: Path, deeds: dict[str, str], *metrics: str, stated_s: float = 0.36
+        self, target: Target, folder: Path, deeds: dict[str, str], *metrics: str, stated_s: float = 0.36, **known: Any
     ) -> list[Outcome]:
         bench = DeviceBench(target, replace(QUICK, sustained_s=stated_s, cooling_s=0))
+        bench.compared_with = lambda profile: replace(profile, **known)
         models, steps = as_they_are(models_of(folder, deeds)), itertools.count()
         found = bench.measure(models, metrics or [SUSTAINED], np.random.default_rng(0), lambda: next(steps))
         assert next(steps) == len(models) * bench.rounds
@@ -130,6 +133,36 @@ class TestMeasurements:
         assert found.raw_median == pytest.approx(2.08)
         assert found.median == pytest.approx(2.0)
         assert found.conditions["burst_ms"] == pytest.approx(2.0)
+
+    @pytest.mark.parametrize(
+        ("known", "slower", "doubt", "said"),
+        [
+            ({"reference_doubt": 0.02}, 1.0, 0.02, []),
+            ({"reference_doubt": 0.02}, 1.25, 0.02, ["the machine was slower by 25 % than when"]),
+            (
+                {"doubtful": "it was busy"},
+                1.25,
+                DOUBTFUL_REFERENCE,
+                ["because it was busy; so sustained"],
+            ),
+        ],
+    )
+    def test_are_as_doubtful_as_the_reference_speed(
+        self,
+        acting: Target,
+        sys: Path,
+        tmp_path: Path,
+        known: dict[str, Any],
+        slower: float,
+        doubt: float,
+        said: list[str],
+    ) -> None:
+        slow_down(slower)
+        (outcome,) = self.measured(acting, tmp_path, {"a": "clock 2"}, **known)
+        found = self.sustained(outcome)
+        assert found.reference_doubt == doubt
+        assert len(found.flags) == len(said)
+        assert all(words in flag for words, flag in zip(said, found.flags, strict=True))
 
     def test_come_beside_other_metrics_and_failures(self, acting: Target, sys: Path, tmp_path: Path) -> None:
         deeds = {"a": "clock 2", "r": "refuse", "b": "clock 4"}
