@@ -196,8 +196,17 @@ class DeviceBench:
             if "peak_memory_mib" in metrics:
                 outcomes = [_with(known, self._peak_memory, m) for known, m in zip(outcomes, models, strict=True)]
             if "energy_mj" in metrics:
-                timeout_s = self._settings.timeout_s
-                outcomes = add_energies(outcomes, models, self._device, self._target, self._meter, timeout_s, rng)
+                outcomes = add_energies(
+                    outcomes,
+                    models,
+                    self._device,
+                    self._target,
+                    self._meter,
+                    self._settings.timeout_s,
+                    rng,
+                    self._cooling,
+                    self.in_time,
+                )
             if SUSTAINED in metrics:  # the last one, because it heats the device
                 is_alone = not {"latency_ms", "item_ms"} & set(metrics)
                 outcomes = self._with_sustained(outcomes, models, profile, rng, advance if is_alone else lambda: None)
@@ -251,7 +260,9 @@ class DeviceBench:
             return [LayerTimes(reason=reason)] * len(models)
         found = []
         with self._holding_the_device(), self._process() as process:
+            self._cooling.before_session(process, self.in_time)
             for model in models:
+                self._cooling.between_models(process, self.in_time)
                 try:
                     found.append(LayerTimes.of(process.layer_times(model.path)))
                 except CandidateError as error:

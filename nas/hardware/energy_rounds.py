@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nas.errors import CandidateError
 from nas.hardware.bench import Outcome
+from nas.hardware.cooling import Cooling
 from nas.hardware.devices.device import Device
 from nas.hardware.runtimes.runtime import Deployed
 from nas.values.measurement import Measurement
@@ -27,11 +28,14 @@ def add_energies(
     meter: Mapping[str, Any],
     timeout_s: float,
     rng: np.random.Generator,
+    cooling: Cooling,
+    in_time: Callable[[], bool],
 ) -> list[Outcome]:
     """Return the outcomes with the energy of one inference added. A model that failed before is not metered.
 
     ``meter`` are the settings of ``energy.choosing.meter_from``. Each round has a process of its own, and
-    ``timeout_s`` is the time limit of a model in addition to ``ENERGY_TIMEOUT_S``.
+    ``timeout_s`` is the time limit of a model in addition to ``ENERGY_TIMEOUT_S``. The device cools down before each
+    round by ``cooling``, as long as ``in_time`` returns True: a hot one leaks more current.
 
     Raises:
         TargetError: the meter cannot be used, or the target cannot be measured on the device.
@@ -39,10 +43,13 @@ def add_energies(
     results = list(outcomes)
     rounds: list[list[tuple[float, ...]]] = [[] for _ in models]
     conditions: list[dict[str, Any]] = [{} for _ in models]
+    warm = [""] * len(models)
     for _ in range(ENERGY_ROUNDS):
         pending = [index for index, known in enumerate(results) if not isinstance(known, CandidateError)]
         with device.process(target, timeout_s) as process:
+            cooling.before_session(process, in_time)
             for index in rng.permutation(pending).tolist():
+                cooling.between_models(process, in_time)
                 try:
                     reply = process.ask(
                         "energy",
@@ -55,11 +62,10 @@ def add_energies(
                 else:
                     rounds[index].append((float(reply["energy_mj"]),))
                     conditions[index] = {**process.conditions, **reply["conditions"]}
-    return [
-        _added(known, Measurement("energy_mj", str(target), tuple(rounds[i]), conditions[i])) if rounds[i] else known
-        for i, known in enumerate(results)
-    ]
-
-
-def _added(known: Outcome, found: Measurement) -> Outcome:
-    return known if isinstance(known, CandidateError) else {**known, found.metric: found}
+                    warm[index] = cooling.doubt or warm[index]
+    for index, known in enumerate(results):
+        if rounds[index] and not isinstance(known, CandidateError):
+            flags = tuple(filter(None, [warm[index]]))
+            energy = Measurement("energy_mj", str(target), tuple(rounds[index]), conditions[index], flags)
+            results[index] = {**known, energy.metric: energy}
+    return results

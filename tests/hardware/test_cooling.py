@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import made_up_heat
 import numpy as np
@@ -18,6 +21,7 @@ from nas.errors import CandidateError
 from nas.hardware import cooling
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.cooling import CHECK_S, COOL_C, STEADY_S, Cooling, warmth_of
+from nas.hardware.energy_rounds import add_energies
 from nas.hardware.kept_sessions import KeptSessions
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.storage.home import home
@@ -134,6 +138,34 @@ def test_a_process_that_dies_meanwhile_tells_no_temperature() -> None:
     device.cooling().before_session(device.process)
 
 
+class Metered(Device):
+    """Tells energies too. It stands for the whole device, which gives it as its process."""
+
+    conditions: ClassVar[dict[str, Any]] = {}
+
+    def ask(self, op: str, **request: Any) -> dict[str, Any]:
+        return {"energy_mj": 3.0, "conditions": {}} if op == "energy" else super().ask(op)
+
+    def __call__(self, target: Target, timeout_s: float) -> AbstractContextManager[Metered]:
+        return contextlib.nullcontext(self)
+
+
+@pytest.mark.parametrize(("least_c", "flags"), [(44.0, 0), (60.0, 1)])
+def test_energies_wait_too(tmp_path: Path, acting: Target, least_c: float, flags: int) -> None:
+    """Those of winners follow sustained runs, which heat the device. Of one that stays hot they are doubted."""
+    metered = Metered(lambda now_s: 40.0)
+    found = metered.cooling()
+    found.before_session(metered.process)
+    metered.celsius = lambda now_s: max(least_c, 70 - now_s)
+    device, rng = cast(Any, SimpleNamespace(process=metered)), np.random.default_rng(0)
+    models = as_they_are(models_of(tmp_path, {"a": "clock 1"}))
+    (outcome,) = add_energies([{}], models, device, acting, {}, 1.0, rng, found, lambda: True)
+    assert isinstance(outcome, dict), outcome
+    assert outcome["energy_mj"].median == 3.0
+    assert len(outcome["energy_mj"].flags) == flags
+    assert len(metered.said) == 1
+
+
 class TestMeasurements:
     @pytest.fixture
     def sys(self, acting: Target, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -156,6 +188,16 @@ class TestMeasurements:
         held, warm = latency_of(second).flags
         assert held == "the firmware's soft limit of temperature was reached in 2 of 2 sessions"
         assert warm.startswith("this machine was 82 °C warm while this was measured, 37 °C more than at first, and did")
+        assert said == ["waiting until this machine cools down: it is 82 °C warm, and began at 45"]
+
+    def test_of_layers_wait_too(self, acting: Target, sys: Path, tmp_path: Path) -> None:
+        """Winners are profiled after sustained runs, which heat the device."""
+        said: list[str] = []
+        bench = DeviceBench(Target("own_runtime:Profiling"), replace(QUICK, cooling_s=0.01), say=said.append)
+        models = as_they_are(models_of(tmp_path, {"a": "clock 1"}))
+        for celsius in (45, 82):
+            put(sys, {PI_TEMPERATURE: 1000 * celsius})
+            bench.layer_times(models)
         assert said == ["waiting until this machine cools down: it is 82 °C warm, and began at 45"]
 
     def test_compare_with_the_first_one_on_any_bench(self, acting: Target, sys: Path, tmp_path: Path) -> None:
