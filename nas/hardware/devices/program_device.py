@@ -23,6 +23,8 @@ from nas.values.target import Target
 WHY_WALL = "a program tells the times, by a clock of its own"
 MOST_SAMPLES = 10_000
 EXECUTED = "executed_precision"
+REFERENCE_TRIES = 3
+"""The reference model runs everywhere, so a failure of it is the device's, and may not last."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ class ProgramChannel:
         run, least = self._device.runner.run, request["min_samples"]
         before = self._device.runner.heat()
         reference = request.get("reference")
-        read = run(reference, replace(target, batch=1), least, timeout_s).samples_ms if reference else ()
+        read = self._reference_times(reference, replace(target, batch=1), least, timeout_s) if reference else ()
         told = run(request["model"], target, least, timeout_s)
         middle_ms = sorted(read)[len(read) // 2] if read else None
         unknown = ("pressure", "stolen", "throttled", "others_busy", "sibling_busy", "asleep_s", "larger_reference")
@@ -195,6 +197,18 @@ class ProgramChannel:
             "heat": between(before, self._device.runner.heat()),
             "conditions": {"why_wall_clock": WHY_WALL, **_kept(told.conditions)},
         }
+
+    def _reference_times(self, model: Path, target: Target, least: int, timeout_s: float) -> tuple[float, ...]:
+        """Return the times of the reference model. Raises TargetError if it fails each time."""
+        for _ in range(REFERENCE_TRIES):
+            try:
+                return self._device.runner.run(model, target, least, timeout_s).samples_ms
+            except CandidateError as error:
+                failure = error
+        raise TargetError(
+            f"{self._device.name} must run its reference model, but: {failure.reason.rstrip('.')}. "
+            f"It was tried {REFERENCE_TRIES} times."
+        ) from failure
 
     def _outputs(
         self, target: Target, request: Mapping[str, Any], results: Mapping[str, Path], timeout_s: float

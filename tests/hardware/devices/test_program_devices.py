@@ -163,6 +163,32 @@ class TestBadAnswers:
         with pytest.raises(TargetError, match="must run its reference model, but: farm: run here must print"):
             _ = bench.profile
 
+    @pytest.mark.parametrize("hiccups", [2, 3])
+    def test_to_the_reference_model_fail_no_candidate(
+        self, farm: Farm, acting: Target, tmp_path: Path, hiccups: int
+    ) -> None:
+        """The farm hiccups when it gets the reference model, once the reference speed is known."""
+        left = tmp_path / "hiccups"
+        left.mkdir()
+        hiccup = f"if rmdir $(ls -d {left}/* | head -n 1) 2>/dev/null; then echo busy >&2; exit 1; fi"
+        script = CLOCK.replace('"") echo', f'"") {hiccup}; echo')
+        target = replace(acting, device="farm")
+        bench, models = DeviceBench(target, QUICK, device=farm(script)), models_of(tmp_path, {"a": "clock 1"})
+        _ = bench.profile
+        for number in range(hiccups):
+            (left / str(number)).mkdir()
+
+        def measured() -> Outcome:
+            (found,) = bench.measure(as_they_are(models), ["latency_ms"], np.random.default_rng(0))
+            return found
+
+        if hiccups < 3:
+            assert latency_of(measured()).median == pytest.approx(1.0)
+        else:
+            with pytest.raises(TargetError, match=r"farm must run its reference model, but: farm: run here .*: busy"):
+                measured()
+        assert not list(left.iterdir())
+
     @pytest.mark.parametrize("is_there", [True, False])
     def test_of_a_program_that_cannot_be_started(
         self, farm: Farm, acting: Target, tmp_path: Path, is_there: bool
