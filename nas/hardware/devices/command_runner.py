@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -9,7 +10,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -53,13 +54,14 @@ class Command:
 
     @property
     def identity(self) -> str:
-        """The program's name with a hash of its content and arguments."""
+        """The program's name with a hash of its content and arguments, and of files that these name."""
         path = self._found()
         try:
-            state = path.stat()
-            digest = _digest(path, state.st_mtime_ns, state.st_size, tuple(self._arguments))
+            digest = _digest(tuple(map(_version, (path, *_files_in(self._arguments)))), tuple(self._arguments))
         except OSError as error:
-            raise TargetError(f"the program of {self._name} must be readable, for its hash, but: {error}.") from error
+            raise TargetError(
+                f"the program of {self._name} and its files must be readable, for their hash, but: {error}."
+            ) from error
         return f"{path.name} sha256:{digest[:16]}"
 
     def look(self) -> dict[str, Any]:
@@ -157,9 +159,25 @@ def _number(line: str) -> float:
         raise ValueError(f"it printed {line.strip()[:SHOWN]!r}") from None
 
 
+def _files_in(arguments: Sequence[str]) -> list[Path]:
+    """Return the files that arguments name, also as ``--option=FILE``: a script, or a board's settings."""
+    found = []
+    for path in (Path(text) for each in arguments for text in (each, each.partition("=")[2]) if text):
+        with contextlib.suppress(OSError):  # a text that is too long for a name is none
+            found += [path] if path.is_file() else []
+    return found
+
+
+def _version(path: Path) -> tuple[Path, int, int]:
+    """Return a file with its time and its size, which change with its content."""
+    state = path.stat()
+    return path, state.st_mtime_ns, state.st_size
+
+
 @functools.lru_cache(maxsize=64)
-def _digest(path: Path, changed_ns: int, size: int, arguments: tuple[str, ...]) -> str:
-    """Return a hash of a program and its arguments, which is read anew only if its time or size has changed."""
+def _digest(files: tuple[tuple[Path, int, int], ...], arguments: tuple[str, ...]) -> str:
+    """Return a hash of a program, its files and its arguments. Files are read anew only if their versions change."""
     found = hashlib.sha256(repr(arguments).encode())
-    found.update(path.read_bytes())
+    for path, _, _ in files:
+        found.update(path.read_bytes())
     return found.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -92,6 +93,16 @@ class TestMeasuring:
             for script, arguments in ((CLOCK, ""), (CLOCK + "# better", ""), (CLOCK, "--board m7"))
         }
         assert len(prints) == 3
+
+    @pytest.mark.parametrize("argument", ["{}", "--script={}"])
+    def test_with_another_script_does_not_compare(self, tmp_path: Path, argument: str) -> None:
+        """Of ``command:python3 FILE`` the file is what measures."""
+        script, prints = tmp_path / "time.py", set()
+        device = Command(DeviceRecord("farm", f"command:{sys.executable} {argument.format(script)} {'x' * 5000}"))
+        for text in ("print(1)", "print(20)", "print(20)"):
+            script.write_text(text)
+            prints.add(device.identity)
+        assert len(prints) == 2
 
     def test_tells_the_program_what_is_wanted(self, farm: Farm, acting: Target, tmp_path: Path) -> None:
         """And no shell reads the address: a semicolon is a part of an argument."""
