@@ -23,6 +23,7 @@ from nas.values.target import Target
 WHY_WALL = "a program tells the times, by a clock of its own"
 MOST_SAMPLES = 10_000
 EXECUTED = "executed_precision"
+SHOWN = 80
 REFERENCE_TRIES = 3
 """The reference model runs everywhere, so a failure of it is the device's, and may not last."""
 
@@ -32,7 +33,8 @@ class Told:
     """The times of some inferences of a model, in milliseconds, and what was told of how it ran.
 
     Raises:
-        ValueError: there is no time, there are too many, or one is not a finite, positive number.
+        ValueError: there is no time, there are too many, or one is not a finite, positive number; or a condition is
+            none of a text, a finite number, a truth value and nothing.
     """
 
     samples_ms: tuple[float, ...]
@@ -44,6 +46,11 @@ class Told:
         strange = [each for each in self.samples_ms if not 0 < each < math.inf]
         if strange:
             raise ValueError(f"a time must be a finite number above 0 ms, but one is {strange[0]:g}")
+        for name, value in self.conditions.items():
+            if not isinstance(value, str | int | float | None) or (
+                isinstance(value, float) and not math.isfinite(value)
+            ):
+                raise ValueError(f"conditions must be texts and finite numbers, but {name} is {str(value)[:SHOWN]}")
 
 
 @runtime_checkable

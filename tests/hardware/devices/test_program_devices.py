@@ -242,6 +242,9 @@ class TestPrinted:
             ('{"ms": 2}', "must have latency_ms and perhaps conditions, but has ms"),
             ("{}", "but has nothing"),
             ('{"latency_ms": 2, "conditions": [1]}', "conditions must be an object"),
+            ('{"latency_ms": 2, "conditions": {"clock": [1]}}', "texts and finite numbers, but clock is \\[1\\]"),
+            ('{"latency_ms": 2, "conditions": {"c": NaN}}', "texts and finite numbers, but c is nan"),
+            ('{"latency_ms": 2, "conditions": {"c": -1e999}}', "texts and finite numbers, but c is -inf"),
             ("1\n" * 10_001, "but there are 10001"),
         ],
     )
