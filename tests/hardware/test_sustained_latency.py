@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -51,8 +52,15 @@ class TestARun:
         assert found["is_steady"]
         assert found["medians_ms"] == [2.0] * len(found["temperatures_c"])
         assert found["temperatures_c"][-1] == 60.0
-        assert len(found["medians_ms"]) == 20 + LAST - 1, "the median of the earlier half is within a degree by then"
+        assert len(found["medians_ms"]) == 20 + LEAST - 1, "the median of the early windows is within a degree by then"
         assert len(found["windows"]) == LAST
+
+    @pytest.mark.parametrize("tau", [40, 80, 160])
+    def test_goes_on_while_the_device_becomes_hot_slowly(self, tau: float) -> None:
+        """It goes from 45 to 75 °C. After ``tau`` windows it is a third of that away."""
+        found = ran(lambda window: 2.0, lambda window: 75 - 30 * math.exp(-(window + 1) / tau))
+        assert not found["is_steady"]
+        assert len(found["medians_ms"]) == WINDOWS
 
     def test_takes_a_third_of_the_time_at_least(self) -> None:
         assert len(ran(lambda window: 2.0, lambda window: 40.0)["medians_ms"]) == LEAST

@@ -18,8 +18,12 @@ from nas.values.measurement import WALL
 Item = TypeVar("Item")
 WINDOWS, LEAST, LAST = 36, 12, 6
 """The stated time has so many windows. A model runs for ``LEAST`` of them at least, and the ``LAST`` ones count."""
-STEADY, STEADY_C = 0.02, 1.0
-"""A latency is steady if both halves of its last windows differ by less than this share, and in temperature by less."""
+STEADY, STEADY_C, END = 0.02, 1.0, 3
+"""A latency is steady if it changes by less over the last ``LEAST`` windows, and the temperature too.
+
+The medians of the first and of the last ``END`` of them tell. A large board becomes hot slowly: over a few windows,
+it would seem steady long before it is.
+"""
 MOST_SAMPLES = 100
 """So many inferences of a window are kept, evenly spread."""
 
@@ -36,20 +40,20 @@ class Course:
         """True if neither latency nor temperature changed over the last windows."""
         if len(self.medians_ms) < LEAST:
             return False
-        early, late = (float(np.median(half)) for half in _halves(self.medians_ms))
+        early, late = (float(np.median(end)) for end in _ends(self.medians_ms))
         if abs(late / early - 1) >= STEADY:
             return False
-        known = [[each for each in half if each is not None] for half in _halves(self.temperatures_c)]
+        known = [[each for each in end if each is not None] for end in _ends(self.temperatures_c)]
         return not all(known) or abs(float(np.median(known[1])) - float(np.median(known[0]))) < STEADY_C
 
     @property
     def is_over(self) -> bool:
         """True once it is steady. Without a thermometer it goes on: a latency may be steady until the device is hot."""
-        return self.is_steady and all(each is not None for each in self.temperatures_c[-LAST:])
+        return self.is_steady and all(each is not None for each in self.temperatures_c[-LEAST:])
 
 
-def _halves(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
-    return items[-LAST : -LAST // 2], items[-LAST // 2 :]
+def _ends(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
+    return items[-LEAST : END - LEAST], items[-END:]
 
 
 def sustain(
