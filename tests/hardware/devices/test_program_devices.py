@@ -16,6 +16,7 @@ import pytest
 from acting_models import QUICK, as_they_are, failure_of, latency_of, models_of
 
 from nas.errors import CandidateError, RecipeError, TargetError
+from nas.hardware import benchmarking
 from nas.hardware.bench import Outcome
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.devices.command_runner import Command, told_by
@@ -120,6 +121,18 @@ class TestMeasuring:
             with device.process(target, 30.0) as process:
                 found.append(process.outputs(path, [images]).tolist())
         assert found[0] == found[1]
+
+    def test_compares_no_outputs_of_many_items(
+        self, farm: Farm, acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They would be those of this machine twice, and a message would tell of the farm's."""
+        monkeypatch.setattr(benchmarking, "SENT_WHOLE_BYTES", 0)
+        said: list[str] = []
+        bench = DeviceBench(replace(acting, device="farm"), QUICK, device=farm(), say=said.append)
+        images = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
+        found = bench.outputs(*as_they_are(models_of(tmp_path, {"a": "clock 1"})), [images])
+        assert found.tolist() == images.reshape(2, -1).tolist()
+        assert not said
 
     @pytest.mark.parametrize("metric", ["peak_memory_mib", "energy_mj", "sustained_latency_ms"])
     def test_of_what_it_cannot_tell_is_refused_before(self, farm: Farm, acting: Target, metric: str) -> None:
