@@ -31,9 +31,13 @@ from nas.storage.journal_rows import BenchUsed, Cost, RecipeText, RoundEnded, Tu
 from nas.storage.run_files import SESSIONS
 from nas.training.inheriting import Inheritance
 from nas.values.evaluation import Evaluation
+from nas.values.metric import SUSTAINED, bare_name, metric_named
 
 COST_EVERY_S = 30.0
 """Seconds after which the next row also records the cost. A killed process loses the cost since then."""
+
+NOT_KEPT_IN_PARTS = ("peak_memory_mib", "energy_mj", SUSTAINED)
+"""Metrics that are measured anew after a stop, also of models that were finished."""
 
 WINNING = ("retrain", "winner")
 """The stages of architectures that were chosen as winners."""
@@ -150,7 +154,7 @@ class RunState:
         candidates = self.beliefs.parts.one_each(architectures)
         self.check_bench()
         began_s = self.spent_s
-        with told_what_is_lost(len(candidates)):
+        with told_what_is_lost(len(candidates), metrics):
             rows = self.resolved.measurer.rows(
                 candidates,
                 metrics,
@@ -218,10 +222,14 @@ class RunState:
 
 
 @contextlib.contextmanager
-def told_what_is_lost(count: int) -> Iterator[None]:
-    """Add to a stop that models were being measured, and that the session under way begins anew."""
-    models, whose = ("1 model was", "its") if count == 1 else (f"{count} models were", "their")
-    lost = f"{models} being measured: {whose} finished sessions are kept, and the one under way begins anew."
+def told_what_is_lost(count: int, metrics: Iterable[str]) -> Iterator[None]:
+    """Add to a stop that models were being measured by ``metrics``, which of it is kept, and which begins anew."""
+    models = "1 model was" if count == 1 else f"{count} models were"
+    lost = f"{models} being measured: finished sessions of latency are kept, and the one under way begins anew."
+    bare = {bare_name(name) for name in metrics}
+    anew = [metric_named(name).title.lower() for name in NOT_KEPT_IN_PARTS if name in bare]
+    if anew:
+        lost = f"{lost} So does all measuring of {' and of '.join(anew)}."
     try:
         with advising(f"{lost}\n{advice()}".rstrip()):
             yield

@@ -21,9 +21,11 @@ from nas.errors import JournalError
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.kept_sessions import KeptSessions
 from nas.searching.instruments import Instruments
+from nas.searching.state import told_what_is_lost
 from nas.storage.journal import read_rows
 from nas.storage.journal_rows import BenchUsed, Cost
 from nas.storage.run_files import SESSIONS
+from nas.values.metric import SUSTAINED
 from nas.values.target import Target
 
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -58,15 +60,24 @@ def test_a_kill_loses_little_of_the_cost(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_stop_while_models_are_measured_says_what_is_kept(tmp_path: Path) -> None:
-    """Models are measured together: finished sessions are kept, and nothing else of the run is lost."""
+    """Models are measured together: finished sessions of latency are kept, and nothing else of the run is lost."""
     with pytest.raises(KeyboardInterrupt) as stop:
         search(tmp_path, progress=Stopping("deploying models"))
-    lost = "6 models were being measured: their finished sessions are kept, and the one under way begins anew."
+    lost = "6 models were being measured: finished sessions of latency are kept, and the one under way begins anew."
     assert stop.value.__notes__[0] == lost
     assert stop.value.__notes__[1].startswith("Go on with: nas.resume(")
     with pytest.raises(KeyboardInterrupt) as stop:
         search(tmp_path / "other", progress=Stopping("round 2/2: training"))
     assert not any("sessions" in note for note in stop.value.__notes__)
+
+
+def test_a_stop_says_what_is_not_kept() -> None:
+    """Runs for sustained latencies take minutes a model, and a finished one is lost too."""
+    with pytest.raises(KeyboardInterrupt) as stop, told_what_is_lost(1, ["latency_ms", "energy_mj", f"pi/{SUSTAINED}"]):
+        raise KeyboardInterrupt
+    (lost,) = stop.value.__notes__
+    assert lost.startswith("1 model was being measured: finished sessions of latency are kept")
+    assert lost.endswith("begins anew. So does all measuring of energy and of sustained latency.")
 
 
 class StoppingInSession(Diary):

@@ -134,7 +134,7 @@ class FinalMeasurements:
         usual = (name for name in FINAL_METRICS if name != ENERGY and not (on and name in SIZES))
         sustained = (SUSTAINED,) if state.recipe.measuring.sustain_winners and bench.can_measure(SUSTAINED) else ()
         metrics = tuple(dict.fromkeys((*filter(bench.can_measure, usual), *asked, *sustained)))
-        with told_what_is_lost(len(models)):
+        with told_what_is_lost(len(models), metrics):
             outcomes = bench.measure(models, metrics, rng, state.progress.advance)
         return outcomes if ENERGY in metrics else self._with_energy(bench, models, outcomes, rng)
 
