@@ -37,11 +37,11 @@ def warmth_of(name: str, machine_id: str | None) -> Warmth:
 
 @final
 class Cooling:
-    """Lets a device cool down between sessions. One without a thermometer is asked once, and never waited for.
+    """Lets a device cool down between sessions. One without a thermometer is never waited for.
 
     A wait ends after ``most_s``, or when the device cools no further. Later waits expect no more of it than that.
     ``say`` hears of each wait, and ``known`` is what other benches of the device know of it. ``doubt`` says that the
-    device was warm when it was last looked at; it is empty if it was cool.
+    device was warm when it was last looked at, or that its temperature was not known any more; else it is empty.
     """
 
     def __init__(
@@ -55,7 +55,6 @@ class Cooling:
     ) -> None:
         self._name, self._most_s, self._say = name, most_s, say
         self._now_s, self._sleep = now_s, sleep
-        self._has_thermometer = True
         self._known = known or Warmth()
         self._checked_s = 0.0
         self.doubt = ""
@@ -72,11 +71,10 @@ class Cooling:
 
     def before_session(self, process: MeasuringProcess, in_time: Callable[[], bool] = lambda: True) -> None:
         """Wait until the device is cool, unless time is short. If it stays warm, ``doubt`` says so."""
-        if not self._has_thermometer:
-            return
         found_c = self._temperature_c(process)
         if found_c is None:
-            self._has_thermometer = False
+            unread = f"the temperature of {self._name} could not be read while this was measured, as it could at first"
+            self.doubt = "" if self.began_c is None else unread
             return
         if self.began_c is None:
             self.recall(found_c)
@@ -93,7 +91,7 @@ class Cooling:
 
     def between_models(self, process: MeasuringProcess, in_time: Callable[[], bool] = lambda: True) -> None:
         """Do the same within a session, if the last look was long ago."""
-        if self._has_thermometer and self._now_s() - self._checked_s > CHECK_S:
+        if self._now_s() - self._checked_s > CHECK_S:
             self.before_session(process, in_time)
 
     def _waited(self, process: MeasuringProcess, warm_c: float, goal_c: float) -> float:

@@ -108,14 +108,34 @@ def test_nothing_is_waited_for_where_time_is_short(most_s: float, in_time: bool)
     assert found.doubt
 
 
-def test_a_device_without_a_thermometer_is_asked_once() -> None:
+def test_a_device_without_a_thermometer_is_neither_waited_for_nor_doubted() -> None:
     device = Device(lambda now_s: None)
     found = device.cooling()
     for _ in range(3):
         found.before_session(device.process)
         found.between_models(device.process)
-    assert device.asked == 1
+    assert device.asked == 3
+    assert device.now_s == 0
     assert not device.said
+    assert not found.doubt
+
+
+@pytest.mark.parametrize("unread", [0, 1])
+def test_a_temperature_that_cannot_be_read_once_ends_nothing(unread: int) -> None:
+    """Neither the first nor a later one. A session without it is doubted once the device has told one."""
+    readings = [None, 40.0] if unread == 0 else [40.0, None]
+    device = Device(lambda now_s: readings[device.asked - 1] if device.asked <= 2 else 60 - now_s / 2)
+    found = device.cooling()
+    doubts = []
+    for _ in range(3):
+        found.before_session(device.process)
+        doubts.append(found.doubt)
+    assert [bool(doubt) for doubt in doubts] == [False, unread == 1, False]
+    assert doubts[unread] in (
+        "",
+        "the temperature of pi could not be read while this was measured, as it could at first",
+    )
+    assert device.now_s == 2 * (60 - 40 - COOL_C)
 
 
 def test_within_a_session_a_look_is_taken_now_and_then() -> None:
