@@ -75,6 +75,12 @@ class TestMeasuring:
         assert found.conditions["runtime"].startswith("run here sha256:")
         assert found.drift == 1.0
 
+    def test_takes_as_many_calls_as_the_docs_say(self, farm: Farm, acting: Target, tmp_path: Path) -> None:
+        bench = DeviceBench(replace(acting, device="farm"), QUICK, device=farm(f"echo >>{tmp_path}/calls\n{CLOCK}"))
+        _ = bench.profile
+        page = (Path(__file__).parents[3] / "docs" / "devices.md").read_text(encoding="utf-8")
+        assert f"takes {(tmp_path / 'calls').read_text().count(chr(10))} calls" in page
+
     def test_is_corrected_by_the_reference_model_there(self, farm: Farm, acting: Target, tmp_path: Path) -> None:
         target = replace(acting, device="farm")
         bench = DeviceBench(target, QUICK, device=farm())
