@@ -7,9 +7,12 @@ import inspect
 import io
 import logging
 import os
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 import numpy as np
 import onnx
@@ -22,7 +25,7 @@ from nas.formats.torch_program import write_torch_program
 from nas.formats.traced_export import without_notes, write_traced
 from nas.progress import one_line
 from nas.space.signature import TensorType
-from nas.space.torch_settings import torch_threads
+from nas.space.torch_settings import in_turn, torch_threads
 from nas.space.tracing import zero_inputs
 from nas.values.target import ModelFormat
 
@@ -34,6 +37,7 @@ PARITY_TOLERANCE = 1e-3
 """Largest allowed difference of an output, relative to the largest output. fp32 kernels sum in different orders."""
 
 
+@in_turn()
 @torch_threads(1)
 def export_onnx(module: torch.nn.Module, inputs: Sequence[TensorType], batch: int | None, path: Path) -> None:
     """Write ``module`` in eval mode as one ONNX file for batches of ``inputs``, which keep their names.
@@ -100,6 +104,7 @@ def _write_program(
     onnx.save(model, path)
 
 
+@in_turn()
 @torch_threads(1)
 def parity(module: torch.nn.Module, path: Path, inputs: Arrays) -> float:
     """Return the largest difference between the outputs of ``module`` and the file, relative to the largest output.
@@ -127,6 +132,7 @@ def parity(module: torch.nn.Module, path: Path, inputs: Arrays) -> float:
     return difference
 
 
+@in_turn()
 @torch_threads(1)
 def export_model(
     module: torch.nn.Module, inputs: Sequence[TensorType], batch: int, path: Path, model_format: ModelFormat
@@ -148,6 +154,20 @@ def export_model(
         raise CandidateError("export", f"torch.export raised {_root_cause(error)}") from error
 
 
+class _SilentHere:
+    """A stream that drops what the thread writes that opened it. Other threads write as before."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream or io.StringIO()
+        self._thread = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Silence the exporter, which warns, logs and prints about its own passes, even whole graphs."""
@@ -156,8 +176,8 @@ def _silence() -> Iterator[None]:
     try:
         with (
             warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
+            contextlib.redirect_stdout(cast(TextIO, _SilentHere(sys.stdout))),
+            contextlib.redirect_stderr(cast(TextIO, _SilentHere(sys.stderr))),
         ):
             warnings.simplefilter("ignore")
             yield

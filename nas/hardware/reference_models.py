@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 from nas.hardware.target_profile import LAYER_BYTES
+from nas.space.torch_settings import in_turn
 
 REFERENCE_SHAPE = (3, 64, 64)
 BESIDE = 16
 """The layers of a model that runs between the reference models while their speeds are recorded."""
 
 
+@in_turn()
 def reference_model() -> nn.Module:
     """Return a network of the commonest layers, about 16 million multiply-accumulates, always with the same weights.
 
@@ -38,6 +40,7 @@ def reference_model() -> nn.Module:
         ).eval()
 
 
+@in_turn()
 def larger_reference_model(layers: int) -> nn.Module:
     """Return a network with a MB of weights for each layer, always with the same weights.
 
@@ -64,6 +67,7 @@ class Probe:
     work: float
 
 
+@in_turn()
 def multiplying_probes() -> tuple[Probe, ...]:
     """Return models of nothing but multiply-accumulates, the unit of ``work``. The fastest one gives the peak."""
     wide, deep = 512, 128
@@ -75,12 +79,14 @@ def multiplying_probes() -> tuple[Probe, ...]:
     )
 
 
+@in_turn()
 def streaming_probe(bytes_each_way: int) -> Probe:
     """Return a model that only reads and writes. ``work`` is the bytes moved, in fp32."""
     rows = max(1, bytes_each_way // (4 * 1024 * 1024))
     return Probe("stream", nn.ReLU().eval(), (rows, 1024, 1024), 2.0 * 4 * rows * 1024 * 1024)
 
 
+@in_turn()
 def cached_probe(weight_bytes: int) -> Probe:
     """Return a fully connected layer, whose weights fit into a cache. ``work`` is the bytes of them, in fp32."""
     width = max(16, int(math.sqrt(weight_bytes / 4)) // 16 * 16)

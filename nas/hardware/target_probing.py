@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -78,7 +78,7 @@ def find_profile(
     try:
         with converting(target) as process, device.process(target, TIMEOUT_S) as there:
             small = beside = _converted(process, target, reference_model(), inputs, folder / "reference")
-            with contextlib.suppress(CandidateError):  # then the small one alone corrects latencies
+            with _refused_by_the_runtime():  # then the small one alone corrects latencies
                 _check_caches_are_known(device)
                 found = {
                     name: _converted(process, target, larger_reference_model(layers), inputs, folder / name)
@@ -116,6 +116,16 @@ def find_profile(
         **known,
         **peaks,
     )
+
+
+@contextlib.contextmanager
+def _refused_by_the_runtime() -> Iterator[None]:
+    """End the context where a model fails, unless it could not be exported: that is a failure of this machine."""
+    try:
+        yield
+    except CandidateError as error:
+        if error.kind == "export":
+            raise
 
 
 def _check_caches_are_known(device: Device) -> None:

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections.abc import Iterator
 
 import torch
+
+_TURN = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # Without this, a child that is forked while another thread holds the lock would wait for it for ever.
+    os.register_at_fork(before=_TURN.acquire, after_in_parent=_TURN.release, after_in_child=_TURN.release)
+
+
+@contextlib.contextmanager
+def in_turn() -> Iterator[None]:
+    """Let one thread at a time work in the context, or in functions that this decorates.
+
+    Torch's settings, its random numbers and its exporters belong to the whole process.
+    """
+    with _TURN:
+        yield
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -229,3 +231,25 @@ def test_exporting_leaves_the_number_of_threads(tmp_path: Path) -> None:
         assert set(seen) == {1}
     finally:
         torch.set_num_threads(before)
+
+
+def test_other_threads_print_while_one_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the exporting thread prints is dropped."""
+    inside, printed = threading.Event(), threading.Event()
+
+    def shouts(pixels: torch.Tensor) -> torch.Tensor:
+        inside.set()
+        print("graph")
+        print("graph", file=sys.stderr)
+        assert printed.wait(10)
+        return pixels
+
+    arguments = Function(shouts), image_inputs(SHAPE), 1, tmp_path / "a.onnx"
+    exporting = threading.Thread(target=export_onnx, args=arguments)
+    exporting.start()
+    assert inside.wait(10)
+    print("result")
+    print("progress", file=sys.stderr)
+    printed.set()
+    exporting.join()
+    assert capsys.readouterr() == ("result\n", "progress\n")

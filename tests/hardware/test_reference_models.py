@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from nas.formats.export import export_onnx
 from nas.hardware.reference_models import REFERENCE_SHAPE, multiplying_probes, reference_model, streaming_probe
-from nas.space.signature import image_signature
+from nas.space.signature import image_inputs, image_signature
 from nas.space.tracing import trace_layers
 
 
@@ -34,3 +39,20 @@ def test_the_reference_model_is_always_the_same() -> None:
     first, second = reference_model().state_dict(), reference_model().state_dict()
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_threads_that_export_it_at_once_get_the_same_files(tmp_path: Path) -> None:
+    """As those of a pool's boards do. The streams, logging and torch's random state are as before."""
+
+    def exported(number: int) -> bytes:
+        path = tmp_path / f"{number}.onnx"
+        export_onnx(reference_model(), image_inputs(REFERENCE_SHAPE), 1, path)
+        return path.read_bytes()
+
+    def state() -> tuple[object, ...]:
+        return sys.stdout, sys.stderr, logging.root.manager.disable, torch.get_num_threads(), torch.initial_seed()
+
+    before = state()
+    with ThreadPoolExecutor(4) as threads:
+        assert len(set(threads.map(exported, range(8)))) == 1
+    assert state() == before

@@ -10,7 +10,7 @@ import pytest
 from own_runtime import REFERENCE_MS, REFUSED, slow_down, write_unread
 from quick_profile import QUICK_PROFILE
 
-from nas.errors import TargetError
+from nas.errors import CandidateError, TargetError
 from nas.hardware.kept_profiles import profile_of
 from nas.hardware.target_profile import TargetProfile
 from nas.values.target import Target
@@ -89,3 +89,19 @@ def test_a_runtime_that_refuses_the_larger_reference_when_opening_it_has_the_sma
     assert found.large_reference is found.large_reference_ms is None
     assert found.medium_reference is found.medium_reference_ms is None
     assert found.reference_ms == pytest.approx(REFERENCE_MS)
+
+
+def test_a_larger_reference_that_cannot_be_exported_is_no_refusal(
+    acting: Target, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a profile without it would be kept for a month."""
+
+    def export(module: object, inputs: object, batch: int, path: Path, form: str) -> None:
+        if path.parent.name == "large":
+            raise CandidateError("export", "torch was in use")
+        write_unread(module, inputs, batch, path, form)
+
+    monkeypatch.setattr("nas.formats.export.export_model", export)
+    with pytest.raises(TargetError, match="must run its reference model, but: torch was in use"):
+        profile(acting)
+    assert not [*(own_home / "targets").iterdir()]
