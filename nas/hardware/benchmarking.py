@@ -99,8 +99,7 @@ class DeviceBench:
     @property
     def fingerprint(self) -> str:
         """An identifier of the target and of its recorded reference speed, which corrects latencies for drift."""
-        found = hashlib.sha256(self.profile.recorded.encode()).hexdigest()[:8]
-        return f"{self.profile.fingerprint}-{found}"
+        return _fingerprint_of(self.profile)
 
     @property
     def profile(self) -> TargetProfile:
@@ -176,7 +175,8 @@ class DeviceBench:
     ) -> list[Outcome]:
         outcomes: list[Outcome] = [{} for _ in models]
         self.check(metrics)
-        profile = self.compared_with(self.profile)
+        own = self.profile  # read before the device is held: a doubtful one is measured again, which holds it too
+        profile = self.compared_with(own)
         with self._holding_the_device():
             if {"latency_ms", "item_ms"} & set(metrics):
                 latencies = Latencies(
@@ -189,7 +189,7 @@ class DeviceBench:
                     advance,
                     self.in_time,
                     self.sessions,
-                    self.fingerprint,
+                    _fingerprint_of(own),
                     self._cooling,
                 ).measure()
                 outcomes = [self._of_latency(found, metrics) for found in latencies]
@@ -317,6 +317,11 @@ class DeviceBench:
                 yield
             finally:
                 self.device_s += time.monotonic() - began
+
+
+def _fingerprint_of(profile: TargetProfile) -> str:
+    recorded = hashlib.sha256(profile.recorded.encode()).hexdigest()[:8]
+    return f"{profile.fingerprint}-{recorded}"
 
 
 def _with(known: Outcome, measure_one: Callable[[Deployed], Measurement], model: Deployed) -> Outcome:

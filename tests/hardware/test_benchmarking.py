@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from torch import nn
 from nas.errors import RecipeError, TargetError
 from nas.formats.export import export_onnx
 from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import fastest_cores
 from nas.hardware.measuring_process import MeasuringProcess
@@ -223,6 +227,24 @@ class TestTargets:
         before = bench.fingerprint
         bench._profile = replace(bench.profile, recorded="2026-01-01T00:00:00+00:00")
         assert bench.fingerprint != before
+
+    def test_a_doubtful_profile_that_becomes_old_in_the_wait_is_not_measured_under_the_lock(
+        self, acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Measuring it takes the lock again, and would wait for itself for ever."""
+        bench = DeviceBench(acting, QUICK)
+        bench._profile = replace(bench.profile, doubtful="the machine was busy")
+
+        @contextlib.contextmanager
+        def leased(device: LocalDevice, say: object) -> Iterator[None]:
+            assert bench._profile_read_s > 0, "the device is held already"
+            bench._profile_read_s = -math.inf
+            yield
+
+        monkeypatch.setattr(LocalDevice, "leased", leased)
+        models = as_they_are(models_of(tmp_path, {"a": "clock 2"}))
+        (outcome,) = bench.measure(models, ["latency_ms"], np.random.default_rng(0))
+        assert isinstance(outcome, dict)
 
 
 def test_by_the_item_is_by_the_batch(acting: Target, tmp_path: Path) -> None:
