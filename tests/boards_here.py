@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from quick_profile import QUICK_PROFILE
+
+from nas.hardware.devices.pool import Pool
 from nas.hardware.devices.registry import DeviceRecord, save
+from nas.hardware.kept_profiles import profile_of
+from nas.hardware.target_profile import fingerprint_of
+from nas.storage.home import home
+from nas.values.target import Target
 
 
 def boards_here(folder: Path, names: Sequence[str], url: str = "local:") -> list[DeviceRecord]:
@@ -25,3 +33,13 @@ def boards_here(folder: Path, names: Sequence[str], url: str = "local:") -> list
         save(found[-1])
     save(DeviceRecord("pis", f"pool:{','.join(names)}"))
     return found
+
+
+def profile_boards(target: Target, pool: Pool) -> None:
+    """Profile the first board of a pool, and let the others have a copy: all are this machine."""
+    first, *others = pool.boards
+    known = profile_of(target, device=first, settings=QUICK_PROFILE)
+    targets = home() / "targets"
+    for board in others:
+        hardware = {**known.hardware, "machine": board.facts.machine_id}
+        shutil.copytree(targets / known.fingerprint, targets / fingerprint_of(target, hardware))

@@ -174,12 +174,20 @@ def _remove_leftovers(targets: Path) -> None:
 
 
 def _put_in_place(made: Path, folder: Path) -> Path:
-    """Move a finished profile's folder to its final name. Another process may still read the older one there."""
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
-        os.replace(folder, old / "profile")
-        os.replace(made, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(made, folder)
-    return folder
+    """Move a finished profile's folder to its final name. Another process may still read the older one there.
+
+    Where several finish at once, the last one stays.
+    """
+    while True:
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
+            with contextlib.suppress(FileNotFoundError):  # another process has moved it
+                os.replace(folder, old / "profile")
+            shutil.rmtree(old, ignore_errors=True)
+        try:
+            os.replace(made, folder)
+        except OSError:
+            if not folder.exists():  # else another process has put its own there meanwhile
+                raise
+        else:
+            return folder

@@ -25,7 +25,7 @@ from nas.hardware.devices.registry import DeviceRecord, save
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.pool_bench import MEMBER, PoolBench, bench_on
 from nas.hardware.runtimes.runtime import Deployed
-from nas.hardware.target_profile import TargetProfile
+from nas.hardware.target_profile import TargetProfile, fingerprint_of, hardware_of
 from nas.values.measurement import Measurement
 from nas.values.target import Target
 
@@ -320,6 +320,23 @@ class TestLikeness:
         first = opened().fingerprint
         acting_bench.profiles |= {f"pi{number}": profile(machine=f"n{number}") for number in (1, 2, 3)}
         assert opened().fingerprint == first
+
+
+class TestSameBoards:
+    def test_copies_of_one_card_have_profiles_of_their_own(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Their systems tell the same identifier, or none."""
+        facts = {"processor": "", "architecture": "", "system": "", "cores": 4, "memory_bytes": 1, "cache_bytes": {}}
+        for identifier in ("abc", None):
+            told = {"facts": {**facts, "machine_id": identifier}}
+            monkeypatch.setattr(Board, "ask", lambda board, op, told=told: (told, b""))
+            boards = Pool(pool.record).boards
+            assert len({fingerprint_of(TARGET, hardware_of({}, board.facts)) for board in boards}) == 3
+
+    def test_one_is_waited_for_where_it_is_a_target_of_its_own(self, pool: Pool) -> None:
+        alone = device_of(Target("onnxruntime-cpu", device="pi1"))
+        assert isinstance(alone, Board)
+        assert not alone.has_others
+        assert all(board.has_others for board in pool.boards)
 
 
 class TestNames:

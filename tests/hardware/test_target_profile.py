@@ -18,6 +18,7 @@ import pytest
 from own_runtime import REFERENCE_MS, crowd, slow_down, write_unread
 from quick_profile import QUICK_PROFILE
 
+from nas.hardware import kept_profiles
 from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.kept_profiles import FAILED_TRY, profile_of
 from nas.hardware.measuring_process import MeasuringProcess
@@ -376,3 +377,23 @@ def test_of_an_earlier_version_is_found_anew(acting: Target, known_home: Path) -
     found, said = profile(acting)
     assert len(said) == 1
     assert found.medium_reference_ms is not None
+
+
+def test_two_that_finish_at_once_are_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process puts its profile in place, or takes the older one away, at any moment. The last one stays."""
+    folder, made, other = (tmp_path / name for name in ("folder", "made", "other"))
+    for path in (folder, made, other):
+        path.mkdir()
+        (path / PROFILE).write_text(path.name)
+    replace_now = os.replace
+
+    def replaced(source: Path, place: Path) -> None:
+        if source == folder:
+            shutil.rmtree(folder)
+        elif other.exists():
+            replace_now(other, folder)
+        replace_now(source, place)
+
+    monkeypatch.setattr(os, "replace", replaced)
+    assert kept_profiles._put_in_place(made, folder) == folder
+    assert (folder / PROFILE).read_text() == "made"

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -41,19 +42,20 @@ MOST_LOST = 3
 class Board:
     """A device elsewhere. It is connected to when it is first needed, and again where the connection was lost.
 
-    ``has_others`` is True for one of a pool, which is not waited for as long.
+    ``has_others`` is True for one of a pool. It is not waited for as long, and its name tells it from the others:
+    copies of one SD card have the same identifier.
 
     Raises:
         RecipeError: the address has an unknown scheme, or one of a device without Python.
     """
 
-    def __init__(self, record: DeviceRecord) -> None:
+    def __init__(self, record: DeviceRecord, *, has_others: bool = False) -> None:
         self.record = record
         self.name = record.name
         way = way_of(record)
         if isinstance(way, Runner):
             raise RecipeError(f"{record.name} ({record.url}) has no Python, so nothing can be installed there.")
-        self.has_others = False
+        self.has_others = has_others
         self._is_interrupted = False
         self._transport: Transport = way
         self._connection: BoardConnection | None = None
@@ -109,7 +111,8 @@ class Board:
     @cached_property
     def facts(self) -> DeviceFacts:
         """What it is. Raises TargetError if it cannot be reached."""
-        return DeviceFacts(**self.ask("info")[0]["facts"])
+        found = DeviceFacts(**self.ask("info")[0]["facts"])
+        return replace(found, machine_id=f"{self.name} {found.machine_id}") if self.has_others else found
 
     def why_unavailable(self, target: Target) -> str | None:
         """Return why a target cannot be measured there, or None if it can. Raises RecipeError as ``Device`` does."""

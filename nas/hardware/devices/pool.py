@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar, final
 
 from nas.errors import TargetError, first_few
-from nas.hardware.devices.board import Board, board_named
+from nas.hardware.devices.board import Board
 from nas.hardware.devices.device import DeviceFacts
 from nas.hardware.devices.registry import DeviceRecord, known, pool_members
 from nas.hardware.measuring_process import MeasuringProcess
@@ -34,6 +34,8 @@ class Rest:
 class Pool:
     """Devices that measure models beside each other. What is asked of one device, the first that answers tells.
 
+    Their connections belong to the pool. A device that is also measured as a target of its own has another one.
+
     Raises:
         RecipeError: a device of the pool is not known any more.
     """
@@ -41,9 +43,7 @@ class Pool:
     def __init__(self, record: DeviceRecord, clock: Callable[[], float] = time.monotonic) -> None:
         self.record = record
         self.name = record.name
-        self.boards: tuple[Board, ...] = tuple(board_named(known(name)) for name in pool_members(record))
-        for board in self.boards:
-            board.has_others = True
+        self.boards: tuple[Board, ...] = tuple(Board(known(name), has_others=True) for name in pool_members(record))
         self._clock = clock
         self._rests: dict[str, Rest] = {}
 
@@ -125,7 +125,7 @@ _OPENED: dict[str, Pool] = {}
 
 def pool_named(record: DeviceRecord) -> Pool:
     """Return the pool of a record. In this process there is one for each, as long as its devices stay the same."""
-    boards: Sequence[Board] = [board_named(known(name)) for name in pool_members(record)]
-    if record.name not in _OPENED or list(_OPENED[record.name].boards) != boards:
+    records = [known(name) for name in pool_members(record)]
+    if record.name not in _OPENED or [board.record for board in _OPENED[record.name].boards] != records:
         _OPENED[record.name] = Pool(record)
     return _OPENED[record.name]

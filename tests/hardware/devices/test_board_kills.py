@@ -16,14 +16,12 @@ import network_link
 import own_runtime
 import pytest
 import real_sshd
-from boards_here import boards_here
+from boards_here import boards_here, profile_boards
 from killed_driver import LEAST, NO_BOARD, TARGET
 from network_link import Link
-from quick_profile import QUICK_PROFILE
 
-from nas.hardware.devices.board import Board
-from nas.hardware.devices.registry import DeviceRecord
-from nas.hardware.kept_profiles import profile_of
+from nas.hardware.devices.pool import Pool
+from nas.hardware.devices.registry import DeviceRecord, known
 from nas.storage.file_lock import HeldElsewhereError, take
 from nas.storage.journal import read_rows
 from nas.values.evaluation import Evaluation
@@ -157,9 +155,10 @@ def test_kills_lose_nothing(acting: object, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("nas.formats.export.export_model", own_runtime.write_unread)
     with way_to_boards(tmp_path, monkeypatch) as (url, link):
         records = boards_here(tmp_path, NAMES, url)
-        board = Board(records[0])
-        profile_of(TARGET, device=board, settings=QUICK_PROFILE)  # this machine's, and so that of all
-        board.close()
+        pool = Pool(known("pis"))
+        profile_boards(TARGET, pool)
+        for board in pool.boards:
+            board.close()
         kills = Kills(tmp_path, records, link)
         try:
             kills.run()

@@ -12,14 +12,11 @@ from pathlib import Path
 import numpy as np
 import own_runtime
 import pytest
-from boards_here import boards_here
-from quick_profile import QUICK_PROFILE
+from boards_here import boards_here, profile_boards
 
 from nas.hardware.benchmarking import DeviceBench
-from nas.hardware.devices.board import board_named
 from nas.hardware.devices.pool import Pool
-from nas.hardware.devices.registry import DeviceRecord, known
-from nas.hardware.kept_profiles import profile_of
+from nas.hardware.devices.registry import known
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.pool_bench import MEMBER, PoolBench
 from nas.hardware.runtimes.runtime import Deployed
@@ -42,22 +39,22 @@ def sleeping(folder: Path, count: int, deed: str) -> list[Deployed]:
 
 
 @pytest.fixture
-def records(acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[DeviceRecord]]:
+def pool(acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
     monkeypatch.setattr("nas.formats.export.export_model", own_runtime.write_unread)
-    found = boards_here(tmp_path, NAMES)
+    boards_here(tmp_path, NAMES)
+    found = Pool(known("pis"))
+    profile_boards(TARGET, found)
     yield found
-    for record in found:
-        board_named(record).close()
+    for board in found.boards:
+        board.close()
 
 
-def test_a_board_that_is_lost_for_good_is_left_out(records: list[DeviceRecord], tmp_path: Path) -> None:
+def test_a_board_that_is_lost_for_good_is_left_out(pool: Pool, tmp_path: Path) -> None:
     """Nothing is lost, and nothing counts twice."""
-    profile_of(TARGET, device=board_named(records[0]), settings=QUICK_PROFILE)  # this machine's, and so that of all
     said: list[str] = []
-    bench = PoolBench(
-        TARGET, BenchSettings(3, 3, seconds_per_round=0.001, min_samples=1), Pool(known("pis")), say=said.append
-    )
-    lost = board_named(records[1])
+    settings = BenchSettings(3, 3, seconds_per_round=0.001, min_samples=1)
+    bench = PoolBench(TARGET, settings, pool, say=said.append)
+    lost = pool.boards[1]
     os.kill(lost.ask("info")[0]["agent"], signal.SIGKILL)
     Path(lost.record.python).unlink()
     found = bench.measure(sleeping(tmp_path, 6, "clock {}"), ["latency_ms"], np.random.default_rng(0))
@@ -71,12 +68,11 @@ def test_a_board_that_is_lost_for_good_is_left_out(records: list[DeviceRecord], 
 
 
 @pytest.mark.slow
-def test_three_boards_take_less_than_half_of_the_time_of_one(records: list[DeviceRecord], tmp_path: Path) -> None:
+def test_three_boards_take_less_than_half_of_the_time_of_one(pool: Pool, tmp_path: Path) -> None:
     """With models that sleep, because all boards share the cores of this machine."""
     settings = BenchSettings(2, 2, seconds_per_round=0.001, min_samples=1)
-    alone = DeviceBench(TARGET, settings, device=board_named(records[0]))
-    profile_of(TARGET, device=board_named(records[0]), settings=QUICK_PROFILE)
-    together = PoolBench(TARGET, settings, Pool(known("pis")))
+    alone = DeviceBench(TARGET, settings, device=pool.boards[0])
+    together = PoolBench(TARGET, settings, pool)
     models, took_s = sleeping(tmp_path, MODELS, "take 20"), []
     for bench in (alone, together):
         bench.measure(models[:3], ["latency_ms"], np.random.default_rng(0))  # everything is opened
