@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import statistics
 import threading
@@ -29,7 +28,8 @@ from nas.hardware.devices.pool import Pool
 from nas.hardware.disturbances import MUCH_DRIFT
 from nas.hardware.kept_sessions import NOT_KEPT
 from nas.hardware.latency_rounds import BenchSettings
-from nas.hardware.pool_likeness import common_profile, identity_of, why_unlike, with_speeds_of
+from nas.hardware.pool_likeness import alike, common_profile, identity_of, median_profile, why_unlike, with_speeds_of
+from nas.hardware.pool_reference import are_measured_again, recorded_digest, reference_members
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
 from nas.hardware.target_profile import TargetProfile
 from nas.values.layer_times import LayerTimes
@@ -82,7 +82,8 @@ class PoolBench:
         self._open = partial(DeviceBench, target, settings, say=self._say, meter=meter, renew=renew)
         self._benches: dict[str, DeviceBench] = {}
         self._common: TargetProfile | None = None
-        self._identity = self._recorded = ""
+        self._members: Mapping[str, TargetProfile] = {}
+        self._profiles: dict[str, TargetProfile] = {}
         self.in_time: Callable[[], bool] = lambda: True
         """Returns False once time is short: then models get the fewest sessions, however wide their intervals."""
         self.sessions = NOT_KEPT
@@ -114,21 +115,36 @@ class PoolBench:
     @property
     def fingerprint(self) -> str:
         """An identifier of the target, of its kind of device, and of the reference speeds that correct latencies."""
-        assert self.profile
-        return f"{self._identity}-{self._recorded}"
+        identity = identity_of(self._target, self.profile)
+        return f"{identity}-{recorded_digest(self._members)}"
 
     @property
     def profile(self) -> TargetProfile:
-        """The profile that the devices have in common, found when it is first needed. Raises TargetError if none is."""
-        if self._common is None:
-            found = {share.board.name: share.found[0] for share in self._on_each(self._profile_of) if share.found}
-            if not found:
-                raise self._pool.none_left()
-            self._common = common_profile(self._pool.name, found)
-            self._identity = identity_of(self._target, self._common)
-            recorded = "".join(sorted(profile.recorded for profile in found.values()))
-            self._recorded = hashlib.sha256(recorded.encode()).hexdigest()[:8]
+        """The profile that the devices have in common, found when it is first needed. Raises TargetError if none is.
+
+        It is found again when a doubtful one of a device was measured again.
+        """
+        asked = self._pool.awake()
+        if self._common is not None:
+            asked = [board for board in asked if board.name in self._profiles and self._profiles[board.name].doubtful]
+        self._on_each(self._profile_of, asked)
+        if self._common is None or are_measured_again(self._members, self._profiles):
+            self._agree()
+        assert self._common is not None
         return self._common
+
+    def _agree(self) -> None:
+        """Find what the devices have in common. Later on, those that are no longer alike are left out."""
+        found = dict(self._profiles)
+        if not found:
+            raise self._pool.none_left()
+        if self._common is not None:
+            found = alike(found, median_profile(found)) or found
+        common_profile(self._pool.name, found)
+        left_out = self._profiles.keys() - found.keys()
+        names = [board.name for board in self._pool.boards if board.name not in left_out]
+        self._members = reference_members(self._target, self._pool.name, names, found)
+        self._common = median_profile(self._members)
 
     @property
     def _any(self) -> DeviceBench:
@@ -195,7 +211,8 @@ class PoolBench:
         return bench
 
     def _profile_of(self, board: Board) -> list[TargetProfile]:
-        return [self._bench_of(board).profile]
+        self._profiles[board.name] = self._bench_of(board).profile
+        return [self._profiles[board.name]]
 
     def _like_the_others(self, board: Board, common: TargetProfile) -> DeviceBench:
         """Return the bench of a device that measures as the others do. Raises TargetError if it is not like them."""
@@ -203,6 +220,7 @@ class PoolBench:
         unlike = why_unlike(board.name, bench.profile, self._pool.name, common)
         if unlike:
             raise TargetError(unlike)
+        self._profiles[board.name] = bench.profile
         bench.compared_with = partial(with_speeds_of, common)
         return bench
 
@@ -250,13 +268,12 @@ class PoolBench:
         time.sleep(pause_s)
         self._pool.wake()
 
-    def _on_each(self, work: Callable[[Board], list[Found]]) -> list[_Share[Found]]:
-        """Let all devices work once. Those that fail are set aside."""
-        shares = self._at_once([_Share[Found](b, []) for b in self._pool.awake()], lambda board, _: work(board))
-        for share in shares:
+    def _on_each(self, work: Callable[[Board], list[Found]], asked: Sequence[Board] | None = None) -> None:
+        """Let devices work once, by default all. Those that fail are set aside."""
+        shares = [_Share[Found](board, []) for board in (self._pool.awake() if asked is None else asked)]
+        for share in self._at_once(shares, lambda board, _: work(board)):
             if share.found is None:
                 self._pool.set_aside(share.board, str(share.error), self._say)
-        return shares
 
     def _at_once(
         self, shares: list[_Share[Found]], work: Callable[[Board, list[int]], list[Found]]

@@ -21,18 +21,31 @@ KIND = ("processor", "cores", "architecture", "runtime", "threads", "governor")
 
 
 def common_profile(pool: str, profiles: Mapping[str, TargetProfile]) -> TargetProfile:
-    """Return a profile with the median reference speeds of a pool's devices, given by name.
-
-    Raises:
-        TargetError: they are not alike.
-    """
-    trusted = [each for each in profiles.values() if not each.doubtful] or list(profiles.values())
-    medians: dict[str, Any] = {name: _median([getattr(each, name) for each in trusted]) for name in ALIKE}
-    common = replace(trusted[0], **medians)
+    """Return the ``median_profile`` of a pool's devices. Raises TargetError if they are not alike."""
+    common = median_profile(profiles)
     for name, profile in profiles.items():
         if reason := why_unlike(name, profile, pool, common):
             raise TargetError(reason)
     return common
+
+
+def median_profile(profiles: Mapping[str, TargetProfile]) -> TargetProfile:
+    """Return a profile with the median reference speeds of devices, given by name.
+
+    Speeds that are doubtful count only where there are no others.
+    """
+    every = list(profiles.values())
+    small = [each for each in every if not each.doubtful] or every
+    larger = [each for each in every if each.is_sound] or small
+    medians: dict[str, Any] = {
+        name: _median([getattr(each, name) for each in (small if name == "reference_ms" else larger)]) for name in ALIKE
+    }
+    return replace(larger[0], **medians)
+
+
+def alike(profiles: Mapping[str, TargetProfile], common: TargetProfile) -> dict[str, TargetProfile]:
+    """Return those of the devices, given by name, that are like a pool."""
+    return {name: profile for name, profile in profiles.items() if not why_unlike(name, profile, "", common)}
 
 
 def why_unlike(name: str, profile: TargetProfile, pool: str, common: TargetProfile) -> str:
@@ -47,7 +60,11 @@ def why_unlike(name: str, profile: TargetProfile, pool: str, common: TargetProfi
     ]
     for speed, most in ALIKE.items():
         own_ms, common_ms = getattr(profile, speed), getattr(common, speed)
-        doubtful = profile.doubtful or common.doubtful or (speed != "reference_ms" and not profile.is_sound)
+        doubtful = (
+            profile.doubtful
+            or common.doubtful
+            or (speed != "reference_ms" and not (profile.is_sound and common.is_sound))
+        )
         if doubtful or own_ms is None or common_ms is None:
             continue
         if max(own_ms / common_ms, common_ms / own_ms) > 1 + most:

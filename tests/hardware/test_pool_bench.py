@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,84 @@ class TestLikeness:
     ) -> None:
         acting_bench.profiles["pi1"] = profile(0.4, "the machine was busy")
         assert opened().profile.reference_ms == 0.2
+
+    def test_doubtful_speeds_of_larger_models_do_not_move_the_median(
+        self, opened: Callable[..., PoolBench], acting_bench: type[ActingBench]
+    ) -> None:
+        """Nor is a sound device refused because others were crowded."""
+        crowded = replace(profile(), medium_reference_ms=1.5, large_reference_ms=3.0, large_doubtful="it was busy")
+        sound = replace(profile(), medium_reference_ms=1.0, large_reference_ms=2.0)
+        acting_bench.profiles |= {"pi1": crowded, "pi2": crowded, "pi3": sound}
+        found = opened().profile
+        assert (found.medium_reference_ms, found.large_reference_ms, found.is_sound) == (1.0, 2.0, True)
+
+    def test_what_is_doubtful_at_first_is_found_again(
+        self, opened: Callable[..., PoolBench], acting_bench: type[ActingBench]
+    ) -> None:
+        names = ("pi1", "pi2", "pi3")
+        acting_bench.profiles |= dict.fromkeys(names, profile(0.3, "the machine was busy"))
+        bench = opened()
+        before = bench.fingerprint
+        assert bench.fingerprint == before
+        acting_bench.profiles |= dict.fromkeys(names, replace(profile(0.2), recorded="2026-11-02"))
+        measured(bench, "a")
+        assert bench.profile == acting_bench.profiles["pi1"]
+        assert bench.fingerprint != before
+
+    def test_one_that_turns_out_to_be_unlike_is_set_aside(
+        self, opened: Callable[..., PoolBench], acting_bench: type[ActingBench], said: list[str]
+    ) -> None:
+        """The run goes on with the others."""
+        acting_bench.profiles["pi3"] = profile(0.3, "the machine was busy")
+        bench = opened()
+        assert bench.profile.reference_ms == 0.2
+        acting_bench.profiles["pi3"] = replace(profile(0.3), recorded="2026-11-02")
+        assert set(measured(bench, "a", "b", "c")) == {"pi1", "pi2"}
+        assert "the reference model takes 0.3 ms there, not 0.2 ms" in said[0]
+        assert bench.fingerprint == bench.fingerprint
+
+    def test_speeds_and_fingerprint_do_not_depend_on_which_devices_answer(
+        self, opened: Callable[..., PoolBench], acting_bench: type[ActingBench], pool: Pool
+    ) -> None:
+        """So a resumed run finds its measurements. Once a device was measured again, all that answer count."""
+        speeds = {"pi1": 0.2, "pi2": 0.204, "pi3": 0.208}
+        acting_bench.profiles |= {name: replace(profile(ms), recorded=name) for name, ms in speeds.items()}
+        first = opened()
+        before = first.profile.reference_ms, first.fingerprint
+        for name in speeds:
+            acting_bench.deeds = {f"open {name}": fail}
+            pool.wake()
+            bench = opened()
+            assert (bench.profile.reference_ms, bench.fingerprint) == before
+        acting_bench.deeds = {"open pi3": fail}
+        acting_bench.profiles["pi1"] = replace(profile(0.202), recorded="later")
+        pool.wake()
+        bench = opened()
+        assert bench.profile.reference_ms == 0.204
+        assert bench.fingerprint != before[1]
+        acting_bench.profiles["pi1"] = replace(profile(0.1), recorded="faster")
+        acting_bench.profiles["pi2"] = replace(profile(0.102), recorded="faster")
+        pool.wake()
+        assert opened().profile.reference_ms == pytest.approx(0.101)
+
+    def test_doubtful_speeds_of_devices_that_are_gone_do_not_count(
+        self, opened: Callable[..., PoolBench], acting_bench: type[ActingBench], pool: Pool
+    ) -> None:
+        acting_bench.deeds = {"open pi2": fail, "open pi3": fail}
+        acting_bench.profiles["pi1"] = profile(0.4, "the machine was busy")
+        assert opened().profile.reference_ms == 0.4
+        pool.wake()
+        acting_bench.deeds = {"open pi1": fail}
+        assert opened().profile == profile()
+
+    def test_a_damaged_file_of_speeds_is_made_anew(
+        self, opened: Callable[..., PoolBench], acting_bench: type[ActingBench], tmp_path: Path
+    ) -> None:
+        before = opened().fingerprint
+        (kept,) = (tmp_path / "pools").iterdir()
+        for damaged in ("{", "[]", '{"pi1": 1}', '{"pi1": {"reference_ms": -1}}'):
+            kept.write_text(damaged)
+            assert opened().fingerprint == before
 
     def test_the_fingerprint_does_not_depend_on_which_machine_measures(
         self, opened: Callable[..., PoolBench], acting_bench: type[ActingBench]
