@@ -151,17 +151,15 @@ class PoolBench:
         return next(iter(self._benches.values()))
 
     def can_measure(self, metric: str) -> bool:
-        return all(bench.can_measure(metric) for bench in self._benches.values())
+        return all(self._asked(lambda bench: bench.can_measure(metric)))
 
     def check(self, metrics: Sequence[str]) -> None:
-        """Check that all of ``metrics`` can be measured on each device. Raises TargetError."""
-        for bench in self._benches.values():
-            bench.check(metrics)
+        """Check that all of ``metrics`` can be measured. Raises TargetError if no device can; some are set aside."""
+        self._asked(lambda bench: bench.check(metrics))
 
     def check_meter(self) -> None:
-        """Check that the meter named in the settings can be used. Raises TargetError."""
-        for bench in self._benches.values():
-            bench.check_meter()
+        """Check that the meter named in the settings can be used. Raises TargetError as ``check`` does."""
+        self._asked(lambda bench: bench.check_meter())
 
     def deploy(
         self,
@@ -178,7 +176,6 @@ class PoolBench:
         rng: np.random.Generator,
         advance: Callable[[], None] = lambda: None,
     ) -> list[Outcome]:
-        self.check(metrics)
         common = self.profile
         advance = self._at_most(len(models) * self.rounds, advance)
         streams = dict(zip((board.name for board in self._pool.boards), rng.spawn(len(self._pool.boards)), strict=True))
@@ -268,10 +265,28 @@ class PoolBench:
         time.sleep(pause_s)
         self._pool.wake()
 
+    def _asked(self, ask: Callable[[DeviceBench], Found]) -> list[Found]:
+        """Return the answers of the devices that are open. Those that fail are set aside, unless all of them do.
+
+        Raises:
+            TargetError: that of the first device if all fail, or no device is left.
+        """
+        boards = [board for board in self._pool.awake() if board.name in self._benches]
+        shares = [_Share[Found](board, []) for board in boards]
+        self._at_once(shares, lambda board, _: [ask(self._benches[board.name])])
+        answers = [share.found[0] for share in shares if share.found is not None]
+        if not answers:
+            raise next((share.error for share in shares if share.error is not None), self._pool.none_left())
+        self._set_aside_failed(shares)
+        return answers
+
     def _on_each(self, work: Callable[[Board], list[Found]], asked: Sequence[Board] | None = None) -> None:
         """Let devices work once, by default all. Those that fail are set aside."""
         shares = [_Share[Found](board, []) for board in (self._pool.awake() if asked is None else asked)]
-        for share in self._at_once(shares, lambda board, _: work(board)):
+        self._set_aside_failed(self._at_once(shares, lambda board, _: work(board)))
+
+    def _set_aside_failed(self, shares: Sequence[_Share[Found]]) -> None:
+        for share in shares:
             if share.found is None:
                 self._pool.set_aside(share.board, str(share.error), self._say)
 

@@ -59,11 +59,21 @@ class ActingBench:
     def profile(self) -> TargetProfile:
         return self.profiles.get(self._name, profile())
 
-    def check(self, metrics: Sequence[str]) -> None: ...
+    def check(self, metrics: Sequence[str]) -> None:
+        if "energy_mj" in metrics:
+            self.check_meter()
+
+    def check_meter(self) -> None:
+        self.deeds.get(f"meter {self._name}", lambda *_: None)(self._name, ())
+
+    def can_measure(self, metric: str) -> bool:
+        self.check([metric])
+        return True
 
     def measure(
         self, models: Sequence[Deployed], metrics: Sequence[str], rng: np.random.Generator, advance: Callable[[], None]
     ) -> list[Outcome]:
+        self.check(metrics)
         self.asked.append((self._name, [model.path.name for model in models]))
         for _ in models:
             advance()
@@ -252,6 +262,39 @@ class TestFew:
         assert pool.why_unavailable(TARGET) == (
             f"no device of pis can measure {TARGET}. pi1 is off. pi2 is off. pi3 is off."
         )
+
+
+class TestChecks:
+    def test_one_that_fails_is_set_aside(
+        self, opened: Callable[..., PoolBench], acting_bench: type[ActingBench], said: list[str]
+    ) -> None:
+        """As one that is switched off: there are others to measure energies."""
+        bench = opened()
+        acting_bench.deeds["meter pi1"] = fail
+        bench.check_meter()
+        bench.check(["energy_mj"])
+        assert bench.can_measure("energy_mj")
+        assert said == ["pi1 of pis is set aside: it is gone. It is tried again in 1 min"]
+
+    def test_one_that_fails_later_is_set_aside(
+        self, opened: Callable[..., PoolBench], acting_bench: type[ActingBench], said: list[str]
+    ) -> None:
+        bench = opened()
+        acting_bench.deeds["meter pi1"] = fail
+        assert len(bench.measure(models_named("a", "b", "c"), ["latency_ms", "energy_mj"], RNG(0))) == 3
+        assert {name for name, _ in acting_bench.asked} == {"pi2", "pi3"}
+        assert len(said) == 1
+
+    def test_what_none_can_measure_is_refused(
+        self, opened: Callable[..., PoolBench], acting_bench: type[ActingBench], said: list[str]
+    ) -> None:
+        """No device is set aside, for it can measure something else."""
+        bench = opened()
+        acting_bench.deeds |= dict.fromkeys(("meter pi1", "meter pi2", "meter pi3"), fail)
+        with pytest.raises(TargetError, match="it is gone"):
+            bench.check(["energy_mj"])
+        assert not said
+        assert set(measured(bench, "a", "b", "c")) == {"pi1", "pi2", "pi3"}
 
 
 class TestErrors:
