@@ -7,6 +7,7 @@ import math
 import statistics
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -370,11 +371,16 @@ def _marked(outcome: Outcome, name: str) -> Outcome:
 
 
 def _drift_text(outcomes: Sequence[Outcome]) -> str:
-    """Return by how much a device was slower or faster than its pool, if that is much; else nothing."""
-    latencies = [each["latency_ms"] for each in outcomes if isinstance(each, dict) and "latency_ms" in each]
-    if not latencies:
-        return ""
-    drift = statistics.median(each.drift for each in latencies)
+    """Return by how much a device was slower or faster than its pool, if that is much; else nothing.
+
+    The metric that tells the most of it counts.
+    """
+    drifts: defaultdict[str, list[float]] = defaultdict(list)
+    for outcome in outcomes:
+        for metric, found in outcome.items() if not isinstance(outcome, CandidateError) else ():
+            drifts[metric] += [found.drift] if found.drifts else []
+    medians = [statistics.median(each) for each in drifts.values() if each]
+    drift = max(medians, key=lambda each: abs(math.log(each)), default=1.0)
     if abs(math.log(drift)) <= MUCH_DRIFT:
         return ""
     return f"it was {'slower' if drift > 1 else 'faster'} than its pool by {100 * abs(drift - 1):.0f} %"

@@ -82,7 +82,10 @@ class ActingBench:
         return [
             CandidateError("measure", "refused")
             if model.path.name == "bad"
-            else {"latency_ms": Measurement("latency_ms", str(TARGET), ((1.0,), (1.0,)), drifts=(drift, drift))}
+            else {
+                name: Measurement(name, str(TARGET), ((1.0,), (1.0,)), drifts=(drift, drift) if "_ms" in name else ())
+                for name in metrics
+            }
             for model in models
         ]
 
@@ -197,6 +200,15 @@ class TestSetAside:
         acting_bench.drifts["pi1"] = 1.25
         assert measured(bench, "a", "b", "c") == ["pi2", "pi2", "pi3"]
         assert said == ["pi1 of pis is set aside: it was slower than its pool by 25 %. It is tried again in 1 min"]
+
+    @pytest.mark.parametrize("metric", ["item_ms", "sustained_latency_ms"])
+    def test_one_that_drifts_in_another_latency(
+        self, opened: Callable[..., PoolBench], acting_bench: type[ActingBench], said: list[str], metric: str
+    ) -> None:
+        bench = opened()
+        acting_bench.drifts["pi1"] = 1 / 1.4
+        bench.measure(models_named("a", "b", "c"), ["weight_bytes", metric], RNG(0))
+        assert said == ["pi1 of pis is set aside: it was faster than its pool by 29 %. It is tried again in 1 min"]
 
     def test_where_all_drift_their_measurements_count(
         self, opened: Callable[..., PoolBench], acting_bench: type[ActingBench]
