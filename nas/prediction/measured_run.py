@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nas.errors import JournalError, RecipeError, did_you_mean
@@ -112,7 +112,7 @@ def device_of_run(
         target,
         kept,
         tuple(limit.on_target("") for limit in recipe.parsed_limits if limit.metric.on == on),
-        _sources(target, store, identity, kept),
+        _sources(target, store, identity, kept, measurements),
         {metric: pool_of(describer, each, seed) for metric, each in kept.items()},
         values.get(LATENCY, {}),
         [*profiled_among(measurements), *apart_from(earlier, describer, measurements)],
@@ -170,9 +170,14 @@ def _medians(
 
 
 def _sources(
-    target: str, store: MeasurementStore, identity: str, metrics: Iterable[str]
+    target: str, store: MeasurementStore, identity: str, metrics: Iterable[str], measured: Collection[Architecture]
 ) -> dict[str, Sequence[Source]]:
+    """Return what was measured on other targets, but of no architecture that the run measured, as in the search."""
     return {
-        metric: [each for each in store.sources(identity, metric, without=()) if each.target != target]
+        metric: [
+            each
+            for each in store.sources(identity, metric, without=(), apart_from=measured)
+            if each.target != target
+        ]
         for metric in metrics
     }

@@ -60,7 +60,8 @@ class Fitting:
         self._seeded = dict(sources or {})
         self._before = began_at(state.journal) if before is None else before
         self._say = say or state.progress.say
-        self._sources: dict[str, list[Source]] = {}
+        self._sources: dict[tuple[str, int], list[Source]] = {}
+        self._told_sources: set[str] = set()
         self._earlier: dict[str, list[ProfiledNetwork]] = {}
         self.held_out: dict[str, HeldOutError] = {}
         self._says_that_all_are_measured = False
@@ -234,22 +235,28 @@ class Fitting:
         return self._earlier[on]
 
     def _sources_of(self, metric: str) -> list[Source]:
-        """Return earlier measurements of this space on other targets. They are looked up once a run."""
+        """Return earlier measurements of this space on other targets, but of no architecture that this run measured.
+
+        So a run on several targets does not learn from itself. They are looked up again once more is measured.
+        """
         state, resolved = self._state, self._state.resolved
         seeded = [self._seeded[metric]] if metric in self._seeded else []
         fingerprint = None if resolved.store is None else resolved.fingerprint_on(target_in(metric))
         if resolved.store is None or fingerprint is None:
             return seeded
-        if metric not in self._sources:
+        measured = state.beliefs.measurements
+        key = metric, len(measured)
+        if key not in self._sources:
             space = space_identity(resolved.space, resolved.signature)
             own = {fingerprint, *state.fingerprints}
-            stored = resolved.store.sources(space, bare_name(metric), without=own)
+            stored = resolved.store.sources(space, bare_name(metric), without=own, apart_from=measured)
             known = {source.target for source in self._seeded.values()}
-            self._sources[metric] = [*seeded, *(source for source in stored if source.target not in known)]
-            if self._sources[metric]:
-                named = ", ".join(f"{source.target} ({len(source.values)})" for source in self._sources[metric])
+            self._sources[key] = found = [*seeded, *(source for source in stored if source.target not in known)]
+            if found and metric not in self._told_sources:
+                named = ", ".join(f"{source.target} ({len(source.values)})" for source in found)
                 self._say(f"{metric} was measured in this space before on other targets: {named}")
-        return self._sources[metric]
+                self._told_sources.add(metric)
+        return self._sources[key]
 
 
 def _measured_on(target: str, found: Mapping[str, Measurement]) -> dict[str, Measurement]:

@@ -111,17 +111,22 @@ class MeasurementStore:
         rows = self._rows("fingerprint = ? AND space = ? AND architecture = ?", fingerprint, space, architecture.id)
         return {row.metric: measurement for row in rows if (measurement := row.measurement) is not None}
 
-    def sources(self, space: str, metric: str, *, without: Collection[str]) -> list[Source]:
+    def sources(
+        self, space: str, metric: str, *, without: Collection[str], apart_from: Collection[Architecture] = ()
+    ) -> list[Source]:
         """Return the measurements of ``metric`` in a space on each target, but those with a fingerprint in ``without``.
 
-        ``space`` is its ``space_identity``. Targets with fewer than ``LEAST_OF_A_SOURCE`` architectures are left out.
+        ``space`` is its ``space_identity``. Architectures in ``apart_from``, which the caller measured itself, are left
+        out: a source that knew them would tell more of them than of the next proposal, so that their held-out errors
+        lied. Targets with fewer than ``LEAST_OF_A_SOURCE`` others are left out too.
 
         Raises:
             TargetError: the file is no store of this program.
         """
         found: dict[str, dict[Architecture, Measurement]] = {}
         for fingerprint, architecture, measurement in self._of_space(space, metric):
-            if fingerprint not in without and measurement.median > 0:  # predictors learn logarithms
+            # Predictors learn logarithms.
+            if fingerprint not in without and architecture not in apart_from and measurement.median > 0:
                 found.setdefault(fingerprint, {})[architecture] = measurement
         return [
             Source(last.target, tuple(each), np.array([measurement.median for measurement in each.values()]))

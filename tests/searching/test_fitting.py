@@ -19,7 +19,7 @@ from nas.results.run_folder import load_run
 from nas.space.search_space import enumerate_space
 from nas.space.signature import image_signature
 from nas.storage.journal_rows import Fit
-from nas.storage.measurement_store import LEAST_OF_A_SOURCE, MeasurementStore, space_identity
+from nas.storage.measurement_store import MeasurementStore, space_identity
 from nas.values.evaluation import PredictedValue
 from nas.values.held_out import HeldOutError
 from nas.values.measurement import Measurement
@@ -60,22 +60,29 @@ class TestWhatPredictorsLearnFrom:
     def test_measurements_on_other_targets_are_sources(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reuse: bool
     ) -> None:
-        """They are of the same space and metric, and not of this target; without reuse there are none."""
+        """They are of the same space and metric, not of this target, and of no architecture that was measured here.
+
+        Without reuse there are none.
+        """
         monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
         store = MeasurementStore(tmp_path / "home")
         space = space_identity(Faulty(), image_signature((1, 8, 8), 10))
-        for architecture in list(enumerate_space(Faulty()))[:LEAST_OF_A_SOURCE]:
+        monkeypatch.setattr("nas.storage.measurement_store.LEAST_OF_A_SOURCE", 5)
+        for architecture in enumerate_space(Faulty()):
             for fingerprint, target in (("here", "onnxruntime-cpu"), ("there", "torch-cuda")):
                 twice = {"latency_ms": Measurement("latency_ms", target, ((2 * latency_ms(architecture),),))}
                 store.add(fingerprint, f"{space}-layers", architecture, twice)
         settings = Settings()
         measuring = {"initial": 6, "per_round": 2, "reuse": reuse}
         diary = search(tmp_path, settings, fingerprint="here", measuring=measuring)
-        words = "latency_ms was measured in this space before on other targets: torch-cuda (20)"
+        count = len(list(enumerate_space(Faulty())))
+        words = f"latency_ms was measured in this space before on other targets: torch-cuda ({count - 6})"
         assert len(told(diary, words)) == reuse
-        for _, _, sources, _ in settings.fits:
+        assert len(settings.fits) > 1
+        for architectures, _, sources, _ in settings.fits:
             assert [source.target for source in sources] == ["torch-cuda"] * reuse
-            assert all(len(source.architectures) == LEAST_OF_A_SOURCE for source in sources)
+            assert all(len(source.architectures) == count - len(architectures) for source in sources)
+            assert not any({*source.architectures} & {*architectures} for source in sources)
 
     @pytest.mark.parametrize(
         ("objective", "reuse", "kept_at", "is_used"),

@@ -238,8 +238,9 @@ def test_an_interrupted_search_goes_on_on_all_targets(tmp_path: Path) -> None:
 def test_measurements_on_other_devices_are_a_source_for_a_board(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each target learns from those of the others that were kept, by an earlier search."""
+    """Each target learns from those of an earlier search that this one does not measure itself."""
     monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("nas.storage.measurement_store.LEAST_OF_A_SOURCE", 5)
     many = {"measuring": {"initial": 24, "per_round": 1}, "trials": 1}
     here = Instruments(
         bench=FakeBench(Wide(), fingerprint="here-1"), looks_apart=False, clock=FakeClock(), stopwatch=FakeClock()
@@ -256,8 +257,19 @@ def test_measurements_on_other_devices_are_a_source_for_a_board(
     assert [
         text for text in diary.news if text.startswith("pi/latency_ms was measured in this space before on other")
     ] == [
-        "pi/latency_ms was measured in this space before on other targets: onnxruntime-cpu:fp32:batch=1:threads=1 (24)"
+        "pi/latency_ms was measured in this space before on other targets: onnxruntime-cpu:fp32:batch=1:threads=1 (16)"
     ]
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_a_search_does_not_learn_from_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one target measured of an architecture is unknown for a proposal, so the other does not learn from it."""
+    monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("nas.storage.measurement_store.LEAST_OF_A_SOURCE", 5)
+    diary = Diary()
+    search(tmp_path, progress=diary, trials=2)
+    assert (tmp_path / "home" / "measurements.db").is_file()
+    assert not [text for text in diary.news if "was measured in this space before" in text]
 
 
 @pytest.mark.usefixtures("quick_export")

@@ -197,6 +197,15 @@ class TestSources:
         assert cpu.values.tolist() == [2.0 * number for number in range(1, LEAST_OF_A_SOURCE + 1)]
         assert [type(option) for option in gpu.architectures[0].values()] == [int, str, bool, float]
 
+    def test_hold_no_architecture_that_the_caller_measured(self, tmp_path: Path) -> None:
+        """A source would know more of them than of the next proposal; with too few others it is none."""
+        store = MeasurementStore(tmp_path)
+        for number in range(LEAST_OF_A_SOURCE + 2):
+            store.add("gpu", f"space-{number}", width(number), on("torch-cuda", number + 1))
+        (source,) = store.sources("space", "latency_ms", without=(), apart_from={width(0), width(1)})
+        assert list(source.architectures) == [width(number) for number in range(2, LEAST_OF_A_SOURCE + 2)]
+        assert store.sources("space", "latency_ms", without=(), apart_from=set(map(width, range(3)))) == []
+
     def test_are_large_enough_and_of_this_space_and_metric(self, tmp_path: Path) -> None:
         """Architectures count, not measurements, and a space whose name only begins in the same way is another."""
         store = MeasurementStore(tmp_path)
