@@ -31,7 +31,7 @@ def winner_table(front: Front, costs: Sequence[Metric], of_training: Collection[
         Column("Winner", lambda winner: _id_cell(winner, standings[winner.architecture])),
         Column("Architecture", lambda winner: architecture_cell(winner.architecture, of_training)),
         Column(f"{front.scored.capitalize()} {front.words.title}", _accuracy_cell, is_numeric=True),
-        *(Column(f"{metric.title}, test", partial(_score_cell, metric), is_numeric=True) for metric in _scored(front)),
+        *(Column(_scored_title(front, metric), partial(_score_cell, metric), is_numeric=True) for metric in _scored(front)),
         *(column for metric, column in values if metric in costs),
     ]
     if front.limits:
@@ -120,6 +120,12 @@ def _scored(front: Front) -> list[Metric]:
     """Return the metrics beside the error that winners were tested by, the trained objective first."""
     found = METRICS.among(sorted({name for winner in front for name in winner.scores}))
     return sorted(found, key=lambda metric: metric != front.quality)
+
+
+def _scored_title(front: Front, metric: Metric) -> str:
+    """Return the title of a column of test scores, which names what is shown: the accuracy, not the error."""
+    name = front.words.name_of(metric) if metric.bare == "error" else metric.title
+    return f"{name[:1].upper()}{name[1:]}, test"
 
 
 def _accuracy_cell(winner: Winner) -> Cell:
