@@ -26,6 +26,7 @@ from nas.results.bundled.unfinished import made_aside
 from nas.results.bundled.writing import read_measured, write_about
 from nas.signals import stopping
 from nas.storage.scratch import temporary_folder
+from nas.values.evaluation import ELSEWHERE
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
 from nas.values.target import Target
@@ -228,6 +229,7 @@ class _Export:
             about.pop("samples", None)
         for path in modules_of(bundle):
             shutil.copyfile(path, aside / path.name)
+        about.pop(ELSEWHERE, None)  # the files for further targets stay in the winner's own bundle
         about.setdefault("tested_on", about["target"])
         about |= {
             "target": str(self._target),

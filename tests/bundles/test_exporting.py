@@ -57,6 +57,17 @@ def test_a_form_is_a_bundle_of_its_own(bundle: Path) -> None:
     assert not (bundle.parent / ".unfinished").exists()
 
 
+def test_a_form_names_no_file_for_a_further_target(bundle: Path) -> None:
+    """Those stay in the winner's own bundle."""
+    about = json.loads((bundle / ABOUT).read_text())
+    there = {"target": "pi/onnxruntime-cpu", "deployed": "deployed-on/pi/model.onnx", "test_error": [0.2, 0.1, 0.3]}
+    (bundle / ABOUT).write_text(json.dumps({**about, "elsewhere": {"pi": there}}))
+    write_manifest(bundle, "1.0")
+    form = export(bundle, "onnx")
+    assert "deployed-on" not in (form.folder / CARD).read_text(encoding="utf-8")
+    assert not Bundle.read(form.folder).further_targets
+
+
 def test_the_same_export_replaces_the_form(bundle: Path) -> None:
     """Nothing else is replaced."""
     first = export(bundle, "onnx")
