@@ -21,7 +21,7 @@ from nas.storage.journal_rows import BaselineTested
 from nas.storage.retraining_rows import RETRAINING
 from nas.values.comparison import Standing, standings
 from nas.values.error_words import OF_IMAGES, ErrorWords
-from nas.values.evaluation import ELSEWHERE, PARENT, Evaluation
+from nas.values.evaluation import PARENT, Evaluation, errors_elsewhere
 from nas.values.indexed_rows import IndexedRows
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Estimate, Interval, Measurement
@@ -321,7 +321,7 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence
         parity=None if parity is None else float(parity),
         exported_test_error=row.details.get("exported_test_error"),
         chance_error=row.details.get("chance_error"),
-        scores=_estimates({**row.details.get("scores", {}), **_errors_elsewhere(row.details)}),
+        scores=_estimates({**row.details.get("scores", {}), **errors_elsewhere(row.details)}),
         noise=_estimates(row.details.get("noise", {})),
         fp32={name: Measurement.from_json(found) for name, found in row.details.get("fp32", {}).items()},
         exported=_exported(row.details),
@@ -356,11 +356,6 @@ def _layer_times(details: Mapping[str, Any]) -> LayerTimes | None:
 
 def _estimates(found: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
     return {name: Estimate.within(*each) for name, each in found.items()}
-
-
-def _errors_elsewhere(details: Mapping[str, Any]) -> dict[str, Sequence[float]]:
-    """Return the test errors of the files for further targets, as the metrics ``pi/error``."""
-    return {on_target(on, "error"): found["test_error"] for on, found in details.get(ELSEWHERE, {}).items()}
 
 
 def _within(run_folder: Path, folder: str) -> Path | None:

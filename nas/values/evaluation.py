@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
 from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
 from nas.values.measurement import Measurement
-from nas.values.metric import METRICS
+from nas.values.metric import METRICS, on_target
 
 AS_TRAINED, OF_SPACE = "search", "space"
 """The detail ``start`` of a winner that was left as the search trained it, and of one whose retraining began with the
@@ -178,3 +178,11 @@ class Evaluation:
             details=data["details"],
             failure=None if data["failure"] is None else Failure(**data["failure"]),
         )
+
+
+def errors_elsewhere(told: Mapping[str, Any]) -> dict[str, Sequence[float]]:
+    """Return the test errors of the files for further targets, with their bounds, as the metrics ``pi/error``.
+
+    ``told`` are the details of a winner, or what its bundle tells.
+    """
+    return {on_target(on, "error"): found["test_error"] for on, found in told.get(ELSEWHERE, {}).items()}

@@ -55,6 +55,24 @@ def test_a_card_shows_what_a_stopwatch_showed() -> None:
     assert "stopwatch" not in card_text(ABOUT, MEASURED)
 
 
+def test_a_card_tells_each_target_apart() -> None:
+    """Each has its file, its test error, and a table with its own conditions; its limits are checked."""
+    there = {"target": "pi/onnxruntime-cpu:int8", "deployed": "deployed-on/pi/model.onnx", "test_error": [0.2, 0.1, 0.3]}
+    conditions = {"processor": "Cortex", "threads": 4}
+    on_pi = Measurement("latency_ms", there["target"], ((7.0,), (7.0,)), conditions, ("it throttled",))
+    limits = ["pi/error <= 10%", "pi/latency_ms <= 9ms"]
+    text = card_text({**ABOUT, "elsewhere": {"pi": there}, "limits": limits}, {**MEASURED, "pi/latency_ms": on_pi})
+    assert "| accuracy on pi | 80.00 % | 70.00–90.00 % |" in text
+    first, second = text.split("On `pi/onnxruntime-cpu:int8`:")
+    assert "On `onnxruntime-cpu:fp32:batch=1:threads=1`:" in first
+    assert "- processor: A1" in first
+    assert "throttled" not in first
+    for line in ("| latency | 7 ms", "- processor: Cortex", "- threads: 4", "- Doubt: It throttled."):
+        assert line in second
+    assert "pi ≤ 10 %, **not met**" in second
+    assert "latency on pi ≤ 9 ms, met" in second
+
+
 def test_a_card_answers_what_people_ask() -> None:
     """What it is, how good with intervals, where measured, which limits hold, and what it cost."""
     text = card_text(ABOUT, MEASURED)

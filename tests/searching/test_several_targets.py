@@ -160,6 +160,8 @@ def test_the_report_compares_the_targets(run: Path) -> None:
     assert "Targets side by side" in page
     assert "They rank them with a Spearman correlation of -1.00" in page
     assert "Latency on pi" in page
+    assert "Accuracy on pi, test" in page
+    assert "Error on pi, test" not in page
     notes = [note for notes in nas.load_run(run).front.notes for note in notes]
     assert [
         note for note in notes if re.search(r" is the fastest on pi, with .* ms, but number 2 of 2 on the first", note)
@@ -179,7 +181,9 @@ def test_a_bundle_holds_the_file_of_each_target(run: Path) -> None:
         assert (winner.bundle / there["deployed"]).is_file()
         card = (winner.bundle / "model_card.md").read_text(encoding="utf-8")
         assert f"For `{PI}` it is `{there['deployed']}`." in card
-        assert "| latency on pi |" in card
+        accuracy = f"| accuracy on pi | {100 * (1 - there['test_error'][0]):.2f} % |"
+        assert card.index(accuracy) < card.index(f"On `{about['target']}`:") < card.index(f"On `{PI}`:")
+        assert card.count("| latency |") == 2
         assert there["test_error"][0] == winner.value("pi/error")
 
 

@@ -11,9 +11,9 @@ from nas.progress import duration_text
 from nas.results.chance_marks import NEAR, WORSE, chance_mark
 from nas.results.seeds import over_seeds
 from nas.values.error_words import ErrorWords
-from nas.values.evaluation import AS_TRAINED, ELSEWHERE
+from nas.values.evaluation import AS_TRAINED, ELSEWHERE, errors_elsewhere
 from nas.values.measurement import Interval, Measurement
-from nas.values.metric import METRICS
+from nas.values.metric import METRICS, bare_name, target_in
 from nas.values.objective import Limit, limit_text
 
 CARD = "model_card.md"
@@ -116,6 +116,9 @@ def _results(about: Mapping[str, Any]) -> list[str]:
     if about.get("test_error") is not None:
         bounds = "unknown" if low is None else words.range_text(Interval(low, high))
         rows.append((words.title, words.text(about["test_error"]), bounds))
+    for name, (value, lower, upper) in errors_elsewhere(about).items():
+        title, bounds = _plain(words.name_of(METRICS[name])), words.range_text(Interval(lower, upper))
+        rows.append((title, words.text(value), bounds))
     for name, (value, lower, upper) in about.get("test_scores_95", {}).items():
         metric = METRICS.get(name)
         if metric is not None:
@@ -154,6 +157,16 @@ def _of_winner(about: Mapping[str, Any]) -> list[str]:
 def _device(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> list[str]:
     if not measured:
         return ["Nothing was measured."]
+    lines: list[str] = []
+    for on in dict.fromkeys(map(target_in, measured)):
+        target = about[ELSEWHERE][on]["target"] if on in about.get(ELSEWHERE, {}) else about["target"]
+        own = {bare_name(name): each for name, each in measured.items() if target_in(name) == on}
+        lines += [f"On `{_code(target)}`:", "", *_on_target(own), ""]
+    return [*lines, "All samples and conditions are in `measurement.json`."]
+
+
+def _on_target(measured: Mapping[str, Measurement]) -> list[str]:
+    """Return what was measured on one target, and its conditions and doubts; metrics have their bare names."""
     rows = [
         (METRICS[name].title.lower(), *_values(name, each), str(len(each.rounds)))
         for name, each in measured.items()
@@ -168,8 +181,7 @@ def _device(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> li
     lines = [f"- {key}: {_plain(value)}" for key, value in known.items()]
     doubts = [f"- Doubt: {_sentence(flag)}" for each in measured.values() for flag in each.flags]
     table = _table(("metric", "median", "95 % interval", "sessions"), rows)
-    raw = "All samples and conditions are in `measurement.json`."
-    return [f"On `{_code(about['target'])}`:", "", *table, "", *lines, *dict.fromkeys(doubts), "", raw]
+    return [*table, "", *lines, *dict.fromkeys(doubts)]
 
 
 def _limits(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> list[str]:
@@ -197,7 +209,8 @@ def _bound(about: Mapping[str, Any], measured: Mapping[str, Measurement], name: 
         return measured[name].interval.upper
     if about.get("form") and METRICS[name].source == "trained":  # the test scored the winner, not this form
         return None
-    scores = {"error": about.get("test_error"), **{k: v[0] for k, v in about.get("test_scores_95", {}).items()}}
+    tested = {**about.get("test_scores_95", {}), **errors_elsewhere(about)}
+    scores = {"error": about.get("test_error"), **{k: v[0] for k, v in tested.items()}}
     found = scores.get(name, about.get(name))
     return None if found is None else float(found)
 
