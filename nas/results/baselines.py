@@ -54,6 +54,9 @@ def _advice(front: Front, baseline: BaselineTested) -> str:
     broken = [each for each in front.limits if each.metric.name in known and not each.holds(known[each.metric.name])]
     if broken:
         return f"But that model does not meet {' and '.join(map(limit_text, broken))}."
+    unknown = [each for each in front.limits if each.metric.name not in known]
+    if unknown:
+        return f"It is not known if that model meets {' and '.join(map(limit_text, unknown))}: measure it before you use it."
     return "Consider that model, or a longer search."
 
 
@@ -67,15 +70,16 @@ def _range(words: ErrorWords, interval: Interval) -> str:
 
 def _costs(front: Front, best: Winner, baseline: BaselineTested) -> str:
     """Return the end of a sentence: the costs of both, or why they are missing."""
-    if baseline.unmeasured:
-        return f". It was not measured: {baseline.unmeasured.rstrip('.')}."
+    why = f" It was not measured: {baseline.unmeasured.rstrip('.')}." if baseline.unmeasured else ""
+    if baseline.unmeasured and not baseline.measurements:
+        return f".{why}"
     told = [
         f"{cost.title.lower()} {cost.format(best.value(cost.name))} against "
         f"{cost.format(baseline.measurements[cost.name].median)}"
         for cost in {metric.name: metric for metric in (*front.costs, METRICS["latency_ms"])}.values()
         if best.has(cost.name) and cost.name in baseline.measurements
     ]
-    return f"; {', '.join(told)}." if told else "."
+    return f"; {', '.join(told)}.{why}" if told else f".{why}"
 
 
 def baseline_rows(front: Front) -> list[tuple[str, str, list[tuple[str, str, str]]]]:

@@ -167,6 +167,32 @@ def test_a_baseline_that_breaks_a_limit_is_not_recommended(tmp_path: Path) -> No
     assert limited.endswith("But that model does not meet latency ≤ 1 µs.")
 
 
+def test_it_is_measured_on_each_target(tmp_path: Path) -> None:
+    """It meets limits on all of them before it is recommended; one that is not known is told."""
+    benches = {"fp32": FakeBench(Narrow()), "pi/int8": FakeBench(Narrow())}
+    for bench in benches.values():
+        bench._by_id[NAME] = Architecture({"width": 8})
+    tools = Instruments(benches=benches, looks_apart=False, clock=FakeClock(), stopwatch=FakeClock())
+    recipe = {
+        **BASE,
+        "target": ["onnxruntime-cpu", "pi/onnxruntime-cpu:int8"],
+        "limits": ["latency_ms <= 1s", "pi/latency_ms <= 1s"],
+    }
+    front = nas.search(recipe, space=Narrow(), data=table(), runs=tmp_path, progress=None, instruments=tools)
+    (row,) = front.baselines
+    assert {"latency_ms", "pi/latency_ms", "pi/peak_memory_mib"} <= row.measurements.keys()
+    better = replace(row, scores={"error": (0.0001, 0.0, 0.0002)})
+    (met,) = replace(front, baselines=(better,)).compared
+    assert met.endswith("Consider that model, or a longer search.")
+    (broken,) = replace(front, baselines=(better,), limits=(nas.Limit.parse("pi/latency_ms <= 1us"),)).compared
+    assert broken.endswith("But that model does not meet latency on pi ≤ 1 µs.")
+    here = {name: found for name, found in row.measurements.items() if "/" not in name}
+    refused = replace(better, measurements=here, unmeasured="on pi: no kernel")
+    (unknown,) = replace(front, baselines=(refused,)).compared
+    assert "It was not measured: on pi: no kernel." in unknown
+    assert unknown.endswith("It is not known if that model meets latency on pi ≤ 1 s: measure it before you use it.")
+
+
 def test_training_defaults_of_the_task(tmp_path: Path) -> None:
     """Keys that a recipe leaves out get the task's own defaults, which the run records; keys that it gives stay."""
     data = table()

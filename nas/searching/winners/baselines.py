@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from nas.errors import CandidateError, NasError, raised_text
 from nas.formats.onnx_file import with_counts
 from nas.formats.onnx_session import Arrays, Float32Array, outputs_of
+from nas.hardware.bench import Bench
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.searching.state import RunState
 from nas.searching.winners.bundles import TESTED_TOGETHER, recordable
@@ -27,6 +28,7 @@ from nas.tasks.batches import in_order
 from nas.tasks.scores import scores_of
 from nas.tasks.task import Baseline
 from nas.values.measurement import Measurement
+from nas.values.metric import bare_name, on_target, target_in
 
 BASELINES = "baselines"
 """The folder of their files within a run's folder."""
@@ -62,18 +64,21 @@ class Baselines:
             raise
         except Exception as error:  # a library's failure on these data: winners are sound without it
             return BaselineTested(baseline.name, baseline.in_words, failure=raised_text(error))
-        measurements: Mapping[str, Measurement] = {}
-        unmeasured, deployed = "", None
+        measurements: dict[str, Measurement] = {}
+        unmeasured: list[str] = []
+        tested: Deployed | None = None
+        for number, on in enumerate(self._state.recipe.named_targets):
+            try:
+                deployed = self._deployed(path, on)
+                measurements |= self._measured(deployed, on, number)
+                tested = tested if on else deployed
+            except CandidateError as error:
+                unmeasured.append(f"on {on}: {error.reason}" if on else error.reason)
         try:
-            deployed = self._deployed(path)
-            measurements = self._measured(deployed)
-        except CandidateError as error:
-            unmeasured = error.reason
-        try:
-            scores = self._scores(path, deployed if measurements else None)
+            scores = self._scores(path, tested)
         except CandidateError as error:
             return BaselineTested(baseline.name, baseline.in_words, failure=error.reason)
-        return BaselineTested(baseline.name, baseline.in_words, scores, measurements, unmeasured)
+        return BaselineTested(baseline.name, baseline.in_words, scores, measurements, "; ".join(unmeasured))
 
     def _fitted(self, baseline: Baseline) -> Path:
         """Fit a baseline, and return its file, which takes what the models take."""
@@ -83,15 +88,20 @@ class Baselines:
             content = baseline.fit(state.recipe.parsed_target.batch)
         model = with_counts(onnx.load_from_string(content), state.resolved.signature.inputs)
         self._folder.mkdir(exist_ok=True)
-        path = self._folder / f"{re.sub('[^A-Za-z0-9]+', '-', baseline.name)}.onnx"
+        path = self._folder / f"{_file_name(baseline.name)}.onnx"
         write_aside(path, model.SerializeToString())
         return path
 
-    def _deployed(self, path: Path) -> Deployed:
-        bench = self._state.resolved.bench
+    def _bench(self, on: str) -> Bench:
+        """Return the bench of the target of a name: that of fp32 where the precision is a choice."""
+        return next(bench for name, bench in self._state.resolved.models.benches.items() if target_in(name) == on)
+
+    def _deployed(self, path: Path, on: str) -> Deployed:
+        """Return the model as it runs on the target of a name."""
+        bench = self._bench(on)
         if bench.model_format != "onnx":
-            raise CandidateError("measure", f"{self._state.recipe.target} takes no ONNX files")
-        folder = path.with_suffix("")
+            raise CandidateError("measure", f"{self._state.recipe.named_targets[on]} takes no ONNX files")
+        folder = path.with_name(_file_name(f"{path.stem} on {on}")) if on else path.with_suffix("")
         shutil.rmtree(folder, ignore_errors=True)
         items = partial(self._state.resolved.source.calibration_items, {})
         (deployed,) = bench.deploy([ExportedModel(path, items)], [folder])
@@ -101,17 +111,17 @@ class Baselines:
             folder.rmdir()
         return deployed
 
-    def _measured(self, deployed: Deployed) -> Mapping[str, Measurement]:
-        """Return the metrics that winners are measured by."""
-        state = self._state
-        bench = state.resolved.bench
+    def _measured(self, deployed: Deployed, on: str, number: int) -> Mapping[str, Measurement]:
+        """Return the metrics that winners are measured by on the target of a name, which is the run's ``number``."""
+        state, bench = self._state, self._bench(on)
         state.check_bench()
         names = [name for name in FINAL_METRICS if name not in UNMEASURED and bench.can_measure(name)]
-        rng = np.random.default_rng((state.recipe.seed, 5))
-        (outcome,) = bench.measure([deployed], tuple(dict.fromkeys((*names, *state.beliefs.measured_metrics))), rng)
+        asked = [bare_name(name) for name in state.beliefs.measured_metrics if target_in(name) == on]
+        rng = np.random.default_rng((state.recipe.seed, 5, number) if number else (state.recipe.seed, 5))
+        (outcome,) = bench.measure([deployed], tuple(dict.fromkeys((*names, *asked))), rng)
         if isinstance(outcome, CandidateError):
             raise outcome
-        return outcome
+        return {on_target(on, name): found for name, found in outcome.items()}
 
     def _scores(self, path: Path, deployed: Deployed | None) -> dict[str, tuple[float, float, float]]:
         """Return the scores on the test split: of the deployed model, or where it was not measured, of its file."""
@@ -125,3 +135,7 @@ class Baselines:
             tally.add(torch.from_numpy(outputs(task.prepared(batch.raw))), batch.targets)
         scores = recordable(scores_of(tally, task.test))
         return {name: (score.value, score.low, score.high) for name, score in scores.items()}
+
+
+def _file_name(text: str) -> str:
+    return re.sub("[^A-Za-z0-9]+", "-", text)
