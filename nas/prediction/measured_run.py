@@ -175,9 +175,7 @@ def _sources(
     """Return what was measured on other targets, but of no architecture that the run measured, as in the search."""
     return {
         metric: [
-            each
-            for each in store.sources(identity, metric, without=(), apart_from=measured)
-            if each.target != target
+            each for each in store.sources(identity, metric, without=(), apart_from=measured) if each.target != target
         ]
         for metric in metrics
     }

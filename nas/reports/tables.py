@@ -31,7 +31,10 @@ def winner_table(front: Front, costs: Sequence[Metric], of_training: Collection[
         Column("Winner", lambda winner: _id_cell(winner, standings[winner.architecture])),
         Column("Architecture", lambda winner: architecture_cell(winner.architecture, of_training)),
         Column(f"{front.scored.capitalize()} {front.words.title}", _accuracy_cell, is_numeric=True),
-        *(Column(_scored_title(front, metric), partial(_score_cell, metric), is_numeric=True) for metric in _scored(front)),
+        *(
+            Column(_scored_title(front, metric), partial(_score_cell, metric), is_numeric=True)
+            for metric in _scored(front)
+        ),
         *(column for metric, column in values if metric in costs),
     ]
     if front.limits:

@@ -95,7 +95,7 @@ def test_each_winner_is_calibrated_on_its_own_items(run: Path, monkeypatch: pyte
             found.extend(float(items.mean()) for model in models if model.calibration for items in model.calibration())
             return super().deploy(models, folders, advance)
 
-    monkeypatch.setattr("nas.hardware.bench_request.DeviceBench", Calibrating)
+    monkeypatch.setattr("nas.hardware.pool_bench.DeviceBench", Calibrating)
     bundles = [winner.bundle for winner in nas.load_run(run).front]
     means = []
     for number, bundle in enumerate(bundles):

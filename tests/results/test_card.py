@@ -57,7 +57,11 @@ def test_a_card_shows_what_a_stopwatch_showed() -> None:
 
 def test_a_card_tells_each_target_apart() -> None:
     """Each has its file, its test error, and a table with its own conditions; its limits are checked."""
-    there = {"target": "pi/onnxruntime-cpu:int8", "deployed": "deployed-on/pi/model.onnx", "test_error": [0.2, 0.1, 0.3]}
+    there = {
+        "target": "pi/onnxruntime-cpu:int8",
+        "deployed": "deployed-on/pi/model.onnx",
+        "test_error": [0.2, 0.1, 0.3],
+    }
     conditions = {"processor": "Cortex", "threads": 4}
     on_pi = Measurement("latency_ms", there["target"], ((7.0,), (7.0,)), conditions, ("it throttled",))
     limits = ["pi/error <= 10%", "pi/latency_ms <= 9ms"]
