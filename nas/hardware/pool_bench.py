@@ -31,7 +31,7 @@ from nas.hardware.kept_sessions import NOT_KEPT
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.pool_likeness import alike, common_profile, identity_of, median_profile, why_unlike, with_speeds_of
 from nas.hardware.pool_reference import are_measured_again, recorded_digest, reference_members
-from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
+from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array, load_runtime
 from nas.hardware.target_profile import TargetProfile
 from nas.values.layer_times import LayerTimes
 from nas.values.target import ModelFormat, Target
@@ -77,6 +77,7 @@ class PoolBench:
         meter: Mapping[str, Any] = MappingProxyType({"kind": "auto"}),
         renew: bool = False,
     ) -> None:
+        load_runtime(target.runtime, target.options)  # a user's own one is imported here, outside of threads
         self._pool, self._target, self._settings = pool, target, settings
         self._one_at_a_time = threading.RLock()
         self._say = self._in_turn(say)

@@ -27,16 +27,19 @@ class ProcessExitError(BaseException):
 def own_code() -> Iterator[None]:
     """Let a user's code run within the context.
 
-    What it prints goes to standard error, because standard output belongs to results. The current folder is the same
-    afterwards. Only ``Exception`` and KeyboardInterrupt come out.
+    What it prints in the main thread goes to standard error, because standard output belongs to results. The stream
+    belongs to the process, and contexts of several threads end in any order: each would bring back that of another one.
+    The current folder is the same afterwards. Only ``Exception`` and KeyboardInterrupt come out.
 
     Raises:
         EscapedError: the code called ``sys.exit`` or ``os._exit``, or raised another exception that would end this
             process.
     """
+    is_main = threading.current_thread() is threading.main_thread()
     folder = _current_folder()
+    printing = contextlib.redirect_stdout(sys.stderr) if is_main else contextlib.nullcontext()
     try:
-        with contextlib.redirect_stdout(sys.stderr), _without_exit():
+        with printing, _without_exit():
             yield
     except (Exception, KeyboardInterrupt, GeneratorExit):
         raise

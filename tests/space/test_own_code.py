@@ -95,6 +95,30 @@ def test_threads_may_end_in_any_order() -> None:
     assert os._exit is leave
 
 
+def test_threads_leave_standard_output_as_it_was() -> None:
+    """As those of a pool of boards, which load a user's runtime. The first to begin is the first to end."""
+    before, begun, both, first_ended = sys.stdout, threading.Event(), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with own_code():
+            begun.set()
+            assert both.wait(10)
+        first_ended.set()
+
+    def second() -> None:
+        assert begun.wait(10)
+        with own_code():
+            both.set()
+            assert first_ended.wait(10)
+
+    threads = [threading.Thread(target=work) for work in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert sys.stdout is before
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_processes_that_the_code_forks_end_as_always() -> None:
