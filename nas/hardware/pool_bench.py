@@ -137,15 +137,16 @@ class PoolBench:
 
     def _agree(self) -> None:
         """Find what the devices have in common. Later on, those that are no longer alike are left out."""
-        found = dict(self._profiles)
+        names = [board.name for board in self._pool.boards]
+        found = {name: self._profiles[name] for name in names if name in self._profiles}  # not as their threads ended
         if not found:
             raise self._pool.none_left()
         if self._common is not None:
             found = alike(found, median_profile(found)) or found
         common_profile(self._pool.name, found)
         left_out = self._profiles.keys() - found.keys()
-        names = [board.name for board in self._pool.boards if board.name not in left_out]
-        self._members = reference_members(self._target, self._pool.name, names, found)
+        counted = [name for name in names if name not in left_out]
+        self._members = reference_members(self._target, self._pool.name, counted, found)
         self._common = median_profile(self._members)
 
     @property

@@ -57,6 +57,7 @@ class ActingBench:
 
     @property
     def profile(self) -> TargetProfile:
+        self.deeds.get(f"profile {self._name}", lambda *_: None)(self._name, ())
         return self.profiles.get(self._name, profile())
 
     def check(self, metrics: Sequence[str]) -> None:
@@ -437,6 +438,15 @@ class TestLikeness:
         pool.wake()
         acting_bench.deeds = {"open pi1": fail}
         assert opened().profile == profile()
+
+    def test_the_profile_does_not_depend_on_which_device_answers_first(
+        self, opened: Callable[..., PoolBench], acting_bench: type[ActingBench]
+    ) -> None:
+        acting_bench.profiles |= {f"pi{number}": profile(machine=f"m{number}") for number in (1, 2, 3)}
+        others = threading.Barrier(3)
+        acting_bench.deeds |= {f"profile pi{number}": lambda *_: others.wait(10) and None for number in (2, 3)}
+        acting_bench.deeds["profile pi1"] = lambda *_: others.wait(10) and time.sleep(0.05)
+        assert opened().profile.hardware["machine"] == "m1"
 
     def test_a_damaged_file_of_speeds_is_made_anew(
         self, opened: Callable[..., PoolBench], acting_bench: type[ActingBench], tmp_path: Path
