@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, final
 
 from nas.bundles.changes import Moved, change_text, differences, moved_between
 from nas.bundles.finding import read_bundle
-from nas.bundles.measuring import Effort
+from nas.bundles.measuring import MEASURE_SUSTAINED, Effort, sustained_s_of
 from nas.bundles.sources import GivenSpace, Source
 from nas.bundles.verifying import deployed_model
-from nas.errors import CandidateError, JournalError, NasError, RecipeError
+from nas.errors import CandidateError, JournalError, NasError, RecipeError, TargetError
 from nas.hardware.bench import Bench
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.progress import Progress
@@ -26,7 +26,7 @@ from nas.results.winner import Winner
 from nas.signals import stopping
 from nas.storage.scratch import temporary_folder
 from nas.values.measurement import Measurement
-from nas.values.metric import bare_name, target_in
+from nas.values.metric import SUSTAINED, bare_name, on_target, target_in
 from nas.values.objective import Limit, limit_text
 from nas.values.target import Target
 
@@ -43,11 +43,11 @@ class DriftedWinner:
 
     Attributes:
         id: the id of its architecture.
-        moved: by metric, the measurement of the run and the new one.
+        moved: by metric, the measurement of the run and the new one. Further targets stand before their metrics.
         breaks: the limits that it now breaks, and met in the run.
         still_breaks: the limits that it broke in the run, and still does.
         mended: the limits that it broke in the run, and now meets.
-        failure: the reason why it could not be measured; empty if it was.
+        failure: the reason why it could not be measured, or not on a further target; empty if it was.
     """
 
     id: str
@@ -63,18 +63,30 @@ class DriftedWinner:
         return any(each.is_sure for each in self.moved.values())
 
     def __repr__(self) -> str:
-        if self.failure:
+        if self.failure and not self.moved:
             return f"{self.id}: not measured: {self.failure}"
         texts = [each.text for each in self.moved.values() if each.is_sure] or ["as before"]
         texts += [] if self.has_moved else [each.text for each in list(self.moved.values())[:1]]
         texts += [f"now BREAKS {limit_text(each)}{self._at(each)}" for each in self.breaks]
         texts += [f"still breaks {limit_text(each)}{self._at(each)}" for each in self.still_breaks]
         texts += [f"now meets {limit_text(each)}" for each in self.mended]
+        texts += [f"not measured {self.failure}"] if self.failure else []
         return f"{self.id}: {'; '.join(texts)}"
+
+    def joined(self, other: DriftedWinner) -> DriftedWinner:
+        """Return the same winner with what was found on another target too."""
+        return DriftedWinner(
+            self.id,
+            {**self.moved, **other.moved},
+            (*self.breaks, *other.breaks),
+            (*self.still_breaks, *other.still_breaks),
+            (*self.mended, *other.mended),
+            "; ".join(filter(None, (self.failure, other.failure))),
+        )
 
     def _at(self, limit: Limit) -> str:
         """Return the bound of the measurement that breaks a limit."""
-        upper = self.moved[limit.metric.bare].now.interval.upper
+        upper = self.moved[limit.metric.name].now.interval.upper
         return f" (up to {limit.metric.format_apart(upper, limit.value)[0]})"
 
     def to_json(self) -> dict[str, Any]:
@@ -167,7 +179,8 @@ def drift(
 
     Args:
         folder: the folder of a run.
-        target: another target; by default that of each winner. Models are then deployed for it from their bundles.
+        target: another target; by default all that each winner was measured on. Models are deployed for another one
+            from their bundles.
         space: the space, or its name, where the run was given one as an object and the target needs torch programs.
         trust: let code run that the run names as ``module:Name``.
         effort: how precisely they are measured.
@@ -203,7 +216,7 @@ class _Drifting:
 
     def result(self, winners: Sequence[Winner], target: Target | None) -> Drift:
         """Measure winners, those of one target together."""
-        groups: dict[Target, list[tuple[Winner, Bundle]]] = {}
+        groups: dict[tuple[str, Target], list[tuple[Winner, Bundle]]] = {}
         elsewhere: list[str] = []
         found: dict[str, DriftedWinner] = {}
         for winner in winners:
@@ -215,32 +228,71 @@ class _Drifting:
             except NasError as error:
                 found[winner.architecture.id] = DriftedWinner(winner.architecture.id, failure=str(error))
                 continue
-            groups.setdefault(target or own, []).append((winner, bundle))
-            if target not in (None, own) and not _name_on(bundle, target):
+            on = _name_on(bundle, target)
+            groups.setdefault((on, target or own), []).append((winner, bundle))
+            for name, (further, _) in bundle.further_targets.items() if target is None else ():
+                groups.setdefault((name, further), []).append((winner, bundle))
+            if target not in (None, own) and not on:
                 elsewhere.append(str(own))
-        for each, members in groups.items():
-            found |= self._measured(each, members)
+        for (on, each), members in sorted(groups.items(), key=lambda group: bool(group[0][0])):
+            for key, drifted in self._measured_or_why(on, each, members, is_asked=target is not None).items():
+                found[key] = found[key].joined(drifted) if key in found else drifted
         order = [found[winner.architecture.id] for winner in winners]
-        places = " and ".join(map(str, groups)) or str(target or self._run.target)
-        then_now = [(m.then, m.now) for each in order for m in each.moved.values()]
-        changes = [text for then, now in then_now for text in differences({then.metric: then}, {now.metric: now})]
-        notes = (*(() if elsewhere else _together(order)), *_machine(order))
+        places = " and ".join(dict.fromkeys(str(each) for _, each in groups)) or str(target or self._run.target)
+        moved = [(name, each) for winner in order for name, each in winner.moved.items()]
+        changes = [
+            f"on {target_in(name)}, {text}" if target_in(name) and target is None else text
+            for name, each in moved
+            for text in differences({each.then.metric: each.then}, {each.now.metric: each.now})
+        ]
+        notes = (*(() if elsewhere else _together(order)), *_machine(order), *self._left_out(winners))
         recorded_on = tuple(dict.fromkeys(elsewhere))
         return Drift(self._run.run_folder, places, tuple(order), tuple(dict.fromkeys(changes)), notes, recorded_on)
 
-    def _measured(self, target: Target, members: Sequence[tuple[Winner, Bundle]]) -> dict[str, DriftedWinner]:
+    def _measured_or_why(
+        self, on: str, target: Target, members: Sequence[tuple[Winner, Bundle]], *, is_asked: bool
+    ) -> dict[str, DriftedWinner]:
+        """Measure on one target. One that nobody named, and that cannot measure now, hides no other.
+
+        Raises:
+            TargetError: the run's first target, or the one that was named, cannot be measured.
+        """
+        try:
+            found = self._measured(on, target, members)
+        except TargetError as error:
+            if is_asked or not on:
+                raise
+            ids = [winner.architecture.id for winner, _ in members]
+            found = {key: DriftedWinner(key, failure=str(error)) for key in ids}
+        if is_asked or not on:
+            return found
+        return {
+            key: replace(each, failure=f"on {on}: {each.failure}") if each.failure else each
+            for key, each in found.items()
+        }
+
+    def _left_out(self, winners: Sequence[Winner]) -> Iterator[str]:
+        """Yield a sentence about sustained latencies, which take minutes each, if they are not measured again."""
+        names = {name for winner in winners for name in winner.measurements if bare_name(name) == SUSTAINED}
+        if names and not self._effort.sustained:
+            limits = [limit_text(each) for each in self._run.limits if each.metric.name in names]
+            unchecked = f" Not checked: {' and '.join(limits)}." if limits else ""
+            yield f"Sustained latencies were left out, because they take minutes each.{unchecked} {MEASURE_SUSTAINED}"
+
+    def _measured(
+        self, on: str, target: Target, members: Sequence[tuple[Winner, Bundle]]
+    ) -> dict[str, DriftedWinner]:
         found: dict[str, DriftedWinner] = {}
         sources = [Source(bundle, self._space, trust=self._trust) for _, bundle in members]
-        bench = self._effort.open(target, self._progress)
-        names = {winner.architecture.id: _name_on(bundle, target) for winner, bundle in members}
-        measured = (name for w, _ in members for name in _measured_on(w, names[w.architecture.id]))
-        metrics = [name for name in dict.fromkeys(measured) if name != COUNTED]
+        recorded = {winner.architecture.id: _measured_on(winner, on) for winner, _ in members}
+        bench = self._effort.open(target, self._progress, sustained_s_of(recorded.values()))
+        metrics = self._effort.again(name for each in recorded.values() for name in each if name != COUNTED)
         with temporary_folder("drift") as scratch:
             models: dict[str, Deployed] = {}
             for source, (winner, bundle) in zip(sources, members, strict=True):
                 key = winner.architecture.id
                 try:
-                    models[key] = self._model(bench, target, source, bundle, scratch / key)
+                    models[key] = self._model(bench, on, target, source, bundle, scratch / key)
                 except NasError as error:
                     found[key] = DriftedWinner(key, failure=str(error))
             if not models:
@@ -251,12 +303,11 @@ class _Drifting:
             if isinstance(outcome, CandidateError):
                 found[key] = DriftedWinner(key, failure=outcome.reason)
             else:
-                found[key] = self._judged(by_id[key], outcome, names[key])
+                found[key] = self._judged(by_id[key], recorded[key], outcome, on)
         return found
 
-    def _model(self, bench: Bench, target: Target, source: Source, bundle: Bundle, scratch: Path) -> Deployed:
+    def _model(self, bench: Bench, on: str, target: Target, source: Source, bundle: Bundle, scratch: Path) -> Deployed:
         """Return the file that the run measured, or the model deployed for another target."""
-        on = _name_on(bundle, target)
         if on or str(target) == bundle.about["target"]:
             file = bundle.further_targets[on][1] if on else str(bundle.about["deployed"])
             model = deployed_model(bundle, file)
@@ -270,12 +321,17 @@ class _Drifting:
             raise deployed
         return deployed
 
-    def _judged(self, winner: Winner, now: Mapping[str, Measurement], on: str) -> DriftedWinner:
+    def _judged(
+        self, winner: Winner, then: Mapping[str, Measurement], now: Mapping[str, Measurement], on: str
+    ) -> DriftedWinner:
         """Compare with what the run measured on the target of a name, and with its limits there."""
-        moved = moved_between(_measured_on(winner, on), now)
-        checked = [limit for limit in self._run.limits if limit.metric.on == on and limit.metric.bare in moved]
+        moved = {
+            on_target(on, name): replace(each, metric=each.metric.on_target(on))
+            for name, each in moved_between(then, now).items()
+        }
+        checked = [limit for limit in self._run.limits if limit.metric.name in moved]
         broke = winner.broken(checked)
-        breaks = [limit for limit in checked if not limit.holds(now[limit.metric.bare].interval.upper)]
+        breaks = [limit for limit in checked if not limit.holds(moved[limit.metric.name].now.interval.upper)]
         return DriftedWinner(
             winner.architecture.id,
             moved,
@@ -326,12 +382,16 @@ def _together(winners: Sequence[DriftedWinner]) -> Iterator[str]:
 
 
 def _machine(winners: Sequence[DriftedWinner]) -> Iterator[str]:
-    """Yield a sentence if the machine itself is slower or faster now than its recorded reference speed."""
-    drifts = [each.moved["latency_ms"].now.drift for each in winners if "latency_ms" in each.moved]
-    if drifts and abs(median(drifts) - 1) > MUCH_SLOWER:
+    """Yield a sentence for each machine that is slower or faster now than its recorded reference speed."""
+    names = dict.fromkeys(name for each in winners for name in each.moved if bare_name(name) == "latency_ms")
+    for name in names:
+        drifts = [each.moved[name].now.drift for each in winners if name in each.moved]
+        if abs(median(drifts) - 1) <= MUCH_SLOWER:
+            continue
         share = 100 * abs(median(drifts) - 1)
         word = "slower" if median(drifts) > 1 else "faster"
+        what = f"The machine of {target_in(name)}" if target_in(name) else "The machine"
         yield (
-            f"The machine is {share:.0f} % {word} at present than when its reference speed was recorded. Latencies "
+            f"{what} is {share:.0f} % {word} at present than when its reference speed was recorded. Latencies "
             "are corrected for that; models take as much longer or shorter until it is over."
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,14 @@ from nas.hardware.bench import Bench, Outcome
 from nas.hardware.bench_request import BenchRequest
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
+from nas.values.measurement import Measurement
+from nas.values.metric import SUSTAINED
 from nas.values.target import Target
 
 ENERGY = "energy_mj"
 METRICS = ("latency_ms", "peak_memory_mib", "model_bytes", "weight_bytes")
 """What is measured of every model where the target allows it; the energy too where there is a meter."""
+MEASURE_SUSTAINED = "Say --sustained, or Effort(sustained=True) in Python, to measure them too."
 OpenBench = Callable[[Target], Bench]
 
 
@@ -24,16 +27,18 @@ OpenBench = Callable[[Target], Bench]
 class Effort:
     """How precisely models are measured, and the seed of their order. ``bench`` replaces the device, for tests.
 
-    Sessions end when half of the 95 % interval is at most ``within`` of the median, or after ``max_rounds``.
+    Sessions end when half of the 95 % interval is at most ``within`` of the median, or after ``max_rounds``. With
+    ``sustained``, sustained latencies that were measured before are measured again, which takes minutes each.
     """
 
     within: float = 0.01
     max_rounds: int = 15
     seed: int = 0
     bench: OpenBench | None = None
+    sustained: bool = False
 
-    def open(self, target: Target, progress: Progress) -> Bench:
-        """Return the bench of a target.
+    def open(self, target: Target, progress: Progress, sustained_s: float = BenchRequest.sustained_s) -> Bench:
+        """Return the bench of a target, on which a model runs for at most ``sustained_s`` for its sustained latency.
 
         Raises:
             RecipeError: the runtime is unknown, or the effort is none.
@@ -46,7 +51,11 @@ class Effort:
                 f"models are measured in at least 2 sessions, to within a share of at least 0, but got "
                 f"max_rounds={self.max_rounds} and within={self.within}."
             )
-        return BenchRequest(target, self.within, self.max_rounds).open(progress.say)
+        return BenchRequest(target, self.within, self.max_rounds, sustained_s=sustained_s).open(progress.say)
+
+    def again(self, recorded: Iterable[str]) -> list[str]:
+        """Return which of the metrics that were measured before are measured again, each once."""
+        return [name for name in dict.fromkeys(recorded) if name != SUSTAINED or self.sustained]
 
     def measure(
         self, bench: Bench, models: Sequence[Deployed], progress: Progress, metrics: Sequence[str] | None = None
@@ -65,6 +74,12 @@ class Effort:
         outcomes = bench.measure(models, plain, rng, progress.advance) if plain else [{} for _ in models]
         progress.close()
         return _with_energy(bench, models, outcomes, rng, progress) if ENERGY in wanted else outcomes
+
+
+def sustained_s_of(recorded: Iterable[Mapping[str, Measurement]]) -> float:
+    """Return the seconds for which models ran at most for their sustained latencies; the usual ones if none did."""
+    stated = [each[SUSTAINED].conditions.get("stated_s") for each in recorded if SUSTAINED in each]
+    return max((float(each) for each in stated if each is not None), default=BenchRequest.sustained_s)
 
 
 def _with_energy(

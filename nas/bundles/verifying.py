@@ -13,7 +13,7 @@ from nas.bundles.agreement import Agreement, agreement_of
 from nas.bundles.changes import Moved, differences, is_same_place, moved_between
 from nas.bundles.exporting import DEPLOYED, FORM
 from nas.bundles.finding import find_bundle
-from nas.bundles.measuring import Effort
+from nas.bundles.measuring import MEASURE_SUSTAINED, Effort, sustained_s_of
 from nas.bundles.predicting import PREDICT, check_answers, modules_of, predicted
 from nas.bundles.sources import ONNX, GivenSpace, Source, outputs_in_torch
 from nas.errors import CandidateError, JournalError, NasError, RecipeError, TargetError
@@ -28,7 +28,7 @@ from nas.results.bundled.samples import SAMPLES
 from nas.results.bundled.writing import read_measured
 from nas.signals import stopping
 from nas.values.measurement import Measurement
-from nas.values.metric import MEASURED_METRICS
+from nas.values.metric import MEASURED_METRICS, SUSTAINED
 from nas.values.target import Target
 
 State = Literal["sound", "failed", "unchecked"]
@@ -232,7 +232,8 @@ class _Verifying:
         target = Target.parse(self._bundle.about["target"])
         try:
             self._source.check_runtime()
-            return self._effort.open(target, self._progress)
+            recorded = [read_measured(self._bundle.folder)] if self._effort.sustained else []
+            return self._effort.open(target, self._progress, sustained_s_of(recorded))
         except NasError as error:
             self._add(f"{self._bundle.about['deployed']}", "unchecked", str(error))
             return None
@@ -280,7 +281,7 @@ class _Verifying:
         if model is None or self._is_unsound(MEASURED_AGAIN, deployed):
             return {}
         try:
-            (outcome,) = self._effort.measure(bench, [model], self._progress, _metrics(self._bundle))
+            (outcome,) = self._effort.measure(bench, [model], self._progress, _metrics(self._bundle, self._effort))
         except TargetError as error:  # the device, not the bundle; the other checks were made
             self._add(MEASURED_AGAIN, "unchecked", str(error))
             return {}
@@ -292,6 +293,8 @@ class _Verifying:
         if TIME in then and TIME in outcome:
             here = is_same_place(then[TIME], outcome[TIME])
             text = f", on {'the same processor and runtime' if here else 'another processor or runtime than then'}"
+        left_out = SUSTAINED in then and not self._effort.sustained
+        text += f". Its sustained latency was left out, which takes minutes. {MEASURE_SUSTAINED[:-1]}" if left_out else ""
         self._add(MEASURED_AGAIN, "sound", f"{len(outcome)} metric{'s' * (len(outcome) != 1)}{text}.")
         return outcome
 
@@ -344,7 +347,7 @@ def _precision_of(bundle: Bundle) -> str:
     return Target.parse(bundle.about["target"]).precision
 
 
-def _metrics(bundle: Bundle) -> list[str]:
+def _metrics(bundle: Bundle, effort: Effort) -> list[str]:
     """Return what is measured again: what was measured, without the size of the weights, which deploying counts."""
-    known = [name for name in read_measured(bundle.folder) if name in MEASURED_METRICS]
+    known = [name for name in effort.again(read_measured(bundle.folder)) if name in MEASURED_METRICS]
     return [name for name in known if name != "weight_bytes"] or [TIME]

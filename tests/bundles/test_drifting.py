@@ -13,11 +13,14 @@ from acting_bench import ActingBench
 from damaged_journals import rows_of_a_run, write_run
 
 import nas
+from nas.bundles.measuring import sustained_s_of
 from nas.bundles.sources import Source
 from nas.errors import CandidateError, JournalError, RecipeError
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
+from nas.progress import NullProgress
 from nas.results.bundle import ABOUT, Bundle
 from nas.results.bundled.samples import read_samples, write_samples
+from nas.values.measurement import Measurement
 from nas.values.target import Target
 
 
@@ -159,3 +162,15 @@ def test_a_run_without_models_has_no_drift(tmp_path: Path, run: Path) -> None:
     unfinished = write_run(tmp_path / "unfinished", rows)
     with pytest.raises(RecipeError, match=r"needs winners with models, but .* has none yet"):
         nas.drift(unfinished, progress=None)
+
+
+def test_a_sustained_latency_is_measured_for_as_long_as_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another time of running gives another latency."""
+    opened: list[float] = []
+    monkeypatch.setattr(
+        "nas.hardware.bench_request.bench_on", lambda target, settings, **more: opened.append(settings.sustained_s)
+    )
+    then = Measurement("sustained_latency_ms", "onnxruntime-cpu", ((1.0,),), {"stated_s": 20.0})
+    for recorded in ({}, {"sustained_latency_ms": then}):
+        nas.Effort(sustained=True).open(Target.parse("onnxruntime-cpu"), NullProgress(), sustained_s_of([recorded]))
+    assert opened == [180.0, 20.0]

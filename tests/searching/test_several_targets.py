@@ -19,7 +19,7 @@ from fake_bench import FakeBench, FakeClock, latency_ms
 from quick_runs import BASE, EXPORT, Diary, OneChoice, Stopping, write_any_model
 
 import nas
-from nas.errors import CandidateError, RecipeError
+from nas.errors import CandidateError, RecipeError, TargetError
 from nas.hardware.runtimes.runtime import ExportedModel
 from nas.prediction.measured_run import device_of_run, recipe_of_run
 from nas.results.front import Front
@@ -29,6 +29,7 @@ from nas.space.first_look import LookHere
 from nas.storage.journal import read_rows
 from nas.storage.journal_rows import BenchUsed, Fit
 from nas.values.measurement import Measurement
+from nas.values.target import Target
 
 PI = "pi/onnxruntime-cpu:int8:batch=1:threads=1"
 QUICK: Mapping[str, Any] = {
@@ -91,7 +92,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EXPORT, write_any_model)
         patch.setenv("NAS_HOME", str(runs / "home"))
-        search(runs)
+        search(runs, measuring={**QUICK["measuring"], "sustain_winners": True})
     return runs / "run"
 
 
@@ -216,14 +217,67 @@ def test_a_predictor_s_report_is_on_the_target_that_its_metric_names(run: Path) 
         device_of_run(run, recipe, Wide(), look, signature, ["latency_ms", "pi/latency_ms"], 0)
 
 
+class Recording(ActingBench):
+    """A bench that remembers by which metrics it was to measure."""
+
+    asked: tuple[str, ...] = ()
+
+    def can_measure(self, metric: str) -> bool:
+        self.asked += (metric,)
+        return super().can_measure(metric)
+
+
+def drifted(run: Path, there: float | None = 1.0, **effort: Any) -> tuple[nas.Drift, Recording]:
+    """Measure a run's winners again, on the board ``there`` times as slow as then; it may be out of reach."""
+    winners = {winner.architecture.id: winner for winner in nas.load_run(run).front}
+    here = Recording(lambda path: winners[path.parent.name].value("latency_ms"))
+    board = ActingBench(lambda path: (there or 0) * winners[path.parent.name].value("pi/latency_ms"))
+
+    def opened(target: Target) -> ActingBench:
+        if target == Target.parse(PI) and there is None:
+            raise TargetError("pi does not answer")
+        return board if target == Target.parse(PI) else here
+
+    return nas.drift(run, effort=nas.Effort(bench=opened, **effort), progress=None), here
+
+
+def test_drift_is_measured_on_all_targets(run: Path) -> None:
+    """A limit of the board is checked too, and its values have its name. One out of reach is told."""
+    found, _ = drifted(run)
+    assert not found.breaks
+    assert not found.failed
+    assert found.target.endswith(f" and {PI}")
+    assert all(list(winner.moved) == ["latency_ms", "pi/latency_ms"] for winner in found.winners)
+    found, _ = drifted(run, 2.5)
+    assert all([str(limit) for limit in winner.breaks] == ["pi/latency_ms <= 80ms"] for winner in found.breaks)
+    assert found.breaks
+    assert "latency on pi" in repr(found)
+    found, _ = drifted(run, None)
+    assert all(list(winner.moved) == ["latency_ms"] for winner in found.winners)
+    assert len(found.failed) == len(found.winners)
+    assert "not measured on pi: pi does not answer" in repr(found)
+
+
+def test_drift_leaves_out_sustained_latencies_unless_asked(run: Path) -> None:
+    """They take minutes each; that they were left out is told."""
+    found, bench = drifted(run)
+    assert "sustained_latency_ms" not in bench.asked
+    assert "Sustained latencies were left out" in repr(found)
+    found, bench = drifted(run, sustained=True)
+    assert "sustained_latency_ms" in bench.asked
+    assert "left out" not in repr(found)
+
+
 def test_a_bundle_is_verified_on_its_first_target(run: Path) -> None:
     """What was measured on a further one is not taken for a metric of the first."""
     winner = nas.load_run(run).front[0]
     assert winner.bundle is not None
-    bench = ActingBench(lambda path: winner.value("latency_ms"))
+    bench = Recording(lambda path: winner.value("latency_ms"))
     verified = nas.verify_bundle(winner.bundle, space=Wide(), effort=nas.Effort(bench=bench), progress=None)
     assert verified.is_sound, verified
     assert list(verified.moved) == ["latency_ms"]
+    assert "sustained_latency_ms" not in bench.asked
+    assert "Its sustained latency was left out" in repr(verified)
 
 
 @pytest.mark.usefixtures("quick_export")

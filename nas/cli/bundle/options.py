@@ -79,4 +79,7 @@ LeastAgreement = Annotated[
 MeasureAgain = Annotated[
     bool, typer.Option("--measure/--no-measure", help="Measure the deployed model again, which takes a while.")
 ]
-DriftTarget = Annotated[str | None, key_option("target", default="the run's")]
+DriftTarget = Annotated[str | None, key_option("target", default="all of the run's")]
+SustainedAgain = Annotated[
+    bool, typer.Option("--sustained", help="Measure sustained latencies again too, which takes minutes each.")
+]

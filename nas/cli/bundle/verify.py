@@ -28,6 +28,7 @@ def verify(
     within: options.Within = 0.01,
     max_rounds: options.MaxRounds = 15,
     seed: options.Seed = 0,
+    sustained: bundle_options.SustainedAgain = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Check the hashes of a bundle, compare its models with torch on real inputs, and measure it again.
@@ -48,7 +49,7 @@ def verify(
             space=space,
             trust=trust,
             least_agreement=least_agreement,
-            effort=Effort(within, max_rounds, seed),
+            effort=Effort(within, max_rounds, seed, sustained=sustained),
             progress=progress,
         )
     if as_json:

@@ -24,6 +24,7 @@ def drift(
     within: options.Within = 0.01,
     max_rounds: options.MaxRounds = 15,
     seed: options.Seed = 0,
+    sustained: bundle_options.SustainedAgain = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure a run's winners again, and print which moved, by how much, and which now break a limit.
@@ -43,7 +44,7 @@ def drift(
             target=target,
             space=space,
             trust=trust,
-            effort=Effort(within, max_rounds, seed),
+            effort=Effort(within, max_rounds, seed, sustained=sustained),
             progress=progress,
         )
     if as_json:
