@@ -103,7 +103,7 @@ class TrainedModels:
 @final
 @dataclass(frozen=True)
 class NothingTrained:
-    """Architectures are measured and none is evaluated: the trainings are spent, and no data set is read."""
+    """Architectures are measured on ``benches``, and none is evaluated: no data set is read."""
 
     takes_time: bool = True
     benches: Mapping[str, Bench] = field(default_factory=dict)

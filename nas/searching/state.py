@@ -98,8 +98,9 @@ class RunState:
         self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, self.durations, self.begins.spent_s)
         self.sessions = KeptSessions(journal.folder / SESSIONS)
         for bench in resolved.backend.benches.values():
-            bench.in_time = self.schedule.has_time_to_repeat
             bench.sessions = self.sessions
+            if task is not None:  # where nothing is trained, no search time runs out
+                bench.in_time = self.schedule.has_time_to_repeat
         self.rounds_done = {row.round for row in journal.rows(RoundEnded)}
 
     @property

@@ -19,6 +19,7 @@ from nas.errors import JournalError, RecipeError, TargetError
 from nas.searching.fitting import fitted_predictors
 from nas.storage.journal import JOURNAL, RECIPE, Journal, read_rows
 from nas.storage.journal_rows import BenchUsed, Fit
+from nas.storage.run_files import SESSIONS
 from nas.values.evaluation import Evaluation
 
 OLD_RUNS = Path(__file__).parents[1] / "old_runs"
@@ -78,6 +79,14 @@ def test_another_target_is_measured_a_little(run: Path) -> None:
     assert read_rows(kept, Fit) == fits
     assert [point.to_json() for point in repeated] == [point.to_json() for point in solved]
     assert any(note.startswith("No model yet: ") and "--as-run" in note for note in solved.notes)
+
+
+def test_finished_sessions_are_kept_as_a_stop_says(run: Path) -> None:
+    """They lie beside what was measured, so that the same command goes on with them."""
+    bench = OtherBench()
+    solve(run, bench=bench, target=OTHER)
+    (kept,) = (run / "solved").iterdir()
+    assert bench.sessions._path == kept / SESSIONS
 
 
 def test_measurements_of_earlier_versions_are_read(run: Path) -> None:

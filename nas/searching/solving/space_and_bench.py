@@ -158,7 +158,8 @@ def resolved_again(
     recipe = asked.recipe
     store = MeasurementStore(home(), fresh=fresh or not recipe.measuring.reuse)
     measurer = asked.place.measurer(asked, again, benches, store, task)
-    return Resolved(recipe, again.space, again.look, again.signature, measurer, NothingTrained(), store, device=device)
+    backend = NothingTrained(benches=benches)
+    return Resolved(recipe, again.space, again.look, again.signature, measurer, backend, store, device=device)
 
 
 def table_again(asked: Asked, space: SearchSpace) -> SearchedTable:
