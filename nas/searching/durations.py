@@ -91,16 +91,16 @@ class Durations:
 
     def _usual_s(self, stage: str, count: int) -> float:
         once, each = USUAL_S[stage]
-        each += self._sustaining_s(stage)
         startup_s = 0.0 if stage != MEASURING or any(self._seen.values()) else STARTUP_S
-        return startup_s + self._targets[stage] * (once + each * count)
+        return startup_s + self._targets[stage] * (once + each * count) + self._sustaining_s(stage) * count
 
     def _sustaining_s(self, stage: str) -> float:
-        """Return the seconds for which a model runs for its sustained latency; 0 where that is not measured."""
+        """Return the seconds for which a model runs for its sustained latencies, on all targets that measure one."""
         recipe = self._recipe
-        is_wanted = SUSTAINED in map(bare_name, self._beliefs.measured_metrics)
-        is_wanted = is_wanted or (stage == FINISHING and recipe.measuring.sustain_winners)
-        return recipe.measuring.sustained_s if is_wanted and recipe.evaluate != "table" else 0.0
+        targets = sum(bare_name(name) == SUSTAINED for name in self._beliefs.measured_metrics)
+        if stage == FINISHING and recipe.measuring.sustain_winners:
+            targets = self._targets[FINISHING]
+        return targets * recipe.measuring.sustained_s if recipe.evaluate != "table" else 0.0
 
     def _pace(self, stage: str) -> float:
         """Return how many times longer than usual a stage takes here; one that was not seen is like the others.

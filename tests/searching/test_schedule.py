@@ -87,6 +87,20 @@ class TestEstimates:
             USUAL_S[FINISHING][0] + 2 * USUAL_S[FINISHING][1]
         )
 
+    def test_sustained_latencies_take_time_on_the_targets_that_have_one(self) -> None:
+        """A limit on one target costs nothing on the other; those of winners are measured on all."""
+        keys = {"target": ["onnxruntime-cpu", "pi/onnxruntime-cpu"], "measuring": {"sustained_s": 100.0}}
+        objectives = ("error", "latency_ms", "pi/latency_ms")
+        plain, one = (
+            Durations(Recipe.from_mapping(keys), beliefs_of(objectives=(*objectives, *more)))
+            for more in ((), (f"pi/{SUSTAINED}",))
+        )
+        assert one.measuring_s(3) == pytest.approx(plain.measuring_s(3) + 300)
+        assert one.finishing_s(3) == pytest.approx(plain.finishing_s(3) + 300)
+        sustaining = Recipe.from_mapping({**keys, "measuring": {"sustained_s": 100.0, "sustain_winners": True}})
+        winners = Durations(sustaining, beliefs_of(objectives=objectives))
+        assert winners.finishing_s(3) == pytest.approx(plain.finishing_s(3) + 600)
+
     def test_of_trainings_are_unknown_at_first(self) -> None:
         """Until a guess is given."""
         planned = schedule()
