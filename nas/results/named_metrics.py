@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 
 from nas.errors import RecipeError
 from nas.values.measurement import Measurement
-from nas.values.metric import bare_name, target_in
+from nas.values.metric import bare_name, on_target, target_in
 from nas.values.target import Target
 
+LATENCY = "latency_ms"
+"""It is measured of every winner on every target."""
 WAYS: tuple[Callable[[Target], str], ...] = (lambda target: target.short, lambda target: target.device)
 """The ways to name a target, the surest first."""
 
@@ -26,6 +28,13 @@ def name_measured(name: str, measurements: Mapping[str, Measurement]) -> str:
         if len(meant) == 1:
             return meant[0]
     return name
+
+
+def name_scored(name: str, measurements: Mapping[str, Measurement]) -> str:
+    """Return the name of a test score on the target that stands before ``name``, found as ``name_measured`` does."""
+    on = target_in(name)
+    latency = name_measured(on_target(on, LATENCY), measurements)
+    return on_target(target_in(latency), bare_name(name)) if on else name
 
 
 def _target_of(found: Measurement) -> Target | None:

@@ -16,7 +16,7 @@ from nas.hardware.energy.metering import grams_co2e
 from nas.hardware.roofline import Throughput, throughput_of
 from nas.results.bundle import Bundle
 from nas.results.chance_marks import WORSE, chance_mark
-from nas.results.named_metrics import name_measured
+from nas.results.named_metrics import name_measured, name_scored
 from nas.results.seeds import Earlier, OverSeeds
 from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
 from nas.space.parts.candidate import precision_of
@@ -25,7 +25,7 @@ from nas.values.error_words import OF_IMAGES, ErrorWords
 from nas.values.evaluation import PredictedValue
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Estimate, Interval, Measurement
-from nas.values.metric import METRICS, Metric
+from nas.values.metric import METRICS, Metric, target_in
 from nas.values.objective import GivenLimits, Limit, limits_of
 
 if TYPE_CHECKING:
@@ -170,8 +170,12 @@ class Winner:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """The doubts about its measurements, such as a machine that stayed busy, each once."""
-        return tuple(dict.fromkeys(flag for found in self.measurements.values() for flag in found.flags))
+        """The doubts about its measurements, such as a machine that stayed busy, each once.
+
+        One about a further target begins with its name.
+        """
+        flags = [(target_in(name), flag) for name, found in self.measurements.items() for flag in found.flags]
+        return tuple(dict.fromkeys(f"on {on}: {flag}" if on else flag for on, flag in flags))
 
     @property
     def throughput(self) -> Throughput | None:
@@ -243,10 +247,11 @@ class Winner:
         if METRICS[metric_name].source == "measured":
             measured = self.measurements.get(name_measured(metric_name, self.measurements))
             return None if measured is None else measured.estimate
-        if metric_name == "error":
+        score_name = name_scored(metric_name, self.measurements)
+        if score_name == "error":
             return Estimate(self.test_error, self.test_interval)
-        if metric_name in self.scores:
-            return self.scores[metric_name]
+        if score_name in self.scores:
+            return self.scores[score_name]
         return Estimate.exact(self.values[metric_name]) if metric_name in self.values else None
 
     def told(self, metric: Metric) -> tuple[str, str]:

@@ -265,7 +265,7 @@ def _followed(state: RunState, folder: Path) -> Iterator[None]:
         RunFacts(
             name=folder.resolve().name,
             folder=folder,
-            target=recipe.measured_on,
+            target=recipe.measured_on_all,
             objectives=tuple(map(str, recipe.parsed_objectives)),
             limits=tuple(map(str, recipe.parsed_limits)),
             recipe_text=(folder / RECIPE).read_text(encoding=UTF_8),

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ import nas
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.hardware.runtimes.runtime import ExportedModel
 from nas.prediction.measured_run import device_of_run, recipe_of_run
+from nas.reports.analysis.architecture_values import known_of
+from nas.reports.analysis.runs import runs_of
+from nas.reports.analysis.targets import comparisons_of_targets
 from nas.results.front import Front
 from nas.searching.instruments import Instruments
 from nas.space.architecture import Architecture, Choice
@@ -134,6 +138,12 @@ def test_python_knows_the_metrics_of_each_target(run: Path) -> None:
     assert len(front.within("pi/latency_ms <= 1s")) == len(front)
     assert len(front.within("pi/throughput_per_s >= 10000")) == 0
     assert 0 <= winner.value("pi/error") <= 1
+    for target in ("pi", "pi/onnxruntime-cpu:int8", "onnxruntime-cpu"):
+        assert len(front.within(f"{target}/error <= 100%")) == len(front)
+        assert len(front.within(f"{target}/error <= 0%")) == 0
+    assert winner.value("onnxruntime-cpu/error") == winner.test_error
+    doubted = {name: replace(each, flags=("busy",)) for name, each in winner.measurements.items()}
+    assert replace(winner, measurements=doubted).doubts == ("busy", "on pi: busy")
     assert "pi/latency_ms" in front.to_dataframe().columns
     assert front.plot("pi/latency_ms")
     with pytest.raises(RecipeError, match=r"a further target of the run, but .* has pi, and got 'pie/latency_ms <="):
@@ -170,6 +180,18 @@ def test_the_report_compares_the_targets(run: Path) -> None:
     text = repr(nas.load_run(run))
     assert "pi/onnxruntime-cpu:int8" in nas.load_run(run).target
     assert "on pi" in text
+
+
+def test_a_report_of_several_runs_says_whose_targets_it_compares(run: Path) -> None:
+    """One run needs no label. Where the precision is a choice, the first target's says so."""
+    done = nas.load_run(run)
+    known = known_of(done.records)
+    for count, first, second in ((1, "onnxruntime-cpu", "pi"), (2, "b: onnxruntime-cpu", "b: pi")):
+        found = runs_of([done] * count, ["a", "b"][:count], [known] * count)["groups"][-1]["comparisons"]
+        assert (found[-1]["first"], found[-1]["second"]) == (first, second)
+    recipe = nas.Recipe.from_mapping({"target": ["onnxruntime-cpu", "pi/onnxruntime-cpu"], "precisions": ["fp32", "int8"]})
+    chosen, *_ = comparisons_of_targets(SimpleNamespace(recipe=recipe, objectives=done.objectives), known)
+    assert chosen["first"] == "onnxruntime-cpu in fp32 or int8"
 
 
 def test_a_bundle_holds_the_file_of_each_target(run: Path) -> None:
@@ -336,6 +358,7 @@ def test_solving_knows_the_metrics_of_each_target(run: Path, tmp_path: Path) -> 
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     solved = nas.solve(copy, ["pi/latency_ms <= 70ms"], progress=None)
     assert solved.points
+    assert solved.target.endswith(f" and {PI}")
     assert all(point.value("pi/latency_ms") <= 70 for point in solved.points)
     assert [metric.name for metric in solved.costs] == ["latency_ms", "pi/latency_ms"]
     options = {"space": Wide(), "trust": True, "measure": 6, "fresh": True, "instruments": tools(), "progress": None}

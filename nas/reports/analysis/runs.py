@@ -150,7 +150,8 @@ def _group(
         for a, b in pairs[:MOST_PAIRS]
         for metric in _costs(runs[a], runs[b])
     ]
-    compared += [each for index in members for each in comparisons_of_targets(runs[index], known[index])]
+    named = [(index, labels[index] if len(runs) > 1 else "") for index in members]
+    compared += [each for index, of in named for each in comparisons_of_targets(runs[index], known[index], of)]
     left = len(pairs) - MOST_PAIRS
     return {
         "members": [labels[index] for index in members],

@@ -12,7 +12,7 @@ from nas.results.run import Run
 from nas.space.architecture import Architecture
 from nas.values.metric import METRICS, bare_name, target_in
 from nas.values.objective import quality_of
-from nas.values.target import Target
+from nas.values.target import PRECISIONS, Target
 
 
 def has_several_targets(run: Run) -> bool:
@@ -20,19 +20,21 @@ def has_several_targets(run: Run) -> bool:
     return any(target_in(name) for row in run.rows for name in row.measurements)
 
 
-def comparisons_of_targets(run: Run, known: Mapping[Architecture, Known]) -> list[dict[str, Any]]:
+def comparisons_of_targets(run: Run, known: Mapping[Architecture, Known], label: str = "") -> list[dict[str, Any]]:
     """Return how each measured metric of a further target compares with that of the first target.
 
-    Sizes are left out: they seldom depend on the target. ``known`` tells of the run's architectures.
+    Sizes are left out: they seldom depend on the target. ``known`` tells of the run's architectures. A
+    ``label`` of the run stands before the targets, where there are several runs.
     """
     if not has_several_targets(run):
         return []
+    before = f"{label}: " if label else ""
     named = METRICS.among(sorted({name for each in known.values() for name in each.values.keys() - each.predicted}))
     own = {metric.name for metric in named}
     return [
         comparison_of(
-            Side(_first_target(run), known),
-            Side(metric.on, _on(metric.on, known)),
+            Side(f"{before}{_first_target(run)}", known),
+            Side(f"{before}{metric.on}", _on(metric.on, known)),
             METRICS[metric.bare],
             quality_of(run.objectives),
         )
@@ -42,9 +44,16 @@ def comparisons_of_targets(run: Run, known: Mapping[Architecture, Known]) -> lis
 
 
 def _first_target(run: Run) -> str:
-    """Return the first target, as short as it can be written: that of a metric without a name before it."""
-    measured = (m.target for row in run.rows for name, m in row.measurements.items() if not target_in(name))
-    return Target.parse(next(measured)).short
+    """Return the first target, as short as it can be written: that of metrics without a name before them.
+
+    If precision was a choice, all precisions in which models were measured are named.
+    """
+    measured = {m.target: None for row in run.rows for name, m in row.measurements.items() if not target_in(name)}
+    first, *others = map(Target.parse, measured)
+    if not others:
+        return first.short
+    precisions = [precision for precision in PRECISIONS if precision in {each.precision for each in (first, *others)}]
+    return f"{first.short.removesuffix(f':{first.precision}')} in {' or '.join(precisions)}"
 
 
 def _on(target: str, known: Mapping[Architecture, Known]) -> dict[Architecture, Known]:

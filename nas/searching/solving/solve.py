@@ -130,7 +130,7 @@ def _solved(asked: Asked, known: Seeded) -> Solved:
     return Solved(
         objectives=asked.objectives,
         limits=asked.limits,
-        target=asked.recipe.measured_on,
+        target=asked.recipe.measured_on_all,
         points=front,
         candidates=points,
         run_folder=run.run_folder,
