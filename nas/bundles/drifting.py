@@ -279,9 +279,7 @@ class _Drifting:
             unchecked = f" Not checked: {' and '.join(limits)}." if limits else ""
             yield f"Sustained latencies were left out, because they take minutes each.{unchecked} {MEASURE_SUSTAINED}"
 
-    def _measured(
-        self, on: str, target: Target, members: Sequence[tuple[Winner, Bundle]]
-    ) -> dict[str, DriftedWinner]:
+    def _measured(self, on: str, target: Target, members: Sequence[tuple[Winner, Bundle]]) -> dict[str, DriftedWinner]:
         found: dict[str, DriftedWinner] = {}
         sources = [Source(bundle, self._space, trust=self._trust) for _, bundle in members]
         recorded = {winner.architecture.id: _measured_on(winner, on) for winner, _ in members}

@@ -294,7 +294,9 @@ class _Verifying:
             here = is_same_place(then[TIME], outcome[TIME])
             text = f", on {'the same processor and runtime' if here else 'another processor or runtime than then'}"
         left_out = SUSTAINED in then and not self._effort.sustained
-        text += f". Its sustained latency was left out, which takes minutes. {MEASURE_SUSTAINED[:-1]}" if left_out else ""
+        text += (
+            f". Its sustained latency was left out, which takes minutes. {MEASURE_SUSTAINED[:-1]}" if left_out else ""
+        )
         self._add(MEASURED_AGAIN, "sound", f"{len(outcome)} metric{'s' * (len(outcome) != 1)}{text}.")
         return outcome
 

@@ -56,7 +56,8 @@ def _advice(front: Front, baseline: BaselineTested) -> str:
         return f"But that model does not meet {' and '.join(map(limit_text, broken))}."
     unknown = [each for each in front.limits if each.metric.name not in known]
     if unknown:
-        return f"It is not known if that model meets {' and '.join(map(limit_text, unknown))}: measure it before you use it."
+        told = " and ".join(map(limit_text, unknown))
+        return f"It is not known if that model meets {told}: measure it before you use it."
     return "Consider that model, or a longer search."
 
 

@@ -205,7 +205,7 @@ def test_a_run_in_a_table_is_reported_on(
 def test_a_run_transfers_from_other_targets_of_this_machine(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Measurements of other targets are sources, but none of the run's own target or architectures, which leak answers."""
+    """Measurements of other targets are sources, but none of the run's own target or networks, which leak answers."""
     monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("nas.storage.measurement_store.LEAST_OF_A_SOURCE", 4)
     store, identity = MeasurementStore(home()), space_identity(SPACE, image_signature((1, 8, 8), 10))

@@ -189,8 +189,9 @@ def test_a_report_of_several_runs_says_whose_targets_it_compares(run: Path) -> N
     for count, first, second in ((1, "onnxruntime-cpu", "pi"), (2, "b: onnxruntime-cpu", "b: pi")):
         found = runs_of([done] * count, ["a", "b"][:count], [known] * count)["groups"][-1]["comparisons"]
         assert (found[-1]["first"], found[-1]["second"]) == (first, second)
-    recipe = nas.Recipe.from_mapping({"target": ["onnxruntime-cpu", "pi/onnxruntime-cpu"], "precisions": ["fp32", "int8"]})
-    chosen, *_ = comparisons_of_targets(SimpleNamespace(recipe=recipe, objectives=done.objectives), known)
+    targets = ["onnxruntime-cpu:int8", "onnxruntime-cpu:fp32"]
+    rows = [SimpleNamespace(measurements={"latency_ms": SimpleNamespace(target=each)}) for each in targets]
+    chosen, *_ = comparisons_of_targets(SimpleNamespace(rows=rows, objectives=done.objectives), known)
     assert chosen["first"] == "onnxruntime-cpu in fp32 or int8"
 
 
