@@ -190,7 +190,8 @@ def test_a_report_of_several_runs_says_whose_targets_it_compares(run: Path) -> N
         found = runs_of([done] * count, ["a", "b"][:count], [known] * count)["groups"][-1]["comparisons"]
         assert (found[-1]["first"], found[-1]["second"]) == (first, second)
     targets = ["onnxruntime-cpu:int8", "onnxruntime-cpu:fp32"]
-    rows = [SimpleNamespace(measurements={"latency_ms": SimpleNamespace(target=each)}) for each in targets]
+    there = {"pi/latency_ms": SimpleNamespace(target=PI)}
+    rows = [SimpleNamespace(measurements={"latency_ms": SimpleNamespace(target=each), **there}) for each in targets]
     chosen, *_ = comparisons_of_targets(SimpleNamespace(rows=rows, objectives=done.objectives), known)
     assert chosen["first"] == "onnxruntime-cpu in fp32 or int8"
 
