@@ -42,4 +42,4 @@ def profile_boards(target: Target, pool: Pool) -> None:
     targets = home() / "targets"
     for board in others:
         hardware = {**known.hardware, "machine": board.facts.machine_id}
-        shutil.copytree(targets / known.fingerprint, targets / fingerprint_of(target, hardware))
+        shutil.copytree(targets / known.fingerprint, targets / fingerprint_of(target, hardware), dirs_exist_ok=True)
