@@ -73,11 +73,12 @@ def profile_of(
         factors: Mapping[str, float] = {}
         if known is None or renew:
             why = f"once for {device.name}"
+        elif _has_just_failed(folder):
+            why = ""
         else:
-            why = "" if _has_just_failed(folder) else _why_again(known)
-            if not why and not _has_just_failed(folder):
-                factors = speeds_now(single, known, process)
-                why = _why_too_different(known, factors)
+            why = _why_again(known)
+            factors = {} if why else speeds_now(single, known, process)
+            why = why or _why_too_different(known, factors)
         if known is not None and not why:
             return known
     say(f"measuring the reference speed and peaks of {single}, {why}")
