@@ -14,7 +14,7 @@ from nas.storage.journal import write_aside
 from nas.storage.run_files import TRAINED_WEIGHTS
 
 MOST_KEPT, MOST_BYTES = 8, 2**30
-"""The most files, and the most bytes of them all. Those of candidates that are not on the front go first."""
+"""The most files, and the most bytes of them all, unless one alone is larger."""
 
 
 def may_ship(recipe: Recipe, *, has_function: bool) -> bool:
@@ -55,7 +55,7 @@ class TrainedWeights:
         write_aside(self.path(trained), weights)
 
     def drop_others(self) -> None:
-        """Remove files if they are many, those of candidates that are not on the front first, then those of others."""
+        """If files are many or large, keep those of the first few candidates on the front alone."""
         sizes = {path: path.stat().st_size for path in self._folder.glob("*.safetensors")}
         if len(sizes) <= MOST_KEPT and sum(sizes.values()) <= MOST_BYTES:
             return

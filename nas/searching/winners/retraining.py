@@ -27,7 +27,7 @@ from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.final_measurements import FinalMeasurements
 from nas.searching.winners.further_seeds import FurtherSeeds
 from nas.searching.winners.misses import say_only_misses
-from nas.searching.winners.retraining_jobs import RetrainingJobs, SeedOf, shared_row, write_weights
+from nas.searching.winners.retraining_jobs import RetrainingJobs, SeedOf, add_trained, shared_row, write_weights
 from nas.searching.winners.retraining_plan import RetrainingPlan
 from nas.searching.winners.teaching import EarlierWeights, MakesTeacher, RetrainedTeacher, best_of, quality_in_search
 from nas.space.architecture import Architecture
@@ -225,18 +225,13 @@ class Retraining:
     def _take(self, candidates: Sequence[Candidate]) -> None:
         """Let candidates have the weights that the search trained."""
         assert self._weights is not None
-        first, *others = candidates
-        trainings = self._state.beliefs.trainings
+        first, trainings = candidates[0], self._state.beliefs.trainings
         known = [trainings[each].details for each in first.siblings if each in trainings]
         told = next((details for details in known if "seconds" in details), known[0])
         kept = {key: told[key] for key in ("epochs", "subset", "seconds", FITTED) if key in told}
         details = {**kept, "start": AS_TRAINED, "folder": self._plan.bundle(first)}
-        row = Evaluation("retrain", first, details=details)
-        rows = [row, *(shared_row(row, other, self._plan) for other in others)]
         weights = self._weights.path(first.trained).read_bytes()
-        for each in rows:
-            write_weights(self._folder / each.details["folder"], weights)
-        self._state.add(*rows)
+        add_trained(self._state, self._folder, self._plan, candidates, details, weights)
 
     def _share(self, row: Evaluation, candidates: Sequence[Candidate]) -> None:
         """Let candidates have the weights, or the failure, of a retraining that has ended."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -100,12 +100,8 @@ class RetrainingJobs:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_aside(path, report["weights"])
         else:
-            first, *others = seed.candidates
-            row = Evaluation("retrain", first, details=self._details(job, report, first))
-            rows = [row, *(shared_row(row, other, self._plan) for other in others)]
-            for each in rows:
-                write_weights(self._folder / each.details["folder"], report["weights"])
-            self._state.add(*rows)
+            details = self._details(job, report, seed.candidates[0])
+            add_trained(self._state, self._folder, self._plan, seed.candidates, details, report["weights"])
         self._checkpoints.drop(job["id"])
         self._state.progress.advance()
 
@@ -146,6 +142,23 @@ class RetrainingJobs:
 def seed_weights(folder: Path, plan: RetrainingPlan, name: str) -> Path:
     """Return the file of the weights of a further seed; ``name`` is that of its job."""
     return folder / SEEDS / str(plan.number) / f"{name}.safetensors"
+
+
+def add_trained(
+    state: RunState,
+    folder: Path,
+    plan: RetrainingPlan,
+    candidates: Sequence[Candidate],
+    details: Mapping[str, Any],
+    weights: bytes,
+) -> None:
+    """Let candidates that share a network have its weights: on disk first, and then in the journal."""
+    first, *others = candidates
+    row = Evaluation("retrain", first, details=details)
+    rows = [row, *(shared_row(row, other, plan) for other in others)]
+    for each in rows:
+        write_weights(folder / each.details["folder"], weights)
+    state.add(*rows)
 
 
 def shared_row(row: Evaluation, architecture: Architecture, plan: RetrainingPlan) -> Evaluation:
