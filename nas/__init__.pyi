@@ -66,6 +66,7 @@ from nas.recipe.toml_text import apply_overrides as apply_overrides
 from nas.recipe.training_sections import EarlyStoppingRecipe as EarlyStoppingRecipe
 from nas.reports.drawing.drawing import draw as draw
 from nas.results.bundle import Bundle as Bundle
+from nas.results.data_of_run import source_of as source_of
 from nas.results.exports.export import (
     Export as Export,
     Exported as Exported,
@@ -92,7 +93,6 @@ from nas.searching.proposer import (
     Told as Told,
     load_sampler as load_sampler,
 )
-from nas.searching.resolving import source_of as source_of
 from nas.searching.run import resume as resume, search as search
 from nas.searching.screening import Verdict as Verdict
 from nas.searching.selection import spread_over_front as spread_over_front

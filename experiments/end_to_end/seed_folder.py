@@ -7,7 +7,7 @@ from pathlib import Path
 from nas.errors import RecipeError
 from nas.hardware.machine import default_workers
 from nas.recipe.recipe import Recipe, read_recipe
-from nas.searching.resolving import source_of
+from nas.results.data_of_run import source_of
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, load_space
 from nas.storage.journal import RECIPE, write_aside

@@ -1,4 +1,4 @@
-"""Exporting a winner in another form, as a bundle of its own: made, compared with torch, and measured again."""
+"""Exporting a winner in another form, as a bundle of its own: made, compared with torch, tested, and measured."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -15,11 +16,12 @@ from nas.bundles.forms import Form, check_open_batch, form_named, target_of
 from nas.bundles.measuring import Effort
 from nas.bundles.predicting import modules_of
 from nas.bundles.sources import ONNX, GivenSpace, Source, same_for_any_batch
+from nas.bundles.testing import FormTest, test_of_form
 from nas.errors import CandidateError, JournalError, RecipeError
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.progress import Progress
 from nas.reports.progress_display import ProgressChoice, chosen_progress
-from nas.results.bundle import ABOUT, Bundle
+from nas.results.bundle import ABOUT, FORM, Bundle
 from nas.results.bundled.manifest import changes_in, has_manifest
 from nas.results.bundled.samples import SAMPLES
 from nas.results.bundled.unfinished import made_aside
@@ -32,8 +34,6 @@ from nas.values.metric import METRICS
 from nas.values.target import Target
 
 DEPLOYED = "deployed"
-FORM = "form"
-"""The key of an ``architecture.json`` that describes an exported form; a winner's own bundle has none."""
 
 
 @final
@@ -48,6 +48,7 @@ class ExportedForm:
         agreement: how far its outputs and decisions agree with those of the torch module.
         measurements: by metric, what was measured of it.
         source: by metric, the measurements of the bundle that it was made from.
+        test: its scores on the test items, or why these could not score it.
         opens_batch: True if it takes any number of inputs at once.
 
     Example::
@@ -62,12 +63,14 @@ class ExportedForm:
     agreement: Agreement
     measurements: Mapping[str, Measurement]
     source: Mapping[str, Measurement]
+    test: FormTest
     opens_batch: bool = False
 
     def __repr__(self) -> str:
         batch = "a batch of any size" if self.opens_batch else f"a batch of {self.target.batch}"
         lines = [f"{self.form}, {self.target.precision}, for {batch}: {self.folder}"]
         lines.append(f"Parity: {self.agreement.text(self.target.precision)}.")
+        lines.append(self.test.text)
         for name, found in self.measurements.items():
             if name in METRICS:
                 before = self.source.get(name)
@@ -85,6 +88,7 @@ class ExportedForm:
             "target": str(self.target),
             "opens_batch": self.opens_batch,
             "parity": {**self.agreement.to_json(), "sound": self.agreement.is_sound(self.target.precision)},
+            "test": self.test.to_json(),
             "measured": {name: found.to_json() for name, found in self.measurements.items()},
         }
 
@@ -109,6 +113,7 @@ def export_bundle(
 ) -> ExportedForm:
     """Export a winner in another form, compare it with torch on real inputs, measure it, and return what was found.
 
+    It is also tested on the test items of the run in which the winner lies, where the run's data can be loaded.
     The form lies in a bundle of its own, which appears whole or not at all. The same call makes it again.
 
     Args:
@@ -144,9 +149,9 @@ def export_bundle(
     folder = _place(source.bundle, wanted, target, dynamic_batch, out)
     with closing(chosen_progress(progress)) as shown:
         made = _Export(source, wanted, target, dynamic_batch, effort or Effort(), shown)
-        agreement, measured = made.write_to(folder.absolute(), samples)
+        agreement, test, measured = made.write_to(folder.absolute(), samples)
     own = read_measured(source.bundle.folder)
-    return ExportedForm(folder, form, target, agreement, measured, own, dynamic_batch)
+    return ExportedForm(folder, form, target, agreement, measured, own, test, dynamic_batch)
 
 
 @final
@@ -164,8 +169,8 @@ class _Export:
         self._bench = effort.open(target, progress)
         self._progress = progress
 
-    def write_to(self, folder: Path, with_samples: bool) -> tuple[Agreement, dict[str, Measurement]]:
-        """Write the form's bundle to ``folder``. Return how far it agrees with torch, and its measurements.
+    def write_to(self, folder: Path, with_samples: bool) -> tuple[Agreement, FormTest, dict[str, Measurement]]:
+        """Write the form's bundle to ``folder``. Return how far it agrees with torch, its test, and its measurements.
 
         Raises:
             CandidateError: the form cannot express the model, or the runtime refuses it; or outputs differ in fp32.
@@ -174,11 +179,12 @@ class _Export:
         with made_aside(folder) as aside:
             deployed = self._deployed(aside)
             agreement = self._agreement(deployed)
+            test = self._tested(deployed)
             (outcome,) = self._effort.measure(self._bench, [deployed], self._progress)
             if isinstance(outcome, CandidateError):
                 raise outcome
-            self._describe(aside, deployed, agreement, outcome, with_samples)
-        return agreement, outcome
+            self._describe(aside, deployed, agreement, test, outcome, with_samples)
+        return agreement, test, outcome
 
     def _deployed(self, aside: Path) -> Deployed:
         """Return the form of the model in the bundle's folder."""
@@ -213,11 +219,19 @@ class _Export:
             )
         return found
 
+    def _tested(self, deployed: Deployed) -> FormTest:
+        """Return the form's scores on the test items, or why there are none."""
+        self._progress.stage("testing")
+        found = test_of_form(self._source, partial(self._bench.outputs, deployed), self._progress)
+        self._progress.close()
+        return found
+
     def _describe(
         self,
         aside: Path,
         deployed: Deployed,
         agreement: Agreement,
+        test: FormTest,
         measured: Mapping[str, Measurement],
         with_samples: bool,
     ) -> None:
@@ -232,6 +246,7 @@ class _Export:
         about.pop(ELSEWHERE, None)  # the files for further targets stay in the winner's own bundle
         about.setdefault("tested_on", about["target"])
         about |= {
+            **test.results,
             "target": str(self._target),
             "batch": self._target.batch,
             "deployed": deployed.path.relative_to(aside).as_posix(),
@@ -241,6 +256,7 @@ class _Export:
                 "dynamic_batch": self._batch is None,
                 "parity": agreement.to_json(),
                 "agreement": agreement.text(self._target.precision),
+                **test.told,
             },
         }
         write_about(aside, about, measured)

@@ -54,7 +54,7 @@ class Source:
     def __init__(self, bundle: Bundle, space: GivenSpace | None = None, *, trust: bool = False) -> None:
         self.bundle = bundle
         self._space = space
-        self._trust = trust
+        self.trust = trust
 
     @cached_property
     def samples(self) -> Samples | None:
@@ -100,9 +100,9 @@ class Source:
                 f"this form is made from the weights of a winner, but {self.bundle.folder} has no {WEIGHTS}. "
                 "Name the winner's own bundle."
             )
-        space = self._made_space()
+        given = self._given_space()
         try:
-            return self.bundle.module(space)
+            return self.bundle.module(given)
         except NasError:
             raise
         except Exception as error:  # torch and safetensors have many exceptions for weights that do not fit
@@ -147,13 +147,18 @@ class Source:
 
     def _check_trusted(self, names: Sequence[str]) -> None:
         code = [name for name in names if ":" in name]
-        if code and not self._trust:
+        if code and not self.trust:
             raise RecipeError(
                 f"the bundle {self.bundle.folder} names code of its own, {' and '.join(code)}, which would have to "
                 "run. If the bundle is your own, or you trust who made it, say so with --trust."
             )
 
-    def _made_space(self) -> SearchSpace | type[SearchSpace] | None:
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space of the winner. Raises RecipeError if it is not known, or is code of its own that nobody trusts."""
+        return self.bundle.space(self._given_space())
+
+    def _given_space(self) -> SearchSpace | type[SearchSpace] | None:
         if self._space is not None and not isinstance(self._space, str):
             return self._space
         described = dict(self.bundle.about["space"])

@@ -11,7 +11,7 @@ from typing import Any, Literal, final
 
 from nas.bundles.agreement import Agreement, agreement_of
 from nas.bundles.changes import Moved, differences, is_same_place, moved_between
-from nas.bundles.exporting import DEPLOYED, FORM
+from nas.bundles.exporting import DEPLOYED
 from nas.bundles.finding import find_bundle
 from nas.bundles.measuring import MEASURE_SUSTAINED, Effort, sustained_s_of
 from nas.bundles.predicting import PREDICT, check_answers, modules_of, predicted
@@ -22,7 +22,7 @@ from nas.hardware.bench import Bench
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
 from nas.reports.progress_display import ProgressChoice, chosen_progress
-from nas.results.bundle import ABOUT, WEIGHTS, Bundle
+from nas.results.bundle import ABOUT, FORM, WEIGHTS, Bundle
 from nas.results.bundled.manifest import COMPILED, MANIFEST, Changes, changes_in, has_manifest, why_outside
 from nas.results.bundled.samples import SAMPLES
 from nas.results.bundled.writing import read_measured

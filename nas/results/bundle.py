@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 WEIGHTS = "model.safetensors"
 GIVEN = "given"
 """The name of a space or a data set that was passed as an object, which no file can name."""
+FORM = "form"
+"""The key of an ``architecture.json`` that describes an exported form; a winner's own bundle has none."""
 MADE_FOR = "space_signature"
 """The key of the signature for which a space was made, where the model has inputs of its own."""
 TIMEOUT_S = 120.0
@@ -101,26 +103,35 @@ class Bundle:
 
         from nas.space.tracing import build_checked, load_weights
 
+        made = self.space(space)
+        # A recipe may have added choices of training, which the space itself does not know.
+        own = {choice.name for choice in made.choices}
+        known = {name: option for name, option in self.about["choices"].items() if name in own}
+        module = build_checked(made, Architecture(known), self._made_for)
+        load_weights(module, load_file(self.folder / WEIGHTS))
+        return module.eval()
+
+    def space(self, space: SearchSpace | type[SearchSpace] | None = None) -> SearchSpace:
+        """Return the space of the winner, which is found by its name unless ``space`` is given.
+
+        Raises:
+            RecipeError: the space cannot be found by its name.
+        """
         described = dict(self.about["space"])
         name = described.pop("name")
-        signature = Signature.from_json(self.about[MADE_FOR]) if MADE_FOR in self.about else self.signature
         if space is None and name == GIVEN:
             raise RecipeError(
                 f"this winner comes from a space that was passed as an object ({described.get('class', 'unknown')}); "
                 "pass it again: winner.load(space=…)."
             )
         if space is None:
-            made = _made(name, described, signature, self.about["choices"])
-        elif isinstance(space, type):
-            made = make_space(space, space.__qualname__, {}, signature)
-        else:
-            made = space
-        # A recipe may have added choices of training, which the space itself does not know.
-        own = {choice.name for choice in made.choices}
-        known = {name: option for name, option in self.about["choices"].items() if name in own}
-        module = build_checked(made, Architecture(known), signature)
-        load_weights(module, load_file(self.folder / WEIGHTS))
-        return module.eval()
+            return _made(name, described, self._made_for, self.about["choices"])
+        return make_space(space, space.__qualname__, {}, self._made_for) if isinstance(space, type) else space
+
+    @property
+    def _made_for(self) -> Signature:
+        """The signature for which the space was made."""
+        return Signature.from_json(self.about[MADE_FOR]) if MADE_FOR in self.about else self.signature
 
     @property
     def preparation(self) -> Preparation:

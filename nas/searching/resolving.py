@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from nas.prediction.predictor import PREDICTOR_ARGUMENTS, load_predictor
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.recipe.sections import AUTO
+from nas.results.data_of_run import source_of
 from nas.searching.backend import Backend, TrainedModels
 from nas.searching.instruments import Clock, Instruments
 from nas.searching.precisions.benches import benches_of
@@ -261,18 +261,6 @@ def measurer_of(
     }
     several = recipe.precisions or recipe.further_targets
     return OnEachTarget(measurers, bool(recipe.precisions)) if several else next(iter(measurers.values()))
-
-
-def source_of(recipe: Recipe, task: Task | None = None) -> DataSource:
-    """Return where each process gets the recipe's task, or the ``task`` that was passed as an object."""
-    section = recipe.data
-    return DataSource(
-        given=task,
-        name=section.name,
-        task=section.task,
-        options=json.dumps(section.task_options, sort_keys=True),
-        validation_share=section.validation_share,
-    )
 
 
 def described(recipe: Recipe, resolved: Resolved) -> list[str]:

@@ -15,9 +15,9 @@ from nas.progress import NullProgress
 from nas.recipe.problems import checked_keys
 from nas.recipe.recipe import Recipe, read_recipe
 from nas.reports.progress_display import ProgressChoice
+from nas.results.data_of_run import source_of
 from nas.results.front import Front
 from nas.searching.instruments import Instruments
-from nas.searching.resolving import source_of
 from nas.searching.run import search
 from nas.searching.user_inputs.objects import GivenData, task_of, with_given_names
 from nas.space.plug_ins import load_plug_in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -121,7 +122,7 @@ def test_a_form_may_have_another_batch_and_no_items(bundle: Path, digits: Any, t
 
 def test_a_form_that_differs_in_fp32_is_not_written(bundle: Path) -> None:
     """In int8 the drop is shown."""
-    bench = ActingBench(bend=lambda outputs: outputs[:, ::-1])
+    bench = ActingBench(bend=lambda outputs: outputs[:, ::-1].copy())
     with pytest.raises(
         CandidateError, match=r"must be within 0\.0001 of torch, but onnx differs .*Nothing was written"
     ):
@@ -132,6 +133,44 @@ def test_a_form_that_differs_in_fp32_is_not_written(bundle: Path) -> None:
     assert "fewer than the 99 % that int8 should reach" in repr(form)
     assert "fewer than the 99 % that int8 should reach" in (form.folder / CARD).read_text(encoding="utf-8")
     assert form.to_json()["parity"]["sound"] is False
+
+
+def test_a_form_is_tested_on_the_test_items_of_its_run(bundle: Path, digits: Any) -> None:
+    """Its description and card tell its own error, beside that of the winner; a wrong form shows."""
+    bench = ActingBench(bend=lambda outputs: np.roll(outputs, 1, axis=1))
+    form = export(bundle, "onnx", nas.Effort(bench=bench), precision="int8")
+    inputs = digits.preparation.prepared((digits.test.images,))
+    answers = np.roll(outputs_of(bundle / "model.onnx", inputs), 1, axis=1).argmax(axis=1)
+    error = float((answers != digits.test.labels).mean())
+    about, own = (json.loads((each / ABOUT).read_text()) for each in (form.folder, bundle))
+    assert about["test_error"] == pytest.approx(error)
+    assert about["form"]["winner_test_error"] == own["test_error"] < error
+    assert form.test.scores["error"].value == about["test_error"]
+    assert f"{100 * (1 - error):.2f} %" in repr(form)
+    card = (form.folder / CARD).read_text(encoding="utf-8")
+    assert "## Results on the test split" in card
+    assert f"The accuracy of the winner itself is {100 * (1 - own['test_error']):.2f} %" in card
+    assert form.to_json()["test"]["winner_test_error"] == own["test_error"]
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_a_form_without_its_test_items_says_so(bundle: Path, tmp_path: Path, away: bool) -> None:
+    """As of a copy of a bundle, and of a run whose data have changed since."""
+    if away:
+        copy = Path(shutil.copytree(bundle, tmp_path / "copies" / bundle.name))
+        why = "the bundle lies in no run, which would name the data"
+    else:
+        copy = bundle
+        about = json.loads((copy / ABOUT).read_text())
+        (copy / ABOUT).write_text(json.dumps({**about, "facts": {**about["facts"], "fingerprint": "another"}}))
+        write_manifest(copy, "1.0")
+        why = "digits has changed since the winner was tested"
+    form = export(copy, "onnx")
+    assert f"Not tested on the test items: {why}." in repr(form)
+    about = json.loads((form.folder / ABOUT).read_text())
+    assert about["test_error"] == json.loads((copy / ABOUT).read_text())["test_error"]
+    card = (form.folder / CARD).read_text(encoding="utf-8")
+    assert f"This form was not scored by the test items, because {why}." in card
 
 
 def test_what_is_killed_or_refused_leaves_nothing(bundle: Path) -> None:

@@ -19,13 +19,13 @@ from nas.errors import CandidateError
 from nas.results.front import Front
 from nas.results.run_folder import load_run
 from nas.searching.instruments import Instruments
-from nas.searching.winners.bundles import recordable
 from nas.space.architecture import Architecture, Choice
 from nas.storage.journal import read_rows
 from nas.storage.journal_rows import BaselineTested
 from nas.tasks.scores import Score
 from nas.tasks.tabular.tabular import Tabular
 from nas.tasks.task import Baseline
+from nas.tasks.testing import recordable
 from nas.values.metric import LARGEST_VALUE
 
 NAME = "HistGradientBoosting"
@@ -127,7 +127,7 @@ def test_failure_is_told(tmp_path: Path) -> None:
 def test_open_intervals_do_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a test split of one row. The error's bound becomes a number, and other such scores are left out."""
     scores = {"error": Score(0.5, 0.0, math.inf), "unexplained_variance": Score(math.inf, 0.0, math.inf)}
-    monkeypatch.setattr("nas.searching.winners.baselines.scores_of", lambda tally, examples: scores)
+    monkeypatch.setattr("nas.tasks.testing.scores_of", lambda tally, examples: scores)
     search(tmp_path, table())
     (row,) = load_run(tmp_path / "run").baselines
     assert row.scores == {"error": (0.5, 0.0, LARGEST_VALUE)}

@@ -56,7 +56,7 @@ def card_text(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> 
     sections = (
         ("Use", _use(about)),
         ("Data", _data(about)),
-        (f"Results {'of the winner ' if about.get('form') else ''}on the test split", _results(about)),
+        (f"Results {'of the winner ' if _is_untested(about) else ''}on the test split", _results(about)),
         ("Results on the device", _device(about, measured)),
         ("Limits", _limits(about, measured)),
         ("Preparation of inputs", _preparation(about)),
@@ -124,7 +124,7 @@ def _results(about: Mapping[str, Any]) -> list[str]:
         if metric is not None:
             rows.append((metric.title.lower(), metric.format(value), f"{metric.format(lower)}–{metric.format(upper)}"))
     found = _table(("metric", "value", "95 % interval"), rows) if rows else ["Nothing was tested."]
-    found = [*_of_winner(about), *found]
+    found = [*_of_form(about, words), *found]
     chance = about.get("chance_error")
     if chance is not None:
         compared = f"For comparison, {words.constant} gives {words.text(chance)}."
@@ -144,14 +144,23 @@ def _results(about: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _of_winner(about: Mapping[str, Any]) -> list[str]:
-    """Return what the results of a winner say of a form that was made from it, which the test items did not score."""
+def _is_untested(about: Mapping[str, Any]) -> bool:
+    """Return True for a form that the test items did not score. Earlier versions tested none."""
+    return bool(about.get("form")) and about["form"].get("winner_test_error") is None
+
+
+def _of_form(about: Mapping[str, Any], words: ErrorWords) -> list[str]:
+    """Return whose results those of a form are, and how they compare with the winner's."""
     form = about.get("form")
     if not form:
         return []
-    tested_on = _code(about.get("tested_on", "another target"))
+    tested_on = f"`{_code(about.get('tested_on', 'another target'))}`"
+    if not _is_untested(about):
+        own = words.text(form["winner_test_error"])
+        return [f"They are of this form. The {words.title} of the winner itself is {own}, on {tested_on}.", ""]
+    why = f", because {_plain(form['untested'])}" if form.get("untested") else ""
     found = f" Instead, {_plain(form['agreement'])}." if form.get("agreement") else ""
-    return [f"They are of the winner, on `{tested_on}`. This form was not scored by the test items.{found}", ""]
+    return [f"They are of the winner, on {tested_on}. This form was not scored by the test items{why}.{found}", ""]
 
 
 def _device(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> list[str]:
@@ -207,7 +216,7 @@ def _bound(about: Mapping[str, Any], measured: Mapping[str, Measurement], name: 
     """Return what a limit is checked against: for a measurement, the upper bound of its interval."""
     if name in measured:
         return measured[name].interval.upper
-    if about.get("form") and METRICS[name].source == "trained":  # the test scored the winner, not this form
+    if _is_untested(about) and METRICS[name].source == "trained":  # the test scored the winner, not this form
         return None
     tested = {**about.get("test_scores_95", {}), **errors_elsewhere(about)}
     scores = {"error": about.get("test_error"), **{k: v[0] for k, v in tested.items()}}

@@ -8,7 +8,7 @@ from nas.errors import RecipeError
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import GIVEN
-from nas.searching.resolving import source_of
+from nas.results.data_of_run import source_of
 from nas.searching.user_inputs.objects import GivenData, task_of
 from nas.tasks.images.images import Images
 from nas.tasks.task import Task

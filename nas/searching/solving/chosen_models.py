@@ -19,10 +19,11 @@ from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.measuring import Surroundings
 from nas.progress import Progress
 from nas.reports.progress_display import ProgressChoice, chosen_progress
+from nas.results.data_of_run import source_of
 from nas.results.run import Run
 from nas.results.run_folder import read_run, run_folder_of
 from nas.searching.instruments import Instruments
-from nas.searching.resolving import measurer_of, source_of
+from nas.searching.resolving import measurer_of
 from nas.searching.solving.request import Asked, asked_of
 from nas.searching.solving.space_and_bench import SpaceAgain, benches_again, fingerprint_of, is_same_device, space_again
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, task_of

@@ -95,7 +95,8 @@ class OnDevice:
         self, asked: Asked, again: SpaceAgain, benches: Mapping[str, Bench], store: MeasurementStore, task: Task | None
     ) -> Measurer:
         """Return what finds further values of candidates."""
-        from nas.searching.resolving import measurer_of, source_of
+        from nas.results.data_of_run import source_of
+        from nas.searching.resolving import measurer_of
 
         source = source_of(asked.recipe, task)
         return measurer_of(asked.recipe, again.plain, again.plain_look, again.signature, benches, store, source)

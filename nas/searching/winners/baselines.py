@@ -11,22 +11,19 @@ from typing import final
 
 import numpy as np
 import onnx
-import torch
 from threadpoolctl import threadpool_limits
 
 from nas.errors import CandidateError, NasError, raised_text
 from nas.formats.onnx_file import with_counts
-from nas.formats.onnx_session import Arrays, Float32Array, outputs_of
+from nas.formats.onnx_session import outputs_of
 from nas.hardware.bench import Bench
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.searching.state import RunState
-from nas.searching.winners.bundles import TESTED_TOGETHER, recordable
 from nas.searching.winners.final_measurements import ENERGY, FINAL_METRICS
 from nas.storage.journal import write_aside
 from nas.storage.journal_rows import BaselineTested
-from nas.tasks.batches import in_order
-from nas.tasks.scores import scores_of
 from nas.tasks.task import Baseline
+from nas.tasks.testing import tested
 from nas.values.measurement import Measurement
 from nas.values.metric import bare_name, on_target, target_in
 
@@ -125,15 +122,8 @@ class Baselines:
 
     def _scores(self, path: Path, deployed: Deployed | None) -> dict[str, tuple[float, float, float]]:
         """Return the scores on the test split: of the deployed model, or where it was not measured, of its file."""
-        task, bench = self._state.resolved.task, self._state.resolved.bench
-
-        def outputs(inputs: Arrays) -> Float32Array:
-            return outputs_of(path, inputs) if deployed is None else bench.outputs(deployed, inputs)
-
-        tally = task.criterion.tally()
-        for batch in in_order(task.test, task.signature.together(TESTED_TOGETHER)):
-            tally.add(torch.from_numpy(outputs(task.prepared(batch.raw))), batch.targets)
-        scores = recordable(scores_of(tally, task.test))
+        run = partial(outputs_of, path) if deployed is None else partial(self._state.resolved.bench.outputs, deployed)
+        scores = tested(self._state.resolved.task, run)
         return {name: (score.value, score.low, score.high) for name, score in scores.items()}
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load
 
 from nas.errors import CandidateError
 from nas.formats.export import export_model, export_onnx, parity
-from nas.formats.onnx_session import Float32Array, outputs_of
+from nas.formats.onnx_session import outputs_of
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.results.bundle import MADE_FOR
@@ -35,13 +35,14 @@ from nas.space.parts.start_weights import origin_of
 from nas.space.tracing import build_checked, load_weights
 from nas.storage.journal import write_aside
 from nas.storage.journal_rows import Cost
-from nas.tasks.batches import Tensors, in_order, items_at
+from nas.tasks.batches import Tensors, items_at
 from nas.tasks.carrying import carried_files, recorded
 from nas.tasks.corruptions import NOISE, mean_score, noise_scores
 from nas.tasks.deployed.arrays import array_preparation
-from nas.tasks.scores import Score, Tally, add_finite, scores_of
+from nas.tasks.scores import Score, Tally, scores_of
 from nas.tasks.tallies import ClassTally
 from nas.tasks.task import Task, facts_of
+from nas.tasks.testing import recordable, tallies_of
 from nas.training.settings import robustness_of, searched_robustness
 from nas.values.evaluation import ELSEWHERE, Evaluation, Failure
 from nas.values.measurement import Measurement
@@ -52,8 +53,6 @@ ONNX, TORCH, DEPLOYED = "model.onnx", "model.pt2", "deployed"
 OF_TRAINING = ("epochs", "seconds", "start", "teacher", "items", "subset")
 """The details of a retraining that a model card tells."""
 PARITY_ITEMS = 64
-TESTED_TOGETHER = 512
-"""About so many test items are prepared and run at once."""
 MOST_CLASSES = 100
 """With more classes, a journal does not count test items by label and answer."""
 
@@ -199,13 +198,9 @@ class BundleMaker:
         self, candidate: Candidate, models: Mapping[str, Deployed], task: Task
     ) -> tuple[dict[str, Tally], Tally]:
         """Test deployed models, each on its target, and the exported one. Raises CandidateError if one fails."""
-        tallies, exported = {on: task.criterion.tally() for on in models}, task.criterion.tally()
-        for batch in in_order(task.test, task.signature.together(TESTED_TOGETHER)):
-            inputs = task.prepared(batch.raw)
-            for on, model in models.items():
-                _add(tallies[on], self._state.resolved.bench_of(candidate, on).outputs(model, inputs), batch.targets)
-            _add(exported, outputs_of(self._unfinished(candidate) / ONNX, inputs), batch.targets)
-        return tallies, exported
+        runs = [partial(self._state.resolved.bench_of(candidate, on).outputs, model) for on, model in models.items()]
+        *tallies, exported = tallies_of(task, [*runs, partial(outputs_of, self._unfinished(candidate) / ONNX)])
+        return dict(zip(models, tallies, strict=True)), exported
 
     def _elsewhere(
         self, candidate: Candidate, models: Mapping[str, Deployed], errors: Mapping[str, Score]
@@ -317,21 +312,6 @@ class BundleMaker:
         return unfinished(self._bundle(architecture))
 
 
-def recordable(scores: Mapping[str, Score]) -> dict[str, Score]:
-    """Return the scores that a journal can hold. An error's bound that is open, as of one item, becomes a number.
-
-    Raises:
-        CandidateError: the error itself is not finite, or too large.
-    """
-    error = scores["error"]
-    if not is_result(error.value):
-        raise CandidateError(
-            "nan", f"the test error must be finite and at most {LARGEST_VALUE:g}, but was {error.value:g}."
-        )
-    others = {name: score for name, score in scores.items() if name != "error" and all(map(is_result, score))}
-    return {"error": error._replace(high=min(error.high, LARGEST_VALUE)), **others}
-
-
 def _compared(plain: Mapping[str, Measurement], exported: Tally, task: Task) -> dict[str, Any]:
     """Return the details that compare a winner with the same weights in fp32."""
     details: dict[str, Any] = {"fp32": {name: measurement.to_json() for name, measurement in plain.items()}}
@@ -347,7 +327,3 @@ def _confusion(tally: Tally, task: Task) -> dict[str, Any]:
     if not isinstance(tally, ClassTally) or names is None or len(names) > MOST_CLASSES:
         return {}
     return {"confusion": {"names": [str(name) for name in names], "counts": tally.confusion.tolist()}}
-
-
-def _add(tally: Tally, outputs: Float32Array, targets: torch.Tensor) -> None:
-    add_finite(tally, torch.from_numpy(outputs), targets)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, final
-
-import torch
 
 from nas.errors import CandidateError
 from nas.searching.fitting import Fitting
 from nas.searching.state import RunState
-from nas.searching.winners.bundles import TESTED_TOGETHER, WINNERS, BundleMaker, recordable
+from nas.searching.winners.bundles import WINNERS, BundleMaker
 from nas.searching.winners.retraining_jobs import SeedOf, seed_weights, write_weights
 from nas.searching.winners.retraining_plan import RetrainingPlan
 from nas.space.architecture import Architecture
@@ -19,8 +18,7 @@ from nas.space.parts.candidate import Candidate, by_training
 from nas.space.parts.own_inputs import wishes_of
 from nas.storage.retraining_rows import SeedTested
 from nas.storage.scratch import temporary_folder
-from nas.tasks.batches import in_order
-from nas.tasks.scores import add_finite, scores_of
+from nas.tasks.testing import tested
 from nas.training.fitted_heads import is_head_alone
 from nas.values.evaluation import Failure
 
@@ -91,13 +89,9 @@ class FurtherSeeds:
         """Return the test error of the deployed model, as for a winner. Raises CandidateError if it cannot be run."""
         resolved = self._state.resolved
         task = resolved.task.prepared_for(wishes_of(resolved.space, candidate))
-        tally = task.criterion.tally()
         with temporary_folder("seed") as scratch:
             bundles = BundleMaker(self._state, self._fitting, scratch)
             write_weights(scratch / WINNERS / candidate.id, weights)
             bundles.export(candidate)
             model = bundles.deploy(candidate)
-            for batch in in_order(task.test, task.signature.together(TESTED_TOGETHER)):
-                outputs = resolved.bench_of(candidate).outputs(model, task.prepared(batch.raw))
-                add_finite(tally, torch.from_numpy(outputs), batch.targets)
-        return recordable(scores_of(tally, task.test))["error"].value
+            return tested(task, partial(resolved.bench_of(candidate).outputs, model))["error"].value
