@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.results.winner import Winner
-from nas.values.evaluation import AS_TRAINED, OF_SPACE, Evaluation
+from nas.values.evaluation import AS_TRAINED, OF_SPACE, TUNED_ON, Evaluation
 from nas.values.indexed_rows import IndexedRows, last_rows
 
 
@@ -104,6 +104,7 @@ BEGINNINGS = {
     "supernet": "fine-tuned from the shared weights",
     OF_SPACE: "fine-tuned from the weights that its space gives",
     "winner": "trained further from the winner before it",
+    TUNED_ON: "trained by the search and tuned on for one epoch, because no time was left to retrain it",
     AS_TRAINED: "left as the search trained it, because no time was left to retrain it",
 }
 """The way in which a winner was trained, by the weights that its training began with."""

@@ -256,17 +256,27 @@ class Durations:
             each_s = mean_s
         return math.ceil(count * retraining.seeds / self._workers) * each_s
 
-    def making_s(self, architectures: Sequence[Architecture], as_trained: Collection[Architecture] = ()) -> float:
+    def making_s(
+        self,
+        architectures: Sequence[Architecture],
+        as_trained: Collection[Architecture] = (),
+        tuned_on: Collection[Architecture] = (),
+    ) -> float:
         """Return the seconds in which these become winners: retrained, as far as they were not, and finished.
 
-        Those in ``as_trained`` keep the weights that they have.
+        Those in ``as_trained`` keep the weights that they have, and those in ``tuned_on`` are tuned on for an epoch.
         """
         beliefs = self._beliefs
         new = [each for each in architectures if each not in beliefs.retrainings and each not in as_trained]
         rows = {beliefs.candidate(each).trained: beliefs.trainings.get(each) for each in new}
         timed = [row for row in rows.values() if row is not None and self._tells_training(row)]
         usual_s = self.retraining_s(1) or 0.0
-        prices = [*map(self._retrained_s, timed), *[usual_s] * (len(rows) - len(timed))]
+        further = {beliefs.candidate(each).trained for each in tuned_on}
+        paid = [
+            self._tuned_on_s(row) if beliefs.candidate(row.architecture).trained in further else self._retrained_s(row)
+            for row in timed
+        ]
+        prices = [*paid, *[usual_s] * (len(rows) - len(timed))]
         seeds = self._recipe.retraining.seeds
         in_turns_s = max(sum(prices) * seeds / self._workers, max(prices, default=0.0))
         return in_turns_s + self.finishing_s(len(architectures))
@@ -291,6 +301,11 @@ class Durations:
         longer = self._recipe.retraining.epochs / self._recipe.training.epochs
         epoch_s = float(row.details["seconds"]) / float(row.details["epochs"])
         return epoch_s * epochs * longer * more
+
+    def _tuned_on_s(self, row: Evaluation) -> float:
+        """Return the seconds in which a candidate would be tuned on for an epoch, on all items."""
+        epochs = 1.0 if row.is_fitted else float(row.details["epochs"])
+        return float(row.details["seconds"]) / epochs * self._more_items(float(row.details.get("subset", 1.0)))
 
     @property
     def _likely_winners(self) -> list[Evaluation]:

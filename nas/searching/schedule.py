@@ -200,16 +200,21 @@ class Schedule:
         return next((count for count in range(1, most) if self.durations.winners_s(count + 1) > time_s), most)
 
     def has_time_to_make(
-        self, architectures: Sequence[Architecture], as_trained: Collection[Architecture] = (), *, late: bool = False
+        self,
+        architectures: Sequence[Architecture],
+        as_trained: Collection[Architecture] = (),
+        tuned_on: Collection[Architecture] = (),
+        *,
+        late: bool = False,
     ) -> bool:
         """Return True if these can become winners in the time that is left, or ``late`` by a tenth of all of it.
 
-        Those in ``as_trained`` are not retrained.
+        Those in ``as_trained`` are not retrained, and those in ``tuned_on`` are tuned on for one epoch alone.
         """
         if not self.is_timed:
             return True
         over_s = LATE_SHARE * self._time_s if late else 0.0
-        return self.durations.making_s(architectures, as_trained) <= self.left_s + over_s
+        return self.durations.making_s(architectures, as_trained, tuned_on) <= self.left_s + over_s
 
     # For people
 

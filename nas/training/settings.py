@@ -13,6 +13,9 @@ from nas.space.search_space import SearchSpace
 from nas.tasks.corruptions import NOISE, Robustness
 from nas.values.objective import trained_metrics
 
+TUNED_ON_RATE = 0.3
+"""The share of the learning rate with which a trained module is tuned on for an epoch."""
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -20,8 +23,9 @@ class TrainingSettings:
 
     ``use_validation`` adds the validation items. With several ``folds``, training and validation items are divided into
     so many parts, and each is left out of one of as many trainings. ``subsets`` holds a share for each epoch; if it is
-    empty, every epoch uses ``subset``. With ``robustness`` the validation items are also evaluated under noise. The
-    recipe's section ``[training]`` describes the others.
+    empty, every epoch uses ``subset``. With ``robustness`` the validation items are also evaluated under noise. With
+    ``keep_statistics`` batch normalisations keep those that they come with. The recipe's section ``[training]``
+    describes the others.
     """
 
     epochs: int
@@ -54,6 +58,7 @@ class TrainingSettings:
     temperature: float = 2.0
     robustness: Robustness | None = None
     folds: int = 1
+    keep_statistics: bool = False
 
     def __post_init__(self) -> None:
         if self.subsets and len(self.subsets) != self.epochs:
@@ -69,6 +74,18 @@ class TrainingSettings:
         if "epochs" in changes:
             changes["epochs"] = max(1, round(longer * changes["epochs"]))
         return replace(self, **changes)
+
+    def tuned_on(self) -> TrainingSettings:
+        """Return how a module that was trained by these settings learns from further items of the same kind."""
+        return replace(
+            self,
+            epochs=1,
+            subsets=(),
+            learning_rate=TUNED_ON_RATE * self.learning_rate,
+            fit_head=False,
+            head_epochs=0,
+            keep_statistics=self.fit_head,
+        )
 
 
 def training_settings(

@@ -124,7 +124,7 @@ class Trainer:
             return
         parts = {share: task.to_fit(share, settings.use_validation) for share in set(shares)}
         run = _Training(self, module, task, device, [parts[share] for share in shares], seed, began_s)
-        run.keep_statistics(fitted == HEAD_FIRST)
+        run.keep_statistics(settings.keep_statistics or fitted == HEAD_FIRST)
         done = 0 if checkpoint is None or checkpoint.state is None else run.restore(checkpoint)
         for epoch, share in list(enumerate(shares, start=1))[done:]:
             report = {**run.epoch(epoch), "subset": share}

@@ -46,6 +46,8 @@ class CandidateTraining:
     a parent's weights, and learn from the parent unless there is another teacher. The parent itself is evaluated as it
     is: its only report has ``trained`` false.
 
+    A job with ``tuned_on`` tunes a module for one epoch that ``start`` gave the weights of an earlier training.
+
     A job may also hold a ``checkpoint``: the place where the state is kept after each epoch, and from which a training
     goes on that was interrupted. Reports then may hold ``resumed``, the epoch from which it goes on; ``note``, a
     sentence for the user; and ``checkpoint``, the content of the file if the driver has to write it.
@@ -69,6 +71,7 @@ class CandidateTraining:
         architecture = Architecture(job["architecture"])
         task, began = self.source.load().prepared_for(wishes_of(self.space, architecture)), self.clock()
         settings = self.settings.of(self.space, architecture, self.longer)
+        settings = settings.tuned_on() if job.get("tuned_on") else settings
         with torch_with(settings.threads, job["seed"]):
             module = self._module(architecture, task)
             if self.inheritance is not None and self.inheritance.is_parent(architecture):

@@ -10,9 +10,9 @@ from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS, on_target
 
-AS_TRAINED, OF_SPACE = "search", "space"
-"""The detail ``start`` of a winner that was left as the search trained it, and of one whose retraining began with the
-weights that its space gives, such as pretrained ones."""
+AS_TRAINED, TUNED_ON, OF_SPACE = "search", "tuned on", "space"
+"""The detail ``start`` of a winner that was left as the search trained it, of one that was tuned on from there for an
+epoch on all items, and of one whose retraining began with the weights that its space gives, such as pretrained ones."""
 FOR_ANY = "for any"
 """The detail of a measurement that names the choices of training on which it does not depend."""
 TRAINED_AS = "trained_as"
@@ -72,7 +72,8 @@ class Evaluation:
       ``by``, the way of evaluating if it was not training; ``prior``, what was known of it beforehand, by name.
     - check: the same, for the handful that is trained alone to check another way of evaluating.
     - retrain: ``epochs``; ``seconds``; ``folder``, the bundle relative to the run folder; ``start``, the weights that
-      it began from if not from scratch: ``supernet``, ``winner``, or ``space`` for those that its space gives;
+      it began from if not from scratch: ``supernet``, ``winner``, ``space`` for those that its space gives,
+      ``search`` if they stayed as the search trained them, or ``tuned on`` if one more epoch on all items followed;
       ``teacher``, the model that it learned from too; ``resumed``, the epoch after
       which it last went on; ``retraining``, the number of a retraining after the run had ended, and ``items``, the
       number of items that it was trained on.

@@ -8,17 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from commands import evaluations_of
 from quick_runs import BASE, Diary, OneChoice, instruments, search, trained
+from safetensors.torch import load, load_file
 from torch import nn
 
 import nas
 from nas.errors import CandidateError
+from nas.results.bundled.card import CARD
 from nas.searching.beliefs import Beliefs
 from nas.searching.durations import Durations
 from nas.searching.plan import is_brief
 from nas.searching.schedule import Schedule
 from nas.searching.state import RunState
+from nas.searching.trained_weights import TrainedWeights
 from nas.searching.winners.bundles import BundleMaker
 from nas.space.architecture import Architecture
 
@@ -85,7 +89,9 @@ def test_a_search_with_time_for_training_does_not_say_so(tmp_path: Path) -> None
 
 
 def test_winners_that_have_no_time_are_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures, kept=(), late=False: False)
+    monkeypatch.setattr(
+        Schedule, "has_time_to_make", lambda self, architectures, kept=(), tuned_on=(), late=False: False
+    )
     diary = Diary()
     front = search(tmp_path, retraining={"epochs": 1, "winners": 4}, progress=diary)
     assert len(front) == 1
@@ -97,7 +103,12 @@ def test_time_that_is_left_after_the_first_winner_makes_others(tmp_path: Path, m
     """An estimate that was too high must not leave half of the time unused."""
 
     def fits(
-        schedule: Schedule, architectures: Sequence[Architecture], kept: object = (), *, late: bool = False
+        schedule: Schedule,
+        architectures: Sequence[Architecture],
+        kept: object = (),
+        tuned_on: object = (),
+        *,
+        late: bool = False,
     ) -> bool:
         return bool(evaluations_of(tmp_path / "run", "winner")) or len(architectures) == 1
 
@@ -127,7 +138,12 @@ def test_winners_that_take_too_long_give_way_to_others(tmp_path: Path, monkeypat
     """The best candidate may need more time than there is; the next best is then made in its place."""
 
     def fits(
-        schedule: Schedule, architectures: Sequence[Architecture], kept: object = (), *, late: bool = False
+        schedule: Schedule,
+        architectures: Sequence[Architecture],
+        kept: object = (),
+        tuned_on: object = (),
+        *,
+        late: bool = False,
     ) -> bool:
         return all(int(each["width"]) <= 4 for each in architectures)
 
@@ -138,9 +154,13 @@ def test_winners_that_take_too_long_give_way_to_others(tmp_path: Path, monkeypat
 
 
 def test_without_time_for_any_winner_the_quickest_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures, kept=(), late=False: False)
     monkeypatch.setattr(
-        Durations, "making_s", lambda self, architectures, kept=(): sum(int(a["width"]) for a in architectures)
+        Schedule, "has_time_to_make", lambda self, architectures, kept=(), tuned_on=(), late=False: False
+    )
+    monkeypatch.setattr(
+        Durations,
+        "making_s",
+        lambda self, architectures, kept=(), tuned_on=(): sum(int(a["width"]) for a in architectures),
     )
     front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600)
     assert [int(winner.architecture["width"]) for winner in front] == [2]
@@ -151,10 +171,12 @@ def test_the_best_that_is_late_by_little_is_made_before_the_quickest(
 ) -> None:
     """A training that overran must not end a search with its poorest model."""
     monkeypatch.setattr(
-        Schedule, "has_time_to_make", lambda self, a, kept=(), late=False: late and int(a[0]["width"]) <= 6
+        Schedule, "has_time_to_make", lambda self, a, kept=(), tuned_on=(), late=False: late and int(a[0]["width"]) <= 6
     )
     monkeypatch.setattr(
-        Durations, "making_s", lambda self, architectures, kept=(): sum(int(a["width"]) for a in architectures)
+        Durations,
+        "making_s",
+        lambda self, architectures, kept=(), tuned_on=(): sum(int(a["width"]) for a in architectures),
     )
     front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600)
     (winner,) = front
@@ -189,9 +211,13 @@ def test_only_short_trainings_of_known_code_run_in_this_process(
 
 def test_another_is_made_where_the_quickest_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without time for any, a failure must not leave a run without a winner."""
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, architectures, kept=(), late=False: False)
     monkeypatch.setattr(
-        Durations, "making_s", lambda self, architectures, kept=(): sum(int(a["width"]) for a in architectures)
+        Schedule, "has_time_to_make", lambda self, architectures, kept=(), tuned_on=(), late=False: False
+    )
+    monkeypatch.setattr(
+        Durations,
+        "making_s",
+        lambda self, architectures, kept=(), tuned_on=(): sum(int(a["width"]) for a in architectures),
     )
     export = BundleMaker.export
 
@@ -207,8 +233,12 @@ def test_another_is_made_where_the_quickest_fails(tmp_path: Path, monkeypatch: p
 
 def test_the_quickest_within_the_limits_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of candidates that all take too long, one that meets the limits is better than the quickest of all."""
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, a, kept=(), late=False: int(a[0]["width"]) > 4)
-    monkeypatch.setattr(Durations, "making_s", lambda self, architectures, kept=(): -int(architectures[0]["width"]))
+    monkeypatch.setattr(
+        Schedule, "has_time_to_make", lambda self, a, kept=(), tuned_on=(), late=False: int(a[0]["width"]) > 4
+    )
+    monkeypatch.setattr(
+        Durations, "making_s", lambda self, architectures, kept=(), tuned_on=(): -int(architectures[0]["width"])
+    )
     meets = Beliefs.surely_meets
     monkeypatch.setattr(Beliefs, "surely_meets", lambda self, each: meets(self, each) and int(each["width"]) <= 4)
     front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600, limits=["params<=100k"])
@@ -219,7 +249,9 @@ def test_without_time_to_retrain_the_best_stay_as_the_search_trained_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A good model that was trained must not give way to a poor one that is retrained quickly."""
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, a, kept=(), late=False: set(a) <= set(kept))
+    monkeypatch.setattr(
+        Schedule, "has_time_to_make", lambda self, a, kept=(), tuned_on=(), late=False: set(a) <= set(kept)
+    )
     diary = Diary()
     front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600, progress=diary)
     (best, *_), run = front.winners, tmp_path / "run"
@@ -237,9 +269,60 @@ def test_without_time_to_retrain_the_best_stay_as_the_search_trained_them(
     assert not (run / "trained").exists()
 
 
+def test_with_little_time_to_retrain_the_best_are_tuned_on_for_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So they learn from the validation items too, which a simple model beside them does."""
+    monkeypatch.setattr(
+        Schedule,
+        "has_time_to_make",
+        lambda self, a, kept=(), tuned_on=(), late=False: set(a) - set(kept) <= set(tuned_on) and len(tuned_on) <= 1,
+    )
+    diary = Diary()
+    front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600, progress=diary,
+                   retraining={"epochs": 4, "winners": 3})  # fmt: skip
+    rows = {row.architecture: row for row in evaluations_of(tmp_path / "run", "retrain")}
+    errors = {row.architecture: row.values["error"] for row in evaluations_of(tmp_path / "run", "train")}
+    best = min(rows, key=lambda each: errors[each])
+    assert rows[best].details["start"] == "tuned on"
+    assert rows[best].details["epochs"] == 3  # two of the search, and one
+    assert {row.details["start"] for each, row in rows.items() if each != best} == {"search"}
+    (said,) = told(diary, f"no time is left to retrain {len(rows)} of {len(rows)} winners")
+    assert f"tuned on for one epoch: {best.id}; left as the search trained them: " in said
+    bundle = next(winner.bundle for winner in front if winner.architecture == best)
+    assert bundle is not None
+    assert "so it was tuned on for one epoch on the training and validation items" in (bundle / CARD).read_text()
+    assert "tuned on for one epoch" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_tuning_on_begins_with_the_weights_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And takes a share of the learning rate; at a rate of nearly nothing the weights stay."""
+    monkeypatch.setattr(
+        Schedule,
+        "has_time_to_make",
+        lambda self, a, kept=(), tuned_on=(), late=False: set(a) - set(kept) <= set(tuned_on),
+    )
+    seen: list[bytes] = []
+    put = TrainedWeights.put
+    monkeypatch.setattr(TrainedWeights, "put", lambda self, at, weights: (seen.append(weights), put(self, at, weights)))
+    monkeypatch.setattr("nas.training.settings.TUNED_ON_RATE", 1e-9)
+    front = search(tmp_path, OneChoice(), trials=2, rounds=1, search_time_s=600, retraining={"epochs": 4, "winners": 1})
+    bundle = front.winners[0].bundle
+    assert bundle is not None
+    found = load_file(bundle / "model.safetensors")
+    assert any(
+        all(torch.allclose(found[name], tensor, atol=1e-6) for name, tensor in load(weights).items())
+        for weights in seen
+        if load(weights).keys() == found.keys()
+        and all(load(weights)[name].shape == found[name].shape for name in found)
+    )
+
+
 def test_weights_of_an_earlier_part_of_a_run_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was stopped may go on without a time. A card tells the share of the items that its model has seen."""
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, a, kept=(), late=False: set(a) <= set(kept))
+    monkeypatch.setattr(
+        Schedule, "has_time_to_make", lambda self, a, kept=(), tuned_on=(), late=False: set(a) <= set(kept)
+    )
     front = search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600, training={"epochs": 2, "subset": 0.5})
     bundle = front.winners[0].bundle
     assert bundle is not None
@@ -253,7 +336,9 @@ def test_weights_of_an_earlier_part_of_a_run_are_removed(tmp_path: Path, monkeyp
 
 
 def test_the_best_is_retrained_if_there_is_time_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Schedule, "has_time_to_make", lambda self, a, kept=(), late=False: len(set(a) - set(kept)) <= 1)
+    monkeypatch.setattr(
+        Schedule, "has_time_to_make", lambda self, a, kept=(), tuned_on=(), late=False: len(set(a) - set(kept)) <= 1
+    )
     search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600, retraining={"epochs": 2, "winners": 3})
     errors = {row.architecture: row.values["error"] for row in evaluations_of(tmp_path / "run", "train")}
     rows = {row.architecture: row for row in evaluations_of(tmp_path / "run", "retrain")}

@@ -11,7 +11,7 @@ from nas.progress import duration_text
 from nas.results.chance_marks import NEAR, WORSE, chance_mark
 from nas.results.seeds import over_seeds
 from nas.values.error_words import ErrorWords
-from nas.values.evaluation import AS_TRAINED, ELSEWHERE, errors_elsewhere
+from nas.values.evaluation import AS_TRAINED, ELSEWHERE, TUNED_ON, errors_elsewhere
 from nas.values.measurement import Interval, Measurement
 from nas.values.metric import METRICS, bare_name, target_in
 from nas.values.objective import Limit, limit_text
@@ -27,6 +27,11 @@ SPLIT = (
 AS_THE_SEARCH_LEFT_IT = (
     "The model is as the search trained it, on {items} alone: no time was left to train it again. The validation items "
     "chose it. The test items scored it once, and nothing was chosen by them."
+)
+TUNED_ON_ALL = (
+    "The search trained the model on {items}, and the validation items chose it. No time was left to train it again, "
+    "so it was tuned on for one epoch on the training and validation items together. The test items scored it once, "
+    "and nothing was chosen by them."
 )
 UNTRAINED = (
     "The model is the parent of the search as it came: nothing was trained for it. The test items scored it once, and "
@@ -103,7 +108,8 @@ def _data(about: Mapping[str, Any]) -> list[str]:
     training = about.get("training", {})
     share = training.get("subset", 1.0)
     items = "the training items" if share == 1 else f"{100 * share:g} % of the training items"
-    told = AS_THE_SEARCH_LEFT_IT.format(items=items) if training.get("start") == AS_TRAINED else SPLIT
+    short = {AS_TRAINED: AS_THE_SEARCH_LEFT_IT, TUNED_ON: TUNED_ON_ALL}
+    told = short.get(training.get("start"), SPLIT).format(items=items)
     if training.get("epochs") == 0:
         told = {True: TUNED, False: UNTRAINED}.get(training.get(TUNED_PARENT), PARENT)
     return [*_table(("fact", "value"), rows), "", told]

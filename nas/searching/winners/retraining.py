@@ -27,9 +27,23 @@ from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.final_measurements import FinalMeasurements
 from nas.searching.winners.further_seeds import FurtherSeeds
 from nas.searching.winners.misses import say_only_misses
-from nas.searching.winners.retraining_jobs import RetrainingJobs, SeedOf, add_trained, shared_row, write_weights
+from nas.searching.winners.retraining_jobs import (
+    RetrainingJobs,
+    SeedOf,
+    add_trained,
+    search_details,
+    shared_row,
+    write_weights,
+)
 from nas.searching.winners.retraining_plan import RetrainingPlan
-from nas.searching.winners.teaching import EarlierWeights, MakesTeacher, RetrainedTeacher, best_of, quality_in_search
+from nas.searching.winners.teaching import (
+    EarlierWeights,
+    MakesTeacher,
+    RetrainedTeacher,
+    best_of,
+    last_weights,
+    quality_in_search,
+)
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import Candidate, by_training
 from nas.space.parts.parents import parents_space
@@ -195,16 +209,19 @@ class Retraining:
         best = self._best(chosen)
         if best is not None and best.trained in groups:
             groups = {best.trained: groups[best.trained]}
-        for trained in self._left_as_they_are(groups, chosen):
+        left, tuned_on = self._not_retrained(groups, chosen)
+        for trained in left:
             self._take(groups.pop(trained))
-        self._train([SeedOf(tuple(group)) for group in groups.values()], chosen, executor)
+        seeds = [SeedOf(tuple(group), tuned_on=trained in tuned_on) for trained, group in groups.items()]
+        self._train(seeds, chosen, executor)
 
-    def _left_as_they_are(
+    def _not_retrained(
         self, groups: Mapping[Architecture, Sequence[Candidate]], chosen: Sequence[Candidate]
-    ) -> list[Architecture]:
-        """Return the networks that keep the weights of the search. The best ones are retrained, as far as time allows.
+    ) -> tuple[list[Architecture], list[Architecture]]:
+        """Return the networks that keep the weights of the search, and those that are only tuned on from there.
 
-        The rest of the time is for those that can only be retrained, and for finishing all.
+        The best ones are retrained, as far as time allows, and the next best are tuned on. The rest of the time is for
+        those that can only be retrained, and for finishing all.
         """
         state, beliefs = self._state, self._state.beliefs
         missing = [each for each in chosen if each not in beliefs.winners]
@@ -214,20 +231,38 @@ class Retraining:
             others = [each for name, group in left.items() if name != trained for each in group]
             if state.schedule.has_time_to_make(missing, others):
                 del left[trained]
+        tuned_on: list[Architecture] = []
+        for trained in [each for each in best_first if each in left]:
+            further = [each for name in (*tuned_on, trained) for each in groups[name]]
+            others = [each for name in left.keys() - {*tuned_on, trained} for each in groups[name]]
+            if state.schedule.has_time_to_make(missing, others, further, late=not tuned_on):
+                tuned_on.append(trained)
         if left:
-            ids = ", ".join(group[0].id for group in left.values())
-            state.progress.say(
-                f"no time is left to retrain {len(left)} of {len(groups)} winners, so they stay as the search trained "
-                f"them: {ids}. To retrain them later: nas retrain {self._folder}"
-            )
-        return list(left)
+            state.progress.say(self._shortened_text(groups, tuned_on, [each for each in left if each not in tuned_on]))
+        return [each for each in left if each not in tuned_on], tuned_on
+
+    def _shortened_text(
+        self,
+        groups: Mapping[Architecture, Sequence[Candidate]],
+        tuned_on: Sequence[Architecture],
+        left: Sequence[Architecture],
+    ) -> str:
+        """Return what becomes of the winners that there is no time to retrain."""
+        parts = [
+            f"{text}: {', '.join(groups[each][0].id for each in those)}"
+            for those, text in ((tuned_on, "tuned on for one epoch"), (left, "left as the search trained them"))
+            if those
+        ]
+        return (
+            f"no time is left to retrain {len(tuned_on) + len(left)} of {len(groups)} winners. {'; '.join(parts)}. "
+            f"To retrain them later: nas retrain {self._folder}"
+        )
 
     def _take(self, candidates: Sequence[Candidate]) -> None:
         """Let candidates have the weights that the search trained."""
         assert self._weights is not None
-        first, trainings = candidates[0], self._state.beliefs.trainings
-        known = [trainings[each].details for each in first.siblings if each in trainings]
-        told = next((details for details in known if "seconds" in details), known[0])
+        first = candidates[0]
+        told = search_details(self._state, first)
         kept = {key: told[key] for key in ("epochs", "subset", "seconds", FITTED) if key in told}
         details = {**kept, "start": AS_TRAINED, "folder": self._plan.bundle(first)}
         weights = self._weights.path(first.trained).read_bytes()
@@ -288,11 +323,15 @@ class Retraining:
 
     def _start(self, seeds: Sequence[SeedOf]) -> Callable[[Architecture, torch.nn.Module], None] | None:
         """Return what loads the weights to begin with; None for those that the space draws or loads."""
+        tuned_on = [seed.trained for seed in seeds if seed.tuned_on]
+        if tuned_on:
+            assert self._weights is not None, "what is tuned on has the weights of the search"
+            return EarlierWeights({each.id: self._weights.path(each).read_bytes() for each in tuned_on})
         if self._plan.start == "supernet":
             return SharedWeights(self._state.resolved.space, (self._folder / SUPERNET_WEIGHTS).read_bytes())
         if self._plan.start == "winner":
             first = [seed.candidates[0] for seed in seeds]
-            return EarlierWeights(self._state.beliefs, self._folder, first, self._plan.number)
+            return last_weights(self._state.beliefs, self._folder, first, self._plan.number)
         return None
 
     # Finishing

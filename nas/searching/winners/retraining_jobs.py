@@ -23,7 +23,7 @@ from nas.storage.retraining_rows import SeedTested
 from nas.training.checkpoint import CHECKPOINT
 from nas.training.settings import further_seed, training_seed
 from nas.training.training import epochs_done
-from nas.values.evaluation import FITTED, OF_SPACE, TRAINED_AS, Evaluation, Failure
+from nas.values.evaluation import FITTED, OF_SPACE, TRAINED_AS, TUNED_ON, Evaluation, Failure
 
 SEEDS = "seeds"
 """The folder of the weights of further seeds, within the run's folder."""
@@ -32,10 +32,14 @@ SEEDS = "seeds"
 @final
 @dataclass(frozen=True)
 class SeedOf:
-    """A training of a network by one seed. The ``candidates`` share it; ``number`` 0 makes their models."""
+    """A training of a network by one seed. The ``candidates`` share it; ``number`` 0 makes their models.
+
+    With ``tuned_on`` it begins with the weights of the search, and takes one epoch.
+    """
 
     candidates: tuple[Candidate, ...]
     number: int = 0
+    tuned_on: bool = False
 
     @property
     def trained(self) -> Architecture:
@@ -79,7 +83,8 @@ class RetrainingJobs:
             "architecture": dict(seed.trained),
             "seed": further_seed(training_seed(self._state.recipe, seed.trained), seed.number),
             "teacher": self._teacher,
-            "start": self._plan.start,
+            "start": TUNED_ON if seed.tuned_on else self._plan.start,
+            "tuned_on": seed.tuned_on,
             CHECKPOINT: self._checkpoints.place(name),
         }
 
@@ -100,7 +105,7 @@ class RetrainingJobs:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_aside(path, report["weights"])
         else:
-            details = self._details(job, report, seed.candidates[0])
+            details = self._details(job, report, seed)
             add_trained(self._state, self._folder, self._plan, seed.candidates, details, report["weights"])
         self._checkpoints.drop(job["id"])
         self._state.progress.advance()
@@ -126,9 +131,9 @@ class RetrainingJobs:
         if "note" in report:
             say(f"retraining {ids}: {report['note']}")
 
-    def _details(self, job: Job, report: Report, architecture: Architecture) -> dict[str, Any]:
-        resumed = self._resumed.get(job["id"])
-        return {
+    def _details(self, job: Job, report: Report, seed: SeedOf) -> dict[str, Any]:
+        resumed, architecture = self._resumed.get(job["id"]), seed.candidates[0]
+        found = {
             "epochs": epochs_done(report),
             "seconds": report["seconds"],
             "folder": self._plan.bundle(architecture),
@@ -137,6 +142,23 @@ class RetrainingJobs:
             **({"start": OF_SPACE} if origin_of(innermost(self._state.resolved.space), architecture) else {}),
             **self._plan.facts("" if report.get(FITTED) else self._teacher),
         }
+        if not seed.tuned_on or report.get(FITTED):  # what is fitted in one pass has not begun from anything
+            return found
+        before = search_details(self._state, architecture)
+        return {
+            **found,
+            "epochs": before["epochs"] + found["epochs"],
+            "seconds": before["seconds"] + found["seconds"],
+            "subset": before["subset"],
+            "start": TUNED_ON,
+        }
+
+
+def search_details(state: RunState, candidate: Candidate) -> Mapping[str, Any]:
+    """Return the details of the training that a candidate had in the search, by itself or by a sibling."""
+    trainings = state.beliefs.trainings
+    known = [trainings[each].details for each in candidate.siblings if each in trainings]
+    return next((details for details in known if "seconds" in details), known[0])
 
 
 def seed_weights(folder: Path, plan: RetrainingPlan, name: str) -> Path:

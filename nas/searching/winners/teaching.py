@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -57,20 +57,26 @@ def _made(teacher: RetrainedTeacher) -> torch.nn.Module:
 
 
 @final
+@dataclass(frozen=True)
 class EarlierWeights:
-    """Lets a training begin with the weights that the network's last model has in the run's folder."""
+    """Lets trainings begin with weights, safetensors files by the ids of the networks; others begin as they do."""
 
-    def __init__(self, beliefs: Beliefs, folder: Path, candidates: Iterable[Candidate], before: int) -> None:
-        """Take the models that were there before the retraining of that number."""
-        self._weights: dict[str, bytes] = {}
-        for candidate in candidates:
-            bundle = last_model(beliefs, candidate, before)
-            assert bundle is not None, "who asks for retraining has checked that there is a model"
-            self._weights[candidate.trained.id] = weights_of(folder / bundle).read_bytes()
+    by_id: Mapping[str, bytes] = field(repr=False)
 
     def __call__(self, architecture: Architecture, module: torch.nn.Module) -> None:
         """Load the weights into a module. Raises CandidateError if they do not fit."""
-        load_weights(module, load(self._weights[architecture.id]))
+        if architecture.id in self.by_id:
+            load_weights(module, load(self.by_id[architecture.id]))
+
+
+def last_weights(beliefs: Beliefs, folder: Path, candidates: Iterable[Candidate], before: int) -> EarlierWeights:
+    """Return the weights that networks had in the run's folder before the retraining of that number."""
+    found: dict[str, bytes] = {}
+    for candidate in candidates:
+        bundle = last_model(beliefs, candidate, before)
+        assert bundle is not None, "who asks for retraining has checked that there is a model"
+        found[candidate.trained.id] = weights_of(folder / bundle).read_bytes()
+    return EarlierWeights(found)
 
 
 def retrained_teacher(
