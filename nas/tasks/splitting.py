@@ -11,8 +11,11 @@ import numpy.typing as npt
 from nas.tasks.batches import Examples, IntArray, Part, targets_of
 
 TEST_SHARE = 0.2
-SMALL = 5000
-"""Of fewer items than this, a fifth validates by default: a tenth would tell good models from bad ones by chance."""
+ENOUGH = 1000
+"""So many items validate by default, if they are a tenth to a fifth of all: fewer tell good models from bad by chance.
+
+With 509 of 5,092 rows, the best of 130 candidates seemed better than a tuned simple model by 3 %, and was worse by 1 %.
+"""
 TEST_SEED = 0  # fixed, so that test errors of runs with different seeds can be compared
 
 
@@ -40,8 +43,12 @@ def shuffled_classes(labels: npt.NDArray[Any], rng: np.random.Generator) -> list
 
 
 def usual_validation_share(count: int) -> float:
-    """Return the share of ``count`` items that validates by default."""
-    return 0.2 if count < SMALL else 0.1
+    """Return the share of ``count`` items that validates by default: a tenth to a fifth.
+
+    >>> [usual_validation_share(count) for count in (500, 5_000, 8_000, 50_000)]
+    [0.2, 0.2, 0.125, 0.1]
+    """
+    return min(0.2, max(0.1, ENOUGH / max(1, count)))
 
 
 def check_share(share: float, title: str) -> None:

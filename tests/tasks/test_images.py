@@ -44,8 +44,8 @@ class TestSplits:
 
     def test_more_of_few_images_validate(self) -> None:
         """A tenth of a few hundred images would tell good models from bad ones by chance."""
-        few, many = numbered_data(6249), numbered_data(6252)
-        assert (len(few.validation), len(many.validation)) == (999, 501)
+        counts = {count: len(numbered_data(count).validation) for count in (3000, 6249, 6252, 9000, 15_000)}
+        assert counts == {3000: 480, 6249: 999, 6252: 999, 9000: 999, 15_000: 1200}
         assert len(numbered_data(validation_share=0.1).validation) == 24
 
     def test_subsets_are_nested_and_stratified(self) -> None:

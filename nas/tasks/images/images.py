@@ -324,8 +324,8 @@ class Images(Task):
         Floats are rounded to 256 levels. ``labels`` are integers from 0 or text, shape (N,), or 0 and 1 for several
         labels of each image, shape (N, labels). Without ``classes``, each different label is a class. Without test
         images, ``test_share`` of each class becomes the test split, always with the same images. ``seed`` then picks
-        ``validation_share`` of the other images for the validation split: by default a tenth, and a fifth of fewer than
-        5000. ``groups`` names the group of each image, such as a patient: no group is in two splits.
+        ``validation_share`` of the other images for the validation split: by default a tenth, or up to a fifth, as far
+        as a thousand need it. ``groups`` names the group of each image, such as a patient: no group is in two splits.
 
         Raises:
             ValueError: the arrays are not plainly images and labels, a class has no image, or a share is outside

@@ -107,7 +107,7 @@ def load_data(
     are taken from ``working_folder``, by default the current folder.
 
     The test split is always the same. ``validation_share`` is the share of the other images of each class that
-    validate; ``seed`` picks them. By default they are a tenth, a fifth of fewer than 5000, and
+    validate; ``seed`` picks them. By default they are a tenth, or up to a fifth, as far as a thousand need it, and
     a quarter for digits, which gives 60, 20 and 20 %.
 
     A folder has the layout PATH/class/image.png, or the folders PATH/train, PATH/val (or validation, or valid) and

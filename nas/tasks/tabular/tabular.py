@@ -125,7 +125,7 @@ class Tabular(Task):
             kind: "classification" or "regression", where it should not be told from the target.
             categories: columns of numbers that are categories.
             scaling: "standard" for mean 0 and deviation 1, or "quantile" for a normal distribution.
-            validation_share: of the other rows; by default a tenth, and a fifth of fewer than 5000.
+            validation_share: of the other rows; by default a tenth, or up to a fifth, as far as a thousand need it.
             seed: picks the validation rows.
             recognised: how the text of a file became these columns.
 
