@@ -16,6 +16,7 @@ from nas.space.layer import Layer
 from nas.space.search_space import settle
 from nas.space.signature import Signature
 from nas.space.tracing import trace_layers, zero_inputs
+from search_spaces.shrinking.elastic import ElasticParent
 from search_spaces.shrinking.importance import importance_by_data, importance_by_weights, most_important
 from search_spaces.shrinking.layer_table import layer_table
 from search_spaces.shrinking.parents import PICTURES, TIMM, parent_of
@@ -236,6 +237,10 @@ class Shrunk:
     def parent_module(self) -> nn.Module:
         """Return the parent with the weights that it came with."""
         return pruned(self._module, (), {})
+
+    def supernet(self) -> ElasticParent:
+        """Return the parent, whose weights all architectures share."""
+        return ElasticParent(self._module, self._plan, lambda each: (self._counts(each), self._dropped(each)))
 
     def inheritance(
         self, parent: nn.Module, losses: Iterable[Callable[[nn.Module], torch.Tensor]]

@@ -44,7 +44,6 @@ from nas.space.look_worker import StrandedSpaceError
 from nas.space.own_code import own_code
 from nas.space.parts.candidate import precision_of
 from nas.space.parts.device_parts import device_space, notes_of
-from nas.space.parts.own_inputs import HasInputs
 from nas.space.parts.start_weights import check_start
 from nas.space.plug_ins import check_options, code_named, is_own, plug_in_path
 from nas.space.rules import check_space, check_space_class
@@ -370,10 +369,5 @@ def _check_shares_weights(space: SearchSpace, recipe: Recipe, task: Task) -> Non
         raise RecipeError(
             f'evaluate = "supernet" takes a space whose architectures share weights, but {recipe.space.name!r} has no '
             'method supernet(). Write one, choose another space, or evaluate by "train" or "zero-cost".'
-        )
-    if isinstance(space, HasInputs):
-        raise RecipeError(
-            f'evaluate = "supernet" trains all architectures on the same inputs, but those of {recipe.space.name!r} '
-            'have inputs of their own. Evaluate by "train".'
         )
     check_supernet(space, task.signature)

@@ -80,7 +80,8 @@ class Supernet(Protocol):
     def weights(self, architecture: Architecture) -> Mapping[str, torch.Tensor]:
         """Return the parameters of ``build(architecture)`` by name, as functions of the shared ones, such as slices.
 
-        Gradients flow through them into the shared parameters.
+        Gradients flow through them into the shared parameters. In a space whose architectures have a parent, a
+        supernet has a second method, ``inherit(inheritance)``, which lets it begin with the parent's weights.
         """
         ...
 
@@ -112,6 +113,13 @@ def ends(space: SearchSpace, rng: np.random.Generator | None = None) -> tuple[Ar
         return settle(space, option)
 
     return end(0), end(-1)
+
+
+def with_options(space: SearchSpace, architecture: Architecture, options: Mapping[str, Option]) -> Architecture:
+    """Return an architecture with some options in the place of its own; choices that become active take their first."""
+    if not options:
+        return architecture
+    return settle(space, lambda choice: options.get(choice.name, architecture.get(choice.name, choice.options[0])))
 
 
 def load_space(

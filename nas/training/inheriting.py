@@ -58,6 +58,13 @@ class Inheritance:
         self(space.parent, module)
         return module.requires_grad_(False).eval()
 
+    def give(self, supernet: torch.nn.Module) -> None:
+        """Let shared weights begin as those of the parent. Raises CandidateError if they do not fit."""
+        try:
+            supernet.inherit(self._tensors)  # type: ignore[operator]
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise CandidateError("build", f"what the parent leaves must fit the supernet, but {error}") from error
+
     def teacher(self) -> torch.nn.Module:
         """Return the parent, made once in each process."""
         return self._parent

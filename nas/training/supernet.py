@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nas.errors import CandidateError, SpaceError, raised_text
 from nas.space.architecture import Architecture
 from nas.space.own_code import own_code
+from nas.space.parts.device_parts import innermost
 from nas.space.parts.own_inputs import wishes_of
 from nas.space.search_space import HasSupernet, SearchSpace, ends
 from nas.space.signature import Signature
@@ -23,6 +24,7 @@ from nas.space.tracing import build_checked
 from nas.tasks.corruptions import Robustness
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
+from nas.training.inheriting import Inheritance
 from nas.training.modules import device_named, metrics_on, move
 
 BY = "supernet"
@@ -30,12 +32,13 @@ BY = "supernet"
 RECALIBRATION_BATCH = 128
 
 
-def make_supernet(space: SearchSpace) -> torch.nn.Module:
-    """Build the space's supernet; torch's global random state draws its weights.
+def make_supernet(space: SearchSpace, inheritance: Inheritance | None = None) -> torch.nn.Module:
+    """Build the space's supernet. Torch's global random state draws its weights, unless they are those of a parent.
 
     Raises:
         SpaceError: the space has no supernet, or it is no torch module with a method ``weights``.
     """
+    space = innermost(space)
     if not isinstance(space, HasSupernet):
         raise SpaceError(f"shared weights need a space with a method supernet(), but {type(space).__name__} has none.")
     try:
@@ -48,6 +51,8 @@ def make_supernet(space: SearchSpace) -> torch.nn.Module:
             "supernet() must return a torch.nn.Module with a method weights(architecture), "
             f"but returned a {type(supernet).__name__}."
         )
+    if inheritance is not None:
+        inheritance.give(supernet)
     return supernet
 
 
@@ -99,30 +104,39 @@ def check_supernet(space: SearchSpace, signature: Signature) -> None:
 class SharedWeights:
     """Trained shared weights. A call copies an architecture's share of them into its module.
 
-    ``content`` holds the bytes of a safetensors file with the supernet's parameters.
+    ``content`` holds the bytes of a safetensors file with the supernet's parameters. They began as those of a parent if
+    there is an ``inheritance``, which tells the order of its channels.
     """
 
-    def __init__(self, space: SearchSpace, content: bytes) -> None:
+    def __init__(self, space: SearchSpace, content: bytes, inheritance: Inheritance | None = None) -> None:
         self._space = space
         self._content = content
+        self._inheritance = inheritance
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the supernet, which each worker builds from ``content``."""
-        return {"_space": self._space, "_content": self._content}
+        return {"_space": self._space, "_content": self._content, "_inheritance": self._inheritance}
 
     @cached_property
     def _supernet(self) -> torch.nn.Module:
         with torch.random.fork_rng(devices=[]):
-            supernet = make_supernet(self._space)
+            supernet = make_supernet(self._space, self._inheritance)
         supernet.load_state_dict(load(self._content), strict=False)
         return supernet
 
+    def is_parent(self, architecture: Architecture) -> bool:
+        """Return True for the parent itself, which keeps its own weights."""
+        return self._inheritance is not None and self._inheritance.is_parent(architecture)
+
     def __call__(self, architecture: Architecture, module: torch.nn.Module) -> None:
-        """Copy the shared weights of ``architecture`` into ``module``.
+        """Copy the shared weights of ``architecture`` into ``module``; the parent gets its own.
 
         Raises:
             SpaceError: they do not fit the module.
         """
+        if self._inheritance is not None and self._inheritance.is_parent(architecture):
+            self._inheritance(architecture, module)
+            return
         weights = weights_for(self._supernet, architecture, module)
         with torch.no_grad():
             for name, parameter in module.named_parameters():
@@ -135,8 +149,8 @@ class SharedEvaluation:
     """The work of a job: report the error of its architecture with shared weights.
 
     The batch norms' shared statistics fit no single architecture. They are estimated again on ``images`` training
-    images, as in universally slimmable networks (Yu & Huang, 2019, arXiv:1903.05134). A job is the same as for
-    ``CandidateTraining``; it has one report.
+    images, as in universally slimmable networks (Yu & Huang, 2019, arXiv:1903.05134). A parent is evaluated as it is. A
+    job is the same as for ``CandidateTraining``; it has one report.
     """
 
     space: SearchSpace
@@ -162,9 +176,12 @@ class SharedEvaluation:
             self.shared(architecture, module)
             device = device_named(self.device)
             move(module, device)
-            recalibrate(module, task, self.images, device)
+            is_parent = self.shared.is_parent(architecture)
+            if not is_parent:
+                recalibrate(module, task, self.images, device)
             metrics = metrics_on(module, task.validation, task, device, self.robustness)
-        yield {"epoch": 1, **metrics, "by": BY, "seconds": self.clock() - began, "done": True}
+        way = {"trained": False} if is_parent else {"by": BY}
+        yield {"epoch": 1, **metrics, **way, "seconds": self.clock() - began, "done": True}
 
 
 def recalibrate(module: torch.nn.Module, task: Task, items: int, device: torch.device) -> None:

@@ -15,13 +15,15 @@ from torch.func import functional_call
 
 from nas.errors import CandidateError
 from nas.jobs.execution import as_failure
-from nas.space.architecture import Architecture
-from nas.space.search_space import SearchSpace, ends, sample
+from nas.space.architecture import Architecture, Option
+from nas.space.parts.own_inputs import choices_of_inputs, signature_of, wishes_of
+from nas.space.search_space import SearchSpace, ends, sample, with_options
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
-from nas.tasks.batches import Tensors, items_at
+from nas.tasks.batches import Examples, Tensors, items_at
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
+from nas.training.inheriting import Inheritance
 from nas.training.modules import device_named
 from nas.training.optimizing import factor_of, parameter_groups
 from nas.training.settings import TrainingSettings
@@ -39,6 +41,9 @@ class SupernetTraining:
     Each step trains ``per_step`` architectures on one batch: the largest on its labels, the smallest and random ones on
     the outputs of the largest (Yu & Huang, 2019, arXiv:1903.05134). Options that are no numbers, such as kinds of
     blocks, have no size. They are drawn at random for the largest and the smallest, so that all options see labels.
+    Choices that change the inputs, such as the side of pictures, are drawn once for all architectures of a step.
+
+    With an ``inheritance`` the weights begin as those of a parent.
 
     A job holds ``seed``. A report holds ``epoch``, ``loss`` (of the largest) and ``seconds`` (including those before
     the checkpoint). Some reports hold ``checkpoint``; the last one holds ``done`` and ``weights``. Both are the bytes
@@ -52,6 +57,7 @@ class SupernetTraining:
     per_step: int
     checkpoint: bytes | None = field(default=None, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic)
+    inheritance: Inheritance | None = None
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Train, and yield a report after each epoch.
@@ -64,7 +70,7 @@ class SupernetTraining:
         settings = self.settings
         began = saved = self.clock()
         with torch_with(settings.threads, job["seed"]):
-            steps = _Steps(self.space, task, settings, self.per_step, began, self.clock)
+            steps = _Steps(self, task, began)
             first, spent = steps.restore(self.checkpoint)
             for epoch in range(first, settings.epochs + 1):
                 loss = steps.epoch(epoch, job["seed"])
@@ -82,26 +88,21 @@ class SupernetTraining:
 class _Steps:
     """The supernet and its optimizer: AdamW with a linear warm-up and a cosine decay, the same as for candidates."""
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        task: Task,
-        settings: TrainingSettings,
-        per_step: int,
-        began: float,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, training: SupernetTraining, task: Task, began: float) -> None:
+        settings, space = training.settings, training.space
         self._space = space
+        self._of_inputs = choices_of_inputs(space)
+        self._views: dict[tuple[Option, ...], tuple[Task, Examples]] = {}
         self._task = task
         self._settings = settings
-        self._random = per_step - 2
+        self._random = training.per_step - 2
         self._began = began
-        self._clock = clock
+        self._clock = training.clock
         self._device = device_named(settings.device)
         self._examples = task.to_fit(settings.subset, settings.use_validation)
         self._batch = min(settings.batch_size, len(self._examples))
         self._steps_per_epoch = len(self._examples) // self._batch
-        self._supernet = make_supernet(space).to(self._device)
+        self._supernet = make_supernet(space, training.inheritance).to(self._device)
         self._optimizer = torch.optim.AdamW(
             parameter_groups(self._supernet, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
@@ -117,13 +118,15 @@ class _Steps:
         order = rng.permutation(len(self._examples))
         total = 0.0
         for number in range(self._steps_per_epoch):
+            fixed = self._drawn_inputs(rng)
+            task, examples = self._seen(fixed)
             step = (epoch - 1) * self._steps_per_epoch + number
             for group in self._optimizer.param_groups:
                 group["lr"] = settings.learning_rate * self._factor(step, settings.epochs * self._steps_per_epoch)
-            batch = items_at(self._examples, order[number * self._batch : (number + 1) * self._batch])
-            raw = self._task.augmented(batch.raw, shifts) if settings.augment else batch.raw
-            inputs = self._task.inputs_of(tuple(each.to(self._device) for each in raw))
-            loss = self._step(inputs, batch.targets.to(self._device), rng)
+            batch = items_at(examples, order[number * self._batch : (number + 1) * self._batch])
+            raw = task.augmented(batch.raw, shifts) if settings.augment else batch.raw
+            inputs = task.inputs_of(tuple(each.to(self._device) for each in raw))
+            loss = self._step(inputs, batch.targets.to(self._device), rng, fixed)
             if not math.isfinite(loss):
                 raise CandidateError(
                     "nan",
@@ -140,19 +143,36 @@ class _Steps:
                 )
         return total / self._steps_per_epoch
 
-    def _step(self, inputs: Tensors, targets: torch.Tensor, rng: np.random.Generator) -> float:
-        """Train one step. Return the loss of the largest, or a loss that is not finite."""
+    def _drawn_inputs(self, rng: np.random.Generator) -> dict[str, Option]:
+        """Return an option for each choice that changes the inputs."""
+        return {choice.name: choice.options[int(rng.integers(len(choice.options)))] for choice in self._of_inputs}
+
+    def _seen(self, fixed: Mapping[str, Option]) -> tuple[Task, Examples]:
+        """Return the task as the architectures of a step see it, and the items to learn from."""
+        key = tuple(fixed.values())
+        if key not in self._views:
+            like = with_options(self._space, self._largest, fixed)
+            task = self._task.prepared_for(wishes_of(self._space, like))
+            self._views[key] = task, task.to_fit(self._settings.subset, self._settings.use_validation)
+        return self._views[key]
+
+    def _step(
+        self, inputs: Tensors, targets: torch.Tensor, rng: np.random.Generator, fixed: Mapping[str, Option]
+    ) -> float:
+        """Train one step, with some options ``fixed``. Return the loss of the largest, or one that is not finite."""
         self._optimizer.zero_grad(set_to_none=True)
-        smallest, largest = ends(self._space, rng)
-        teacher = self._outputs_of_end(largest, self._largest, inputs)
+        smallest, largest = (with_options(self._space, each, fixed) for each in ends(self._space, rng))
+        teacher = self._outputs_of_end(largest, with_options(self._space, self._largest, fixed), inputs)
         loss = self._task.criterion.loss(teacher, targets, self._settings.label_smoothing)
         losses = [loss.item()]
         loss.backward()  # type: ignore[no-untyped-call]
         teacher = teacher.detach()
-        for architecture in (smallest, *(sample(self._space, rng) for _ in range(self._random))):
+        drawn = [with_options(self._space, sample(self._space, rng), fixed) for _ in range(self._random)]
+        for architecture in (smallest, *drawn):
             try:
                 if architecture is smallest:
-                    outputs = self._outputs_of_end(smallest, self._smallest, inputs)
+                    least = with_options(self._space, self._smallest, fixed)
+                    outputs = self._outputs_of_end(smallest, least, inputs)
                 else:
                     outputs = self._outputs(architecture, inputs)
             except CandidateError as error:  # it fails as a candidate too, and becomes a row then
@@ -181,7 +201,7 @@ class _Steps:
 
     def _outputs(self, architecture: Architecture, inputs: Tensors) -> torch.Tensor:
         """Return the outputs of the architecture's module in training mode, with shared weights instead of its own."""
-        module = build_checked(self._space, architecture, self._task.signature)
+        module = build_checked(self._space, architecture, signature_of(self._space, architecture, self._task.signature))
         module.to(self._device)
         module.train()
         weights = weights_for(self._supernet, architecture, module)

@@ -101,7 +101,8 @@ class CandidateTraining:
             load_start(self.space, architecture, module)
         else:
             self.inheritance(architecture, module)
-        if self.start is not None:
+        is_parent = self.inheritance is not None and self.inheritance.is_parent(architecture)
+        if self.start is not None and not is_parent:
             self.start(architecture, module)
         return module
 

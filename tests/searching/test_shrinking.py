@@ -123,6 +123,38 @@ def test_the_parent_comes_first_as_it_is_and_is_always_a_winner(
     assert min(row.values["error"] for row in others) < 0.5
 
 
+def test_parts_are_scored_with_weights_of_one_tuning(tmp_path: Path, trained: nn.Module, digits: Images) -> None:
+    """At all resolutions. The parent stays as it is, and winners are tuned on from the weights that they shared."""
+    space = load_space(
+        "shrunk",
+        {"parent": trained, "widths": [0.5, 1.0], "trunks": [1.0], "sizes": [6], "preparation": SCALED},
+        image_signature((1, 8, 8), 10),
+    )
+    diary = Diary()
+    recipe = {
+        **KEYS,
+        "trials": 8,
+        "evaluate": "supernet",
+        "supernet": {"epochs": 2, "check": 3, "recalibration_images": 128},
+        "training": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-3},
+        "retraining": {"epochs": 1, "winners": 2, "start": "supernet"},
+    }
+    front = nas.search(recipe, space=space, runs=tmp_path, progress=diary, instruments=instruments(space))
+    first, *others = (row for row in evaluations_of(tmp_path / "run", "train"))
+    assert first.architecture == space.parent
+    assert "by" not in first.details
+    assert first.values["error"] == pytest.approx(error_on(trained, digits.prepared_for(SCALED)))
+    assert {row.details["by"] for row in others} == {"supernet"}
+    assert {row.architecture["image_size"] for row in others} == {6, 8}
+    assert min(row.values["error"] for row in others) < 0.3
+    parent = next(winner for winner in front if winner.is_parent)
+    x = torch.randn((3, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(parent.load()(x), trained(x))
+    starts = {row.architecture: row.details.get("start") for row in evaluations_of(tmp_path / "run", "retrain")}
+    assert {starts[each] for each in starts if each != space.parent} == {"supernet"}
+    assert any(text.startswith("errors by shared weights and separate trainings rank") for text in diary.news)
+
+
 @pytest.mark.slow
 def test_a_parent_with_another_head_is_tuned_first(tmp_path: Path) -> None:
     """It is told why. A run that is stopped goes on with the same parent, and its winners load by name."""
@@ -215,8 +247,11 @@ def test_layers_that_stay_whole_are_told_before_anything_runs(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"evaluate": "zero-cost"}, 'evaluate must be "train" with the space'),
-        ({"evaluate": "table", "table": {"path": "any.csv.gz"}}, 'evaluate must be "train" with the space'),
+        ({"evaluate": "zero-cost"}, 'evaluate must be "train" or "supernet" with the space'),
+        (
+            {"evaluate": "table", "table": {"path": "any.csv.gz"}},
+            'evaluate must be "train" or "supernet" with the space',
+        ),
         ({"training": {"function": "own_trainings:plain"}}, "Leave the function out"),
         ({"space": "mobilenet"}, "shrink searches the space 'shrunk', but the recipe names 'mobilenet'"),
     ],

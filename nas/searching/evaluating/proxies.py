@@ -58,7 +58,7 @@ class SupernetEvaluator(OfModels):
         self._work = SharedEvaluation(
             resolved.space,
             resolved.source,
-            SharedWeights(resolved.space, self._trained(executor)),
+            SharedWeights(resolved.space, self._trained(executor), state.inheritance),
             recipe.recalibration_images,
             self._settings.device,
             self._settings.threads,
@@ -104,6 +104,7 @@ class SupernetEvaluator(OfModels):
             state.recipe.supernet.per_step,
             checkpoint.read_bytes() if checkpoint.is_file() else None,
             state.stopwatch,
+            state.inheritance,
         )
         state.progress.stage("training the supernet", self._settings.epochs)
         is_lost = False

@@ -18,17 +18,17 @@ from nas.values.target import ModelFormat
 
 
 def check_parent(recipe: Recipe, space: SearchSpace) -> None:
-    """Check that candidates of a space with a parent are trained by the trainer of this project.
+    """Check that candidates of a space with a parent are trained by the trainer of this project, or share its weights.
 
     Raises:
         RecipeError: they are not.
     """
     if parents_space(space) is None:
         return
-    if recipe.evaluate != "train":
+    if recipe.evaluate not in ("train", "supernet"):
         raise RecipeError(
-            f'parts of a parent are tuned, so evaluate must be "train" with the space {recipe.space.name!r}, but got '
-            f'"{recipe.evaluate}". Leave it out.'
+            f'parts of a parent are tuned, so evaluate must be "train" or "supernet" with the space '
+            f'{recipe.space.name!r}, but got "{recipe.evaluate}". Leave it out.'
         )
     if recipe.training.function is not None:
         raise RecipeError(

@@ -328,7 +328,8 @@ class Retraining:
             assert self._weights is not None, "what is tuned on has the weights of the search"
             return EarlierWeights({each.id: self._weights.path(each).read_bytes() for each in tuned_on})
         if self._plan.start == "supernet":
-            return SharedWeights(self._state.resolved.space, (self._folder / SUPERNET_WEIGHTS).read_bytes())
+            content = (self._folder / SUPERNET_WEIGHTS).read_bytes()
+            return SharedWeights(self._state.resolved.space, content, self._state.inheritance)
         if self._plan.start == "winner":
             first = [seed.candidates[0] for seed in seeds]
             return last_weights(self._state.beliefs, self._folder, first, self._plan.number)

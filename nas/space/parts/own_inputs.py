@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 from nas.errors import CandidateError, raised_text
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, Choice
 from nas.space.own_code import own_code
-from nas.space.search_space import SearchSpace
+from nas.space.search_space import SearchSpace, ends, with_options
 from nas.space.signature import Signature
 
 IMAGE_SIZE = "image_size"
@@ -50,6 +50,19 @@ def wishes_of(space: SearchSpace, architecture: Architecture) -> dict[str, Any]:
     except (TypeError, ValueError):
         pass
     raise CandidateError("build", f"inputs must return plain data by name, such as {{'image_size': 96}}: {found!r:.80}")
+
+
+def choices_of_inputs(space: SearchSpace) -> tuple[Choice, ...]:
+    """Return the choices that change what architectures ask of the preparation, such as that of a resolution."""
+    if not isinstance(space, HasInputs):
+        return ()
+    _, largest = ends(space)
+    usual = wishes_of(space, largest)
+    return tuple(
+        choice
+        for choice in space.choices
+        if any(wishes_of(space, with_options(space, largest, {choice.name: each})) != usual for each in choice.options)
+    )
 
 
 def signature_of(space: SearchSpace, architecture: Architecture, signature: Signature) -> Signature:
