@@ -14,7 +14,12 @@ from nas.tasks.corruptions import NOISE, Robustness
 from nas.values.objective import trained_metrics
 
 TUNED_ON_RATE = 0.3
-"""The share of the learning rate with which a trained module is tuned on for an epoch."""
+"""The share of the learning rate with which a trained module is tuned on for an epoch.
+
+An EfficientNet-Lite0 on 598 photos has mean test errors over five folds of 27.1 % after eight epochs on the training
+items, 24.8 % after a ninth on all items with this share, 27.1 % with the whole rate, and 24.4 % if all eight are on all
+items, which takes nine times as long.
+"""
 
 
 @dataclass(frozen=True)
