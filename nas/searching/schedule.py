@@ -17,7 +17,7 @@ from nas.space.architecture import Architecture
 FIRST_SHARE = 0.3
 """The share of the search time that first measurements may take."""
 LATE_SHARE = 0.1
-"""A search may end late by this share of its time, where only a poor model could be made in time."""
+"""A search may end late by this share of its time, rather than make a poor model or give up a training."""
 WINNERS_SHARE = 0.5
 """The share of the search time for which winners may be retrained, exported, measured and tested, if there are many."""
 PARENT_SHARE = 0.25
@@ -213,8 +213,13 @@ class Schedule:
         """
         if not self.is_timed:
             return True
-        over_s = LATE_SHARE * self._time_s if late else 0.0
+        over_s = self.may_be_late_s if late else 0.0
         return self.durations.making_s(architectures, as_trained, tuned_on) <= self.left_s + over_s
+
+    @property
+    def may_be_late_s(self) -> float:
+        """The seconds by which a search may end late rather than give up what it has begun."""
+        return LATE_SHARE * self._time_s
 
     # For people
 

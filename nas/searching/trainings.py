@@ -9,6 +9,7 @@ from typing import final
 
 from nas.errors import CandidateError
 from nas.jobs.execution import Job, Report
+from nas.progress import duration_text
 from nas.searching.drawing import evenly
 from nas.searching.evaluating.evaluators import Evaluator
 from nas.searching.evaluating.siblings import precisions_to_evaluate, rows_of_training, sibling_ids
@@ -222,7 +223,22 @@ class Trainings:
 
     def on_report(self, job: Job, report: Report) -> bool:
         self._record(job, report)
-        return self._stopping.goes_on(Architecture(job["architecture"]), report["epoch"])
+        architecture = Architecture(job["architecture"])
+        return not self._ends_too_late(architecture, report) and self._stopping.goes_on(architecture, report["epoch"])
+
+    def _ends_too_late(self, architecture: Architecture, report: Report) -> bool:
+        """Return True, and say so, for a training so much slower than expected that the whole search would be late."""
+        if self._ends_s == math.inf or not self._state.beliefs.candidates:
+            return False
+        epoch, epochs = report["epoch"], self._stopping.epochs_of(architecture)
+        late_s = self._state.spent_s + (epochs - epoch) * report["seconds"] / epoch - self._ends_s
+        if late_s <= self._state.schedule.may_be_late_s:
+            return False
+        self._state.progress.say(
+            f"training {architecture.id} stops after epoch {epoch} of {epochs}, because it would end "
+            f"{duration_text(late_s)} after the time of the round"
+        )
+        return True
 
     def on_restart(self, job: Job) -> None:
         self._curves[job["id"]] = []
