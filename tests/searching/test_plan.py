@@ -295,6 +295,30 @@ def test_with_little_time_to_retrain_the_best_are_tuned_on_for_an_epoch(
     assert "tuned on for one epoch" in (tmp_path / "run" / "report.html").read_text()
 
 
+def test_fewer_winners_are_made_so_that_the_best_can_be_tuned_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its epoch takes as long as finishing two of them, and there is time for three in all."""
+
+    def fits(
+        schedule: Schedule,
+        architectures: Sequence[Architecture],
+        kept: Sequence[Architecture] = (),
+        tuned_on: Sequence[Architecture] = (),
+        *,
+        late: bool = False,
+    ) -> bool:
+        retrained = set(architectures) - {*kept, *tuned_on}
+        return len(architectures) + 2 * len(tuned_on) + 9 * len(retrained) <= 3
+
+    monkeypatch.setattr(Schedule, "has_time_to_make", fits)
+    diary = Diary()
+    search(tmp_path, OneChoice(), trials=6, rounds=1, search_time_s=600, progress=diary,
+           retraining={"epochs": 4, "winners": 4})  # fmt: skip
+    assert evaluations_of(tmp_path / "run", "retrain")[0].details["start"] == "tuned on"
+    assert any("is enough for 1 of" in text for text in diary.news)
+
+
 def test_tuning_on_begins_with_the_weights_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And takes a share of the learning rate; at a rate of nearly nothing the weights stay."""
     monkeypatch.setattr(

@@ -177,10 +177,15 @@ class Retraining:
         return too_long
 
     def _has_time_for(self, architectures: Sequence[Architecture]) -> bool:
-        """Return True if those among these that are no winners yet can become some in the time left."""
+        """Return True if those among these that are no winners yet can become some in the time left.
+
+        Of those with weights of the search, the best is tuned on: that is worth more than one winner more.
+        """
         missing = [each for each in dict.fromkeys(architectures) if each not in self._state.beliefs.winners]
         kept = list(filter(self._has_weights, missing))
-        return not missing or self._state.schedule.has_time_to_make(missing, kept)
+        tuned_on = [best_of(self._state.beliefs, kept)] if kept else []
+        left = [each for each in kept if each not in tuned_on]
+        return not missing or self._state.schedule.has_time_to_make(missing, left, tuned_on)
 
     def _has_weights(self, architecture: Architecture) -> bool:
         """Return True if the weights are kept that the search trained."""
@@ -235,7 +240,7 @@ class Retraining:
         for trained in [each for each in best_first if each in left]:
             further = [each for name in (*tuned_on, trained) for each in groups[name]]
             others = [each for name in left.keys() - {*tuned_on, trained} for each in groups[name]]
-            if state.schedule.has_time_to_make(missing, others, further, late=not tuned_on):
+            if state.schedule.has_time_to_make(missing, others, further):
                 tuned_on.append(trained)
         if left:
             state.progress.say(self._shortened_text(groups, tuned_on, [each for each in left if each not in tuned_on]))
