@@ -31,6 +31,8 @@ They are guesses for the first plan. What was seen corrects them.
 """
 WORKERS_S = 5.0
 """Seconds in which Ray and its workers start."""
+AGAIN_S = 4.0
+"""Seconds in which workers that have ended begin again for winners: each imports torch and loads the data."""
 BRIEF_S = 10.0
 """Seconds of training up to which workers are not worth their start."""
 STARTUP_S = 2.5
@@ -58,6 +60,7 @@ class Durations:
         guess: the seconds of an epoch of a candidate's training, to be believed until one has ended.
         parent_epoch_s: the seconds of an epoch of a parent that is yet to be tuned; 0 where there is none.
         starting_s: the seconds in which workers start that have not started yet.
+        again_s: the seconds in which workers begin again for the winners; 0 where nothing but this process trains.
         own_fits: the parts of joined spaces whose candidates fit themselves; None is a space that is not joined.
     """
 
@@ -78,6 +81,7 @@ class Durations:
         self.own_fits: set[Option | None] = set()
         self.guess: float | None = None
         self.parent_epoch_s = 0.0
+        self.again_s = 0.0 if execution.executor == "inline" else AGAIN_S
         self.starting_s = WORKERS_S if execution.executor != "inline" and execution.ray_address is None else 0.0
 
     def learn(self, stage: str, count: int, seconds: float) -> None:
@@ -202,7 +206,7 @@ class Durations:
         count = count if beliefs.untrained is None else min(count, beliefs.untrained)
         winners = min(recipe.retraining.winners, recipe.trials, MOST_WINNERS_PLANNED)
         parts_s = self.training_s(count), self.retraining_s(winners), recipe.retraining.epochs * self.parent_epoch_s
-        total_s = sum(math.inf if seconds is None else seconds for seconds in parts_s)
+        total_s = sum(math.inf if seconds is None else seconds for seconds in parts_s) - self.again_s
         return self._workers * total_s <= BRIEF_S
 
     @property
@@ -254,7 +258,7 @@ class Durations:
             if mean_s is None:
                 return None
             each_s = mean_s
-        return math.ceil(count * retraining.seeds / self._workers) * each_s
+        return self.again_s + math.ceil(count * retraining.seeds / self._workers) * each_s
 
     def making_s(
         self,
@@ -270,7 +274,7 @@ class Durations:
         new = [each for each in architectures if each not in beliefs.retrainings and each not in as_trained]
         rows = {beliefs.candidate(each).trained: beliefs.trainings.get(each) for each in new}
         timed = [row for row in rows.values() if row is not None and self._tells_training(row)]
-        usual_s = self.retraining_s(1) or 0.0
+        usual_s = max(0.0, (self.retraining_s(1) or 0.0) - self.again_s)
         further = {beliefs.candidate(each).trained for each in tuned_on}
         paid = [
             self._tuned_on_s(row) if beliefs.candidate(row.architecture).trained in further else self._retrained_s(row)
@@ -279,7 +283,7 @@ class Durations:
         prices = [*paid, *[usual_s] * (len(rows) - len(timed))]
         seeds = self._recipe.retraining.seeds
         in_turns_s = max(sum(prices) * seeds / self._workers, max(prices, default=0.0))
-        return in_turns_s + self.finishing_s(len(architectures))
+        return (self.again_s + in_turns_s if rows else 0.0) + self.finishing_s(len(architectures))
 
     def _more_items(self, subset: float) -> float:
         """Return the items of a winner's epoch as a multiple of those of a candidate that sees this share of them."""

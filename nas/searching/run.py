@@ -12,6 +12,7 @@ from typing import Any
 
 from nas.errors import JournalError, LimitError, RepeatedFailureError, TargetError
 from nas.jobs.choosing import executor_of
+from nas.jobs.execution import InlineExecutor
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe, read_recipe, read_recorded_recipe
 from nas.recipe.small_searches import check_rounds
@@ -298,6 +299,8 @@ def _work(state: RunState, folder: Path) -> None:
     data_bytes = 0 if task is None else task.memory_bytes
     with executor_of(state.recipe, data_bytes, is_brief=is_brief(state)) as executor:
         state.durations.starting_s = 0.0
+        if isinstance(executor, InlineExecutor):
+            state.durations.again_s = 0.0
         prepare_parent(state, folder)
         evaluator = evaluator_of(state, folder)
         evaluator.prepare(executor)

@@ -12,7 +12,7 @@ from predicted_latency import measured
 from tiny_space import TinySpace
 
 from nas.recipe.recipe import Recipe
-from nas.searching.durations import FINISHING, MEASURING, STARTUP_S, USUAL_S, Durations
+from nas.searching.durations import AGAIN_S, FINISHING, MEASURING, STARTUP_S, USUAL_S, Durations
 from nas.searching.schedule import Schedule
 from nas.space.architecture import Architecture, Choice
 from nas.space.search_space import enumerate_space
@@ -215,6 +215,23 @@ class TestHeads:
             planned = self.schedule(*rows, measured(HEAD, 1.0), measured(WHOLE, 1.0), objectives=("error", "macs"))
             assert planned.durations.retraining_s(1) == pytest.approx(1.25 * expected)
         assert planned.durations.making_s([HEAD]) < planned.durations.making_s([WHOLE]) < 1.25 * 80 + 20
+
+    def test_tuning_on_is_an_epoch_on_all_items(self) -> None:
+        """Of eight epochs in 40 s; what keeps its weights costs no training."""
+        planned = self.schedule(tuned(WHOLE, 40.0), objectives=("error", "macs")).durations
+        left = planned.making_s([WHOLE], as_trained=[WHOLE])
+        assert planned.making_s([WHOLE], tuned_on=[WHOLE]) - left == pytest.approx(1.25 * 40 / 8)
+        assert planned.making_s([WHOLE]) - left == pytest.approx(2 * 1.25 * 40)
+
+    def test_workers_that_begin_again_for_winners_take_time(self) -> None:
+        """Unless nothing is trained, or all of it in this process."""
+        planned = self.schedule(tuned(WHOLE, 40.0), objectives=("error", "macs")).durations
+        made, left = planned.making_s([WHOLE]), planned.making_s([WHOLE], as_trained=[WHOLE])
+        assert planned.again_s == 0.0
+        planned.again_s = AGAIN_S
+        assert planned.making_s([WHOLE]) == pytest.approx(made + AGAIN_S)
+        assert planned.making_s([WHOLE], as_trained=[WHOLE]) == left
+        assert planned.retraining_s(1) == pytest.approx(2 * 1.25 * 40 + AGAIN_S)
 
     def test_one_candidate_is_one_winner(self) -> None:
         """More are not planned for before there are more."""
