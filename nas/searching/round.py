@@ -13,6 +13,7 @@ from nas.results.notes.prior_ranks import prior_sentences
 from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator, reported
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Prior
+from nas.searching.scoring import Scoring
 from nas.searching.selection import front_candidates, worth_measuring
 from nas.searching.state import RunState
 from nas.searching.trainings import Trainings
@@ -51,12 +52,18 @@ def train_round(state: RunState, evaluator: Evaluator, executor: Executor, numbe
         )
         total, most_s = 1, None
     state.progress.stage(f"round {number}/{recipe.rounds}: {DOING[recipe.evaluate]}", total, most_s)
-    for trainings in _attempts(state, evaluator, number, until, ends_s, prior):
-        executor.run(Checked(evaluator.work, reported(recipe)), trainings, time_limit_s=evaluator.time_limit_s)
+    if evaluator.scoring is not None:
+        jobs = Scoring(state, number, until, ends_s)
+        executor.run(evaluator.scoring, jobs, time_limit_s=evaluator.time_limit_s)
+        dried_up = jobs.dried_up
+    else:
+        for trainings in _attempts(state, evaluator, number, until, ends_s, prior):
+            executor.run(Checked(evaluator.work, reported(recipe)), trainings, time_limit_s=evaluator.time_limit_s)
+        dried_up = trainings.dried_up
     state.journal.append(*screening.unrecorded(number), TrainingsEnded(number))
     screening.mark_recorded()
     state.progress.close()
-    _report_round(state, number, state.beliefs.trials - already, total, trainings.dried_up)
+    _report_round(state, number, state.beliefs.trials - already, total, dried_up)
 
 
 def measure_round(state: RunState, fitting: Fitting, number: int) -> None:

@@ -118,7 +118,8 @@ class SharedWeights:
         return {"_space": self._space, "_content": self._content, "_inheritance": self._inheritance}
 
     @cached_property
-    def _supernet(self) -> torch.nn.Module:
+    def supernet(self) -> torch.nn.Module:
+        """The supernet with these weights, made once in each process."""
         with torch.random.fork_rng(devices=[]):
             supernet = make_supernet(self._space, self._inheritance)
         supernet.load_state_dict(load(self._content), strict=False)
@@ -137,7 +138,7 @@ class SharedWeights:
         if self._inheritance is not None and self._inheritance.is_parent(architecture):
             self._inheritance(architecture, module)
             return
-        weights = weights_for(self._supernet, architecture, module)
+        weights = weights_for(self.supernet, architecture, module)
         with torch.no_grad():
             for name, parameter in module.named_parameters():
                 parameter.copy_(weights[name])

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from nas.space.architecture import Architecture
 from search_spaces.shrinking.importance import importance_by_weights, most_important
-from search_spaces.shrinking.plan import CONSUMER, Cut, IntArray, Plan
+from search_spaces.shrinking.plan import CONSUMER, Cut, Plan
+from search_spaces.shrinking.shared_runs import SharedRuns
 from search_spaces.shrinking.weight_files import SCORE, WEIGHT
 
 Kept = tuple[Mapping[str, int], Collection[str]]
@@ -32,6 +38,12 @@ class ElasticParent(nn.Module):
         self._plan = plan
         self._kept_by = kept_by
         self._scores = importance_by_weights(self.whole, plan.groups)
+        parameters = dict(self.whole.named_parameters())
+        self._cuts: dict[str, dict[int, list[tuple[str, Cut]]]] = defaultdict(lambda: defaultdict(list))
+        for group in plan.groups:
+            for cut in group.cuts:
+                for name, axis in parameters_of(cut, parameters):
+                    self._cuts[name][axis].append((group.name, cut))
 
     def inherit(self, inheritance: Mapping[str, torch.Tensor]) -> None:
         """Begin with the weights of a tuned parent, and with the order of its channels."""
@@ -42,32 +54,64 @@ class ElasticParent(nn.Module):
     def weights(self, architecture: Architecture) -> dict[str, torch.Tensor]:
         """Return the parameters of the module that the space builds for an architecture, by their names there."""
         counts, dropped = self._kept_by(architecture)
-        kept = {name: most_important(self._scores[name], count) for name, count in counts.items()}
-        lasting = {
-            name: parameter
-            for name, parameter in self.whole.named_parameters()
+        lasting = [
+            name
+            for name, _ in self.whole.named_parameters()
             if not any(name == block or name.startswith(f"{block}.") for block in dropped)
-        }
-        for (name, axis), places in self._places(kept, lasting).items():
-            if len(places) < lasting[name].shape[axis]:
-                lasting[name] = lasting[name].index_select(axis, torch.from_numpy(places).to(lasting[name].device))
-        return lasting
+        ]
+        return self._slices(counts).of(lasting)
 
-    def _places(
-        self, kept: Mapping[str, IntArray], lasting: Mapping[str, torch.Tensor]
-    ) -> dict[tuple[str, int], IntArray]:
-        """Return what is kept of each parameter along each of its axes that a group slices."""
-        gone: dict[tuple[str, int], list[IntArray]] = {}
+    def outputs(
+        self, architecture: Architecture, inputs: tuple[torch.Tensor, ...], batch: int, calibrating: int
+    ) -> torch.Tensor:
+        """Return what an architecture's module gives for a batch of inputs, with its part of the weights.
+
+        Of the first batch, number 0, the first ``calibrating`` inputs set the statistics of batch normalisations. What
+        the architecture before began with alike is not computed again. ``forget_inputs`` comes between other inputs.
+        """
+        counts, dropped = self._kept_by(architecture)
+        return self._runs.outputs(counts, dropped, self._slices(counts).of, inputs, batch, calibrating)
+
+    def forget_inputs(self) -> None:
+        """Forget what was computed, because the inputs or the weights are others from now on."""
+        self._runs.forget()
+
+    @cached_property
+    def _runs(self) -> SharedRuns:
+        return SharedRuns(self.whole, self._plan)
+
+    def _slices(self, counts: Mapping[str, int]) -> Slices:
+        gone = {}
         for group in self._plan.groups:
             is_gone = np.ones(group.channels, dtype=bool)
-            is_gone[kept[group.name]] = False
-            for cut in group.cuts:
-                for place in parameters_of(cut, lasting):
-                    gone.setdefault(place, []).append(cut.indices[is_gone[cut.channels]])
-        return {
-            (name, axis): np.setdiff1d(np.arange(lasting[name].shape[axis]), np.concatenate(parts))
-            for (name, axis), parts in gone.items()
-        }
+            is_gone[most_important(self._scores[group.name], counts[group.name])] = False
+            gone[group.name] = is_gone
+        return Slices(dict(self.whole.named_parameters()), self._cuts, gone)
+
+
+@final
+@dataclass(frozen=True)
+class Slices:
+    """The parts of parameters that are left where the channels in ``gone``, a mask for each group, are removed."""
+
+    parameters: Mapping[str, torch.Tensor]
+    cuts: Mapping[str, Mapping[int, Sequence[tuple[str, Cut]]]]
+    gone: Mapping[str, npt.NDArray[np.bool_]]
+
+    def of(self, names: Collection[str]) -> dict[str, torch.Tensor]:
+        """Return the parameters of these names, sliced."""
+        return {name: self._sliced(name) for name in names}
+
+    def _sliced(self, name: str) -> torch.Tensor:
+        found = self.parameters[name]
+        for axis, cuts in self.cuts[name].items() if name in self.cuts else ():
+            stays = np.ones(found.shape[axis], dtype=bool)
+            for group, cut in cuts:
+                stays[cut.indices[self.gone[group][cut.channels]]] = False
+            if not stays.all():
+                places = torch.from_numpy(np.flatnonzero(stays)).to(found.device)
+                found = found.index_select(axis, places)
+        return found
 
 
 def parameters_of(cut: Cut, names: Collection[str]) -> Sequence[tuple[str, int]]:

@@ -60,6 +60,10 @@ class Evaluator(Protocol):
     def weights(self) -> TrainedWeights | None:
         """Where the best candidates' weights are kept; None where they are not."""
 
+    @property
+    def scoring(self) -> Work | None:
+        """The work that scores many candidates at once; None where each has a job of its own."""
+
     def prepare(self, executor: Executor) -> None:
         """Do, once in a run, what comes before the first candidate, skipping what the journal already holds."""
 
@@ -175,6 +179,7 @@ class TableEvaluator:
     epochs = 1
     subset = 1.0
     weights = None
+    scoring = None
 
     def __init__(self, state: RunState) -> None:
         assert isinstance(state.resolved.backend, SearchedTable), "the recipe names a table"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.jobs.execution import Executor
+from nas.jobs.execution import Executor, Work
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Prior
 from nas.searching.state import RunState
@@ -21,6 +21,8 @@ class OfModels:
 
     weights: TrainedWeights | None = None
     """Where the best candidates' weights are kept; None where they are not."""
+    scoring: Work | None = None
+    """The work that scores many candidates at once; None where each has a job of its own."""
 
     def __init__(self, state: RunState, folder: Path) -> None:
         self._state = state

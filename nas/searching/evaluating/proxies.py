@@ -17,6 +17,7 @@ from nas.storage.journal_rows import SupernetTrained
 from nas.storage.run_files import SUPERNET_WEIGHTS
 from nas.tasks.criteria import largest_error
 from nas.training.settings import TrainingSettings
+from nas.training.shared_scoring import SharedScoring
 from nas.training.supernet import SharedEvaluation, SharedWeights
 from nas.training.supernet_training import SupernetTraining
 from nas.training.zero_cost import ZeroCostEvaluation, fit_score_map
@@ -55,7 +56,7 @@ class SupernetEvaluator(OfModels):
         """
         state, recipe = self._state, self._state.recipe.supernet
         resolved = state.resolved
-        self._work = SharedEvaluation(
+        self._work = alone = SharedEvaluation(
             resolved.space,
             resolved.source,
             SharedWeights(resolved.space, self._trained(executor), state.inheritance),
@@ -65,6 +66,7 @@ class SupernetEvaluator(OfModels):
             state.stopwatch,
             self._settings.robustness,
         )
+        self.scoring = None if state.inheritance is None else SharedScoring(alone)
         if is_checked(state):
             return
         trained = self._handful.errors(executor)

@@ -1,0 +1,186 @@
+"""Scoring many candidates at once with shared weights: which they are, and what their reports become."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+
+from nas.errors import CandidateError
+from nas.jobs.execution import Job, Report
+from nas.searching.selection import front_candidates
+from nas.searching.state import RunState
+from nas.space.architecture import Architecture, Choice, Option
+from nas.space.parts.parents import first_of
+from nas.space.search_space import mutate, sample, settle
+from nas.training.settings import training_seed
+from nas.training.shared_scoring import FAILURE
+from nas.training.training import epochs_done
+from nas.values.evaluation import Evaluation, Failure
+from nas.values.metric import trained_values
+
+MOST_AT_ONCE, BATCH_S = 128, 5.0
+"""A job scores as many candidates as should take so many seconds, and at most so many."""
+FIRST_AT_ONCE = 16
+FAMILY = 16
+"""So many candidates are alike at the beginning of the network, and differ further on: they share what comes first."""
+FROM_FRONT = 0.7
+"""The share of families that begin as a candidate on the front does, once there is one."""
+KEPT_SHARE = 0.5
+"""The share of the further choices in which a member of such a family is as the candidate on the front."""
+DRAWS = 40
+"""Families that are drawn without any new candidate before there are none."""
+
+
+@final
+class Scoring:
+    """The jobs of one round, up to ``until`` candidates in the whole run; none begins after ``ends_s``.
+
+    A job holds many ``architectures``. Each becomes a row as soon as its report is there.
+    """
+
+    def __init__(self, state: RunState, number: int, until: int, ends_s: float = math.inf) -> None:
+        self._state = state
+        self._number = number
+        self._left = until - state.beliefs.trials
+        self._ends_s = ends_s
+        self._rng = np.random.default_rng((state.recipe.seed, 11, state.beliefs.trials))
+        self._taken = {each.id for each in (*state.beliefs.trainings, *state.beliefs.unfit)}
+        self._waiting: list[Architecture] = []
+        self._going: dict[str, list[Architecture]] = {}
+        self._each_s: list[float] = []
+        self._jobs = 0
+        self.dried_up = False
+
+    # Propose
+
+    def next_job(self) -> Job | None:
+        count = min(self._left, self._at_once)
+        if count <= 0 or self._state.spent_s >= self._ends_s:
+            return None
+        while len(self._waiting) < count:
+            found = self._family()
+            if not found:
+                break
+            self._waiting += found
+        self.dried_up = not self._waiting
+        chosen, self._waiting = self._waiting[:count], self._waiting[count:]
+        if not chosen:
+            return None
+        self._left -= len(chosen)
+        self._jobs += 1
+        name = f"scoring-{self._number}-{self._jobs}"
+        self._going[name] = self._in_order(chosen)
+        seed = training_seed(self._state.recipe, chosen[0])
+        return {"id": name, "architectures": [dict(each) for each in self._going[name]], "seed": seed}
+
+    @property
+    def _at_once(self) -> int:
+        """The candidates of a job."""
+        if not self._each_s:
+            return FIRST_AT_ONCE
+        room_s = min(BATCH_S, max(0.0, self._ends_s - self._state.spent_s))
+        return max(1, min(MOST_AT_ONCE, int(room_s / float(np.median(self._each_s[-64:])))))
+
+    def _family(self) -> list[Architecture]:
+        """Return new candidates that probably meet the limits, and begin alike; none after many attempts."""
+        beliefs = self._state.beliefs
+        wanted = [beliefs.candidate(each) for each in first_of(beliefs.space)]
+        first = [each for number, each in enumerate(wanted) if not number or beliefs.probably_meets(each)]
+        for attempt in range(DRAWS):
+            drawn = first if not attempt else self._drawn_family()
+            new = [each for each in dict.fromkeys(drawn) if each.id not in self._taken]
+            beliefs.predict_all(new)
+            found = [each for each in new if each in first or beliefs.probably_meets(each)]
+            self._taken |= {each.id for each in new}
+            if found:
+                return found
+        return []
+
+    def _drawn_family(self) -> list[Architecture]:
+        space, rng = self._state.beliefs.space, self._rng
+        front = front_candidates(self._state.beliefs, surely=False)
+        is_near = bool(front) and rng.random() < FROM_FRONT
+        base = sample(space, rng)
+        if is_near:
+            base = mutate(space, front[int(rng.integers(len(front)))].architecture, rng)
+        names = [choice.name for choice in space.choices]
+        further = set(names[int(rng.integers(len(names))) :])
+
+        def option(choice: Choice) -> Option:
+            stays = choice.name not in further or (is_near and rng.random() < KEPT_SHARE)
+            if stays and choice.name in base:
+                return base[choice.name]
+            return choice.options[int(rng.integers(len(choice.options)))]
+
+        return [base, *(settle(space, option) for _ in range(FAMILY - 1))]
+
+    def _in_order(self, architectures: Sequence[Architecture]) -> list[Architecture]:
+        """Return architectures in the order of their options, from input to output."""
+        choices = self._state.beliefs.space.choices
+        places = [{option: place for place, option in enumerate(choice.options)} for choice in choices]
+
+        def key(each: Architecture) -> tuple[int, ...]:
+            pairs = zip(choices, places, strict=True)
+            return tuple(of[each[choice.name]] if choice.name in each else -1 for choice, of in pairs)
+
+        return sorted(architectures, key=key)
+
+    # Score
+
+    def on_report(self, job: Job, report: Report) -> bool:
+        self._take_in(job, report)
+        return True
+
+    def on_restart(self, job: Job) -> None:
+        """Do nothing: reports that come again are left out."""
+
+    def on_end(self, job: Job, report: Report) -> None:
+        self._take_in(job, report)
+        self._going.pop(job["id"], None)
+
+    def on_failure(self, job: Job, failure: CandidateError) -> None:
+        """Let the candidate that was next fail; the others wait for another job."""
+        first, *others = self._going.pop(job["id"])
+        self._add(self._failed(first, failure.kind, failure.reason))
+        self._waiting = [*others, *self._waiting]
+        self._left += len(others)
+
+    def _take_in(self, job: Job, report: Report) -> None:
+        architecture = Architecture(report["architecture"])
+        if architecture not in self._going[job["id"]]:
+            return
+        self._going[job["id"]].remove(architecture)
+        self._each_s.append(report["seconds"])
+        if FAILURE in report:
+            self._add(self._failed(architecture, *report[FAILURE]))
+            return
+        beliefs = self._state.beliefs
+        self._add(
+            Evaluation(
+                "train",
+                architecture,
+                self._number,
+                values={**trained_values(report), **beliefs.counted(architecture)},
+                predicted=beliefs.predicted(architecture),
+                details={
+                    "epochs": epochs_done(report),
+                    "subset": self._state.recipe.training.subset,
+                    "curve": [report[beliefs.quality.name]],
+                    "seconds": report["seconds"],
+                    **{key: report[key] for key in ("by", "metrics") if key in report},
+                },
+            )
+        )
+
+    def _failed(self, architecture: Architecture, kind: str, reason: str) -> Evaluation:
+        predicted = self._state.beliefs.predicted(architecture)
+        return Evaluation("train", architecture, self._number, predicted=predicted, failure=Failure(kind, reason))
+
+    def _add(self, row: Evaluation) -> None:
+        state = self._state
+        state.add(row)
+        quality, best = state.beliefs.quality, state.beliefs.lowest_quality
+        state.progress.advance(best=None if best is None else f"{quality.title.lower()} {quality.format(best)}")

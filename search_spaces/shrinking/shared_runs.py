@@ -1,0 +1,190 @@
+"""Running many parts of an elastic parent on the same inputs: what they begin with alike is computed once."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, final
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from search_spaces.shrinking.plan import Plan
+
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+MOST_PARAMETERS = 0.5
+"""A module with more than this share of all parameters is looked into for units, if it holds several."""
+Key = tuple[Any, ...]
+Slice = Callable[[Collection[str]], Mapping[str, torch.Tensor]]
+"""Returns the parameters of some names, as the part that runs now takes them."""
+
+
+@final
+class SharedRuns:
+    """Runs parts of a module on some inputs. Each unit keeps its last output, for the next part that begins alike.
+
+    Units are the layers and blocks of which the module is a sequence. So parts should come in the order of their
+    options, from input to output: then most units have just been run.
+
+    Batch normalisations take their statistics from the first ``calibrating`` inputs of the first batch.
+    """
+
+    def __init__(self, module: nn.Module, plan: Plan) -> None:
+        self._module = copy.deepcopy(module).requires_grad_(False).eval()
+        self._names = list(units_of(self._module))
+        names = [name for name, _ in self._module.named_parameters()]
+        self._parameters = {unit: [name for name in names if _is_under(name, unit)] for unit in self._names}
+        self._others = set(names).difference(*self._parameters.values())
+        self._groups = {
+            name: tuple(group.name for group in plan.groups if any(_is_under(cut.name, name) for cut in group.cuts))
+            for name in self._names
+        }
+        self._blocks = {name: [b.name for b in plan.blocks if _is_under(b.name, name)] for name in self._names}
+        self._kept: dict[tuple[int, str], tuple[Key, torch.Tensor]] = {}
+        self._keys: dict[int, Key] = {}
+        self._calibrating, self._batch, self._is_inside = 0, 0, False
+        self._counts: Mapping[str, int] = {}
+        self._dropped: Collection[str] = ()
+        self._slice: Slice = lambda names: {}
+        for name in self._names:
+            unit = self._module.get_submodule(name)
+            unit.forward = self._running(name, unit, unit.forward)
+        for layer in self._module.modules():
+            if isinstance(layer, _BatchNorm) and layer.running_mean is not None:
+                layer.register_forward_pre_hook(self._calibrate)
+
+    @torch.no_grad()
+    def outputs(
+        self,
+        counts: Mapping[str, int],
+        dropped: Collection[str],
+        slice_of: Slice,
+        inputs: tuple[torch.Tensor, ...],
+        batch: int,
+        calibrating: int,
+    ) -> torch.Tensor:
+        """Return the outputs of the part that keeps ``counts`` channels of each group, without ``dropped`` blocks.
+
+        ``batch`` is the number of the batch. Of the first one, the first ``calibrating`` inputs set the statistics.
+        """
+        self._counts, self._dropped, self._slice = counts, dropped, slice_of
+        self._batch, self._calibrating = batch, calibrating if not batch else 0
+        self._keys = {id(tensor): key for (of, _), (key, tensor) in self._kept.items() if of == batch}
+        self._keys |= {id(each): ("input", batch, place, tuple(each.shape)) for place, each in enumerate(inputs)}
+        found: torch.Tensor = functional_call(self._module, dict(slice_of(self._others)), inputs)
+        return found
+
+    def forget(self) -> None:
+        """Drop all outputs, because the inputs or the weights are others now."""
+        self._kept.clear()
+
+    def _running(self, name: str, unit: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if self._is_inside:
+                return forward(*args, **kwargs)
+            if name in self._dropped:
+                return args[0]
+            given = None if kwargs else self._key_of(args)
+            if given is None:
+                return self._computed(name, unit, args, kwargs)
+            dropped = tuple(block for block in self._blocks[name] if block in self._dropped)
+            key = (name, tuple(self._counts[group] for group in self._groups[name]), dropped, given)
+            place = self._batch, name
+            kept = self._kept.get(place)
+            if kept is not None and kept[0] == key:
+                return kept[1]
+            output = self._computed(name, unit, args, kwargs)
+            if isinstance(output, torch.Tensor):
+                self._kept[place] = key, output
+                self._keys[id(output)] = key
+            return output
+
+        return run
+
+    def _computed(self, name: str, unit: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        sliced = self._slice(self._parameters[name])
+        weights = {each.removeprefix(f"{name}."): tensor for each, tensor in sliced.items()}
+        _fit(unit, weights)
+        inner = [_put_identity(unit, block.removeprefix(f"{name}.")) for block in self._blocks[name]
+                 if block in self._dropped and block != name]  # fmt: skip
+        self._is_inside = True
+        try:
+            return functional_call(unit, weights, args, dict(kwargs))
+        finally:
+            self._is_inside = False
+            for undo in inner:
+                undo()
+
+    def _key_of(self, args: tuple[Any, ...]) -> Key | None:
+        """Return what tells these inputs from others; None where something else than tensors is among them."""
+        if not all(isinstance(each, torch.Tensor) for each in args):
+            return None
+        return tuple(self._keys.get(id(each)) or _content(each) for each in args)
+
+    def _calibrate(self, layer: _BatchNorm, inputs: tuple[torch.Tensor, ...]) -> None:
+        """Let a layer have the statistics of the first inputs."""
+        if not (self._calibrating and self._is_inside):
+            return
+        seen = inputs[0][: self._calibrating]
+        axes = [axis for axis in range(seen.ndim) if axis != 1]
+        variance, mean = torch.var_mean(seen, axes)
+        layer.running_mean, layer.running_var = mean, variance
+
+
+def units_of(module: nn.Module, prefix: str = "", most: int | None = None) -> Iterator[str]:
+    """Yield the names of the layers and blocks that a module is made of: what containers hold, and what they do not."""
+    total = sum(parameter.numel() for parameter in module.parameters()) if most is None else most
+    for name, child in module.named_children():
+        path = f"{prefix}{name}"
+        size = sum(parameter.numel() for parameter in child.parameters())
+        is_large = size > MOST_PARAMETERS * total and any(isinstance(each, CONTAINERS) for each in child.children())
+        if isinstance(child, CONTAINERS) or is_large:
+            yield from units_of(child, f"{path}.", total)
+        else:
+            yield path
+
+
+def _fit(unit: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Let layers know the sizes of the weights that they get."""
+    for name, layer in unit.named_modules():
+        weight = weights.get(f"{name}.weight" if name else "weight")
+        if weight is None:
+            continue
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+            is_depthwise = 1 < layer.groups == layer.out_channels
+            layer.out_channels = len(weight)
+            layer.groups = len(weight) if is_depthwise else layer.groups
+            layer.in_channels = weight.shape[1] * layer.groups
+        elif isinstance(layer, nn.Linear):
+            layer.out_features, layer.in_features = weight.shape
+        elif isinstance(layer, _BatchNorm):
+            layer.num_features = len(weight)
+        elif isinstance(layer, nn.LayerNorm):
+            layer.normalized_shape = tuple(weight.shape)
+        elif isinstance(layer, nn.PReLU):
+            layer.num_parameters = len(weight)
+
+
+def _put_identity(unit: nn.Module, name: str) -> Callable[[], None]:
+    """Let a block within a unit pass its input on, and return what undoes that."""
+    block = unit.get_submodule(name)
+    forward = block.forward
+    block.forward = lambda *args, **kwargs: args[0]
+
+    def undo() -> None:
+        block.forward = forward
+
+    return undo
+
+
+def _content(tensor: torch.Tensor) -> Key:
+    """Return what tells the values of a tensor from others."""
+    plain = tensor.detach().cpu().contiguous()
+    return "values", tuple(plain.shape), hashlib.blake2b(plain.numpy().tobytes(), digest_size=16).digest()
+
+
+def _is_under(inner: str, outer: str) -> bool:
+    return inner == outer or inner.startswith(f"{outer}.")

@@ -1,0 +1,130 @@
+"""Parts of a parent that run on the same inputs: their outputs are right, and what they begin with runs once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import small_parents
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import nas
+from nas.space.architecture import Architecture
+from nas.space.signature import Signature, image_signature
+from search_spaces.shrinking.shared_runs import units_of
+from search_spaces.shrunk import Shrunk
+
+DIGITS = image_signature((1, 8, 8), 10)
+CALIBRATING = 32
+
+
+def shrunk(parent: str | nn.Module, signature: Signature) -> Shrunk:
+    space = nas.load_space("shrunk", {"parent": parent}, signature)
+    assert isinstance(space, Shrunk)
+    return space
+
+
+def ordered(space: Shrunk, count: int) -> list[Architecture]:
+    rng = np.random.default_rng(0)
+    drawn = [space.parent, *(nas.sample(space, rng) for _ in range(count))]
+    return sorted(drawn, key=lambda each: [str(each.get(choice.name)) for choice in space.choices])
+
+
+def alone(space: Shrunk, architecture: Architecture, inputs: torch.Tensor, calibrating: int) -> torch.Tensor:
+    """Return what the built module gives, with the statistics of the first inputs."""
+    module = space.build(architecture)
+    space.inherit(architecture, module, space.inheritance(space.parent_module(), ()))
+    norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+    with torch.no_grad():
+        for norm in norms if calibrating else ():
+            norm.reset_running_stats()
+            norm.momentum = None
+            norm.train()
+        module(inputs[:calibrating]) if norms else None
+        return module.eval()(inputs)
+
+
+@pytest.mark.parametrize(
+    ("parent", "signature", "tolerance"),
+    [
+        ("small_parents:make_digits", DIGITS, 1e-2),
+        ("timm:test_vit", image_signature((3, 160, 160), 4), 1e-5),
+        ("timm:test_convnext", image_signature((3, 64, 64), 4), 1e-5),
+        ("timm:test_resnet", image_signature((3, 64, 64), 4), 1e-1),
+    ],
+)
+def test_outputs_are_those_of_the_built_module(parent: str, signature: Signature, tolerance: float) -> None:
+    """Batch normalisation calibrates with slightly other variances, because it normalises as it will in use."""
+    space = shrunk(parent, signature)
+    supernet = space.supernet()
+    supernet.inherit(space.inheritance(space.parent_module(), ()))
+    inputs = torch.rand((CALIBRATING + 8, *signature.input_shape), generator=torch.Generator().manual_seed(0))
+    for architecture in ordered(space, 6):
+        found = supernet.outputs(architecture, (inputs,), 0, CALIBRATING)
+        expected = alone(space, architecture, inputs, CALIBRATING)
+        scale = float(expected.abs().max())
+        assert float((found - expected).abs().max()) <= tolerance * scale, architecture
+
+
+def test_a_later_batch_has_the_statistics_of_the_first() -> None:
+    """And its own inputs, though they have the shape of the first."""
+    space = shrunk("small_parents:make_digits", DIGITS)
+    supernet = space.supernet()
+    many = torch.rand((24, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    first, second = many[:12], many[12:]
+    for architecture in ordered(space, 3):
+        whole = supernet.outputs(architecture, (torch.cat([first, second]),), 0, 12)
+        supernet.forget_inputs()
+        parts = [supernet.outputs(architecture, (each,), number, 12) for number, each in enumerate((first, second))]
+        torch.testing.assert_close(torch.cat(parts), whole)
+        again = supernet.outputs(architecture, (second,), 1, 12)
+        torch.testing.assert_close(again, parts[1])
+
+
+def test_what_architectures_begin_with_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = shrunk("small_parents:make_digits", DIGITS)
+    supernet, inputs = space.supernet(), (torch.rand(8, 1, 8, 8),)
+    calls: list[int] = []
+    forward = nn.Conv2d.forward
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: (calls.append(self.out_channels), forward(self, x))[1])
+    whole = supernet.outputs(space.parent, inputs, 0, 8)
+    all_of_them = len(calls)
+    calls.clear()
+    assert torch.equal(supernet.outputs(space.parent, inputs, 0, 8), whole)
+    assert not calls
+    late = nas.architecture_from(space, {**space.parent, "stage2.width": 0.25})
+    supernet.outputs(late, inputs, 0, 8)
+    assert 0 < len(calls) < all_of_them / 2
+    calls.clear()
+    early = nas.architecture_from(space, {**space.parent, "stage0.width": 0.25})
+    supernet.outputs(early, inputs, 0, 8)
+    assert len(calls) == all_of_them
+
+
+def test_shared_runs_leave_the_weights_alone() -> None:
+    space = shrunk("small_parents:make_digits", DIGITS)
+    supernet = space.supernet()
+    before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
+    for architecture in ordered(space, 3):
+        supernet.outputs(architecture, (torch.rand(8, 1, 8, 8),), 0, 8)
+    for name, tensor in supernet.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_units_are_layers_and_blocks_also_of_what_is_wrapped() -> None:
+    """A wrapper around the whole network is looked into."""
+
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = small_parents.make_digits()
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return self.inner(x)
+
+    plain = list(units_of(small_parents.make_digits()))
+    assert {"stem.0", "second.2", "third.3", "head"} <= set(plain)
+    assert list(units_of(Wrapped())) == [f"inner.{name}" for name in plain]
