@@ -241,16 +241,6 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _time_of_what_ends_in_time(self) -> Recipe:
-        if self.search_time_s is not None and self.evaluate == "supernet":
-            raise ValueError(
-                'search_time_s cannot be kept with evaluate "supernet", because shared weights are trained for all of '
-                "their epochs. Leave the time out, and set supernet.epochs "
-                f"({self.supernet.epochs}) and trials instead."
-            )
-        return self
-
-    @model_validator(mode="after")
     def _prior_of_networks(self) -> Recipe:
         if self.prior != "none" and self.evaluate == "table":
             raise ValueError(f'prior must be "none" with evaluate "table", which has no data, but got "{self.prior}".')

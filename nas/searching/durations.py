@@ -59,6 +59,7 @@ class Durations:
     Attributes:
         guess: the seconds of an epoch of a candidate's training, to be believed until one has ended.
         parent_epoch_s: the seconds of an epoch of a parent that is yet to be tuned; 0 where there is none.
+        supernet_epoch_s: the seconds of an epoch of shared weights that are yet to be tuned; 0 where there are none.
         starting_s: the seconds in which workers start that have not started yet.
         again_s: the seconds in which workers begin again for the winners; 0 where nothing but this process trains.
         own_fits: the parts of joined spaces whose candidates fit themselves; None is a space that is not joined.
@@ -81,6 +82,7 @@ class Durations:
         self.own_fits: set[Option | None] = set()
         self.guess: float | None = None
         self.parent_epoch_s = 0.0
+        self.supernet_epoch_s = 0.0
         self.again_s = 0.0 if execution.executor == "inline" else AGAIN_S
         self.starting_s = WORKERS_S if execution.executor != "inline" and execution.ray_address is None else 0.0
 
@@ -137,6 +139,12 @@ class Durations:
         total = sum(seconds for seconds in known if seconds is not None) + (count - len(first)) * drawn
         # The last turn of the workers is as long as its longest training.
         return total if self._workers == 1 else math.ceil(count / self._workers) * total / max(1, count)
+
+    @property
+    def checking_s(self) -> float:
+        """The seconds in which a handful is trained alone to check shared weights; 0 where nothing is known of them."""
+        count = self._recipe.supernet.check if self.supernet_epoch_s else 0
+        return math.ceil(count / self._workers) * (self._candidate_s(is_fitted=False) or 0.0)
 
     def candidate_s(self, architecture: Architecture) -> float:
         """Return the seconds in which a candidate is trained; 0 where nothing is known yet, or none is trained."""

@@ -12,13 +12,13 @@ from nas.jobs.choosing import needs_no_workers
 from nas.progress import duration_text
 from nas.results.bundle import GIVEN
 from nas.searching.durations import DRAWN, PART
-from nas.searching.evaluating.parents import parent_epoch_seconds
+from nas.searching.evaluating.parents import parent_epoch_seconds, supernet_epoch_seconds
 from nas.searching.state import RunState
 from nas.searching.user_inputs.training_defaults import defaults_told
 from nas.space.architecture import Architecture, Option
 from nas.space.first_look import LookHere
 from nas.space.parts.own_fit import fits_itself
-from nas.space.parts.parents import first_of
+from nas.space.parts.parents import first_of, parents_space
 from nas.space.search_space import sample
 from nas.space.tracing import build_checked
 from nas.training.pace import epoch_seconds
@@ -40,6 +40,10 @@ def tell_plan(state: RunState, folder: Path) -> None:
         state.durations.parent_epoch_s = parent_epoch_seconds(state, folder)
         if needs_no_workers(state.recipe, is_brief=is_brief(state)):
             state.durations.starting_s = 0.0
+    if state.recipe.evaluate == "supernet" and parents_space(state.resolved.space) is not None:
+        state.durations.guess = _epoch_guess(state)
+        state.durations.parent_epoch_s = parent_epoch_seconds(state, folder)
+        state.durations.supernet_epoch_s = supernet_epoch_seconds(state)
     begun = max(state.rounds_done, default=-1) + 1
     several = state.recipe.early_stopping.enabled and not state.recipe.stopping.enabled
     stopping = ["no training is stopped early, because several objectives are trained"] if several else []

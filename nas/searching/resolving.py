@@ -44,6 +44,7 @@ from nas.space.look_worker import StrandedSpaceError
 from nas.space.own_code import own_code
 from nas.space.parts.candidate import precision_of
 from nas.space.parts.device_parts import device_space, notes_of
+from nas.space.parts.parents import parents_space
 from nas.space.parts.start_weights import check_start
 from nas.space.plug_ins import check_options, code_named, is_own, plug_in_path
 from nas.space.rules import check_space, check_space_class
@@ -369,5 +370,11 @@ def _check_shares_weights(space: SearchSpace, recipe: Recipe, task: Task) -> Non
         raise RecipeError(
             f'evaluate = "supernet" takes a space whose architectures share weights, but {recipe.space.name!r} has no '
             'method supernet(). Write one, choose another space, or evaluate by "train" or "zero-cost".'
+        )
+    if recipe.search_time_s is not None and parents_space(space) is None:
+        raise RecipeError(
+            'search_time_s cannot be kept with evaluate "supernet" where no parent is tuned, because weights that '
+            f"begin at random are trained for all of their epochs. Leave the time out, and set supernet.epochs "
+            f"({recipe.supernet.epochs}) and trials instead."
         )
     check_supernet(space, task.signature)

@@ -22,6 +22,8 @@ WINNERS_SHARE = 0.5
 """The share of the search time for which winners may be retrained, exported, measured and tested, if there are many."""
 PARENT_SHARE = 0.25
 """The share of the search time for which a parent may be tuned."""
+SUPERNET_SHARE = 0.35
+"""The share of the search time for which weights that candidates share may be tuned."""
 BETWEEN_SHARE = 0.5
 """The largest share of a round's time for measuring after it. Rounds are left out where it would be more."""
 FEWEST_FIRST = 5
@@ -107,10 +109,27 @@ class Schedule:
             return epochs
         return max(1, min(epochs, int(PARENT_SHARE * time_s / epoch_s)))
 
+    def supernet_epochs(self) -> int:
+        """Return the epochs in which shared weights are tuned: those asked for, unless they exceed their share of time.
+
+        One at least.
+        """
+        epochs, epoch_s, time_s = (
+            self._recipe.supernet.epochs,
+            self.durations.supernet_epoch_s,
+            self._recipe.search_time_s,
+        )
+        if time_s is None or not epoch_s:
+            return epochs
+        return max(1, min(epochs, int(SUPERNET_SHARE * time_s / epoch_s)))
+
     @property
     def _preparing_s(self) -> float:
-        """The seconds before the first training: workers start, and a parent is tuned."""
-        return self.durations.starting_s + self.parent_epochs() * self.durations.parent_epoch_s
+        """The seconds before the first candidate: workers start, a parent is tuned, and shared weights are."""
+        durations = self.durations
+        tuning_s = self.parent_epochs() * durations.parent_epoch_s
+        shared_s = self.supernet_epochs() * durations.supernet_epoch_s + durations.checking_s
+        return durations.starting_s + tuning_s + shared_s
 
     def has_time_to_repeat(self) -> bool:
         """Return True if models may get more sessions than the fewest, to narrow their intervals."""
@@ -249,7 +268,14 @@ class Schedule:
     def _preparing_part(self) -> list[tuple[str, float]]:
         durations, epochs = self.durations, self.parent_epochs()
         tuning = f"tune the parent for {epochs} epoch{'s' * (epochs != 1)}"
-        parts = ("start the workers", durations.starting_s), (tuning, epochs * durations.parent_epoch_s)
+        shared = self.supernet_epochs()
+        sharing = f"tune shared weights for {shared} epoch{'s' * (shared != 1)}"
+        parts = (
+            ("start the workers", durations.starting_s),
+            (tuning, epochs * durations.parent_epoch_s),
+            (sharing, shared * durations.supernet_epoch_s),
+            (f"train {self._recipe.supernet.check} alone, as a check", durations.checking_s),
+        )
         return [part for part in parts if part[1]]
 
     def _training_part(self, number: int, other_s: float) -> tuple[str, float | None]:

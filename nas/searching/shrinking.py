@@ -31,6 +31,13 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "retraining": {"epochs": 6},
 }
 """Keys of a recipe that suit inherited weights, where it does not give them."""
+SHARED: Mapping[str, Any] = {
+    # What shared weights score costs hundredths of a second, and the weights are trained already.
+    "trials": 1000,
+    "supernet": {"epochs": 12},
+    "retraining": {"epochs": 6, "start": "supernet"},
+}
+"""The same where candidates share one tuning of the parent."""
 
 
 def shrink(
@@ -114,7 +121,14 @@ def _options(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {**values, **{section: {**keys, **_table(values.get(section))} for section, keys in DEFAULTS.items()}}
+    is_shared = values.get("evaluate") == "supernet"
+    found = dict(values)
+    for name, usual in {**DEFAULTS, **(SHARED if is_shared else {})}.items():
+        if isinstance(usual, Mapping):
+            found[name] = {**usual, **_table(values.get(name))}
+        elif "search_time_s" not in values:  # a time alone decides how many candidates there are
+            found.setdefault(name, usual)
+    return found
 
 
 def _table(value: object) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
@@ -68,9 +68,11 @@ class SupernetTraining:
         """
         task = self.source.load()
         settings = self.settings
+        if self.checkpoint is not None:  # the learning rate has fallen for as many epochs as were planned then
+            settings = replace(settings, epochs=int(load(self.checkpoint).get("epochs", torch.tensor(settings.epochs))))
         began = saved = self.clock()
         with torch_with(settings.threads, job["seed"]):
-            steps = _Steps(self, task, began)
+            steps = _Steps(replace(self, settings=settings), task, began)
             first, spent = steps.restore(self.checkpoint)
             for epoch in range(first, settings.epochs + 1):
                 loss = steps.epoch(epoch, job["seed"])
@@ -223,6 +225,7 @@ class _Steps:
         tensors = {f"weights/{name}": _copied(p) for name, p in self._supernet.named_parameters()}
         for index, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": _copied(torch.as_tensor(v)) for name, v in state.items()}
+        tensors |= {"epochs": torch.tensor(self._settings.epochs)}
         tensors |= {"epoch": torch.tensor(epoch), "seconds": torch.tensor(seconds, dtype=torch.float64)}
         return save(tensors)
 

@@ -189,10 +189,6 @@ KNOWN = "Known: data, early_stopping, energy, evaluate, execution, further_targe
             )
             for execution, gpus in (({"ray_address": "auto"}, "None"), ({"gpus_per_worker": 0}, "0.0"))
         ),
-        (
-            {"evaluate": "supernet", "search_time_s": "15min"},
-            'search_time_s cannot be kept with evaluate "supernet", because shared weights are trained for all of',
-        ),
         ({"name": "a/b"}, "name: string should match pattern"),
         (
             {"target": "onnxruntime-cpu:fp23"},

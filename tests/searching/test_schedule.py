@@ -245,6 +245,27 @@ class TestHeads:
         assert "measure 15 models" in planned.text(0)
 
 
+@pytest.mark.parametrize(
+    ("epoch_s", "time_s", "epochs"), [(0.0, 600, 12), (10.0, 600, 12), (30.0, 600, 7), (900.0, 600, 1)]
+)
+def test_shared_weights_are_tuned_for_a_third_of_the_time(epoch_s: float, time_s: float, epochs: int) -> None:
+    """And as long as asked for where there is no time, or an epoch takes nobody knows how long."""
+    keys = {"evaluate": "supernet", "supernet": {"epochs": 12, "check": 4}}
+    planned = schedule(search_time_s=time_s, **keys)
+    planned.durations.supernet_epoch_s = epoch_s
+    assert planned.supernet_epochs() == epochs
+    untimed = schedule(**keys)
+    untimed.durations.supernet_epoch_s = epoch_s
+    assert untimed.supernet_epochs() == 12
+
+
+def test_the_plan_has_the_tuning_of_shared_weights_and_its_check() -> None:
+    planned = schedule(search_time_s=600, evaluate="supernet", supernet={"epochs": 12, "check": 4})
+    assert "shared weights" not in planned.text(1)
+    planned.durations.supernet_epoch_s, planned.durations.guess = 10.0, 2.0
+    assert "tune shared weights for 12 epochs (2 min 00 s), train 4 alone, as a check (" in planned.text(1)
+
+
 class TestWithoutASearchTime:
     def test_everything_fits(self) -> None:
         planned = schedule(trials=40)

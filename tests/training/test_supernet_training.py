@@ -66,6 +66,14 @@ def test_a_training_continues_exactly_from_a_checkpoint() -> None:
     assert load(whole[-1]["weights"]).keys() == dict(TinySupernet().named_parameters()).keys()
 
 
+def test_a_continued_training_keeps_the_epochs_that_were_planned() -> None:
+    """A search in a time plans them by how long they take, and may find another number after a stop."""
+    whole = train(epochs=4)
+    rest = train(epochs=9, checkpoint=whole[1]["checkpoint"])
+    assert [report["epoch"] for report in rest] == [3, 4]
+    assert rest[-1]["weights"] == whole[-1]["weights"]
+
+
 @pytest.fixture(name="seen")
 def architectures_that_take_shared_weights(monkeypatch: pytest.MonkeyPatch) -> list[Architecture]:
     """The list of architectures that receive shared weights, in the order of use."""

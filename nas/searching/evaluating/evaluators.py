@@ -14,6 +14,7 @@ from nas.jobs.execution import Executor, Job, Report, Work, reports_of
 from nas.recipe.recipe import Recipe
 from nas.searching.evaluating.handful import Handful
 from nas.searching.evaluating.of_models import OfModels
+from nas.searching.evaluating.parents import supernet_settings
 from nas.searching.evaluating.proxies import SupernetEvaluator, ZeroCostEvaluator
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Prior
@@ -81,13 +82,16 @@ def evaluator_of(state: RunState, folder: Path) -> Evaluator:
         return TableEvaluator(state)
     if recipe.evaluate == "supernet":
         handful = _handful(state, folder, recipe.supernet.check)
-        return SupernetEvaluator(state, folder, _supernet_settings(recipe), handful)
+        return SupernetEvaluator(state, folder, _supernet_settings(state), handful)
     if recipe.evaluate == "zero-cost":
         return ZeroCostEvaluator(state, folder, _handful(state, folder, recipe.zero_cost.check))
     return TrainingEvaluator(state, folder)
 
 
-def _supernet_settings(recipe: Recipe) -> TrainingSettings:
+def _supernet_settings(state: RunState) -> TrainingSettings:
+    recipe = state.recipe
+    if state.inheritance is not None:
+        return supernet_settings(recipe, state.schedule.supernet_epochs())
     return training_settings(recipe, recipe.supernet.epochs, recipe.training.subset, recipe.supernet.time_limit_s)
 
 

@@ -17,6 +17,7 @@ from nas.space.parts.own_inputs import wishes_of
 from nas.space.parts.parents import HasParent, HasTunedParent, parents_space
 from nas.space.torch_settings import torch_with
 from nas.storage.journal import write_aside
+from nas.storage.journal_rows import SupernetTrained
 from nas.storage.run_files import PARENT_WEIGHTS
 from nas.tasks.task import Task
 from nas.training.inheriting import Inheritance, inheritance_of
@@ -31,6 +32,8 @@ RATE_FROM_FITTED_HEAD = 0.3
 An EfficientNet-Lite0 on 598 photos, after four epochs and two seeds, has validation errors of 22.9 and 21.9 % with it,
 47.9 and 29.2 % at the whole rate, and 29.2 and 33.3 % at the whole rate from a new head.
 """
+PARENTS_A_STEP = 2.0
+"""A step of shared weights takes as long as so many of the parent: the others that are trained on it are smaller."""
 
 
 def prepare_parent(state: RunState, folder: Path) -> None:
@@ -122,6 +125,22 @@ def parent_epoch_seconds(state: RunState, folder: Path) -> float:
         return 0.0
     parent = state.beliefs.candidate(space.parent)
     return epoch_seconds(state.beliefs.look, parent, task, parent_settings(state.recipe, task, 1)) or 0.0
+
+
+def supernet_settings(recipe: Recipe, epochs: int) -> TrainingSettings:
+    """Return how weights are tuned that the parts of a parent share: as candidates are, by all cores."""
+    settings = training_settings(recipe, epochs, recipe.training.subset, recipe.supernet.time_limit_s)
+    return replace(settings, threads=max(usable_cores(), settings.threads))
+
+
+def supernet_epoch_seconds(state: RunState) -> float:
+    """Return about how long an epoch takes that tunes shared weights; 0 if they are tuned, or if nobody knows."""
+    space = parents_space(state.resolved.space)
+    if space is None or state.journal.rows(SupernetTrained):
+        return 0.0
+    parent, settings = state.beliefs.candidate(space.parent), supernet_settings(state.recipe, 1)
+    alone_s = epoch_seconds(state.beliefs.look, parent, _prepared(state, space), settings) or 0.0
+    return alone_s * PARENTS_A_STEP
 
 
 def _prepared(state: RunState, space: HasParent) -> Task:

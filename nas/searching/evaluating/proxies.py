@@ -67,6 +67,7 @@ class SupernetEvaluator(OfModels):
             self._settings.robustness,
         )
         self.scoring = None if state.inheritance is None else SharedScoring(alone)
+        state.durations.supernet_epoch_s = 0.0
         if is_checked(state):
             return
         trained = self._handful.errors(executor)
