@@ -58,6 +58,8 @@ class Durations:
 
     Attributes:
         guess: the seconds of an epoch of a candidate's training, to be believed until one has ended.
+        guess_macs: the multiply-accumulates of the network that the guess is of.
+        growth: the power of its multiply-accumulates with which the time of a candidate grows; 0 until it is known.
         parent_epoch_s: the seconds of an epoch of a parent that is yet to be tuned; 0 where there is none.
         supernet_epoch_s: the seconds of an epoch of shared weights that are yet to be tuned; 0 where there are none.
         starting_s: the seconds in which workers start that have not started yet.
@@ -81,6 +83,8 @@ class Durations:
         self._fitted_parts: tuple[int, set[Option | None]] = (-1, set())
         self.own_fits: set[Option | None] = set()
         self.guess: float | None = None
+        self.guess_macs, self.growth = 0.0, 0.0
+        self._macs_seen: list[float] = []
         self.parent_epoch_s = 0.0
         self.supernet_epoch_s = 0.0
         self.again_s = 0.0 if execution.executor == "inline" else AGAIN_S
@@ -150,7 +154,16 @@ class Durations:
         """Return the seconds in which a candidate is trained; 0 where nothing is known yet, or none is trained."""
         if self._recipe.evaluate != "train":
             return 0.0
-        return self._candidate_s(is_fitted=self._is_fitted(architecture)) or 0.0
+        is_fitted = self._is_fitted(architecture)
+        seconds = self._candidate_s(is_fitted=is_fitted) or 0.0
+        return seconds if is_fitted else seconds * self._relative_time(architecture)
+
+    def _relative_time(self, architecture: Architecture) -> float:
+        """Return how many times longer a candidate takes than the usual one, by its multiply-accumulates."""
+        self._seconds_of(is_fitted=False)  # which also learns the usual ones
+        usual = float(np.median(self._macs_seen[-RECENT:])) if self._macs_seen else self.guess_macs
+        macs = self._beliefs.counted(architecture)["macs"] if self.growth and usual else 0.0
+        return (macs / usual) ** self.growth if macs else 1.0
 
     def _mean_s(self, fitted_share: float, longer: float = 1.0, fits_longer: float = 1.0) -> float | None:
         """Return the mean seconds of a training where this share is fitted and the others take epochs.
@@ -182,6 +195,7 @@ class Durations:
         for row in rows[known:]:
             if row.stage == stage and _was_timed(row):
                 seen[row.is_fitted].append(float(row.details["seconds"]) / row.details["epochs"])
+                self._macs_seen += [] if row.is_fitted else [row.values.get("macs", 0.0)]
         self._epochs_seen = len(rows), seen
         return seen[is_fitted]
 
@@ -219,11 +233,10 @@ class Durations:
 
     @property
     def least_candidate_s(self) -> float:
-        """The seconds of the quickest kind of candidate that the space has; 0 where nothing is known, or trained."""
+        """The seconds of the quickest candidate of some of the space; 0 where nothing is known, or trained."""
         if self._recipe.evaluate != "train":
             return 0.0
-        kinds = {self._is_fitted(each) for each in (*self._drawn, *self._first_left)}
-        return min(self._candidate_s(is_fitted=kind) or 0.0 for kind in kinds)
+        return min(map(self.candidate_s, (*self._drawn, *self._first_left)))
 
     @property
     def _fitted_share(self) -> float:

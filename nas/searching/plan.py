@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ from nas.training.settings import training_settings
 
 PROBED = 5
 """Random architectures, of which the middle one by multiply-accumulates is trained for two steps."""
+LEAST_APART = 1.5
+"""The smallest of these is trained too, if the middle one has so many times more multiply-accumulates."""
 
 
 def tell_plan(state: RunState, folder: Path) -> None:
@@ -36,12 +39,12 @@ def tell_plan(state: RunState, folder: Path) -> None:
     state.schedule.begin()
     if state.recipe.evaluate == "train" and state.recipe.trials:
         state.durations.own_fits = _own_fits(state)
-        state.durations.guess = _epoch_guess(state)
+        _guess_epochs(state)
         state.durations.parent_epoch_s = parent_epoch_seconds(state, folder)
         if needs_no_workers(state.recipe, is_brief=is_brief(state)):
             state.durations.starting_s = 0.0
     if state.recipe.evaluate == "supernet" and parents_space(state.resolved.space) is not None:
-        state.durations.guess = _epoch_guess(state)
+        _guess_epochs(state)
         state.durations.parent_epoch_s = parent_epoch_seconds(state, folder)
         state.durations.supernet_epoch_s = supernet_epoch_seconds(state)
     begun = max(state.rounds_done, default=-1) + 1
@@ -96,24 +99,34 @@ def has_time_for_round(state: RunState, number: int) -> bool:
     return False
 
 
-def _epoch_guess(state: RunState) -> float | None:
-    """Return about how long an epoch of a candidate's training takes, or None where it cannot be known yet."""
-    recipe, beliefs = state.recipe, state.beliefs
+def _guess_epochs(state: RunState) -> None:
+    """Note about how long an epoch of a candidate's training takes, as far as that can be known yet.
+
+    If the search has a time, also by how much it differs between small and larger networks.
+    """
+    recipe, beliefs, durations = state.recipe, state.beliefs, state.durations
     if state.resolved.function is not None:
-        return None
+        return
     settings = training_settings(recipe)
-    drawn = [each for each in _drawn(state, PROBED) if each.get(PART) not in state.durations.own_fits]
+    drawn = [each for each in _drawn(state, PROBED) if each.get(PART) not in durations.own_fits]
     if not drawn:
-        return None
+        return
 
     def macs(architecture: Architecture) -> float:
         return beliefs.counted(architecture)["macs"]
 
     try:
-        middle = sorted(drawn, key=macs)[len(drawn) // 2]
+        in_order = sorted(drawn, key=macs)
     except CandidateError:  # it becomes a failed row where it is proposed
-        return None
-    return epoch_seconds(beliefs.look, middle, state.resolved.task, settings)
+        return
+    smallest, middle = in_order[0], in_order[len(drawn) // 2]
+    durations.guess = epoch_seconds(beliefs.look, middle, state.resolved.task, settings)
+    durations.guess_macs = macs(middle)
+    if durations.guess and state.schedule.is_timed and macs(middle) > LEAST_APART * macs(smallest) > 0:
+        quick_s = epoch_seconds(beliefs.look, smallest, state.resolved.task, settings)
+        if quick_s:
+            grown = math.log(durations.guess / quick_s) / math.log(macs(middle) / macs(smallest))
+            durations.growth = min(1.0, max(0.0, grown))
 
 
 def _own_fits(state: RunState) -> set[Option | None]:

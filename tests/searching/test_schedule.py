@@ -199,6 +199,22 @@ class TestHeads:
         assert planned.retraining_s(1) == pytest.approx(2 * 1.25 * 80)
         assert planned.making_s(ARCHITECTURES[:1]) > 2 * 80
 
+    def test_small_networks_take_less_time_where_that_was_seen(self) -> None:
+        """By their multiply-accumulates: what is too slow at a high resolution may still fit at a low one."""
+        beliefs = beliefs_of(objectives=("error", "latency_ms"))
+        macs = {each: beliefs.counted(each)["macs"] for each in ARCHITECTURES}
+        in_order = sorted(ARCHITECTURES, key=lambda each: macs[each])
+        small, middle, large = in_order[0], in_order[7], in_order[-1]
+        planned = schedule().durations
+        planned.guess, planned.guess_macs = 2.0, macs[middle]
+        assert planned.candidate_s(small) == planned.candidate_s(large) == planned.candidate_s(middle)
+        usual_s = planned.candidate_s(middle)
+        planned.growth = 0.5
+        assert planned.candidate_s(middle) == pytest.approx(usual_s)
+        assert planned.candidate_s(small) == pytest.approx(usual_s * (macs[small] / macs[middle]) ** 0.5)
+        assert planned.candidate_s(large) == pytest.approx(usual_s * (macs[large] / macs[middle]) ** 0.5)
+        assert planned.least_candidate_s == pytest.approx(planned.candidate_s(small))
+
     def test_what_saw_all_items_takes_no_longer_as_a_winner(self) -> None:
         """N-grams take all items at once, whatever share of them the others see."""
         details = {"seconds": 6.0, "epochs": 1, "fitted": True, "subset": 1.0}
