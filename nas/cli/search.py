@@ -50,7 +50,7 @@ def search(
         _show(front, as_json)
 
 
-@takes_keys("space.name", "sampler.name", "evaluate", "training.function", "execution.ray_address")
+@takes_keys("space.name", "sampler.name", "training.function", "execution.ray_address")
 def shrink(
     parent: options.Parent,
     weights: options.Weights = None,

@@ -31,13 +31,11 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "retraining": {"epochs": 6},
 }
 """Keys of a recipe that suit inherited weights, where it does not give them."""
-SHARED: Mapping[str, Any] = {
-    # What shared weights score costs hundredths of a second, and the weights are trained already.
-    "trials": 1000,
-    "supernet": {"epochs": 12},
-    "retraining": {"epochs": 6, "start": "supernet"},
-}
+SHARED: Mapping[str, Any] = {"retraining": {"epochs": 6, "start": "supernet"}}
 """The same where candidates share one tuning of the parent."""
+WITHOUT_TIME: Mapping[str, Any] = {"trials": 1000, "supernet": {"epochs": 12}}
+"""How many candidates share how long a tuning. In a search with a time, the time decides."""
+IN_TIME: Mapping[str, Any] = {"supernet": {"epochs": 200}}
 
 
 def shrink(
@@ -121,13 +119,12 @@ def _options(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
-    is_shared = values.get("evaluate") == "supernet"
+    shared: Mapping[str, Any] = {}
+    if values.get("evaluate") == "supernet":
+        shared = {**SHARED, **(IN_TIME if "search_time_s" in values else WITHOUT_TIME)}
     found = dict(values)
-    for name, usual in {**DEFAULTS, **(SHARED if is_shared else {})}.items():
-        if isinstance(usual, Mapping):
-            found[name] = {**usual, **_table(values.get(name))}
-        elif "search_time_s" not in values:  # a time alone decides how many candidates there are
-            found.setdefault(name, usual)
+    for name, usual in {**DEFAULTS, **shared}.items():
+        found[name] = {**usual, **_table(values.get(name))} if isinstance(usual, Mapping) else values.get(name, usual)
     return found
 
 

@@ -87,6 +87,22 @@ def test_shrinking_takes_precisions_to_choose_from(
     assert recipe.training.epochs == 2
 
 
+@pytest.mark.parametrize(
+    ("flags", "trials", "epochs"), [((), 1000, 12), (("--time", "20min"), 10_000, 200), (("--trials", "50"), 50, 12)]
+)
+def test_shrinking_by_shared_weights_has_defaults_of_its_own(
+    flags: tuple[str, ...], trials: int, epochs: int, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Candidates cost little, and winners begin with the weights that they shared."""
+    monkeypatch.setattr("nas.searching.run.look", lambda recipe, runs, progress: (recipe, []))
+    monkeypatch.chdir(tmp_path)
+    given = ("my_module:make_model", "--evaluate", "supernet", *flags, "--dry-run")
+    recipe = Recipe.from_toml(printed(capsys, monkeypatch, "shrink", *given))
+    assert (recipe.trials, recipe.supernet.epochs) == (trials, epochs)
+    assert (recipe.retraining.start, recipe.retraining.epochs, recipe.training.epochs) == ("supernet", 6, 2)
+
+
 def test_a_table_is_shown_without_data_and_target(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
