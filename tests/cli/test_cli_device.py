@@ -79,7 +79,10 @@ def test_a_model_is_measured_there(typed: Typed, here: str, tmp_path: Path) -> N
     [
         (("device", "show", "pi"), "Add it: nas device add pi ssh://USER@HOST"),
         (("device", "add", "Pi", "ssh://pi@board"), "begins with a small letter"),
-        (("device", "add", "pi", "board"), "the address of a device begins with one of adb:, command:, local:, ssh:"),
+        (
+            ("device", "add", "pi", "board"),
+            "the address of a device begins with one of adb:, command:, local:, ssh:, pool:",
+        ),
         (("device", "add", "pi", "ssh://"), "an address for ssh is ssh://[USER@]HOST[:PORT]"),
         (("device", "add", "pi", "local:", "--python", "no-such-python"), "there is no 'no-such-python'"),
         (("device", "add", "here", "local:"), "here is one. Remove it: nas device remove here"),

@@ -13,7 +13,7 @@ from typing import Any, Protocol, final
 
 from nas.errors import RecipeError, TargetError
 from nas.hardware.devices.program_device import Runner
-from nas.hardware.devices.registry import DeviceRecord, ssh_parts
+from nas.hardware.devices.registry import POOL, DeviceRecord, ssh_parts
 from nas.space.plug_ins import load_plug_in, plug_in_names
 
 QUIET_S, MOST_QUIET = 4, 2
@@ -46,9 +46,9 @@ def way_of(record: DeviceRecord) -> Transport | Runner:
     """
     names = plug_in_names("nas.transports")
     if record.scheme not in names:
+        known = ", ".join(f"{name}:" for name in (*names, POOL))
         raise RecipeError(
-            f"the address of a device begins with one of {', '.join(f'{name}:' for name in names)}, such as "
-            f"ssh://pi@192.0.2.7, but got {record.url!r}."
+            f"the address of a device begins with one of {known}, such as ssh://pi@192.0.2.7, but got {record.url!r}."
         )
     maker: Any = load_plug_in("nas.transports", record.scheme, "transport")
     made: Transport | Runner = maker(record)
