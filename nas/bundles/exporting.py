@@ -245,6 +245,9 @@ class _Export:
             shutil.copyfile(path, aside / path.name)
         about.pop(ELSEWHERE, None)  # the files for further targets stay in the winner's own bundle
         about.setdefault("tested_on", about["target"])
+        if FORM in bundle.about and not test.scores:  # the scores there are of another form
+            for key in ("test_error", "test_interval_95", "test_scores_95"):
+                about.pop(key, None)
         about |= {
             **test.results,
             "target": str(self._target),

@@ -69,8 +69,9 @@ class FormTest:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What else a bundle's description tells of the form: the winner's error, or why there was no test."""
-        return {"winner_test_error": self.winner_error} if self.scores else {"untested": self.why_not}
+        """What else a bundle's description tells of the form: the winner's error, and why there was no test."""
+        own = {} if self.winner_error is None else {"winner_test_error": self.winner_error}
+        return own if self.scores else {**own, "untested": self.why_not}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -88,7 +89,7 @@ def test_of_form(source: Source, model: Runs, progress: Progress) -> FormTest:
     try:
         task = _task_of(source, progress)
     except UntestedError as error:
-        return FormTest(why_not=str(error))
+        return FormTest(why_not=str(error), winner_error=own)
     return FormTest(tested(task, model), winner_error=own, words=words_of(task))
 
 
@@ -110,7 +111,7 @@ def _task_of(source: Source, progress: Progress) -> Task:
     if then is None:
         raise UntestedError("the bundle does not tell on which data its winner was tested")
     if task.fingerprint != then or not _is_prepared_for(task, source.bundle):
-        raise UntestedError(f"{task.name} has changed since the winner was tested")
+        raise UntestedError(f"{task.name} is not as it was, or is not divided as it was, when the winner was tested")
     return task
 
 

@@ -10,6 +10,7 @@ from typing import final
 
 import numpy as np
 
+from nas.errors import CandidateError
 from nas.hardware.machine import default_workers
 from nas.recipe.recipe import Recipe
 from nas.searching.beliefs import Beliefs
@@ -162,7 +163,10 @@ class Durations:
         """Return how many times longer a candidate takes than the usual one, by its multiply-accumulates."""
         self._seconds_of(is_fitted=False)  # which also learns the usual ones
         usual = float(np.median(self._macs_seen[-RECENT:])) if self._macs_seen else self.guess_macs
-        macs = self._beliefs.counted(architecture)["macs"] if self.growth and usual else 0.0
+        try:
+            macs = self._beliefs.counted(architecture)["macs"] if self.growth and usual else 0.0
+        except CandidateError:  # it cannot be built, and becomes a failed row where it is proposed
+            return 1.0
         return (macs / usual) ** self.growth if macs else 1.0
 
     def _mean_s(self, fitted_share: float, longer: float = 1.0, fits_longer: float = 1.0) -> float | None:
@@ -267,6 +271,8 @@ class Durations:
 
         They are those that would be chosen now, as far as there are candidates.
         """
+        if not count:
+            return 0.0
         training, retraining = self._recipe.training, self._recipe.retraining
         prices = [self._retrained_s(row) for row in self._likely_winners]
         if prices:

@@ -28,7 +28,7 @@ from nas.training.settings import training_settings
 PROBED = 5
 """Random architectures, of which the middle one by multiply-accumulates is trained for two steps."""
 LEAST_APART = 1.5
-"""The smallest of these is trained too, if the middle one has so many times more multiply-accumulates."""
+"""The smallest of these is trained too, if the middle one has at least this many times its multiply-accumulates."""
 
 
 def tell_plan(state: RunState, folder: Path) -> None:

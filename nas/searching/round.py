@@ -13,7 +13,7 @@ from nas.results.notes.prior_ranks import prior_sentences
 from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator, reported
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Prior
-from nas.searching.scoring import Scoring
+from nas.searching.scoring import LEAST_LIMIT_S, Scoring
 from nas.searching.selection import front_candidates, worth_measuring
 from nas.searching.state import RunState
 from nas.searching.trainings import Trainings
@@ -54,7 +54,10 @@ def train_round(state: RunState, evaluator: Evaluator, executor: Executor, numbe
     state.progress.stage(f"round {number}/{recipe.rounds}: {DOING[recipe.evaluate]}", total, most_s)
     if evaluator.scoring is not None:
         jobs = Scoring(state, number, until, ends_s)
-        executor.run(evaluator.scoring, jobs, time_limit_s=evaluator.time_limit_s)
+        limit_s = max(LEAST_LIMIT_S, evaluator.time_limit_s)
+        executor.run(evaluator.scoring, jobs, time_limit_s=limit_s)
+        while jobs.is_interrupted:  # a process was lost with candidates that nobody asked for again
+            executor.run(evaluator.scoring, jobs, time_limit_s=limit_s)
         dried_up = jobs.dried_up
     else:
         for trainings in _attempts(state, evaluator, number, until, ends_s, prior):

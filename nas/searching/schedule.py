@@ -22,6 +22,8 @@ WINNERS_SHARE = 0.5
 """The share of the search time for which winners may be retrained, exported, measured and tested, if there are many."""
 PARENT_SHARE = 0.25
 """The share of the search time for which a parent may be tuned."""
+UNKNOWN_EPOCHS = 12
+"""The most epochs for which shared weights are tuned in a search time where nobody knows how long one takes."""
 SUPERNET_SHARE = 0.35
 """The share of the search time for which weights that candidates share may be tuned."""
 BETWEEN_SHARE = 0.5
@@ -119,8 +121,10 @@ class Schedule:
             self.durations.supernet_epoch_s,
             self._recipe.search_time_s,
         )
-        if time_s is None or not epoch_s:
+        if time_s is None:
             return epochs
+        if not epoch_s:
+            return min(epochs, UNKNOWN_EPOCHS)
         return max(1, min(epochs, int(SUPERNET_SHARE * time_s / epoch_s)))
 
     @property

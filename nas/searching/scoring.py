@@ -22,16 +22,18 @@ from nas.values.evaluation import Evaluation, Failure
 from nas.values.metric import trained_values
 
 MOST_AT_ONCE, BATCH_S = 128, 5.0
-"""A job scores as many candidates as should take so many seconds, and at most so many."""
+"""The most candidates of a job, and the seconds that it should take."""
 FIRST_AT_ONCE = 16
+LEAST_LIMIT_S = 600.0
+"""The least time limit of a job: it has many candidates, each in a part of a training's time."""
 FAMILY = 16
-"""So many candidates are alike at the beginning of the network, and differ further on: they share what comes first."""
+"""The number of candidates that are alike at the beginning of the network, and so share what comes first."""
 FROM_FRONT = 0.7
 """The share of families that begin as a candidate on the front does, once there is one."""
 KEPT_SHARE = 0.5
 """The share of the further choices in which a member of such a family is as the candidate on the front."""
 DRAWS = 40
-"""Families that are drawn without any new candidate before there are none."""
+"""Families that are drawn without any new candidate, before none are thought to be left."""
 
 
 @final
@@ -53,13 +55,17 @@ class Scoring:
         self._each_s: list[float] = []
         self._jobs = 0
         self.dried_up = False
+        self.is_interrupted = False
+        """True if candidates of a job that was lost wait for another."""
 
     # Propose
 
     def next_job(self) -> Job | None:
+        is_first = not (self._jobs or self._state.beliefs.trials)  # however short the time, a run scores something
         count = min(self._left, self._at_once)
-        if count <= 0 or self._state.spent_s >= self._ends_s:
+        if count <= 0 or (self._state.spent_s >= self._ends_s and not is_first):
             return None
+        self.is_interrupted = False
         while len(self._waiting) < count:
             found = self._family()
             if not found:
@@ -147,6 +153,7 @@ class Scoring:
         self._add(self._failed(first, failure.kind, failure.reason))
         self._waiting = [*others, *self._waiting]
         self._left += len(others)
+        self.is_interrupted = bool(others)
 
     def _take_in(self, job: Job, report: Report) -> None:
         architecture = Architecture(report["architecture"])

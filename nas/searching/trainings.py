@@ -128,8 +128,10 @@ class Trainings:
     def _judged(self, architecture: Architecture) -> Verdict:
         """Return whether a proposal is trained: within the limits, and within the time that the round has left."""
         verdict = self._state.screening.judge(architecture)
-        is_short = self._room_s == math.inf or self._state.durations.candidate_s(architecture) / 2 < self._room_s
-        return verdict if is_short or not verdict.is_accepted else Verdict(TOO_LONG)
+        if self._room_s == math.inf or not verdict.is_accepted:
+            return verdict
+        is_short = self._state.durations.candidate_s(architecture) / 2 < self._room_s
+        return verdict if is_short else Verdict(TOO_LONG)
 
     def _first(self) -> Architecture | None:
         """Return the parent, or one of those that the space wants to see first, if there is one left."""
@@ -230,13 +232,13 @@ class Trainings:
         """Return True, and say so, for a training so much slower than expected that the whole search would be late."""
         if self._ends_s == math.inf or not self._state.beliefs.candidates:
             return False
-        epoch, epochs = report["epoch"], self._stopping.epochs_of(architecture)
-        late_s = self._state.spent_s + (epochs - epoch) * report["seconds"] / epoch - self._ends_s
-        if late_s <= self._state.schedule.may_be_late_s:
+        epoch, epochs, schedule = report["epoch"], self._stopping.epochs_of(architecture), self._state.schedule
+        late_s = (epochs - epoch) * report["seconds"] / epoch - (schedule.left_s - schedule.reserve_s)
+        if late_s <= schedule.may_be_late_s:
             return False
         self._state.progress.say(
             f"training {architecture.id} stops after epoch {epoch} of {epochs}, because it would end "
-            f"{duration_text(late_s)} after the time of the round"
+            f"{duration_text(late_s)} after the time for training"
         )
         return True
 

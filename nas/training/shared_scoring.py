@@ -22,7 +22,7 @@ from nas.training.modules import device_named, metrics_of, moved
 from nas.training.supernet import BY, RECALIBRATION_BATCH, SharedEvaluation
 
 MOST_BYTES = 2**23
-"""The most bytes of inputs that run together: all that the layers of a network give for them is kept."""
+"""The most bytes of inputs that run together."""
 FAILURE = "failure"
 """The key of a report's kind and reason of a failure, in the place of its metrics."""
 
@@ -64,7 +64,7 @@ class SharedScoring:
             SpaceError: the shared weights do not fit a module.
         """
         alone, architectures = self.alone, [Architecture(values) for values in job["architectures"]]
-        supernet = alone.shared.supernet
+        supernet = alone.shared.supernet.to(device_named(alone.device))
         views: dict[str, _View] = {}
         for number, architecture in enumerate(architectures, start=1):
             began, is_last = alone.clock(), number == len(architectures)
@@ -82,6 +82,8 @@ class SharedScoring:
             except Exception as error:  # a candidate may raise anything, and the others go on
                 failure = as_failure(error)
                 found = {"epoch": 1, FAILURE: [failure.kind, failure.reason]}
+            if is_last and isinstance(supernet, RunsShared):
+                supernet.forget_inputs()
             told = {**found, "architecture": dict(architecture), "seconds": alone.clock() - began}
             yield {**told, "done": True} if is_last else {key: value for key, value in told.items() if key != "done"}
 

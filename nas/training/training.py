@@ -129,7 +129,11 @@ class CandidateTraining:
         return {
             "architecture": dict(job["architecture"]),
             "seed": job["seed"],
-            "settings": {key: value for key, value in asdict(settings).items() if key not in changing},
+            "settings": {
+                key: value
+                for key, value in asdict(settings).items()
+                if key not in changing and not (key == "keep_statistics" and not value)  # which earlier versions lack
+            },
             "data": self.source.fingerprint or task.fingerprint,
             "items": len(task.to_fit(settings.subset, settings.use_validation)),
             "teacher": job.get("teacher", ""),

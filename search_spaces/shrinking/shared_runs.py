@@ -18,6 +18,8 @@ from search_spaces.shrinking.plan import Plan
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 MOST_PARAMETERS = 0.5
 """A module with more than this share of all parameters is looked into for units, if it holds several."""
+MOST_BYTES = 2**29
+"""The most memory that kept outputs take. Those that come later are computed again."""
 Key = tuple[Any, ...]
 Slice = Callable[[Collection[str]], Mapping[str, torch.Tensor]]
 """Returns the parameters of some names, as the part that runs now takes them."""
@@ -35,7 +37,9 @@ class SharedRuns:
 
     def __init__(self, module: nn.Module, plan: Plan) -> None:
         self._module = copy.deepcopy(module).requires_grad_(False).eval()
-        self._names = list(units_of(self._module))
+        blocks = {block.name for block in plan.blocks}
+        self._names = list(units_of(self._module, blocks))
+        self._depthwise = {id(layer) for layer in self._module.modules() if _is_depthwise(layer)}
         names = [name for name, _ in self._module.named_parameters()]
         self._parameters = {unit: [name for name in names if _is_under(name, unit)] for unit in self._names}
         self._others = set(names).difference(*self._parameters.values())
@@ -44,8 +48,9 @@ class SharedRuns:
             for name in self._names
         }
         self._blocks = {name: [b.name for b in plan.blocks if _is_under(b.name, name)] for name in self._names}
-        self._kept: dict[tuple[int, str], tuple[Key, torch.Tensor]] = {}
-        self._keys: dict[int, Key] = {}
+        self._kept: dict[tuple[int, str], _Kept] = {}
+        self._kept_bytes = 0
+        self._keys: dict[int, _Kept] = {}
         self._calibrating, self._batch, self._is_inside = 0, 0, False
         self._counts: Mapping[str, int] = {}
         self._dropped: Collection[str] = ()
@@ -54,6 +59,8 @@ class SharedRuns:
             unit = self._module.get_submodule(name)
             unit.forward = self._running(name, unit, unit.forward)
         for layer in self._module.modules():
+            if getattr(layer, "inplace", False) is True:
+                layer.inplace = False  # type: ignore[assignment]  # it would overwrite what is kept
             if isinstance(layer, _BatchNorm) and layer.running_mean is not None:
                 layer.register_forward_pre_hook(self._calibrate)
 
@@ -73,14 +80,31 @@ class SharedRuns:
         """
         self._counts, self._dropped, self._slice = counts, dropped, slice_of
         self._batch, self._calibrating = batch, calibrating if not batch else 0
-        self._keys = {id(tensor): key for (of, _), (key, tensor) in self._kept.items() if of == batch}
-        self._keys |= {id(each): ("input", batch, place, tuple(each.shape)) for place, each in enumerate(inputs)}
-        found: torch.Tensor = functional_call(self._module, dict(slice_of(self._others)), inputs)
+        self._keys = {id(kept.tensor): kept for (of, _), kept in self._kept.items() if of == batch}
+        for place, each in enumerate(inputs):
+            self._know(_Kept(("input", batch, place, tuple(each.shape)), each))
+        try:
+            found: torch.Tensor = functional_call(self._module, dict(slice_of(self._others)), inputs)
+        finally:
+            self._keys = {}
         return found
 
     def forget(self) -> None:
         """Drop all outputs, because the inputs or the weights are others now."""
         self._kept.clear()
+        self._kept_bytes = 0
+
+    def _know(self, kept: _Kept) -> None:
+        """Remember what a tensor is as long as this run lasts. It stays alive, so that no other gets its identity."""
+        self._keys[id(kept.tensor)] = kept
+
+    def _keep(self, place: tuple[int, str], kept: _Kept) -> None:
+        """Keep an output for the next part, if there is room."""
+        before = self._kept.pop(place, None)
+        self._kept_bytes -= 0 if before is None else before.tensor.nbytes
+        if self._kept_bytes + kept.tensor.nbytes <= MOST_BYTES:
+            self._kept[place] = kept
+            self._kept_bytes += kept.tensor.nbytes
 
     def _running(self, name: str, unit: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -95,12 +119,14 @@ class SharedRuns:
             key = (name, tuple(self._counts[group] for group in self._groups[name]), dropped, given)
             place = self._batch, name
             kept = self._kept.get(place)
-            if kept is not None and kept[0] == key:
-                return kept[1]
+            if kept is not None and kept.key == key and kept.is_unchanged:
+                return kept.tensor
             output = self._computed(name, unit, args, kwargs)
             if isinstance(output, torch.Tensor):
-                self._kept[place] = key, output
-                self._keys[id(output)] = key
+                output = output.view_as(output) if any(output is each for each in args) else output
+                made = _Kept(key, output)
+                self._know(made)
+                self._keep(place, made)
             return output
 
         return run
@@ -108,7 +134,7 @@ class SharedRuns:
     def _computed(self, name: str, unit: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         sliced = self._slice(self._parameters[name])
         weights = {each.removeprefix(f"{name}."): tensor for each, tensor in sliced.items()}
-        _fit(unit, weights)
+        _fit(unit, weights, self._depthwise)
         inner = [_put_identity(unit, block.removeprefix(f"{name}.")) for block in self._blocks[name]
                  if block in self._dropped and block != name]  # fmt: skip
         self._is_inside = True
@@ -123,7 +149,9 @@ class SharedRuns:
         """Return what tells these inputs from others; None where something else than tensors is among them."""
         if not all(isinstance(each, torch.Tensor) for each in args):
             return None
-        return tuple(self._keys.get(id(each)) or _content(each) for each in args)
+        known = [self._keys.get(id(each)) for each in args]
+        pairs = zip(known, args, strict=True)
+        return tuple(kept.key if kept is not None and kept.is_unchanged else _content(each) for kept, each in pairs)
 
     def _calibrate(self, layer: _BatchNorm, inputs: tuple[torch.Tensor, ...]) -> None:
         """Let a layer have the statistics of the first inputs."""
@@ -135,29 +163,52 @@ class SharedRuns:
         layer.running_mean, layer.running_var = mean, variance
 
 
-def units_of(module: nn.Module, prefix: str = "", most: int | None = None) -> Iterator[str]:
-    """Yield the names of the layers and blocks that a module is made of: what containers hold, and what they do not."""
+@final
+class _Kept:
+    """An output, what it is of, and if nothing has written to it since."""
+
+    def __init__(self, key: Key, tensor: torch.Tensor) -> None:
+        self.key = key
+        self.tensor = tensor
+        self._version = tensor._version
+
+    @property
+    def is_unchanged(self) -> bool:
+        """True if no operation has written to the tensor."""
+        return self.tensor._version == self._version
+
+
+def units_of(
+    module: nn.Module, blocks: Collection[str] = (), prefix: str = "", most: int | None = None
+) -> Iterator[str]:
+    """Yield the names of the layers and blocks that a module is made of: what containers hold, and what they do not.
+
+    Those in ``blocks`` are units whatever they hold.
+    """
     total = sum(parameter.numel() for parameter in module.parameters()) if most is None else most
     for name, child in module.named_children():
         path = f"{prefix}{name}"
         size = sum(parameter.numel() for parameter in child.parameters())
         is_large = size > MOST_PARAMETERS * total and any(isinstance(each, CONTAINERS) for each in child.children())
-        if isinstance(child, CONTAINERS) or is_large:
-            yield from units_of(child, f"{path}.", total)
+        if path not in blocks and (isinstance(child, CONTAINERS) or is_large):
+            yield from units_of(child, blocks, f"{path}.", total)
         else:
             yield path
 
 
-def _fit(unit: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+def _is_depthwise(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) and 1 < layer.groups == layer.out_channels
+
+
+def _fit(unit: nn.Module, weights: Mapping[str, torch.Tensor], depthwise: Collection[int]) -> None:
     """Let layers know the sizes of the weights that they get."""
     for name, layer in unit.named_modules():
         weight = weights.get(f"{name}.weight" if name else "weight")
         if weight is None:
             continue
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            is_depthwise = 1 < layer.groups == layer.out_channels
             layer.out_channels = len(weight)
-            layer.groups = len(weight) if is_depthwise else layer.groups
+            layer.groups = len(weight) if id(layer) in depthwise else layer.groups
             layer.in_channels = weight.shape[1] * layer.groups
         elif isinstance(layer, nn.Linear):
             layer.out_features, layer.in_features = weight.shape

@@ -164,7 +164,7 @@ def test_a_form_without_its_test_items_says_so(bundle: Path, tmp_path: Path, awa
         about = json.loads((copy / ABOUT).read_text())
         (copy / ABOUT).write_text(json.dumps({**about, "facts": {**about["facts"], "fingerprint": "another"}}))
         write_manifest(copy, "1.0")
-        why = "digits has changed since the winner was tested"
+        why = "digits is not as it was, or is not divided as it was, when the winner was tested"
     form = export(copy, "onnx")
     assert f"Not tested on the test items: {why}." in repr(form)
     about = json.loads((form.folder / ABOUT).read_text())

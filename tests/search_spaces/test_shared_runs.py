@@ -37,7 +37,7 @@ def alone(space: Shrunk, architecture: Architecture, inputs: torch.Tensor, calib
     """Return what the built module gives, with the statistics of the first inputs."""
     module = space.build(architecture)
     space.inherit(architecture, module, space.inheritance(space.parent_module(), ()))
-    norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+    norms = [layer for layer in module.eval().modules() if isinstance(layer, _BatchNorm)]
     with torch.no_grad():
         for norm in norms if calibrating else ():
             norm.reset_running_stats()
@@ -128,3 +128,74 @@ def test_units_are_layers_and_blocks_also_of_what_is_wrapped() -> None:
     plain = list(units_of(small_parents.make_digits()))
     assert {"stem.0", "second.2", "third.3", "head"} <= set(plain)
     assert list(units_of(Wrapped())) == [f"inner.{name}" for name in plain]
+
+
+class Overwriting(nn.Module):
+    """A network whose activations write to what they get, and which writes to a layer's output itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.SiLU(inplace=True), nn.Dropout(0.5),
+            nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(inplace=True), nn.Identity(),
+        )  # fmt: skip
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.body(x)
+        x += 1.0
+        out: torch.Tensor = self.head(x.mean(dim=(2, 3)))
+        return out
+
+
+def test_layers_that_write_to_what_they_get_change_nothing_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same part gives the same again and again, and its first layers still run once."""
+    torch.manual_seed(0)
+    space = shrunk(Overwriting(), DIGITS)
+    supernet, inputs = space.supernet(), torch.rand(16, 1, 8, 8)
+    expected = alone(space, space.parent, inputs, 16)
+    calls: list[int] = []
+    forward = nn.Conv2d.forward
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: (calls.append(1), forward(self, x))[1])
+    for _ in range(3):
+        found = supernet.outputs(space.parent, (inputs,), 0, 16)
+        assert float((found - expected).abs().max()) <= 1e-2 * float(expected.abs().max())
+    assert len(calls) == 2
+    late = nas.architecture_from(space, {**space.parent, space.choices[-1].name: space.choices[-1].options[0]})
+    found = supernet.outputs(late, (inputs,), 0, 16)
+    other = alone(space, late, inputs, 16)
+    assert float((found - other).abs().max()) <= 1e-2 * float(other.abs().max())
+
+
+class Block(nn.Sequential):
+    """A block with a shortcut that is a sequence itself."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = x + super().forward(x)
+        return out
+
+
+def test_a_block_that_is_a_sequence_is_left_out_whole() -> None:
+    """It is no part of the network's own sequence, but stands or falls with its shortcut."""
+    torch.manual_seed(0)
+    blocks = [Block(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 16, 3, padding=1)) for _ in range(2)]
+    module = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)
+    )
+    space = shrunk(module, DIGITS)
+    name = next(choice.name for choice in space.choices if choice.name.endswith(".blocks"))
+    supernet, inputs = space.supernet(), torch.rand(4, 1, 8, 8)
+    for count in (2, 1, 0):
+        fewer = nas.architecture_from(space, {**space.parent, name: count})
+        torch.testing.assert_close(supernet.outputs(fewer, (inputs,), 0, 0), alone(space, fewer, inputs, 0))
+
+
+def test_what_has_no_room_is_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = shrunk("small_parents:make_digits", DIGITS)
+    supernet, inputs = space.supernet(), (torch.rand(8, 1, 8, 8),)
+    expected = supernet.outputs(space.parent, inputs, 0, 8)
+    supernet.forget_inputs()
+    monkeypatch.setattr("search_spaces.shrinking.shared_runs.MOST_BYTES", 40_000)
+    for _ in range(2):
+        torch.testing.assert_close(supernet.outputs(space.parent, inputs, 0, 8), expected)
+    assert supernet._runs._kept_bytes <= 40_000

@@ -267,13 +267,13 @@ def test_a_training_far_slower_than_expected_stops_at_an_epoch(spent_s: float, g
     beliefs.add(trained(ALL[7], [0.5, 0.4, 0.3]))
     state: Any = FakeState(beliefs, Recipe(objectives=("error",), search_time_s=100))
     state.durations, state.spent_s = SimpleNamespace(candidate_s=lambda _: 5.0, least_candidate_s=5.0), 90.0
-    state.schedule = SimpleNamespace(may_be_late_s=10.0)
+    state.schedule = SimpleNamespace(may_be_late_s=10.0, reserve_s=20.0)
     trainings = Trainings(state, cast(Any, SimpleNamespace(epochs=3, subset=1.0)), 1, 9, ends_s=100.0)
     job = trainings.next_job()
     assert job is not None
-    state.spent_s = spent_s
+    state.schedule.left_s = 120.0 - spent_s
     assert trainings.on_report(job, {"epoch": 1, "error": 0.5, "seconds": 4.0}) is goes_on
-    assert any("would end 16 s after the time of the round" in text for text in state.news) is not goes_on
+    assert any("would end 16 s after the time for training" in text for text in state.news) is not goes_on
 
 
 def test_what_takes_too_long_gives_way_to_what_still_fits() -> None:

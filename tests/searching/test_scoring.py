@@ -122,7 +122,9 @@ def test_a_lost_job_fails_one_candidate_and_the_others_come_again() -> None:
     assert (ended.architecture, failed.architecture) == (Architecture(first), Architecture(second))
     assert failed.failure is not None
     assert failed.failure.kind == "worker"
+    assert scoring.is_interrupted
     again = scoring.next_job()
+    assert not scoring.is_interrupted
     assert again is not None
     assert all(each in again["architectures"] for each in others)
     assert first not in again["architectures"]
@@ -157,7 +159,13 @@ def test_a_job_takes_about_five_seconds(each_s: float, most: int) -> None:
 
 
 def test_no_job_begins_after_the_time_of_the_round() -> None:
+    """But for the first of a run: however short the time, something is scored."""
     state = FakeState(beliefs_of(space=TinySpace()))
     state.spent_s = 5.0
+    first = state.scoring(ends_s=5.0)
+    job = first.next_job()
+    assert job is not None
+    finish(first, job)
+    assert first.next_job() is None
     assert state.scoring(ends_s=5.0).next_job() is None
     assert state.scoring(ends_s=6.0).next_job() is not None

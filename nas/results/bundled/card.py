@@ -152,7 +152,8 @@ def _results(about: Mapping[str, Any]) -> list[str]:
 
 def _is_untested(about: Mapping[str, Any]) -> bool:
     """Return True for a form that the test items did not score. Earlier versions tested none."""
-    return bool(about.get("form")) and about["form"].get("winner_test_error") is None
+    form = about.get("form")
+    return bool(form) and ("untested" in form or form.get("winner_test_error") is None)
 
 
 def _of_form(about: Mapping[str, Any], words: ErrorWords) -> list[str]:

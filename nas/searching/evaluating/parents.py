@@ -33,7 +33,7 @@ An EfficientNet-Lite0 on 598 photos, after four epochs and two seeds, has valida
 47.9 and 29.2 % at the whole rate, and 29.2 and 33.3 % at the whole rate from a new head.
 """
 PARENTS_A_STEP = 2.0
-"""A step of shared weights takes as long as so many of the parent: the others that are trained on it are smaller."""
+"""How many times longer a step of shared weights takes than one of the parent: the others on it are smaller."""
 
 
 def prepare_parent(state: RunState, folder: Path) -> None:

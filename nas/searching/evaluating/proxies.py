@@ -62,7 +62,7 @@ class SupernetEvaluator(OfModels):
             SharedWeights(resolved.space, self._trained(executor), state.inheritance),
             recipe.recalibration_images,
             self._settings.device,
-            self._settings.threads,
+            state.recipe.execution.threads_per_worker,
             state.stopwatch,
             self._settings.robustness,
         )

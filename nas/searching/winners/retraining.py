@@ -26,7 +26,7 @@ from nas.searching.winners.bundles import BundleMaker
 from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.final_measurements import FinalMeasurements
 from nas.searching.winners.further_seeds import FurtherSeeds
-from nas.searching.winners.misses import say_only_misses
+from nas.searching.winners.misses import say_only_misses, shortened_text
 from nas.searching.winners.retraining_jobs import (
     RetrainingJobs,
     SeedOf,
@@ -167,7 +167,8 @@ class Retraining:
         failed = {row.architecture for row in made if row.failed}
         alive = [row.architecture for row in beliefs.candidates if row.architecture not in failed]
         new = [each for each in alive if each not in beliefs.retrainings]
-        too_long = {each for each in new if not self._has_time_for([each])}
+        kept = set(filter(self._has_weights, new))
+        too_long = {each for each in new if not state.schedule.has_time_to_make([each], kept)}
         meeting = [each for each in alive if beliefs.surely_meets(each)] or alive
         if meeting and too_long.issuperset(meeting):
             kept = set(filter(self._has_weights, meeting))
@@ -183,7 +184,8 @@ class Retraining:
         """
         missing = [each for each in dict.fromkeys(architectures) if each not in self._state.beliefs.winners]
         kept = list(filter(self._has_weights, missing))
-        tuned_on = [best_of(self._state.beliefs, kept)] if kept else []
+        in_epochs = [each for each in kept if self._takes_epochs(self._state.beliefs.candidate(each))]
+        tuned_on = [best_of(self._state.beliefs, in_epochs)] if in_epochs else []
         left = [each for each in kept if each not in tuned_on]
         return not missing or self._state.schedule.has_time_to_make(missing, left, tuned_on)
 
@@ -237,31 +239,20 @@ class Retraining:
             if state.schedule.has_time_to_make(missing, others):
                 del left[trained]
         tuned_on: list[Architecture] = []
-        for trained in [each for each in best_first if each in left]:
+        for trained in [each for each in best_first if each in left and self._takes_epochs(groups[each][0])]:
             further = [each for name in (*tuned_on, trained) for each in groups[name]]
             others = [each for name in left.keys() - {*tuned_on, trained} for each in groups[name]]
             if state.schedule.has_time_to_make(missing, others, further):
                 tuned_on.append(trained)
         if left:
-            state.progress.say(self._shortened_text(groups, tuned_on, [each for each in left if each not in tuned_on]))
+            as_they_are = [each for each in left if each not in tuned_on]
+            state.progress.say(shortened_text(groups, tuned_on, as_they_are, self._folder))
         return [each for each in left if each not in tuned_on], tuned_on
 
-    def _shortened_text(
-        self,
-        groups: Mapping[Architecture, Sequence[Candidate]],
-        tuned_on: Sequence[Architecture],
-        left: Sequence[Architecture],
-    ) -> str:
-        """Return what becomes of the winners that there is no time to retrain."""
-        parts = [
-            f"{text}: {', '.join(groups[each][0].id for each in those)}"
-            for those, text in ((tuned_on, "tuned on for one epoch"), (left, "left as the search trained them"))
-            if those
-        ]
-        return (
-            f"no time is left to retrain {len(tuned_on) + len(left)} of {len(groups)} winners. {'; '.join(parts)}. "
-            f"To retrain them later: nas retrain {self._folder}"
-        )
+    def _takes_epochs(self, candidate: Candidate) -> bool:
+        """Return True for a candidate that can be tuned on: neither fitted in one pass, nor the parent as it is."""
+        row = self._state.beliefs.trainings.get(candidate)
+        return row is not None and row.is_in_epochs and candidate != self._parent
 
     def _take(self, candidates: Sequence[Candidate]) -> None:
         """Let candidates have the weights that the search trained."""
