@@ -152,7 +152,7 @@ def _results(about: Mapping[str, Any]) -> list[str]:
 
 def _is_untested(about: Mapping[str, Any]) -> bool:
     """Return True for a form that the test items did not score. Earlier versions tested none."""
-    form = about.get("form")
+    form = about.get("form") or {}
     return bool(form) and ("untested" in form or form.get("winner_test_error") is None)
 
 
