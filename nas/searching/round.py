@@ -47,10 +47,9 @@ def train_round(state: RunState, evaluator: Evaluator, executor: Executor, numbe
         if already:
             state.progress.say(f"round {number} does not begin, because no search time is left for it")
             return
-        state.progress.say(
-            "no search time is left for training; one candidate is trained all the same, so that there is a result"
-        )
-        total, most_s = 1, None
+        what = "training; one candidate is trained" if evaluator.scoring is None else "scoring; a few are scored"
+        state.progress.say(f"no search time is left for {what} all the same, so that there is a result")
+        total, most_s = 1 if evaluator.scoring is None else None, None
     state.progress.stage(f"round {number}/{recipe.rounds}: {DOING[recipe.evaluate]}", total, most_s)
     if evaluator.scoring is not None:
         jobs = Scoring(state, number, until, ends_s)

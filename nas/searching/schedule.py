@@ -22,6 +22,9 @@ WINNERS_SHARE = 0.5
 """The share of the search time for which winners may be retrained, exported, measured and tested, if there are many."""
 PARENT_SHARE = 0.25
 """The share of the search time for which a parent may be tuned."""
+SCORING_SHARE = 0.15
+"""The least share of the search time in which candidates are scored with shared weights. Fewer winners are made then:
+a thousand candidates of which a few are retrained are worth more than a few that are all retrained."""
 UNKNOWN_EPOCHS = 12
 """The most epochs for which shared weights are tuned in a search time where nobody knows how long one takes."""
 SUPERNET_SHARE = 0.35
@@ -192,7 +195,8 @@ class Schedule:
         if not self.is_timed:
             return now_s + self.left_s / rounds
         each_s = (self.left_s - self.reserve_s) / rounds - self._after_round_s
-        return now_s + max(0.0, each_s)
+        least_s = SCORING_SHARE * self._time_s / rounds if self._recipe.evaluate == "supernet" else 0.0
+        return now_s + max(least_s, each_s)
 
     @property
     def least_s(self) -> float:

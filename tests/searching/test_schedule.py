@@ -13,7 +13,7 @@ from tiny_space import TinySpace
 
 from nas.recipe.recipe import Recipe
 from nas.searching.durations import AGAIN_S, FINISHING, MEASURING, STARTUP_S, USUAL_S, Durations
-from nas.searching.schedule import Schedule
+from nas.searching.schedule import SCORING_SHARE, Schedule
 from nas.space.architecture import Architecture, Choice
 from nas.space.search_space import enumerate_space
 from nas.values.evaluation import Evaluation
@@ -273,6 +273,16 @@ def test_shared_weights_are_tuned_for_a_third_of_the_time(epoch_s: float, time_s
     untimed = schedule(**keys)
     untimed.durations.supernet_epoch_s = epoch_s
     assert untimed.supernet_epochs() == 12
+
+
+def test_candidates_are_scored_though_winners_would_take_all_the_time() -> None:
+    """For a sixth of it; fewer winners are made then."""
+    clock = Clock()
+    planned = schedule(search_time_s=600, evaluate="supernet", rounds=1, clock=clock)
+    clock.now_s = 590.0
+    assert planned.end_of_round_s(1) == pytest.approx(590.0 + SCORING_SHARE * 600)
+    trained = schedule(search_time_s=600, rounds=1, clock=clock)
+    assert trained.end_of_round_s(1) == pytest.approx(590.0)
 
 
 def test_the_plan_has_the_tuning_of_shared_weights_and_its_check() -> None:
