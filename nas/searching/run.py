@@ -32,12 +32,7 @@ from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
 from nas.searching.instruments import Clock, Instruments
 from nas.searching.plan import has_time_for_round, is_brief, tell_plan, tell_what_is_left
-from nas.searching.resolving import (
-    Resolved,
-    data_warnings,
-    described,
-    resolve,
-)
+from nas.searching.resolving import Resolved, data_warnings, described, resolve
 from nas.searching.round import measure_front, measure_rest, measure_round, train_round
 from nas.searching.state import RunState, cost_of
 from nas.searching.user_inputs.circumstances import check_recipe, check_same_again, recipe_then

@@ -192,7 +192,7 @@ BAD_INPUTS = {
         "shrink searches the space 'shrunk', but the recipe names 'mobilenet'",
         options=("--set", "space=mobilenet"),
     ),
-    "shared weights beside a parent": shrunk(
-        "small_parents:make_digits", "no method supernet()", options=("--set", "evaluate=supernet")
+    "scores of an untrained parent": shrunk(
+        "small_parents:make_digits", "parts of a parent are tuned", options=("--evaluate", "zero-cost")
     ),
 }

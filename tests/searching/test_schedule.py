@@ -7,45 +7,22 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from made_schedule import ARCHITECTURES, Clock, schedule, trained
 from made_up_beliefs import beliefs_of
 from predicted_latency import measured
 from tiny_space import TinySpace
 
 from nas.recipe.recipe import Recipe
 from nas.searching.durations import AGAIN_S, FINISHING, MEASURING, STARTUP_S, USUAL_S, Durations
-from nas.searching.schedule import SCORING_SHARE, Schedule
+from nas.searching.schedule import Schedule
 from nas.space.architecture import Architecture, Choice
-from nas.space.search_space import enumerate_space
 from nas.values.evaluation import Evaluation
 from nas.values.metric import SUSTAINED
-
-ARCHITECTURES = list(enumerate_space(TinySpace()))
-
-
-class Clock:
-    """A clock that tests set."""
-
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-def trained(seconds: float, epochs: int = 8) -> Evaluation:
-    details = {"seconds": seconds, "epochs": epochs, "curve": [0.5] * epochs}
-    return Evaluation("train", ARCHITECTURES[0], 1, values={"error": 0.5}, details=details)
 
 
 def usual_s(count: int) -> float:
     """The seconds in which an idle machine measures models, once it has measured some."""
     return USUAL_S[MEASURING][0] + count * USUAL_S[MEASURING][1]
-
-
-def schedule(*rows: Evaluation, clock: Clock | None = None, before_s: float = 0.0, **keys: Any) -> Schedule:
-    """A schedule of one worker, for 80 training and 20 validation images."""
-    recipe = Recipe.from_mapping({"execution": {"executor": "inline"}, **keys})
-    beliefs = beliefs_of(objectives=("error", "latency_ms"), rows=rows)
-    return Schedule(recipe, beliefs, clock or Clock(), Durations(recipe, beliefs, (80, 20)), before_s)
 
 
 class TestEstimates:
@@ -259,37 +236,6 @@ class TestHeads:
         planned = self.schedule()
         assert "after" not in planned.text(0)
         assert "measure 15 models" in planned.text(0)
-
-
-@pytest.mark.parametrize(
-    ("epoch_s", "time_s", "epochs"), [(0.0, 600, 12), (10.0, 600, 12), (30.0, 600, 7), (900.0, 600, 1)]
-)
-def test_shared_weights_are_tuned_for_a_third_of_the_time(epoch_s: float, time_s: float, epochs: int) -> None:
-    """And as long as asked for where there is no time, or an epoch takes nobody knows how long."""
-    keys = {"evaluate": "supernet", "supernet": {"epochs": 12, "check": 4}}
-    planned = schedule(search_time_s=time_s, **keys)
-    planned.durations.supernet_epoch_s = epoch_s
-    assert planned.supernet_epochs() == epochs
-    untimed = schedule(**keys)
-    untimed.durations.supernet_epoch_s = epoch_s
-    assert untimed.supernet_epochs() == 12
-
-
-def test_candidates_are_scored_though_winners_would_take_all_the_time() -> None:
-    """For a sixth of it; fewer winners are made then."""
-    clock = Clock()
-    planned = schedule(search_time_s=600, evaluate="supernet", rounds=1, clock=clock)
-    clock.now_s = 590.0
-    assert planned.end_of_round_s(1) == pytest.approx(590.0 + SCORING_SHARE * 600)
-    trained = schedule(search_time_s=600, rounds=1, clock=clock)
-    assert trained.end_of_round_s(1) == pytest.approx(590.0)
-
-
-def test_the_plan_has_the_tuning_of_shared_weights_and_its_check() -> None:
-    planned = schedule(search_time_s=600, evaluate="supernet", supernet={"epochs": 12, "check": 4})
-    assert "shared weights" not in planned.text(1)
-    planned.durations.supernet_epoch_s, planned.durations.guess = 10.0, 2.0
-    assert "tune shared weights for 12 epochs (2 min 00 s), train 4 alone, as a check (" in planned.text(1)
 
 
 class TestWithoutASearchTime:

@@ -1,0 +1,39 @@
+"""The time of weights that the parts of a parent share: how long they are tuned, and what scoring keeps."""
+
+from __future__ import annotations
+
+import pytest
+from made_schedule import Clock, schedule
+
+from nas.searching.schedule import SCORING_SHARE
+
+
+@pytest.mark.parametrize(
+    ("epoch_s", "time_s", "epochs"), [(0.0, 600, 12), (10.0, 600, 12), (30.0, 600, 7), (900.0, 600, 1)]
+)
+def test_shared_weights_are_tuned_for_a_third_of_the_time(epoch_s: float, time_s: float, epochs: int) -> None:
+    """And as long as asked for where there is no time, or an epoch takes nobody knows how long."""
+    keys = {"evaluate": "supernet", "supernet": {"epochs": 12, "check": 4}}
+    planned = schedule(search_time_s=time_s, **keys)
+    planned.durations.supernet_epoch_s = epoch_s
+    assert planned.supernet_epochs() == epochs
+    untimed = schedule(**keys)
+    untimed.durations.supernet_epoch_s = epoch_s
+    assert untimed.supernet_epochs() == 12
+
+
+def test_candidates_are_scored_though_winners_would_take_all_the_time() -> None:
+    """For a sixth of it; fewer winners are made then."""
+    clock = Clock()
+    planned = schedule(search_time_s=600, evaluate="supernet", rounds=1, clock=clock)
+    clock.now_s = 590.0
+    assert planned.end_of_round_s(1) == pytest.approx(590.0 + SCORING_SHARE * 600)
+    trained = schedule(search_time_s=600, rounds=1, clock=clock)
+    assert trained.end_of_round_s(1) == pytest.approx(590.0)
+
+
+def test_the_plan_has_the_tuning_of_shared_weights_and_its_check() -> None:
+    planned = schedule(search_time_s=600, evaluate="supernet", supernet={"epochs": 12, "check": 4})
+    assert "shared weights" not in planned.text(1)
+    planned.durations.supernet_epoch_s, planned.durations.guess = 10.0, 2.0
+    assert "tune shared weights for 12 epochs (2 min 00 s), train 4 alone, as a check (" in planned.text(1)
