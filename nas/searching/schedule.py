@@ -27,7 +27,7 @@ SCORING_SHARE = 0.15
 a thousand candidates of which a few are retrained are worth more than a few that are all retrained."""
 UNKNOWN_EPOCHS = 12
 """The most epochs for which shared weights are tuned in a search time where nobody knows how long one takes."""
-SUPERNET_SHARE = 0.35
+SUPERNET_SHARE = 0.3
 """The share of the search time for which weights that candidates share may be tuned."""
 BETWEEN_SHARE = 0.5
 """The largest share of a round's time for measuring after it. Rounds are left out where it would be more."""

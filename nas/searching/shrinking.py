@@ -31,11 +31,11 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "retraining": {"epochs": 6},
 }
 """Keys of a recipe that suit inherited weights, where it does not give them."""
-SHARED: Mapping[str, Any] = {"retraining": {"epochs": 6, "start": "supernet"}}
+SHARED: Mapping[str, Any] = {"retraining": {"epochs": 3, "start": "supernet"}}
 """The same where candidates share one tuning of the parent."""
 WITHOUT_TIME: Mapping[str, Any] = {"trials": 1000, "supernet": {"epochs": 12}}
 """How many candidates share how long a tuning. In a search with a time, the time decides."""
-IN_TIME: Mapping[str, Any] = {"supernet": {"epochs": 200}}
+IN_TIME: Mapping[str, Any] = {"supernet": {"epochs": 200, "check": 4}}
 
 
 def shrink(

@@ -100,7 +100,7 @@ def test_shrinking_by_shared_weights_has_defaults_of_its_own(
     given = ("my_module:make_model", "--evaluate", "supernet", *flags, "--dry-run")
     recipe = Recipe.from_toml(printed(capsys, monkeypatch, "shrink", *given))
     assert (recipe.trials, recipe.supernet.epochs) == (trials, epochs)
-    assert (recipe.retraining.start, recipe.retraining.epochs, recipe.training.epochs) == ("supernet", 6, 2)
+    assert (recipe.retraining.start, recipe.retraining.epochs, recipe.training.epochs) == ("supernet", 3, 2)
 
 
 def test_a_table_is_shown_without_data_and_target(

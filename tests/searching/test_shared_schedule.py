@@ -9,7 +9,7 @@ from nas.searching.schedule import SCORING_SHARE
 
 
 @pytest.mark.parametrize(
-    ("epoch_s", "time_s", "epochs"), [(0.0, 600, 12), (10.0, 600, 12), (30.0, 600, 7), (900.0, 600, 1)]
+    ("epoch_s", "time_s", "epochs"), [(0.0, 600, 12), (10.0, 600, 12), (30.0, 600, 6), (900.0, 600, 1)]
 )
 def test_shared_weights_are_tuned_for_a_third_of_the_time(epoch_s: float, time_s: float, epochs: int) -> None:
     """And as long as asked for where there is no time, or an epoch takes nobody knows how long."""
