@@ -56,7 +56,7 @@ class FormTest:
         error = self.scores["error"]
         beside = "" if self.winner_error is None else f"; the winner's own has {self.words.text(self.winner_error)}"
         bounds = self.words.range_text(Interval(error.low, error.high))
-        return f"{self.words.title.capitalize()}: {self.words.text(error.value)} ({bounds}){beside}."
+        return f"Test {self.words.title}: {self.words.text(error.value)} ({bounds}){beside}."
 
     @property
     def results(self) -> dict[str, Any]:

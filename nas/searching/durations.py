@@ -231,8 +231,9 @@ class Durations:
         count = recipe.trials - beliefs.trials
         count = count if beliefs.untrained is None else min(count, beliefs.untrained)
         winners = min(recipe.retraining.winners, recipe.trials, MOST_WINNERS_PLANNED)
-        parts_s = self.training_s(count), self.retraining_s(winners), recipe.retraining.epochs * self.parent_epoch_s
-        total_s = sum(math.inf if seconds is None else seconds for seconds in parts_s) - self.again_s
+        parent_s = recipe.retraining.epochs * self.parent_epoch_s
+        parts_s = self.training_s(count), self._retraining_work_s(winners), parent_s
+        total_s = sum(math.inf if seconds is None else seconds for seconds in parts_s)
         return self._workers * total_s <= BRIEF_S
 
     @property
@@ -271,8 +272,11 @@ class Durations:
 
         They are those that would be chosen now, as far as there are candidates.
         """
-        if not count:
-            return 0.0
+        work_s = self._retraining_work_s(count)
+        return work_s if not count or work_s is None else self.again_s + work_s
+
+    def _retraining_work_s(self, count: int) -> float | None:
+        """Return the same without the seconds in which workers begin again."""
         training, retraining = self._recipe.training, self._recipe.retraining
         prices = [self._retrained_s(row) for row in self._likely_winners]
         if prices:
@@ -285,7 +289,7 @@ class Durations:
             if mean_s is None:
                 return None
             each_s = mean_s
-        return self.again_s + math.ceil(count * retraining.seeds / self._workers) * each_s
+        return math.ceil(count * retraining.seeds / self._workers) * each_s
 
     def making_s(
         self,
@@ -301,7 +305,7 @@ class Durations:
         new = [each for each in architectures if each not in beliefs.retrainings and each not in as_trained]
         rows = {beliefs.candidate(each).trained: beliefs.trainings.get(each) for each in new}
         timed = [row for row in rows.values() if row is not None and self._tells_training(row)]
-        usual_s = max(0.0, (self.retraining_s(1) or 0.0) - self.again_s)
+        usual_s = self._retraining_work_s(1) or 0.0
         further = {beliefs.candidate(each).trained for each in tuned_on}
         paid = [
             self._tuned_on_s(row) if beliefs.candidate(row.architecture).trained in further else self._retrained_s(row)
@@ -335,8 +339,8 @@ class Durations:
 
     def _tuned_on_s(self, row: Evaluation) -> float:
         """Return the seconds in which a candidate would be tuned on for an epoch, on all items."""
-        epochs = 1.0 if row.is_fitted else float(row.details["epochs"])
-        return float(row.details["seconds"]) / epochs * self._more_items(float(row.details.get("subset", 1.0)))
+        epoch_s = float(row.details["seconds"]) / float(row.details["epochs"])
+        return epoch_s * self._more_items(float(row.details.get("subset", self._recipe.training.subset)))
 
     @property
     def _likely_winners(self) -> list[Evaluation]:

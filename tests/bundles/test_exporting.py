@@ -146,11 +146,25 @@ def test_a_form_is_tested_on_the_test_items_of_its_run(bundle: Path, digits: Any
     assert about["test_error"] == pytest.approx(error)
     assert about["form"]["winner_test_error"] == own["test_error"] < error
     assert form.test.scores["error"].value == about["test_error"]
-    assert f"{100 * (1 - error):.2f} %" in repr(form)
+    assert f"Test accuracy: {100 * (1 - error):.2f} % (" in repr(form)
     card = (form.folder / CARD).read_text(encoding="utf-8")
     assert "## Results on the test split" in card
     assert f"The accuracy of the winner itself is {100 * (1 - own['test_error']):.2f} %" in card
     assert form.to_json()["test"]["winner_test_error"] == own["test_error"]
+
+
+def test_a_form_of_a_form_that_cannot_be_tested_has_no_error_of_the_other(bundle: Path, tmp_path: Path) -> None:
+    """Neither of the first form, which was tested, nor of the winner as if it were its own."""
+    first = export(bundle, "onnx")
+    assert first.test.scores
+    copy = Path(shutil.copytree(first.folder, tmp_path / "away"))
+    second = export(copy, "onnx", precision="int8", out=tmp_path / "second")
+    about = json.loads((second.folder / ABOUT).read_text())
+    assert "test_error" not in about
+    assert about["form"]["winner_test_error"] == json.loads((bundle / ABOUT).read_text())["test_error"]
+    card = (second.folder / CARD).read_text(encoding="utf-8")
+    assert "Nothing was tested." in card
+    assert "They are of" not in card
 
 
 @pytest.mark.parametrize("away", [True, False])

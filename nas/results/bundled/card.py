@@ -167,7 +167,8 @@ def _of_form(about: Mapping[str, Any], words: ErrorWords) -> list[str]:
         return [f"They are of this form. The {words.title} of the winner itself is {own}, on {tested_on}.", ""]
     why = f", because {_plain(form['untested'])}" if form.get("untested") else ""
     found = f" Instead, {_plain(form['agreement'])}." if form.get("agreement") else ""
-    return [f"They are of the winner, on {tested_on}. This form was not scored by the test items{why}.{found}", ""]
+    whose = "" if about.get("test_error") is None else f"They are of the winner, on {tested_on}. "
+    return [f"{whose}This form was not scored by the test items{why}.{found}", ""]
 
 
 def _device(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> list[str]:

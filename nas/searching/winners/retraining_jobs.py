@@ -142,7 +142,7 @@ class RetrainingJobs:
             **({"start": OF_SPACE} if origin_of(innermost(self._state.resolved.space), architecture) else {}),
             **self._plan.facts("" if report.get(FITTED) else self._teacher),
         }
-        if not seed.tuned_on or report.get(FITTED):  # what is fitted in one pass has not begun from anything
+        if not seed.tuned_on:
             return found
         before = search_details(self._state, architecture)
         return {
