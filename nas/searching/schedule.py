@@ -23,8 +23,7 @@ WINNERS_SHARE = 0.5
 PARENT_SHARE = 0.25
 """The share of the search time for which a parent may be tuned."""
 SCORING_SHARE = 0.15
-"""The least share of the search time in which candidates are scored with shared weights. Fewer winners are made then:
-a thousand candidates of which a few are retrained are worth more than a few that are all retrained."""
+"""The least share of the search time for scoring with shared weights. If winners need more, fewer are made."""
 UNKNOWN_EPOCHS = 12
 """The most epochs for which shared weights are tuned in a search time where nobody knows how long one takes."""
 SUPERNET_SHARE = 0.3

@@ -31,9 +31,9 @@ FAMILY = 16
 FROM_FRONT = 0.7
 """The share of families that begin as a candidate on the front does, once there is one."""
 KEPT_SHARE = 0.5
-"""The share of the further choices in which a member of such a family is as the candidate on the front."""
+"""The chance that a member of such a family keeps an option of that candidate further on."""
 DRAWS = 40
-"""Families that are drawn without any new candidate, before none are thought to be left."""
+"""The number of families to draw without a new candidate before the search gives up finding one."""
 
 
 @final
