@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import final
 
 from nas.recipe.recipe import Recipe
-from nas.searching.selection import front_candidates
+from nas.searching.selection import front_candidates, simple_winners
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
+from nas.space.parts.candidate import Candidate
 from nas.storage.journal import write_aside
 from nas.storage.run_files import TRAINED_WEIGHTS
+from nas.values.evaluation import OF_ALL
 
 MOST_KEPT, MOST_BYTES = 8, 2**30
 """The most files, and the most bytes of them all, unless one alone is larger."""
@@ -49,19 +51,25 @@ class TrainedWeights:
         """Return True if the weights of a network are kept."""
         return self.path(trained).is_file()
 
+    def are_of_all(self, candidate: Candidate) -> bool:
+        """Return True if the kept weights are those of a simple model's fit to all items, which needs no retraining."""
+        trainings = self._state.beliefs.trainings
+        rows = [trainings[each] for each in candidate.siblings if each in trainings]
+        return self.has(candidate.trained) and any(row.details.get(OF_ALL) for row in rows)
+
     def put(self, trained: Architecture, weights: bytes) -> None:
         """Keep the weights of a network, whose row comes next."""
         self._folder.mkdir(exist_ok=True)
         write_aside(self.path(trained), weights)
 
     def drop_others(self) -> None:
-        """If files are many or large, keep those of the first few candidates on the front alone."""
+        """If files are many or large, keep those of the best simple models and of the first few on the front alone."""
         sizes = {path: path.stat().st_size for path in self._folder.glob("*.safetensors")}
         if len(sizes) <= MOST_KEPT and sum(sizes.values()) <= MOST_BYTES:
             return
         beliefs = self._state.beliefs
-        front = front_candidates(beliefs, surely=False)
-        best = [self.path(beliefs.candidate(row.architecture).trained) for row in front]
+        front = [row.architecture for row in front_candidates(beliefs, surely=False)]
+        best = [self.path(beliefs.candidate(each).trained) for each in (*simple_winners(beliefs), *front)]
         kept_bytes = 0
         for number, path in enumerate(path for path in dict.fromkeys(best) if path in sizes):
             kept_bytes += sizes[path]

@@ -24,7 +24,7 @@ from nas.space.architecture import Architecture
 from nas.space.parts.parents import first_of, parents_space
 from nas.training.settings import training_seed
 from nas.training.training import epochs_done
-from nas.values.evaluation import FITTED, Evaluation, Failure, PredictedValue
+from nas.values.evaluation import FITTED, FOLDS_ERROR, OF_ALL, Evaluation, Failure, PredictedValue
 from nas.values.metric import trained_values
 
 MOST_TOLD = 5
@@ -265,13 +265,14 @@ class Trainings:
                 **self._growth(job),
                 "curve": self._curves[job["id"]],
                 "seconds": report["seconds"],
-                **{key: report[key] for key in ("by", "metrics", FITTED) if key in report},
+                **{key: report[key] for key in ("by", "metrics", FITTED, FOLDS_ERROR) if key in report},
+                **({OF_ALL: True} if OF_ALL in report else {}),
                 **known_before(self._prior, architecture),
             },
         )
         weights = self._evaluator.weights if "weights" in report else None
         if weights is not None:
-            weights.put(self._state.beliefs.candidate(architecture).trained, report["weights"])
+            weights.put(self._state.beliefs.candidate(architecture).trained, report.get(OF_ALL, report["weights"]))
         self._end(*rows_of_training(self._state.beliefs, row, report))
         if weights is not None:
             weights.drop_others()

@@ -33,7 +33,7 @@ def folds_of(task: Task, count: int) -> list[WithSplits]:
     everything = np.arange(len(whole))
     return [
         WithSplits(task, Part(whole, np.setdiff1d(everything, places)), Part(whole, places))
-        for places in _parts(task, count)
+        for places in parts_of(task, count)
     ]
 
 
@@ -53,7 +53,8 @@ def most_folds(task: Task) -> int:
     return len(task.train) + len(task.validation) if groups is None else len(np.unique(groups))
 
 
-def _parts(task: Task, count: int) -> list[IntArray]:
+def parts_of(task: Task, count: int) -> list[IntArray]:
+    """Return the places of each part's items among the training items, followed by the validation items."""
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
     labels, groups = _labels(task), _groups(task)

@@ -9,6 +9,8 @@ pretrained features and underperform out-of-distribution", ICLR 2022).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 import torch
@@ -28,6 +30,16 @@ _CLOSE = 1e-4
 Check = Callable[[], None]
 
 
+@final
+@dataclass(frozen=True)
+class FittedHead:
+    """A fitted head, and the ``features``, (N, features), and ``targets`` of the N items that it was fitted to."""
+
+    linear: Linear
+    features: torch.Tensor
+    targets: torch.Tensor
+
+
 def is_head_alone(settings: TrainingSettings) -> bool:
     """Return True if the settings ask for a head on the features of items as they are: then it can be fitted."""
     changes = settings.augment or max(settings.augmentation_strength, settings.mixup, settings.cutmix) > 0
@@ -42,7 +54,7 @@ def fit_head(
     device: torch.device,
     seed: int,
     check_time: Check = lambda: None,
-) -> Linear | None:
+) -> FittedHead | None:
     """Fit the head of a module to some items, and return what it now computes.
 
     Returns None, and changes nothing, if the module's outputs are not simply those of a linear layer, or if there is no
@@ -54,7 +66,7 @@ def fit_head(
     head = head_layer_of(module)
     if not isinstance(head, torch.nn.Linear) or head.bias is None or not can_regress(task.criterion):
         return None
-    found = _features(module, head, _that_fit(examples, head.in_features, seed), task, device, check_time)
+    found = features_of(module, _that_fit(examples, head.in_features, seed), task, device, check_time)
     if found is None:
         return None
     # The matrices are small: two threads gain nothing, and on busy cores they wait for each other, 13 s instead of 0.3.
@@ -63,7 +75,7 @@ def fit_head(
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(fitted.weight))
         head.bias.copy_(torch.from_numpy(np.ascontiguousarray(fitted.bias)))
-    return fitted
+    return FittedHead(fitted, *found)
 
 
 def _that_fit(examples: Examples, width: int, seed: int) -> Examples:
@@ -74,18 +86,22 @@ def _that_fit(examples: Examples, width: int, seed: int) -> Examples:
     return Part(examples, np.sort(np.random.default_rng(seed).permutation(len(examples))[:most]))
 
 
-def _features(
+def features_of(
     module: torch.nn.Module,
-    head: torch.nn.Linear,
     examples: Examples,
     task: Task,
     device: torch.device,
-    check_time: Check,
+    check_time: Check = lambda: None,
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Return the inputs of the head, (N, features), and the targets; None if outputs are not simply those of the head.
 
     The module is left in eval mode.
+
+    Raises:
+        CandidateError: the features are not finite.
     """
+    head = head_layer_of(module)
+    assert isinstance(head, torch.nn.Linear), "only a linear layer is fitted"
     seen: list[Tensors] = []
     hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
     module.eval()

@@ -42,10 +42,19 @@ NEVER = -12.0
 @final
 @dataclass(frozen=True)
 class Linear:
-    """A linear map, ``features @ weight.T + bias``. ``weight`` is (outputs, features), ``bias`` (outputs,)."""
+    """A linear map, ``features @ weight.T + bias``. ``weight`` is (outputs, features), ``bias`` (outputs,).
+
+    ``strengths`` are those that were chosen for classes or labels, which further fits to like items can take.
+    """
 
     weight: FloatArray
     bias: FloatArray
+    strengths: tuple[float, ...] = ()
+
+    def __call__(self, features: FloatArray) -> FloatArray:
+        """Return the outputs for features, (N, features)."""
+        found: FloatArray = features @ self.weight.T + self.bias
+        return found
 
 
 @contextlib.contextmanager
@@ -70,12 +79,17 @@ def can_regress(criterion: Criterion) -> bool:
 
 
 def regression(
-    features: torch.Tensor, targets: torch.Tensor, criterion: Criterion, seed: int, check_time: Check = lambda: None
+    features: torch.Tensor,
+    targets: torch.Tensor,
+    criterion: Criterion,
+    seed: int,
+    check_time: Check = lambda: None,
+    strengths: tuple[float, ...] = (),
 ) -> Linear:
     """Return the linear map from features, (N, features), to outputs whose loss it makes small on unseen items.
 
-    The strength of the regularisation is chosen by cross-validation with ``seed``. ``check_time`` is called between
-    fits, and may raise.
+    The strength of the regularisation is chosen by cross-validation with ``seed``, unless ``strengths`` of an earlier
+    fit are given. ``check_time`` is called between fits, and may raise.
 
     Raises:
         TypeError: there is no regression for the criterion.
@@ -85,15 +99,15 @@ def regression(
     spread = np.where(spread > 1e-12, spread, 1.0)
     scaled, back = _rotated((known - centre) / spread)
     if isinstance(criterion, Classification):
-        found = _classes(scaled, wanted.astype(np.int64), criterion.classes, seed, check_time)
+        found = _classes(scaled, wanted.astype(np.int64), criterion.classes, seed, check_time, strengths)
     elif isinstance(criterion, MultiLabel):
-        found = _labels(scaled, wanted, seed, check_time)
+        found = _labels(scaled, wanted, seed, check_time, strengths)
     elif isinstance(criterion, Regression):
         found = _numbers(scaled, wanted.reshape(len(wanted), -1))
     else:
         raise TypeError(f"there is no regression for {criterion.kind}")
     weight = (found.weight if back is None else found.weight @ back) / spread
-    return Linear(weight, found.bias - weight @ centre)
+    return Linear(weight, found.bias - weight @ centre, found.strengths)
 
 
 def _rotated(features: FloatArray) -> tuple[FloatArray, FloatArray | None]:
@@ -108,30 +122,43 @@ def _rotated(features: FloatArray) -> tuple[FloatArray, FloatArray | None]:
     return left * lengths, back
 
 
-def _classes(features: FloatArray, targets: npt.NDArray[np.int64], classes: int, seed: int, check: Check) -> Linear:
+def _classes(
+    features: FloatArray,
+    targets: npt.NDArray[np.int64],
+    classes: int,
+    seed: int,
+    check: Check,
+    strengths: tuple[float, ...] = (),
+) -> Linear:
     """Return the logistic regression of classes, of which some may have no item."""
     weight, bias = np.zeros((classes, features.shape[1])), np.full(classes, NEVER)
     seen = np.unique(targets)
     if len(seen) == 1:
         bias[seen] = 0.0
-        return Linear(weight, bias)
+        return Linear(weight, bias, (USUAL_STRENGTH,))
+    strength = strengths[0] if strengths else _strength(features, targets, seed, check)
     with warnings.catch_warnings():
         warnings.simplefilter("always", ConvergenceWarning)
-        fitted = _logistic(features, targets, _strength(features, targets, seed, check))
+        fitted = _logistic(features, targets, strength)
     if len(seen) == 2:  # one row, for the second class
         weight[seen] = np.outer((-0.5, 0.5), fitted.coef_[0])
         bias[seen] = np.multiply((-0.5, 0.5), fitted.intercept_[0])
     else:
         weight[seen], bias[seen] = fitted.coef_, fitted.intercept_
-    return Linear(weight, bias)
+    return Linear(weight, bias, (strength,))
 
 
-def _labels(features: FloatArray, targets: FloatArray, seed: int, check: Check) -> Linear:
+def _labels(
+    features: FloatArray, targets: FloatArray, seed: int, check: Check, strengths: tuple[float, ...] = ()
+) -> Linear:
     """Return a logistic regression for each label."""
-    rows = [_classes(features, column.astype(np.int64), 2, seed, check) for column in targets.T]
+    rows = [
+        _classes(features, column.astype(np.int64), 2, seed, check, strengths[label : label + 1])
+        for label, column in enumerate(targets.T)
+    ]
     weight = np.stack([row.weight[1] - row.weight[0] for row in rows])
     bias = np.array([row.bias[1] - row.bias[0] for row in rows])
-    return Linear(weight, bias)
+    return Linear(weight, bias, tuple(row.strengths[0] for row in rows))
 
 
 def _numbers(features: FloatArray, targets: FloatArray) -> Linear:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,12 +23,13 @@ from nas.tasks.task import Task
 from nas.training.averaging import AveragedState
 from nas.training.checkpoint import Checkpoint
 from nas.training.fitted_heads import fit_head, is_head_alone
+from nas.training.left_out import Judged, can_leave_out, judged_head, judged_own_fit
 from nas.training.mixing import Mixed, Mixer, can_cut, can_mix
 from nas.training.modules import device_named, metrics_on, move, moved
 from nas.training.optimizing import Tuning, check_optimizer, factor_of, make_optimizer, restore_optimizer, set_rates
 from nas.training.regressions import can_regress, noting_convergence
 from nas.training.settings import TrainingSettings
-from nas.values.evaluation import FITTED
+from nas.values.evaluation import FITTED, FOLDS_ERROR, OF_ALL
 
 HEAD_FIRST: Literal["head"] = "head"
 WHOLE: Literal["whole"] = "whole"
@@ -95,7 +97,8 @@ class Trainer:
 
         A module that fits itself, and a linear head that is tuned alone without a teacher and on items as they are, are
         fitted in one pass over the items, by regression, and give a single report, in which ``fitted`` is true. It has
-        a ``note`` if the regression has not converged.
+        a ``note`` if the regression has not converged. Where items are so few that folds over all of them judge it
+        better, ``folds_error`` is what they find, and ``of_all`` has the tensors of the model fitted to all of them.
 
         With a ``checkpoint`` the state is kept after each epoch but the last, and a training that was interrupted goes
         on from it, with the same result. Its first report then holds ``resumed``, the last epoch before.
@@ -117,9 +120,10 @@ class Trainer:
             most = share_to_fit(module, len(task.train), most)
         notes: list[str] = []
         with noting_convergence(notes):
-            fitted = self._fitted(module, task, device, most, seed, began_s) if is_new else ""
+            fitted, judged = self._fitted(module, task, device, most, seed, began_s) if is_new else ("", None)
         if fitted == WHOLE:
-            told = {"note": notes[0]} if notes else {}
+            told: dict[str, Any] = {"note": notes[0]} if notes else {}
+            told |= {} if judged is None else {FOLDS_ERROR: judged.error, OF_ALL: judged.of_all}
             yield {**self._fitted_report(module, task, device, most), **told}
             return
         parts = {share: task.to_fit(share, settings.use_validation) for share in set(shares)}
@@ -134,25 +138,35 @@ class Trainer:
 
     def _fitted(
         self, module: torch.nn.Module, task: Task, device: torch.device, share: float, seed: int, began_s: float
-    ) -> Literal["", "head", "whole"]:
-        """Fit a module, or its head, without steps. Return what was fitted: all of it, the head first, or nothing."""
+    ) -> tuple[Literal["", "head", "whole"], Judged | None]:
+        """Fit a module, or its head, without steps. Return what was fitted: all of it, the head first, or nothing.
+
+        What was wholly fitted is judged by folds, where these judge better.
+        """
         settings = self.settings
         examples = task.to_fit(share, settings.use_validation)
-        if fits_itself(module):
-            items = items_at(examples, slice(0, len(examples)))
-            with threadpool_limits(settings.threads):
-                module.fit(task.inputs_of(moved(items.raw, device)), items.targets, seed)
-            self._check_time(began_s, "fitting itself")
-            return WHOLE
-        is_alone = is_head_alone(settings) and self.teacher is None
-        if not (is_alone or settings.fit_head):
-            return ""
+        is_judged = not settings.use_validation and share == 1 and settings.folds == 1 and can_leave_out(task)
 
         def check_time() -> None:
-            self._check_time(began_s, "fitting its head")
+            self._check_time(began_s, "being fitted")
 
+        if fits_itself(module):
+            items = items_at(examples, slice(0, len(examples)))
+            fresh = copy.deepcopy(module) if is_judged else None
+            with threadpool_limits(settings.threads):
+                module.fit(task.inputs_of(moved(items.raw, device)), items.targets, seed)
+                check_time()
+                return WHOLE, None if fresh is None else judged_own_fit(fresh, task, device, seed, check_time)
+        is_alone = is_head_alone(settings) and self.teacher is None
+        if not (is_alone or settings.fit_head):
+            return "", None
         fitted = fit_head(module, examples, task, settings, device, seed, check_time)
-        return "" if fitted is None else WHOLE if is_alone else HEAD_FIRST
+        if fitted is None or not is_alone:
+            return ("" if fitted is None else HEAD_FIRST), None
+        if not is_judged:
+            return WHOLE, None
+        with threadpool_limits(1):
+            return WHOLE, judged_head(fitted, module, task, device, seed, check_time)
 
     def _fitted_report(self, module: torch.nn.Module, task: Task, device: torch.device, share: float) -> dict[str, Any]:
         """Return the only report of a module that was fitted without steps."""

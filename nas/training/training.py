@@ -25,7 +25,7 @@ from nas.training.inheriting import Inheritance
 from nas.training.modules import device_named, metrics_on, move
 from nas.training.settings import TrainingSettings, further_seed
 from nas.training.trainer import Trainer
-from nas.values.evaluation import FITTED
+from nas.values.evaluation import FITTED, FOLDS_ERROR, OF_ALL
 
 
 @final
@@ -40,6 +40,7 @@ class CandidateTraining:
     ``weights``: the bytes of a safetensors file.
     With several folds, as many modules are trained side by side, each without another part of the items, and reports
     hold the means of theirs.
+    The report of a simple model that folds have judged may hold ``of_all``: the same bytes of its fit to all items.
     A candidate's choices of training take the place of the settings of the same name; ``longer`` multiplies its epochs.
     Training begins from the weights that the space draws or, if it has a ``start``, loads; ``start`` of this work then
     loads others. ``teacher`` makes the module that candidates also learn from. With an ``inheritance`` they begin with
@@ -90,8 +91,10 @@ class CandidateTraining:
             for report in reports:
                 if report["epoch"] == settings.epochs:
                     report["done"] = True
+                    of_all = report.pop(OF_ALL, None)
                     if settings.keep_weights:
-                        report["weights"] = _content(module)
+                        report["weights"] = _content(module.state_dict())
+                        report |= {} if of_all is None else {OF_ALL: _content({**module.state_dict(), **of_all})}
                 yield {**report, **_kept(checkpoint), "seconds": before_s + self.clock() - began}
 
     def _module(self, architecture: Architecture, task: Task) -> torch.nn.Module:
@@ -121,7 +124,8 @@ class CandidateTraining:
             shared = set.intersection(*map(set, reports)) - {"epoch", "subset"}
             names = [name for name in reports[0] if name in shared and isinstance(reports[0][name], float)]
             means = {name: float(shares @ [report[name] for report in reports]) for name in names}
-            yield {**reports[0], **means}
+            judged = {FOLDS_ERROR: means["error"]} if reports[0].get(FITTED) else {}
+            yield {**reports[0], **means, **judged}
 
     def _identity(self, job: Mapping[str, Any], task: Task, settings: TrainingSettings) -> dict[str, Any]:
         """Return what tells this training from others whose states must not be mixed with it."""
@@ -153,7 +157,7 @@ class CandidateTraining:
         move(module, device)
         if not settings.use_validation:
             report |= metrics_on(module, task.validation, task, device, settings.robustness)
-        return report | ({"weights": _content(module)} if settings.keep_weights else {})
+        return report | ({"weights": _content(module.state_dict())} if settings.keep_weights else {})
 
 
 def epochs_done(report: Mapping[str, Any]) -> int:
@@ -171,6 +175,6 @@ def _kept(checkpoint: Checkpoint | None) -> dict[str, Any]:
     return {**checkpoint.to_send(), **({"note": note} if note else {})}
 
 
-def _content(module: torch.nn.Module) -> bytes:
-    """Return the weights as a safetensors file. They are copied, because it refuses tensors that layers share."""
-    return save({name: each.detach().cpu().contiguous().clone() for name, each in module.state_dict().items()})
+def _content(state: Mapping[str, torch.Tensor]) -> bytes:
+    """Return weights as a safetensors file. They are copied, because it refuses tensors that layers share."""
+    return save({name: each.detach().cpu().contiguous().clone() for name, each in state.items()})

@@ -27,8 +27,8 @@ from nas.searching.state import RunState, cost_of
 from nas.searching.user_inputs.circumstances import check_recipe, check_same, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of
 from nas.searching.user_inputs.teachers import BEST
-from nas.searching.winners.retraining import Retraining, run_plan
-from nas.searching.winners.retraining_plan import RetrainingPlan, Start
+from nas.searching.winners.retraining import Retraining
+from nas.searching.winners.retraining_plan import RetrainingPlan, Start, run_plan
 from nas.searching.winners.teaching import best_of, retrained_teacher
 from nas.signals import stopping
 from nas.storage.journal import RECIPE, Journal

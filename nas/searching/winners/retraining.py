@@ -21,7 +21,7 @@ from nas.searching.selection import choose_winners, only_misses, simple_winners
 from nas.searching.state import RunState
 from nas.searching.trained_weights import TrainedWeights
 from nas.searching.training_work import training_work
-from nas.searching.user_inputs.teachers import BEST, retraining_teacher_of
+from nas.searching.user_inputs.teachers import BEST
 from nas.searching.winners.bundles import BundleMaker
 from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.final_measurements import FinalMeasurements
@@ -33,9 +33,10 @@ from nas.searching.winners.retraining_jobs import (
     add_trained,
     search_details,
     shared_row,
+    start_of,
     write_weights,
 )
-from nas.searching.winners.retraining_plan import RetrainingPlan
+from nas.searching.winners.retraining_plan import RetrainingPlan, run_plan
 from nas.searching.winners.teaching import (
     EarlierWeights,
     MakesTeacher,
@@ -119,8 +120,8 @@ class Retraining:
 
     def _rows(self, stage: Stage) -> dict[Architecture, Evaluation]:
         """Return the last rows of a stage that belong to this retraining."""
-        rows = (row for row in self._state.beliefs.rows if row.stage == stage)
-        return {row.architecture: row for row in rows if row.details.get(RETRAINING, 0) == self._plan.number}
+        rows, number = self._state.beliefs.rows, self._plan.number
+        return {row.architecture: row for row in rows if (row.stage, row.details.get(RETRAINING, 0)) == (stage, number)}
 
     @property
     def _parent(self) -> Architecture | None:
@@ -146,11 +147,14 @@ class Retraining:
         return taken
 
     def _that_fit(self) -> int:
-        """Return the most winners for which there is time, one at least; those that are made already count."""
+        """Return the most winners for which there is time beside the best simple model, one at least.
+
+        Those that are made already count.
+        """
         beliefs, wanted = self._state.beliefs, self._state.recipe.retraining.winners
         self._too_long = self._that_take_too_long()
         for count in range(len(choose_winners(beliefs, wanted, self._too_long)), 1, -1):
-            if self._has_time_for(choose_winners(beliefs, count, self._too_long)):
+            if self._has_time_for([*simple_winners(beliefs)[:1], *choose_winners(beliefs, count, self._too_long)]):
                 return count
         return 1
 
@@ -216,9 +220,12 @@ class Retraining:
         best = self._best(chosen)
         if best is not None and best.trained in groups:
             groups = {best.trained: groups[best.trained]}
+        if self._weights is not None and not self._plan.training:
+            for trained in [each for each, group in groups.items() if self._weights.are_of_all(group[0])]:
+                self._take(groups.pop(trained), start_of(self._state, trained))
         left, tuned_on = self._not_retrained(groups, chosen)
         for trained in left:
-            self._take(groups.pop(trained))
+            self._take(groups.pop(trained), {"start": AS_TRAINED})
         seeds = [SeedOf(tuple(group), tuned_on=trained in tuned_on) for trained, group in groups.items()]
         self._train(seeds, chosen, executor)
 
@@ -254,13 +261,13 @@ class Retraining:
         row = self._state.beliefs.trainings.get(candidate)
         return row is not None and row.is_in_epochs and candidate != self._parent
 
-    def _take(self, candidates: Sequence[Candidate]) -> None:
-        """Let candidates have the weights that the search trained."""
+    def _take(self, candidates: Sequence[Candidate], start: Mapping[str, str]) -> None:
+        """Let candidates have the weights that the search trained, with what rows say of where these began."""
         assert self._weights is not None
         first = candidates[0]
         told = search_details(self._state, first)
         kept = {key: told[key] for key in ("epochs", "subset", "seconds", FITTED) if key in told}
-        details = {**kept, "start": AS_TRAINED, "folder": self._plan.bundle(first)}
+        details = {**kept, **start, "folder": self._plan.bundle(first)}
         weights = self._weights.path(first.trained).read_bytes()
         add_trained(self._state, self._folder, self._plan, candidates, details, weights)
 
@@ -386,11 +393,3 @@ class Retraining:
         layers = self._measurements.layer_details(candidate)
         parent = {PARENT: True} if candidate == self._parent else {}
         return {**training, **parent, **self._seeds.details(candidate, error), **layers}
-
-
-def run_plan(state: RunState) -> RetrainingPlan:
-    """Return the plan for a run's own winners. Raises RecipeError if its teacher cannot be loaded."""
-    recipe, resolved = state.recipe, state.resolved
-    name = recipe.retraining.teacher
-    named = None if name is None else retraining_teacher_of(name, recipe, resolved.task.signature, resolved.space)
-    return RetrainingPlan.of(recipe, named)

@@ -139,7 +139,7 @@ class RetrainingJobs:
             "folder": self._plan.bundle(architecture),
             **({FITTED: True} if report.get(FITTED) else {}),
             **({} if resumed is None else {"resumed": resumed}),
-            **({"start": OF_SPACE} if origin_of(innermost(self._state.resolved.space), architecture) else {}),
+            **start_of(self._state, architecture),
             **self._plan.facts("" if report.get(FITTED) else self._teacher),
         }
         if not seed.tuned_on:
@@ -152,6 +152,11 @@ class RetrainingJobs:
             "subset": before["subset"],
             "start": TUNED_ON,
         }
+
+
+def start_of(state: RunState, architecture: Architecture) -> dict[str, str]:
+    """Return the detail that says if trainings of an architecture begin with weights that the space gives."""
+    return {"start": OF_SPACE} if origin_of(innermost(state.resolved.space), architecture) else {}
 
 
 def search_details(state: RunState, candidate: Candidate) -> Mapping[str, Any]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 from nas.recipe.recipe import Recipe
-from nas.searching.user_inputs.teachers import Teacher
+from nas.searching.state import RunState
+from nas.searching.user_inputs.teachers import Teacher, retraining_teacher_of
 from nas.searching.winners.bundles import WINNERS
 from nas.searching.winners.teaching import RetrainedTeacher
 from nas.space.architecture import Architecture
@@ -89,3 +90,11 @@ class RetrainingPlan:
             **({} if self.items is None else {"items": self.items}),
             **self.details,
         }
+
+
+def run_plan(state: RunState) -> RetrainingPlan:
+    """Return the plan for a run's own winners. Raises RecipeError if its teacher cannot be loaded."""
+    recipe, resolved = state.recipe, state.resolved
+    name = recipe.retraining.teacher
+    named = None if name is None else retraining_teacher_of(name, recipe, resolved.task.signature, resolved.space)
+    return RetrainingPlan.of(recipe, named)

@@ -1,0 +1,99 @@
+"""The errors of simple models on items that were left out: by folds over all items that a search may look at.
+
+A few validation items rank candidates by luck: with 96 of them, the error of one differs by four points from its true
+one. A simple model is fitted again in a moment, so all items can judge it, as its user would do by hand. Then it can be
+fitted to all of them at once, too.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+
+from nas.space.parts.own_fit import FitsItself
+from nas.tasks.batches import Examples, IntArray, in_order, items_at
+from nas.tasks.folds import folds_of, most_folds, parts_of
+from nas.tasks.scores import add_finite
+from nas.tasks.task import Task
+from nas.training.fitted_heads import FittedHead, features_of
+from nas.training.modules import EVALUATED_TOGETHER, moved
+from nas.training.optimizing import head_layer_of
+from nas.training.regressions import Linear, regression
+
+FOLDS = 5
+MOST_ITEMS = 5000
+"""With more items, the validation items among them judge well enough."""
+Check = Callable[[], None]
+
+
+def can_leave_out(task: Task) -> bool:
+    """Return True if a task's items are so few that folds judge better, and can be divided into them."""
+    items = len(task.train) + len(task.validation)
+    return items <= MOST_ITEMS and not task.why_one_fold and most_folds(task) >= FOLDS
+
+
+@final
+@dataclass(frozen=True)
+class Judged:
+    """The ``error`` of a simple model on items that are left out, and the model ``of_all`` items that it may become.
+
+    ``of_all`` has the tensors of its state that differ, by name.
+    """
+
+    error: float
+    of_all: Mapping[str, torch.Tensor]
+
+
+def judged_head(
+    head: FittedHead, module: torch.nn.Module, task: Task, device: torch.device, seed: int, check_time: Check
+) -> Judged | None:
+    """Judge a module's fitted head by fits of the same strength.
+
+    Returns None if the head was not fitted to all training items. ``check_time`` is called between fits, and may raise.
+    """
+    if len(head.targets) != len(task.train):
+        return None
+    others = features_of(module, task.validation, task, device, check_time)
+    if others is None:
+        return None
+    features, targets = torch.cat([head.features, others[0]]), torch.cat([head.targets, others[1]])
+
+    def fitted(places: IntArray) -> Linear:
+        return regression(features[places], targets[places], task.criterion, seed, check_time, head.linear.strengths)
+
+    tally, every = task.criterion.tally(), np.arange(len(features))
+    for left in parts_of(task, FOLDS):
+        outputs = fitted(np.setdiff1d(every, left))(features[left].double().numpy())
+        add_finite(tally, torch.from_numpy(outputs).float(), targets[left])
+    whole, layer = fitted(every), head_layer_of(module)
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    found = {"weight": whole.weight, "bias": whole.bias}
+    of_all = {
+        names[id(getattr(layer, key))]: torch.from_numpy(np.ascontiguousarray(each)) for key, each in found.items()
+    }
+    return Judged(tally.error, {name: each.float() for name, each in of_all.items()})
+
+
+def judged_own_fit(module: FitsItself, task: Task, device: torch.device, seed: int, check_time: Check) -> Judged:
+    """Judge a module that fits itself, and was not fitted yet. It is left as it is."""
+    assert isinstance(module, torch.nn.Module), "what a space builds is a module"
+
+    def fitted(examples: Examples) -> torch.nn.Module:
+        again = copy.deepcopy(module)
+        items = items_at(examples, slice(0, len(examples)))
+        again.fit(task.inputs_of(moved(items.raw, device)), items.targets, seed)
+        check_time()
+        return again.eval()
+
+    tally = task.criterion.tally()
+    for fold in folds_of(task, FOLDS):
+        again = fitted(fold.train)
+        with torch.inference_mode():
+            for batch in in_order(fold.validation, task.signature.together(EVALUATED_TOGETHER)):
+                add_finite(tally, again(*task.inputs_of(moved(batch.raw, device))).cpu(), batch.targets)
+    return Judged(tally.error, fitted(task.to_fit(1.0, True)).state_dict())
