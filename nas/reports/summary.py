@@ -28,9 +28,11 @@ def tiles_of(front: Front, record: Run) -> list[tuple[str, str, str]]:
         within = " within the limits" if front.limits else ""
         if of_that:
             text, bounds = best.told(front.quality)
-            tiles.append((f"best {front.scored} {front.quality.title.lower()}{within}", text, f"{bounds}{INTERVAL}"))
+            tiles.append(
+                (f"{front.scored} {front.quality.title.lower()} of the best model{within}", text, f"{bounds}{INTERVAL}")
+            )
         scored = f"{front.scored} {front.words.title}"
-        title = f"{scored} of that winner" if of_that else f"best {scored}{within}"
+        title = f"{scored} of that winner" if of_that else f"{scored} of the best model{within}"
         tiles.append((title, front.words.text(best.test_error), interval))
         for cost in front.costs[:2]:
             if best.has(cost.name):

@@ -38,8 +38,8 @@ def _sentence(front: Front, baseline: BaselineTested) -> str:
         return f"The best winner, {best.architecture.id}, beats {name}: test {words.title} {against}{costs}"
     if is_surely_less(error, own):
         return (
-            f"No winner beats {name}: the best, {best.architecture.id}, is behind by more than the joint 95 % interval,"
-            f" test {words.title} {against}{costs} {_advice(front, baseline)}"
+            f"{name} beats the best winner, {best.architecture.id}, by more than the joint 95 % interval: test "
+            f"{words.title} {against}{costs} {_advice(front, baseline)}"
         )
     return (
         f"The best winner, {best.architecture.id}, does not beat {name}, nor is it beaten: test {words.title} {against}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from nas.errors import LimitError, RecipeError, did_you_mean
 from nas.results.baselines import baseline_sentences, baselines_json
+from nas.results.best_winner import best_of
 from nas.results.failures import FailureCount, failure_counts
 from nas.results.first_answer import FirstAnswer
 from nas.results.found_by_id import found_by_id
@@ -21,7 +22,7 @@ from nas.storage.journal_rows import BaselineTested
 from nas.storage.retraining_rows import RETRAINING
 from nas.values.comparison import Standing, standings
 from nas.values.error_words import OF_IMAGES, ErrorWords
-from nas.values.evaluation import PARENT, Evaluation, errors_elsewhere
+from nas.values.evaluation import FOLDS_ERROR, PARENT, TESTED_PER_VALIDATED, Evaluation, errors_elsewhere
 from nas.values.indexed_rows import IndexedRows
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Estimate, Interval, Measurement
@@ -150,7 +151,9 @@ class Front:
 
     @property
     def best(self) -> Winner:
-        """The winner with the lowest ``quality`` on the test among those that meet the limits.
+        """The winner of the lowest ``quality`` in the search, among those that meet the limits.
+
+        The test has no part in it. A simple model gives way only to one that is better by more than the standard error.
 
         Raises:
             LimitError: no winner meets them; the message says which is nearest.
@@ -163,8 +166,7 @@ class Front:
     @property
     def best_or_none(self) -> Winner | None:
         """The same as ``best``, or None if no winner meets the limits."""
-        meeting = [winner for winner in self.winners if winner.meets(self.limits)]
-        return min(meeting, key=lambda winner: winner.score(self.quality), default=None)
+        return best_of((winner for winner in self.winners if winner.meets(self.limits)), self.quality)
 
     @property
     def nearest(self) -> Winner:
@@ -305,6 +307,7 @@ def cost_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tu
 
 def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence[Evaluation]) -> Winner:
     """Return the winner of a row, given all rows of its architecture."""
+    trained = next((each for each in reversed(rows) if each.stage == "train" and not each.failed), None)
     lower, upper = row.details["test_interval"]
     parity = row.details.get("parity")
     folder = str(row.details.get("folder", ""))
@@ -330,6 +333,9 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence
         earlier=tuple(map(_earlier_model, earlier[:-1])),
         is_parent=bool(row.details.get(PARENT)),
         is_fitted=any(each.is_fitted for each in rows if each.stage == "retrain"),
+        searched={} if trained is None else {name: trained.values[name] for name in TRAINED if name in trained.values},
+        folds_error=None if trained is None else trained.details.get(FOLDS_ERROR),
+        tested_per_validated=row.details.get(TESTED_PER_VALIDATED, 1.0),
         confusion=row.details.get("confusion"),
         layer_times=_layer_times(row.details),
         words=words,

@@ -61,6 +61,10 @@ class Winner:
         words: the words for the error.
         is_parent: True for the model that the others are made from, where a trained one is made smaller.
         is_fitted: True for a simple model, which was fitted in one pass over the items.
+        searched: by metric, the values of its training in the search, on the validation items; none for old runs.
+        folds_error: the error of a simple model on items that are left out, by folds over all that the search knew;
+            None for others, and where validation items are many.
+        tested_per_validated: the number of test items for each validation item.
         confusion: the ``names`` of the classes, and the ``counts`` of test items by true and given class; None where
             there are many classes, none, or the run is older than version 0.9.
         layer_times: the milliseconds of each operator in an inference, or the reason why they are not known; None for
@@ -95,6 +99,9 @@ class Winner:
     words: ErrorWords = OF_IMAGES
     is_parent: bool = False
     is_fitted: bool = False
+    searched: Mapping[str, float] = field(default_factory=dict)
+    folds_error: float | None = None
+    tested_per_validated: float = 1.0
     confusion: Mapping[str, Any] | None = None
     layer_times: LayerTimes | None = None
     bundle: Path | None = None
@@ -334,6 +341,8 @@ class Winner:
             "worse_than_constant": None if self.chance_error is None else self.is_worse_than_constant,
             "seeds": None if self.seeds is None else self.seeds.to_json(),
             "is_parent": self.is_parent,
+            "in_search": dict(self.searched),
+            "folds_error": self.folds_error,
             "retraining": self.retraining,
             "earlier": [each.to_json() for each in self.earlier],
             "parity": self.parity,

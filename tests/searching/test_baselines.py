@@ -143,7 +143,7 @@ def test_scores_that_are_no_numbers_fail() -> None:
     ("error", "said"),
     [
         ((0.9, 0.85, 0.95), "beats HistGradientBoosting"),
-        ((0.0001, 0.0, 0.0002), "No winner beats HistGradientBoosting"),
+        ((0.0001, 0.0, 0.0002), "HistGradientBoosting beats the best winner"),
     ],
 )
 def test_comparison_is_plain(tmp_path: Path, error: tuple[float, float, float], said: str) -> None:

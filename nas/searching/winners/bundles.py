@@ -44,7 +44,7 @@ from nas.tasks.tallies import ClassTally
 from nas.tasks.task import Task, facts_of
 from nas.tasks.testing import recordable, tallies_of
 from nas.training.settings import robustness_of, searched_robustness
-from nas.values.evaluation import ELSEWHERE, Evaluation, Failure
+from nas.values.evaluation import ELSEWHERE, TESTED_PER_VALIDATED, Evaluation, Failure
 from nas.values.measurement import Measurement
 from nas.values.metric import LARGEST_VALUE, is_result
 
@@ -178,6 +178,7 @@ class BundleMaker:
             details={
                 "test_error": tested.value,
                 "test_interval": [tested.low, tested.high],
+                TESTED_PER_VALIDATED: round(len(task.test) / self._validated(task), 4),
                 "scores": {name: list(score) for name, score in scores.items()},
                 **({"noise": {name: list(score) for name, score in noise.items()}} if noise else {}),
                 "exported_test_error": exported.error if is_result(exported.error) else None,
@@ -193,6 +194,11 @@ class BundleMaker:
         )
         self._write_bundle(row, outcome, task)
         return row
+
+    def _validated(self, task: Task) -> int:
+        """Return the number of items by which the search judged candidates."""
+        is_in_folds = self._state.recipe.training.folds > 1
+        return len(task.validation) + (len(task.train) if is_in_folds else 0)
 
     def _tallies(
         self, candidate: Candidate, models: Mapping[str, Deployed], task: Task

@@ -1,0 +1,92 @@
+"""The best winner is chosen by what the search knew: by folds, by validation items, and never by the test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_record_example import architecture_at
+
+from nas.results.best_winner import best_of, standard_error
+from nas.results.front import Front, front_of
+from nas.values.evaluation import FITTED, FOLDS_ERROR, TESTED_PER_VALIDATED, Evaluation
+from nas.values.measurement import Measurement
+from nas.values.metric import METRICS
+from nas.values.objective import Objective
+
+HALF_WIDTH = 0.0392
+"""The half-width of the interval of each test error, which is two standard errors of 0.02."""
+
+
+def rows_of(number: int, test: float, searched: dict[str, float], **details: Any) -> list[Evaluation]:
+    """Return the rows of a winner: its training, and its test on as many items as validated it."""
+    architecture = architecture_at(number)
+    tested = {
+        "test_error": test,
+        "test_interval": [test - HALF_WIDTH, test + HALF_WIDTH],
+        "folder": f"winners/{number}",
+        TESTED_PER_VALIDATED: 1.0,
+    }
+    latency = Measurement("latency_ms", "cpu", ((1.0 + number,), (1.0 + number,)))
+    return [
+        Evaluation("train", architecture, values=searched, details={"epochs": 4, "seconds": 1.0, **details}),
+        Evaluation("winner", architecture, measurements={"latency_ms": latency}, details=tested),
+    ]
+
+
+def front(*winners: list[Evaluation]) -> Front:
+    return front_of([row for rows in winners for row in rows], (Objective.parse("error"),), (), Path("runs/x"))
+
+
+def simple(number: int, test: float, validation: float, folds: float) -> list[Evaluation]:
+    return rows_of(number, test, {"error": validation}, **{FITTED: True, FOLDS_ERROR: folds})
+
+
+def test_the_test_has_no_part_in_the_choice() -> None:
+    found = front(rows_of(0, 0.10, {"error": 0.3}), rows_of(1, 0.20, {"error": 0.2}))
+    assert found.best.test_error == 0.20
+    assert found.best.searched == {"error": 0.2}
+
+
+def test_of_equal_errors_the_lower_log_loss_is_better_and_then_the_lower_latency() -> None:
+    first, second = {"error": 0.2, "log_loss": 0.9}, {"error": 0.2, "log_loss": 0.7}
+    assert front(rows_of(0, 0.2, first), rows_of(1, 0.3, second)).best.architecture == architecture_at(1)
+    assert front(rows_of(1, 0.3, second), rows_of(0, 0.2, second)).best.architecture == architecture_at(0)
+
+
+@pytest.mark.parametrize(("validation", "best"), [(0.185, 0), (0.175, 1)])
+def test_a_simple_model_gives_way_only_to_one_that_is_better_by_more_than_the_standard_error(
+    validation: float, best: int
+) -> None:
+    """Its own validation error is 0.2, and the standard error 0.02."""
+    found = front(simple(0, 0.3, validation=0.2, folds=0.25), rows_of(1, 0.1, {"error": validation}))
+    assert standard_error(found[f"{architecture_at(0).id}"]) == pytest.approx(0.02)
+    assert found.best.architecture == architecture_at(best)
+
+
+def test_folds_choose_among_simple_models_though_validation_says_otherwise() -> None:
+    found = front(simple(0, 0.3, validation=0.2, folds=0.22), simple(1, 0.1, validation=0.1, folds=0.25))
+    assert found.best.architecture == architecture_at(0)
+
+
+def test_fewer_validation_items_make_a_larger_standard_error() -> None:
+    (winner,) = front(simple(0, 0.3, validation=0.2, folds=0.25))
+    assert standard_error(replace(winner, tested_per_validated=4.0)) == pytest.approx(0.04)
+
+
+def test_what_is_known_of_some_alone_chooses_nothing() -> None:
+    """Runs of earlier versions, and winners of tables, are compared by the values that they are shown with."""
+    known, unknown = rows_of(0, 0.3, {"error": 0.1}), rows_of(1, 0.2, {})
+    assert front(known, unknown).best.architecture == architecture_at(1)
+    assert best_of([], METRICS["error"]) is None
+
+
+def test_another_quality_is_compared_by_validation_alone() -> None:
+    one = rows_of(0, 0.3, {"error": 0.2, "balanced_error": 0.30}, **{FITTED: True, FOLDS_ERROR: 0.1})
+    other = rows_of(1, 0.3, {"error": 0.2, "balanced_error": 0.29})
+    winners = list(front(one, other))
+    best = best_of(winners, METRICS["balanced_error"])
+    assert best is not None
+    assert best.architecture == architecture_at(1)
