@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import Candidate
-from nas.values.evaluation import Evaluation
+from nas.values.evaluation import FOLDS_ERROR, Evaluation
 from nas.values.pareto import FloatArray, hypervolume, hypervolume_contributions, non_dominated
 
 SIMPLE_WINNERS = 3
@@ -45,9 +46,7 @@ def non_dominated_rows(beliefs: Beliefs, rows: Sequence[Evaluation]) -> list[Eva
     """
     if not rows:
         return []
-    losses = np.array(
-        [(*beliefs.losses(beliefs.values(row.architecture)), beliefs.accuracy_excess(row.values)) for row in rows]
-    )
+    losses = np.array([(*_losses(beliefs, row), beliefs.accuracy_excess(row.values)) for row in rows])
     mask = non_dominated(losses)
     order = sorted(np.flatnonzero(mask).tolist(), key=lambda i: (*losses[i], rows[i].values.get("log_loss", math.inf)))
     return [rows[index] for index in order]
@@ -114,13 +113,16 @@ def _is_dominated(point: FloatArray, others_NM: FloatArray) -> bool:
 def choose_winners(beliefs: Beliefs, count: int, without: Collection[Architecture] = ()) -> list[Architecture]:
     """Return up to ``count`` architectures of the front that meet the limits as measured, or else the nearest misses.
 
-    Architectures that were chosen before stay, unless they failed: then others take their place. Those in ``without``
-    are none of them.
+    Architectures that were chosen before stay, unless they failed: then others take their place. So do those that meet
+    the limits for winners whose own measurement breaks one. Those in ``without`` are none of them.
     """
     if not beliefs.candidates:
         return []
     chosen_before = (*beliefs.retrainings.values(), *beliefs.winners.values())
-    rows = _eligible(beliefs, {*_failed_winners(beliefs), *without}, count)
+    excluded = {*_failed_winners(beliefs), *without}
+    missed = excluded | _missing_winners(beliefs)
+    rows = front_candidates(beliefs, surely=True, without=missed) if missed > excluded else []
+    rows = rows or _eligible(beliefs, excluded, count)
     if not rows:
         return []
     losses = np.array([beliefs.losses(beliefs.values(row.architecture)) for row in rows])
@@ -140,19 +142,28 @@ def simple_winners(beliefs: Beliefs) -> list[Architecture]:
     """Return simple models that no other simple one dominates, as far as they meet the limits as measured.
 
     They were fitted in one pass over the items, so they cost little. Of few validation items, a candidate may seem
-    better by chance; beside the best simple models, the test tells.
+    better by chance; simple models are compared by folds over all items where they have been judged so.
     """
-    failed = _failed_winners(beliefs)
+    excluded = _failed_winners(beliefs) | _missing_winners(beliefs)
     meeting = [
-        row
+        _as_judged(row)
         for row in beliefs.candidates
-        if row.is_fitted and row.architecture not in failed and beliefs.surely_meets(row.architecture)
+        if row.is_fitted and row.architecture not in excluded and beliefs.surely_meets(row.architecture)
     ]
     rows = non_dominated_rows(beliefs, [row for row in meeting if beliefs.accuracy_excess(row.values) == 0] or meeting)
-    if not rows:
-        return []
-    losses = np.array([beliefs.losses(beliefs.values(row.architecture)) for row in rows])
+    losses = np.array([_losses(beliefs, row) for row in rows])
     return [rows[index].architecture for index in sorted(spread_over_front(losses, SIMPLE_WINNERS))]
+
+
+def _losses(beliefs: Beliefs, row: Evaluation) -> tuple[float, ...]:
+    """Return the objectives by the best known values, and by those of the row's training."""
+    return beliefs.losses({**beliefs.values(row.architecture), **row.values})
+
+
+def _as_judged(row: Evaluation) -> Evaluation:
+    """Return the row of a simple model with its error by folds, where it has one."""
+    judged = row.details.get(FOLDS_ERROR)
+    return row if judged is None else replace(row, values={**row.values, "error": judged})
 
 
 def only_misses(beliefs: Beliefs) -> bool:
@@ -165,6 +176,16 @@ def only_misses(beliefs: Beliefs) -> bool:
 def _failed_winners(beliefs: Beliefs) -> set[Architecture]:
     rows = (*beliefs.retrainings.values(), *beliefs.winners.values())
     return {row.architecture for row in rows if row.failed}
+
+
+def _missing_winners(beliefs: Beliefs) -> set[Architecture]:
+    """Return the winners that break a limit as they were measured in the end, though they met it in the search."""
+    return {
+        architecture
+        for architecture, row in beliefs.winners.items()
+        for limit in beliefs.cost_limits
+        if (found := row.measurements.get(limit.metric.name)) and not limit.holds(found.interval.upper)
+    }
 
 
 def _eligible(beliefs: Beliefs, excluded: Collection[Architecture], count: int) -> list[Evaluation]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from nas.searching.selection import (
 )
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space
-from nas.values.evaluation import Evaluation, Failure
+from nas.values.evaluation import FOLDS_ERROR, Evaluation, Failure
 from nas.values.measurement import Measurement
 from nas.values.pareto import non_dominated
 
@@ -226,3 +227,30 @@ def test_simple_models_that_were_retrained_take_no_place_of_others() -> None:
     assert choose_winners(fresh, 1) == [ALL[0]]
     assert simple_winners(fresh) == [ALL[1]]
     assert choose_winners(fresh, 2) == [ALL[0], ALL[2]]
+
+
+def test_simple_models_are_compared_by_folds_where_these_have_judged() -> None:
+    """The second seemed better than the third by the few validation items, and costs more."""
+    beliefs = of_simple((0.1, 0.5, False), (0.2, 6.0, True), (0.3, 2.0, True))
+    assert simple_winners(beliefs) == [ALL[1], ALL[2]]
+    for number, judged in ((1, 0.3), (2, 0.25)):
+        row = beliefs.trainings[ALL[number]]
+        beliefs.add(replace(row, details={**row.details, FOLDS_ERROR: judged}))
+    assert simple_winners(beliefs) == [ALL[2]]
+
+
+def winner_at(architecture: Architecture, latency_ms: float) -> Evaluation:
+    measured = Measurement("latency_ms", "", ((latency_ms,), (latency_ms,)))
+    return Evaluation("winner", architecture, measurements={"latency_ms": measured}, details={"test_error": 0.2})
+
+
+def test_a_winner_that_breaks_a_limit_in_the_end_makes_way_for_one_that_meets_it() -> None:
+    """On a busy machine the last measurement may be the longest. Then the next best candidate becomes a winner too."""
+    beliefs = of_simple((0.1, 5.0, True), (0.3, 9.0, True), (0.4, 11.0, False))
+    assert choose_winners(beliefs, 1) == simple_winners(beliefs) == [ALL[0]]
+    beliefs.add(winner_at(ALL[0], 9.9))
+    assert choose_winners(beliefs, 1) == [ALL[0]]
+    beliefs.add(winner_at(ALL[0], 10.1))
+    assert choose_winners(beliefs, 1) == simple_winners(beliefs) == [ALL[1]]
+    beliefs.add(winner_at(ALL[1], 10.2))
+    assert choose_winners(beliefs, 1) == [ALL[0]], "nothing is left that meets the limit"
