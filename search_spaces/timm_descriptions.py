@@ -20,6 +20,10 @@ from search_spaces.timm_models import keep
 if TYPE_CHECKING:
     from torch import nn
 
+LAST, STAGES = "last", "stages"
+"""What the head of a model sees: its last features, or also the means of the maps of all stages."""
+Key = tuple[str, int, str]
+"""The name of a model, its resolution, and the features of its head."""
 OWN = 0
 """The resolution that stands for a model's own."""
 TELL_AFTER_S = 5.0
@@ -33,14 +37,23 @@ class RefusedError(ValueError):
     """A model cannot be built, or not for this resolution."""
 
 
-def build_model(name: str, resolution: int, channels: int, classes: int) -> nn.Module:
-    """Return a model of timm without trained weights. Only models with a fixed size are told their resolution."""
+def build_model(name: str, resolution: int, features: str, channels: int, classes: int) -> nn.Module:
+    """Return a model of timm without trained weights. Only models with a fixed size are told their resolution.
+
+    With the features ``stages`` its head also sees the means of all stages. Raises ValueError if it has none.
+    """
     import timm
 
+    has_head, size = features == LAST, size_of(name, resolution)
     module: nn.Module = timm.create_model(
-        name, pretrained=False, num_classes=classes, in_chans=channels, **size_of(name, resolution)
+        name, pretrained=False, num_classes=classes if has_head else 0, in_chans=channels, **size
     )
-    return module
+    if has_head:
+        return module
+    from search_spaces.timm_stages import WithStages
+
+    side = inputs_of(name, resolution, channels)["image_size"]
+    return WithStages(module, (channels, side, side), classes)
 
 
 def size_of(name: str, resolution: int) -> dict[str, Any]:
@@ -88,52 +101,53 @@ class Descriptions:
     def __init__(self, channels: int, classes: int) -> None:
         self._channels = channels
         self._classes = classes
-        self._found: dict[tuple[str, int], Mapping[str, Any]] = {}
+        self._found: dict[Key, Mapping[str, Any]] = {}
         self._made_count, self._made_s, self._told_s = 0, 0.0, TELL_AFTER_S
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_found": {}}
 
-    def inputs(self, name: str, resolution: int) -> dict[str, Any]:
+    def inputs(self, *key: *Key) -> dict[str, Any]:
         """Return what a model asks of the preparation of pictures. Raises RefusedError if it cannot be built."""
-        return dict(self._of(name, resolution)["inputs"])
+        return dict(self._of(key)["inputs"])
 
-    def layers(self, name: str, resolution: int) -> list[nas.Layer]:
-        """Return a model's layers. Raises RefusedError if it cannot be built for this resolution."""
-        rows = self._of(name, resolution)["layers"]
+    def layers(self, *key: *Key) -> list[nas.Layer]:
+        """Return a model's layers. Raises RefusedError if it cannot be built for this resolution and features."""
+        rows = self._of(key)["layers"]
         return [nas.Layer(kind, tuple(given), tuple(made), *counts) for kind, given, made, *counts in rows]
 
-    def why_refused(self, name: str, resolution: int) -> str | None:
-        """Return why a model cannot be built for this resolution; None if it can."""
+    def why_refused(self, *key: *Key) -> str | None:
+        """Return why a model cannot be built for this resolution and features; None if it can."""
         try:
-            self._of(name, resolution)
+            self._of(key)
         except RefusedError as error:
             return str(error)
         return None
 
-    def _of(self, name: str, resolution: int) -> Mapping[str, Any]:
-        key = (name, resolution)
+    def _of(self, key: Key) -> Mapping[str, Any]:
         if key not in self._found:
-            self._found[key] = self._read(name, resolution) or self._timed(name, resolution)
+            self._found[key] = self._read(key) or self._timed(key)
         found = self._found[key]
         if _REFUSED in found:
             raise RefusedError(found[_REFUSED])
         return found
 
-    def _path(self, name: str, resolution: int) -> Path:
+    def _path(self, key: Key) -> Path:
+        name, resolution, features = key
         kind = f"{self._channels}-{self._classes}-{_FORMAT}"
-        return nas.home() / "timm" / version("timm") / kind / f"{name}-{resolution or 'own'}.json"
+        whole = "" if features == LAST else f"-{features}"
+        return nas.home() / "timm" / version("timm") / kind / f"{name}-{resolution or 'own'}{whole}.json"
 
-    def _read(self, name: str, resolution: int) -> Mapping[str, Any] | None:
+    def _read(self, key: Key) -> Mapping[str, Any] | None:
         try:
-            found: dict[str, Any] = json.loads(self._path(name, resolution).read_text(encoding="utf-8"))
+            found: dict[str, Any] = json.loads(self._path(key).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         return found if {_REFUSED} <= found.keys() or {"inputs", "layers"} <= found.keys() else None
 
-    def _timed(self, name: str, resolution: int) -> dict[str, Any]:
+    def _timed(self, key: Key) -> dict[str, Any]:
         began = time.monotonic()
-        made = self._made(name, resolution)
+        made = self._made(key)
         self._made_count += 1
         self._made_s += time.monotonic() - began
         if self._made_s >= self._told_s and self._made_count > 1:
@@ -142,12 +156,13 @@ class Descriptions:
             print(f"describing models of timm, which is done once: {counted}", file=sys.stderr)
         return made
 
-    def _made(self, name: str, resolution: int) -> dict[str, Any]:
+    def _made(self, key: Key) -> dict[str, Any]:
+        name, resolution, _ = key
         try:
             inputs = inputs_of(name, resolution, self._channels)
             side = inputs["image_size"]
             signature = nas.image_signature((self._channels, side, side), self._classes)
-            only = _OneModel(name, resolution, self._channels, self._classes)
+            only = _OneModel(key, self._channels, self._classes)
             layers = nas.layers_of(only, nas.Architecture({"model": name}), signature)
         except nas.CandidateError as error:
             found: dict[str, Any] = {_REFUSED: error.reason}
@@ -155,7 +170,7 @@ class Descriptions:
             raise RefusedError(f"timm cannot describe {name}: {error}") from error
         else:
             found = {"inputs": inputs, "layers": [list(vars(layer).values()) for layer in layers]}
-        keep(self._path(name, resolution), found)
+        keep(self._path(key), found)
         return found
 
 
@@ -163,9 +178,9 @@ class Descriptions:
 class _OneModel:
     """A space of one model, whose layers are traced."""
 
-    def __init__(self, name: str, resolution: int, channels: int, classes: int) -> None:
-        self.choices = (nas.Choice("model", (name,)),)
-        self._given = (name, resolution, channels, classes)
+    def __init__(self, key: Key, channels: int, classes: int) -> None:
+        self.choices = (nas.Choice("model", (key[0],)),)
+        self._given = (*key, channels, classes)
 
     def build(self, architecture: nas.Architecture) -> nn.Module:
         """Return the model."""

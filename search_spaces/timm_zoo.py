@@ -1,7 +1,7 @@
 """Pretrained models of timm (Wightman, 2019, https://github.com/huggingface/pytorch-image-models) as a search space.
 
-The choices are the model, the resolution of its inputs, and how it is tuned. Each model keeps the mean, the standard
-deviation, the crop and the interpolation with which it was trained.
+The choices are the model, the resolution of its inputs, what its head sees, and how it is tuned. Each model keeps the
+mean, the standard deviation, the crop and the interpolation with which it was trained.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import nas
 from search_spaces.accepted import IMAGES, image_shape
-from search_spaces.timm_descriptions import OWN, Descriptions, RefusedError, build_model, size_of
+from search_spaces.timm_descriptions import (
+    LAST,
+    OWN,
+    STAGES,
+    Descriptions,
+    Key,
+    RefusedError,
+    build_model,
+    size_of,
+)
 from search_spaces.timm_models import CURATED, SHIPPED, SIZES, chosen_models, read_facts, spread, worthwhile
 from search_spaces.timm_weights import HUB, NONE, check_weights, load_into, origin_of
 
@@ -23,6 +32,7 @@ if TYPE_CHECKING:  # loading torch takes longer than reading what is kept of all
 
 HEAD = "head"
 TUNE = (HEAD, "last", "all")
+FEATURES = (STAGES, LAST)
 LEARNING_RATES = (1e-4, 3e-4, 1e-3)
 LAYER_DECAYS = (0.75, 1.0)
 MOST_NAMED = 5
@@ -37,9 +47,10 @@ class TimmZoo:
 
     ``models`` is a pattern such as ``mobilenetv4*``, a list, or ``curated``, 150 models of many families and sizes.
     Without ``resolutions``, each model has its own. A resolution that a model refuses is left out. ``tune`` names the
-    weights that change: the head, the last stage, or all. ``weights`` come from the hub or from a folder with a file
-    for each model, such as ``resnet18.a1_in1k.safetensors``; ``none`` trains from scratch. ``known`` is a table in CSV
-    of what is known of models, by default their accuracies on ImageNet; ``none`` uses nothing.
+    weights that change: the head, the last stage, or all. ``features`` name what the head sees: the ``last`` ones, or
+    also the means of all ``stages``, where a model tells these. ``weights`` come from the hub or from a folder with a
+    file for each model, such as ``resnet18.a1_in1k.safetensors``; ``none`` trains from scratch. ``known`` is a table in
+    CSV of what is known of models, by default their accuracies on ImageNet; ``none`` uses nothing.
 
     >>> space = TimmZoo(input_shape=(3, 32, 32), classes=10, models=["resnet10t*", "lcnet_050*"])
     >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
@@ -57,6 +68,7 @@ class TimmZoo:
         models: str | Sequence[str] = CURATED,
         resolutions: Sequence[int] = (),
         tune: Sequence[str] = TUNE,
+        features: Sequence[str] = FEATURES,
         learning_rates: Sequence[float] = LEARNING_RATES,
         layer_decays: Sequence[float] = LAYER_DECAYS,
         weights: str = HUB,
@@ -72,7 +84,7 @@ class TimmZoo:
         self._too_large = ""
         self._models = self._that_fit(chosen_models(models))
         self._resolutions = _checked_resolutions(resolutions)
-        self._tune = tuple(tune)
+        self._tune, self._features = tuple(tune), _checked_features(features)
         self._accepted = self._accepted_resolutions()
         self._models = tuple(self._accepted)
         if known not in (None, NONE) and not any(map(self._facts_of, self._models)):
@@ -83,6 +95,7 @@ class TimmZoo:
         self.choices = (
             nas.Choice("model", self._models),
             *([nas.Choice("resolution", self._resolutions)] if self._resolutions else []),
+            nas.Choice("features", self._features),
             nas.Choice("tune", tuple(tune), affects="training"),
             *self._by_depth(tune, learning_rates, layer_decays),
         )
@@ -122,13 +135,16 @@ class TimmZoo:
         if HEAD not in self._tune or self._weights == NONE:
             return []
         pairs = [(name, side) for name, sides in self._accepted.items() for side in sides]
+        shown = self._features if len(pairs) * len(self._features) <= MOST_FIRST else self._features[:1]
         if len(pairs) > MOST_FIRST:
             pairs = spread(worthwhile(pairs, self._cost, self._accuracy), MOST_FIRST)
-        sized = bool(self._resolutions)
-        return [
-            nas.Architecture({"model": name, **({"resolution": side} if sized else {}), "tune": HEAD, "augment": False})
+        named: list[dict[str, nas.Option]] = [
+            {"model": name, **({"resolution": side} if self._resolutions else {}), "features": each}
             for name, side in sorted(pairs, key=self._cost)
+            for each in shown
         ]
+        found = [nas.Architecture({**self.canonical(values), "tune": HEAD, "augment": False}) for values in named]
+        return list(dict.fromkeys(found))
 
     def _cost(self, pair: tuple[str, int]) -> float:
         """Return about how many multiply-accumulates a model takes at a resolution: as published, or else counted."""
@@ -136,7 +152,7 @@ class TimmZoo:
         published = read_facts(SHIPPED).get(name, {})
         if "gmacs" in published and "resolution" in published:
             return 1e9 * published["gmacs"] * ((side or published["resolution"]) / published["resolution"]) ** 2
-        return float(sum(layer.macs for layer in self._descriptions.layers(name, side)))
+        return float(sum(layer.macs for layer in self._descriptions.layers(name, side, LAST)))
 
     def _accuracy(self, name: str) -> float:
         """Return the mean of what is known of a model; minus infinity where nothing is."""
@@ -163,7 +179,7 @@ class TimmZoo:
         if published is not None:
             return 1e6 * published
         try:
-            return sum(layer.params for layer in self._descriptions.layers(name, OWN))
+            return sum(layer.params for layer in self._descriptions.layers(name, OWN, LAST))
         except RefusedError:
             return 0
 
@@ -173,7 +189,7 @@ class TimmZoo:
             return dict.fromkeys(self._models, (OWN,))
         found: dict[str, tuple[int, ...]] = {}
         for name in self._models:
-            refused = {side: self._descriptions.why_refused(name, side) for side in self._resolutions}
+            refused = {side: self._descriptions.why_refused(name, side, LAST) for side in self._resolutions}
             accepted = tuple(side for side in self._resolutions if refused[side] is None)
             left_out = [side for side in self._resolutions if side not in accepted]
             if left_out:
@@ -186,31 +202,35 @@ class TimmZoo:
         return found
 
     def canonical(self, values: Mapping[str, nas.Option]) -> Mapping[str, nas.Option]:
-        """Give a model the nearest of the resolutions that it accepts."""
-        if "resolution" not in values:
-            return values
-        accepted, wanted = self._accepted[str(values["model"])], int(values["resolution"])
-        return {**values, "resolution": min(accepted, key=lambda side: (abs(side - wanted), side))}
+        """Give a model the nearest of the resolutions that it accepts, and the last features if it tells no stages."""
+        found = dict(values)
+        if "resolution" in values:
+            accepted, wanted = self._accepted[str(values["model"])], int(values["resolution"])
+            found["resolution"] = min(accepted, key=lambda side: (abs(side - wanted), side))
+        if found["features"] == STAGES and self._descriptions.why_refused(*_named(found)):
+            found["features"] = LAST
+        return found
 
     def build(self, architecture: nas.Architecture) -> nn.Module:
         """Return the torch module with random weights; ``start`` loads the trained ones."""
-        return build_model(*self._named(architecture), self._channels, self._classes)
+        return build_model(*_named(architecture), self._channels, self._classes)
 
     def layers(self, architecture: nas.Architecture) -> Sequence[nas.Layer]:
         """Return the layers, which are traced once for each model and resolution, and kept."""
         try:
-            return self._descriptions.layers(*self._named(architecture))
+            return self._descriptions.layers(*_named(architecture))
         except RefusedError as error:
             raise ValueError(str(error)) from None
 
     def inputs(self, architecture: nas.Architecture) -> Mapping[str, Any]:
         """Return the preparation with which the model was trained, at the chosen resolution."""
-        return self._descriptions.inputs(*self._named(architecture))
+        return self._descriptions.inputs(*_named(architecture))
 
     def start(self, architecture: nas.Architecture, module: nn.Module) -> None:
-        """Load the model's trained weights; the head stays new if the classes are others."""
-        name, resolution = self._named(architecture)
-        load_into(module, name, self._weights, self._channels, size_of(name, resolution))
+        """Load the model's trained weights; the head stays new if the classes are others, or if it sees stages."""
+        name, resolution, features = _named(architecture)
+        body = module if features == LAST else module.get_submodule("body")
+        load_into(body, name, self._weights, self._channels, size_of(name, resolution))
 
     def origin(self, architecture: nas.Architecture) -> Mapping[str, str]:
         """Return the name, the place and the licence of a model's trained weights; nothing if there are none."""
@@ -237,9 +257,19 @@ class TimmZoo:
         named = {column: None for facts in self._facts.values() for column in facts if column not in SIZES}
         return () if self._weights == NONE else tuple(named)
 
-    @staticmethod
-    def _named(architecture: nas.Architecture) -> tuple[str, int]:
-        return str(architecture["model"]), int(architecture.get("resolution", OWN))
+
+def _named(values: Mapping[str, nas.Option]) -> Key:
+    """Return the model, its resolution and its features, which winners of earlier versions lack."""
+    return str(values["model"]), int(values.get("resolution", OWN)), str(values.get("features", LAST))
+
+
+def _checked_features(given: object) -> tuple[str, ...]:
+    """Return what heads may see, without duplicates. Raises ValueError for others than ``FEATURES``."""
+    if not isinstance(given, (list, tuple)) or not given or not set(given) <= set(FEATURES):
+        raise ValueError(
+            f"features must be a list of {' and '.join(FEATURES)}, or of one of them, but got {given!r:.80}."
+        )
+    return tuple(dict.fromkeys(given))
 
 
 def _checked_resolutions(given: object) -> tuple[int, ...]:

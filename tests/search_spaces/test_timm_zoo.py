@@ -330,7 +330,7 @@ def test_ways_of_tuning_are_choices_of_training() -> None:
     deep = ("learning_rate", "fit_head", "layer_decay")
     assert all(("augment" in a) == (a["tune"] == "head") for a in found)
     assert all((name in a) == (a["tune"] != "head") for a in found for name in deep)
-    assert all(choice.is_of_training for choice in space.choices if choice.name != "model")
+    assert {choice.name for choice in space.choices if not choice.is_of_training} == {"model", "features"}
 
 
 class TestFirst:

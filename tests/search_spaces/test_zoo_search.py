@@ -28,7 +28,7 @@ def test_a_small_zoo_is_measured_as_a_whole(tmp_path: Path) -> None:
     models, resolutions = [CONVNET, VIT, SMALL], [64, 96]
     photos = write_jpegs(tmp_path / "photos")
     write_weights(tmp_path / "weights", models)
-    options = {"models": models, "resolutions": resolutions, "tune": ["head"], "learning_rates": [1e-2]}
+    options = {"models": models, "resolutions": resolutions, "features": ["stages"], "tune": ["head"]}
     recipe = {
         "name": "run",
         "data": f"folder:{photos}",

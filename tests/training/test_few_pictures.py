@@ -36,7 +36,8 @@ def test_one_picture_of_each_class_is_enough_to_train(tmp_path: Path, settings: 
     data = nas.load_data(f"folder:{tmp_path / 'photos'}")
     assert (len(data.train), len(data.validation), len(data.test)) == (2, 2, 2)
     write_weights(tmp_path / "weights", [CONVNET])
-    space = TimmZoo(data.input_shape, 2, models=CONVNET, resolutions=(64,), weights=str(tmp_path / "weights"))
+    weights = str(tmp_path / "weights")
+    space = TimmZoo(data.input_shape, 2, models=CONVNET, resolutions=(64,), features=["stages"], weights=weights)
     (head,) = space.first
     view = data.prepared_for(space.inputs(head))
     module = space.build(head)

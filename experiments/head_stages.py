@@ -1,0 +1,122 @@
+"""Heads on frozen features: of the last features alone, and of the means of all stages.
+
+For each folder of photos and each side, all photos are divided ten times, a fifth is tested, and both heads are fitted
+to the rest. The table gives both mean errors, and their difference with its standard error over the divisions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.model_selection import StratifiedShuffleSplit
+from threadpoolctl import threadpool_limits
+
+import nas
+from experiments.command_line import parser_of
+from experiments.desk.__main__ import named_folder
+from experiments.desk.data_sets import SIZES
+from experiments.desk.simple_models import prepared_items
+from experiments.shrink_study import PARENT, pretrained_weights
+from nas.space.parts.own_inputs import wishes_of
+from nas.tasks.criteria import Classification
+from nas.training.regressions import regression
+from search_spaces.timm_stages import WithStages
+from search_spaces.timm_zoo import TimmZoo
+
+RESULTS = Path(__file__).parent / "results" / "head_stages.jsonl"
+DIVISIONS, SHARE, SEED = 10, 0.2, 2
+TOGETHER = 64
+
+
+@dataclass(frozen=True)
+class Row:
+    """The mean errors of both heads on one set at one side, their difference, and its standard error."""
+
+    photos: str
+    side: int
+    last: float
+    stages: float
+    difference: float
+    standard_error: float
+
+
+def main() -> None:
+    """Fit all heads, and add a line to the results for each set and side."""
+    parser = parser_of("head_stages", __doc__)
+    parser.add_argument("--photos", nargs="+", type=named_folder, required=True, metavar="NAME=FOLDER")
+    parser.add_argument("--weights", type=Path, default=Path("runs/desk/weights"), help="the folder of the weights")
+    parser.add_argument("--sides", nargs="+", type=int, default=SIZES, help="sides of photos in pixels")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the file that rows are added to")
+    options: argparse.Namespace = parser.parse_args()
+    if not (options.weights / f"{PARENT}.safetensors").exists():
+        options.weights.mkdir(parents=True, exist_ok=True)
+        pretrained_weights(options.weights)
+    print("| photos | side | last features | all stages | difference |\n|---|---|---|---|---|")
+    for name, folder in options.photos:
+        for row in rows_of(name, folder, options.weights, options.sides):
+            with options.out.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(asdict(row)) + "\n")
+            percent = [f"{100 * value:.2f} %" for value in (row.last, row.stages)]
+            difference = f"{100 * row.difference:+.2f} ± {100 * row.standard_error:.2f}"
+            print(f"| {name} | {row.side} | {' | '.join(percent)} | {difference} |", flush=True)
+
+
+def rows_of(name: str, folder: Path, weights: Path, sides: list[int]) -> Iterator[Row]:
+    """Yield a row for each side."""
+    task = nas.DataSource(name=f"folder:{folder.absolute()}", task="images").load()
+    channels, height, width = task.signature.inputs[0].shape
+    space = TimmZoo(
+        (channels, height, width),
+        task.signature.classes,
+        models=[PARENT],
+        weights=str(weights),
+        resolutions=list(sides),
+    )
+    for architecture in [each for each in space.first if each["features"] == "stages"]:
+        module = space.build(architecture)
+        space.start(architecture, module)
+        assert isinstance(module, WithStages)
+        prepared = task.prepared_for(wishes_of(space, architecture))
+        pictures, labels = prepared_items(prepared, prepared.train, prepared.validation, prepared.test)
+        features, targets = features_of(module.eval(), torch.from_numpy(pictures)), torch.from_numpy(labels).long()
+        before = features.shape[1] - maps_of(module, torch.from_numpy(pictures[:1]))
+        errors = np.array([errors_of_heads(features, before, targets, number) for number in range(DIVISIONS)])
+        last, stages = errors.mean(axis=0)
+        spread = float((errors[:, 1] - errors[:, 0]).std(ddof=1) / DIVISIONS**0.5)
+        yield Row(name, int(architecture["resolution"]), float(last), float(stages), float(stages - last), spread)
+
+
+def features_of(module: WithStages, pictures: torch.Tensor) -> torch.Tensor:
+    """Return what the head sees, (N, features)."""
+    with torch.inference_mode():
+        return torch.cat([module.features(pictures[at : at + TOGETHER]) for at in range(0, len(pictures), TOGETHER)])
+
+
+def maps_of(module: WithStages, pictures: torch.Tensor) -> int:
+    """Return how many of the features are means of stages; they come last."""
+    with torch.inference_mode():
+        _, maps = module.body.forward_intermediates(pictures)  # type: ignore[operator]
+    return sum(each.shape[1] for each in maps)
+
+
+def errors_of_heads(features: torch.Tensor, width: int, targets: torch.Tensor, number: int) -> list[float]:
+    """Return the test errors of the head of the first ``width`` features, and of all, in the division of a number."""
+    divided = StratifiedShuffleSplit(DIVISIONS, test_size=SHARE, random_state=SEED).split(targets, targets)
+    fitted, tested = list(divided)[number]
+    errors = []
+    for seen in (features[:, :width], features):
+        with threadpool_limits(1):
+            head = regression(seen[fitted], targets[fitted], Classification(int(targets.max()) + 1), number)
+        answers = head(seen[tested].double().numpy()).argmax(axis=1)
+        errors.append(float((answers != targets[tested].numpy()).mean()))
+    return errors
+
+
+if __name__ == "__main__":
+    main()
