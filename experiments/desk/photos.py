@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 import nas
 from experiments.beside_winners import TESTED_TOGETHER
@@ -69,7 +70,8 @@ def fit_head(parent: Any, task: nas.Task, size: int, seed: int, folder: Path) ->
     features = np.concatenate(list(features_of(parent, photos)))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    found = GridSearchCV(pipeline, STRENGTHS, cv=folds).fit(features, labels)
+    with threadpool_limits(1):  # the matrices are small, so that two threads wait for each other
+        found = GridSearchCV(pipeline, STRENGTHS, cv=folds).fit(features, labels)
     scaler, regression = found.best_estimator_
     coefficients, intercepts = linear_head(regression.coef_, regression.intercept_)
     head = coefficients / scaler.scale_

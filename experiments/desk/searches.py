@@ -1,4 +1,4 @@
-"""The cells of the desk table: the product's own command, its winner chosen by validation, and the comparison."""
+"""The cells of the desk table: the product's own command, the winner that it names as best, and the comparison."""
 
 from __future__ import annotations
 
@@ -115,33 +115,24 @@ def search(data: DataSet, key: Key, limit_ms: float | None, runs: Path) -> float
     return time.monotonic() - began
 
 
-def chosen(run: Run) -> tuple[Winner, float] | None:
-    """Return the winner within the limits with the lowest validation error, and this error; the fastest of several."""
-    met = [
-        (record.winner, record.values.get("error", math.inf))
-        for record in run.records
-        if record.winner is not None and record.winner.meets(run.limits)
-    ]
-    return min(met, key=lambda each: (each[1], each[0].value("latency_ms")), default=None)
-
-
 def tested_winner(run: Run, task: nas.Task) -> Found | None:
-    """Return the chosen winner with its error on each test item; None if no winner is within the limits.
+    """Return the best winner with its error on each test item; None if no winner is within the limits.
+
+    The product chooses it by what its search knew. The test has no part in that.
 
     Raises:
         ValueError: its test error is not what the run says.
     """
-    best = chosen(run)
-    if best is None:
+    winner = run.front.best_or_none
+    if winner is None:
         return None
-    winner, validation = best
     assert winner.bundle is not None
     model = winner.bundle / "model.onnx"
     space = load_space(run.recipe.space.name, run.recipe.space.options, task.signature)
     errors = errors_of(model, task.prepared_for(wishes_of(space, winner.architecture)))
     if abs(float(errors.mean()) - winner.test_error) > TOLERANCE:
         raise ValueError(f"the test error of {model} must be {winner.test_error:g}, but got {errors.mean():g}.")
-    return Found(winner, model, validation, errors)
+    return Found(winner, model, winner.searched.get("error", math.nan), errors)
 
 
 def measured_together(
