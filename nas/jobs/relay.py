@@ -5,7 +5,10 @@ It needs no Ray. A trial runs one job in one process, which may be lost.
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import final
 
 from nas.errors import CandidateError, NasError
@@ -39,8 +42,17 @@ class Relay:
     one after the other.
     """
 
-    def __init__(self, source: JobSource, time_limit_s: float, hard_limit_s: float) -> None:
+    def __init__(
+        self,
+        source: JobSource,
+        time_limit_s: float,
+        hard_limit_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``clock`` never jumps, as that of the day may do."""
         self._source = source
+        self._clock = clock
+        self._handed_out_s: dict[str, float] = {}
         self._time_limit_s = time_limit_s
         self._hard_limit_s = hard_limit_s
         self._jobs: dict[str, Job] = {}
@@ -75,6 +87,7 @@ class Relay:
             return None
         if job is not None:
             self._jobs[trial_id] = job
+            self._handed_out_s[trial_id] = self._clock()
         return job
 
     def goes_on(self, trial_id: str, outcome: Outcome) -> bool:
@@ -90,6 +103,7 @@ class Relay:
     def end(self, trial_id: str, outcome: Outcome) -> None:
         """Pass the last outcome of a trial to the source."""
         job = self._jobs.pop(trial_id, None)
+        self._handed_out_s.pop(trial_id, None)
         if self.error is not None or job is None:
             return
         try:
@@ -107,7 +121,11 @@ class Relay:
             self.die(trial_id, 0.0, None)
 
     def die(self, trial_id: str, lasted_s: float, error: Exception | None) -> None:
-        """A trial's process died after ``lasted_s`` seconds, or ``error`` arose before its work could begin."""
+        """A trial's process died after ``lasted_s`` seconds, or ``error`` arose before its work could begin.
+
+        It has lasted no longer than since its job was handed out, whatever the clock of the day says.
+        """
+        lasted_s = min(lasted_s, self._clock() - self._handed_out_s.pop(trial_id, -math.inf))
         if error is not None:
             self.end(trial_id, as_failure(error))
         elif lasted_s >= self._hard_limit_s:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import time
+from collections.abc import Callable
 
 from scripted_jobs import Script, counting
 
@@ -12,9 +14,9 @@ from nas.jobs.relay import Relay, hard_limit_of
 HARD_LIMIT_S = hard_limit_of(10.0)
 
 
-def relay_of(source: Script) -> Relay:
+def relay_of(source: Script, clock: Callable[[], float] = time.monotonic) -> Relay:
     """A relay with a time limit of 10 s."""
-    relay = Relay(source, 10.0, HARD_LIMIT_S)
+    relay = Relay(source, 10.0, HARD_LIMIT_S, clock)
     relay.begin_pass()
     return relay
 
@@ -41,11 +43,22 @@ def test_a_lost_job_comes_before_new_ones_and_fails_the_second_time() -> None:
 def test_a_process_that_outlasts_the_hard_limit_is_a_timeout() -> None:
     """The job does not start again."""
     source = Script(counting(2))
-    relay = relay_of(source)
+    seconds = iter((100.0, 100.0 + HARD_LIMIT_S))
+    relay = relay_of(source, lambda: next(seconds))
     relay.next_job("a")
     relay.die("a", HARD_LIMIT_S, None)
     assert source.kinds == ["timeout"]
     assert relay.is_over
+
+
+def test_a_clock_that_jumps_makes_no_hang_of_a_lost_process() -> None:
+    """The clock of the day went on by an hour while the process ran for a second: it starts again."""
+    source = Script(counting(2), counting(2))
+    seconds = iter((100.0, 101.0, 101.0))
+    relay = relay_of(source, lambda: next(seconds))
+    relay.next_job("a")
+    relay.die("a", 3600.0, None)
+    assert job_id(relay, "b") == "j0"
 
 
 def test_after_a_memory_shortage_lost_jobs_run_alone() -> None:
