@@ -11,6 +11,7 @@ import numpy as np
 
 from nas.recipe.training_sections import EarlyStoppingRecipe
 from nas.training.early_stopping import EarlyStopping, RungTrust
+from nas.training.whole_curves import WholeCurves
 from nas.values import pareto
 
 REFERENCE = np.array([1.1, 1.1])
@@ -55,7 +56,7 @@ class ProductRule:
     """The rule of a search, by the same class. Without ``costs`` it compares errors alone."""
 
     def __init__(self, settings: EarlyStoppingRecipe, epochs: int, *, costs: bool = True) -> None:
-        self._curves: list[tuple[float, ...]] = []
+        self._curves = WholeCurves()
         self._costs = costs
         self.trust: RungTrust | None = None
         self._stopping = EarlyStopping(settings, epochs, whole=lambda: self._curves, tell=self._keep)
@@ -71,7 +72,7 @@ class ProductRule:
 
     def end(self, training: Training) -> None:
         """Keep the error curve of a whole training."""
-        self._curves.append(training.curve)
+        self._curves.add(training.curve)
 
 
 class RandomRule:

@@ -20,6 +20,7 @@ from nas.space.parts.candidate import ByPart, Candidate, SpaceParts
 from nas.space.parts.device_parts import device_space
 from nas.space.search_space import SearchSpace, whole_space
 from nas.space.signature import Signature
+from nas.training.whole_curves import WholeCurves
 from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.indexed_rows import IndexedRows
 from nas.values.metric import METRICS, TRAINED
@@ -114,6 +115,7 @@ class Beliefs:
         self._candidates: dict[Architecture, Evaluation] = {}
         self._shared: set[Architecture] = set()
         self._lowest: float | None = None
+        self._curves: dict[Option | None, WholeCurves] = {}
         self._failures = RepeatedFailures()
         self._precision = target.precision
         self._hierarchy = hierarchy
@@ -163,6 +165,7 @@ class Beliefs:
         self._drop_candidate(row.architecture)
         if row.reached_full_fidelity and row.architecture not in self.unfit:
             self._candidates[row.architecture] = row
+            self._add_curve(row)
             found = row.values.get(self.quality.name)
             if found is not None:
                 self._lowest = found if self._lowest is None else min(self._lowest, found)
@@ -172,6 +175,13 @@ class Beliefs:
             name = self.quality.name
             found = (row.values[name] for row in self._candidates.values() if name in row.values)
             self._lowest = min(found, default=None)
+            self._curves.clear()
+            for row in self._candidates.values():
+                self._add_curve(row)
+
+    def _add_curve(self, row: Evaluation) -> None:
+        if row.is_in_epochs:
+            self.whole_curves(row.architecture).add(row.details.get("curve", ()))
 
     # What the rows say
 
@@ -187,6 +197,14 @@ class Beliefs:
     def candidates(self) -> list[Evaluation]:
         """Trainings that ran to their end, of architectures that never failed."""
         return list(self._candidates.values())
+
+    def whole_curves(self, architecture: Architecture) -> WholeCurves:
+        """Return the curves of all candidates with as many epochs as this one: others fall at another pace."""
+        return self._curves.setdefault(self.epochs_choice(architecture), WholeCurves())
+
+    def epochs_choice(self, architecture: Architecture) -> Option | None:
+        """Return the epochs of an architecture where these are a choice; it may be missing if it depends on another."""
+        return architecture.get("epochs") if "epochs" in self.parts.training else None
 
     @property
     def lowest_quality(self) -> float | None:

@@ -28,7 +28,7 @@ def told(beliefs: Beliefs, row: Evaluation) -> Told:
     if row.reached_full_fidelity:
         seconds = None if row.is_as_it_came else row.details.get("seconds")
         return Told(row.architecture, beliefs.losses(values), beliefs.excesses(values), seconds=seconds)
-    quality = _expected_quality(beliefs, row)
+    quality = beliefs.whole_curves(row.architecture).expected(row.details.get("curve", ()))
     if quality is None:
         return Told(row.architecture, None, {}, stopped=True)
     values |= {beliefs.quality.name: quality}
@@ -40,18 +40,6 @@ def told(beliefs: Beliefs, row: Evaluation) -> Told:
 
 def _untrained(beliefs: Beliefs) -> list[Metric]:
     return [limit.metric for limit in beliefs.cost_limits]
-
-
-def _expected_quality(beliefs: Beliefs, row: Evaluation) -> float | None:
-    """Return what a stopped training would have reached, judging by the curves of those that ran to their end."""
-    curve = row.details.get("curve", ())
-    alike = [other for other in beliefs.candidates if other.is_in_epochs]
-    if "epochs" in beliefs.parts.training:  # curves of other lengths fall at another pace
-        epochs = row.architecture.get("epochs")  # a choice that depends on another one may be missing
-        alike = [other for other in alike if other.architecture.get("epochs") == epochs]
-    finished = [other.details.get("curve", ()) for other in alike]
-    ratios = [c[-1] / c[len(curve) - 1] for c in finished if len(c) >= len(curve) > 0 and c[len(curve) - 1] > 0]
-    return float(curve[-1] * np.median(ratios)) if ratios else None
 
 
 def known_losses(beliefs: Beliefs, architecture: Architecture) -> tuple[float, ...]:

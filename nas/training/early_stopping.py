@@ -16,10 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.recipe.training_sections import EarlyStoppingRecipe
+from nas.training.whole_curves import WholeCurves
 from nas.values import pareto
-
-LEAST_ERROR = 1e-3
-"""The smallest error in a logarithm; smaller ones are raised to it."""
 
 
 def rung_epochs(epochs: int, reduction: float) -> tuple[int, ...]:
@@ -70,19 +68,6 @@ def _correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]
     return float((first * second).sum()) / norm if norm > 0 else 0.0
 
 
-def rung_noise(rung: int, curves: Sequence[Sequence[float]]) -> float:
-    """Estimate the noise of an error at a rung: the standard deviation of its logarithm.
-
-    It is the part that a regression of the last errors on the errors at the rung leaves unexplained, in the units of
-    the latter. It is infinite without a positive correlation.
-    """
-    logs = np.log(np.maximum([(curve[rung - 1], curve[-1]) for curve in curves], LEAST_ERROR))
-    correlation = _correlation(logs[:, 0], logs[:, 1])
-    if correlation <= 0:
-        return math.inf
-    return float(logs[:, 0].std(ddof=1)) * math.sqrt(max(0.0, 1 - correlation**2)) / correlation
-
-
 @final
 class Rungs:
     """The losses of candidates at each rung, and the decision which candidates continue.
@@ -99,42 +84,72 @@ class Rungs:
         self._keep = keep
         self._min_peers = min_peers
         self._neighbours = neighbours
-        self._reached: dict[int, dict[str, tuple[float, ...]]] = {rung: {} for rung in rungs}
+        self._reached = {rung: _Reached() for rung in rungs}
 
     def record(self, candidate: str, epoch: int, losses: Sequence[float]) -> None:
         """Record a candidate's losses at an epoch: its error, then its costs. Epochs that are no rung are ignored."""
         if epoch in self._reached:
-            self._reached[epoch][candidate] = tuple(losses)
+            self._reached[epoch].put(candidate, losses)
 
     def goes_on(self, candidate: str, epoch: int, noise: float = 0.0) -> bool:
         """Return whether to train a candidate beyond ``epoch``, for which it was recorded.
 
         ``noise`` is the uncertainty of an error's logarithm.
         """
-        reached: Mapping[str, tuple[float, ...]] = self._reached.get(epoch, {})
-        if candidate not in reached or len(reached) < self._min_peers:
+        reached = self._reached.get(epoch)
+        if reached is None or candidate not in reached.places or len(reached.places) < self._min_peers:
             return True
-        losses = np.asarray(list(reached.values()))
-        index = list(reached).index(candidate)
-        near = _nearest(losses[:, 1:], index, self._neighbours)
-        losses, index = losses[near], near.tolist().index(index)
+        index = reached.places[candidate]
+        near = _nearest(reached.logs, index, self._neighbours)
+        losses, index = reached.losses[near], near.tolist().index(index)
         optimistic = losses.copy()
         optimistic[index, 0] *= math.exp(-noise)
         return bool(pareto.ranks(optimistic)[index] == 0) or _place(losses, index) < math.ceil(self._keep * len(near))
 
 
-def _nearest(costs: pareto.FloatArray, index: int, count: int) -> pareto.IntArray:
-    """Return the indices of a row of ``costs``, shape (N, M), and of the ``count`` rows nearest to it, sorted.
+@final
+class _Reached:
+    """The losses of the candidates that reached a rung, and the logarithms of their costs, in the order of arrival."""
 
-    Logarithms of the costs are scaled to a standard deviation of 1. Without costs (M = 0) all rows are near.
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+        self._losses = np.empty((0, 0))
+        self._logs = np.empty((0, 0))
+
+    @property
+    def losses(self) -> pareto.FloatArray:
+        """The losses, shape (N, 1 + M): errors first, and then M costs."""
+        return self._losses[: len(self.places)]
+
+    @property
+    def logs(self) -> pareto.FloatArray:
+        """The logarithms of the costs, shape (N, M)."""
+        return self._logs[: len(self.places)]
+
+    def put(self, candidate: str, losses: Sequence[float]) -> None:
+        """Record a candidate's losses, in the place of earlier ones."""
+        place = self.places.setdefault(candidate, len(self.places))
+        if place == len(self._losses):  # twice as many have room then, so that rows are seldom moved
+            more = max(16, place)
+            self._losses = np.vstack([self._losses.reshape(place, len(losses)), np.empty((more, len(losses)))])
+            self._logs = np.vstack([self._logs.reshape(place, len(losses) - 1), np.empty((more, len(losses) - 1))])
+        self._losses[place] = losses
+        self._logs[place] = np.log(np.maximum(self._losses[place, 1:], np.finfo(np.float64).tiny))
+
+
+def _nearest(logs: pareto.FloatArray, index: int, count: int) -> pareto.IntArray:
+    """Return the sorted indices of a row of logarithms of costs, shape (N, M), and of the ``count`` rows nearest to it.
+
+    They are scaled to a standard deviation of 1. Without costs (M = 0) all rows are near.
     """
-    if costs.shape[1] == 0:
-        return np.arange(len(costs))
-    logs = np.log(np.maximum(costs, np.finfo(np.float64).tiny))
+    if logs.shape[1] == 0 or len(logs) <= count + 1:
+        return np.arange(len(logs))
     spread = logs.std(axis=0)
     distances = np.linalg.norm((logs - logs[index]) / np.where(spread > 0, spread, 1.0), axis=1)
     distances[index] = -1.0  # the row itself comes first
-    return np.sort(np.argsort(distances, kind="stable")[: count + 1])
+    farthest = np.partition(distances, count)[count]
+    nearer, equal = np.flatnonzero(distances < farthest), np.flatnonzero(distances == farthest)
+    return np.sort(np.concatenate([nearer, equal[: count + 1 - len(nearer)]]))
 
 
 def _place(losses: pareto.FloatArray, index: int) -> int:
@@ -162,7 +177,7 @@ class EarlyStopping:
         settings: EarlyStoppingRecipe,
         epochs: int,
         *,
-        whole: Callable[[], Sequence[Sequence[float]]],
+        whole: Callable[[], WholeCurves],
         tell: Callable[[RungTrust, int], None],
     ) -> None:
         self._settings = settings
@@ -190,13 +205,13 @@ class EarlyStopping:
         if epoch not in self._rungs_relied_on(whole):
             return True
         margin = self._settings.margin
-        noise = margin * rung_noise(epoch, whole) if margin > 0 else 0.0
+        noise = margin * whole.noise(epoch) if margin > 0 else 0.0
         return self._rungs.goes_on(candidate, epoch, noise)
 
-    def _rungs_relied_on(self, whole: Sequence[Sequence[float]]) -> tuple[int, ...]:
+    def _rungs_relied_on(self, whole: WholeCurves) -> tuple[int, ...]:
         while len(whole) >= self._judges_next:
             count = self._judges_next
-            trust = trust_in_rungs(self._epochs, whole[:count], self._settings.least_correlation)
+            trust = trust_in_rungs(self._epochs, whole.first(count), self._settings.least_correlation)
             self._relied_on = tuple(sorted({*self._relied_on, *trust.relied_on}))
             self._tell(RungTrust(trust.correlations, self._relied_on), count)
             self._judges_next = 2 * count

@@ -14,10 +14,10 @@ from nas.training.early_stopping import (
     Rungs,
     RungTrust,
     rung_epochs,
-    rung_noise,
     rung_subsets,
     trust_in_rungs,
 )
+from nas.training.whole_curves import WholeCurves
 from nas.values.pareto import ranks
 
 EVERYONE = 100
@@ -142,7 +142,7 @@ def test_subsets_grow_at_each_rung(epochs: int, reduction: float, subset: float,
 
 def test_stopping_waits_for_whole_trainings() -> None:
     """The judgement of the rungs is reported; candidates are stopped only from the first reliable rung on."""
-    whole: list[list[float]] = []
+    whole = WholeCurves()
     told: list[tuple[RungTrust, int]] = []
     settings = EarlyStoppingRecipe(check=3, keep=0.1, min_peers=2)
     stopping = EarlyStopping(settings, 4, whole=lambda: whole, tell=lambda trust, count: told.append((trust, count)))
@@ -150,7 +150,8 @@ def test_stopping_waits_for_whole_trainings() -> None:
         for epoch in (1, 2):
             stopping.record(name, epoch, error, (1.0,))
     assert stopping.goes_on("c", 1)
-    whole += [[0.9, 0.1, 0.1, 0.1], [0.8, 0.2, 0.2, 0.2], [0.7, 0.3, 0.3, 0.3], [0.1, 0.4, 0.4, 0.4]]
+    for curve in ([0.9, 0.1, 0.1, 0.1], [0.8, 0.2, 0.2, 0.2], [0.7, 0.3, 0.3, 0.3], [0.1, 0.4, 0.4, 0.4]):
+        whole.add(curve)
     assert stopping.goes_on("c", 1)
     assert not stopping.goes_on("c", 2)
     assert stopping.goes_on("a", 2)
@@ -167,34 +168,22 @@ def test_rungs_are_judged_anew_by_twice_as_many() -> None:
     bad = [[0.3, 0.3, 0.1, 0.1], [0.2, 0.2, 0.2, 0.2], [0.1, 0.1, 0.3, 0.3]]
     good = [[0.9, 0.4, 0.4, 0.4], [0.8, 0.5, 0.5, 0.5], [0.7, 0.6, 0.6, 0.6]]
     worst = [[0.1, 0.01 * index, 0.1, 1 - 0.01 * index] for index in range(6)]
-    whole = list(bad)
+    whole = WholeCurves(bad)
     stopping = EarlyStopping(settings, 4, whole=lambda: whole, tell=lambda trust, count: told.append((trust, count)))
     for name, error in (("a", 0.1), ("b", 0.2), ("c", 0.9)):
         stopping.record(name, 2, error, (1.0,))
     assert stopping.goes_on("c", 2)
-    whole += good[:2]
+    for curve in good[:2]:
+        whole.add(curve)
     assert stopping.goes_on("c", 2)
-    whole += good[2:]
+    for curve in good[2:]:
+        whole.add(curve)
     assert not stopping.goes_on("c", 2)
-    whole += worst
+    for curve in worst:
+        whole.add(curve)
     stopping.goes_on("c", 2)
     assert [(trust.relied_on, count) for trust, count in told] == [((), 3), ((1, 2), 6), ((1, 2), 12)]
     assert told[2][0].correlations[2] < 0
-
-
-@pytest.mark.parametrize(
-    ("curves", "noise"),
-    [
-        ([(0.2, 0.1), (0.4, 0.2), (0.8, 0.4)], 0.0),
-        ([(0.2, 0.4), (0.4, 0.2), (0.8, 0.1)], np.inf),
-        ([(0.2, 0.1), (0.2, 0.2), (0.2, 0.4)], np.inf),
-        ([(0.5, 0.1 * np.e), (0.5 * np.e, 0.1), (0.5 * np.e, 0.1 * np.e**2), (0.5 * np.e**2, 0.1 * np.e)], np.inf),
-        ([(0.5, 0.1), (0.5, 0.1 * np.e), (0.5 * np.e, 0.1 * np.e), (0.5 * np.e, 0.1 * np.e**2)], np.sqrt(1 / 3)),
-    ],
-)
-def test_noise_is_the_unexplained_part_of_early_errors(curves: list[tuple[float, float]], noise: float) -> None:
-    """The noise is 0 if early errors determine the last ones, and infinite if they are unrelated."""
-    assert rung_noise(1, curves) == pytest.approx(noise, abs=1e-6)
 
 
 def test_a_candidate_gets_the_benefit_of_the_noise() -> None:

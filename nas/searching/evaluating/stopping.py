@@ -6,7 +6,7 @@ from typing import final
 
 from nas.searching.sampler_feedback import known_losses
 from nas.searching.state import RunState
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, Option
 from nas.storage.journal_rows import RungsJudged
 from nas.training.early_stopping import EarlyStopping, RungTrust
 
@@ -24,7 +24,7 @@ class Stopping:
         self._state = state
         self._epochs = epochs
         self._is_searched = "epochs" in state.beliefs.parts.training
-        self._by_epochs: dict[int, EarlyStopping] = {}
+        self._by_epochs: dict[Option | None, EarlyStopping] = {}
         for row in (row for row in state.beliefs.trainings.values() if row.is_in_epochs):
             for epoch, error in enumerate(row.details.get("curve", ()), start=1):
                 self.record(row.architecture, epoch, error)
@@ -43,20 +43,16 @@ class Stopping:
         return int(architecture.get("epochs", self._epochs)) if self._is_searched else self._epochs
 
     def _of(self, architecture: Architecture) -> EarlyStopping:
-        epochs = self.epochs_of(architecture)
-        if epochs not in self._by_epochs:
-            self._by_epochs[epochs] = EarlyStopping(
+        alike, beliefs = self._state.beliefs.epochs_choice(architecture), self._state.beliefs
+        if alike not in self._by_epochs:
+            epochs = self.epochs_of(architecture)
+            self._by_epochs[alike] = EarlyStopping(
                 self._state.recipe.stopping,
                 epochs,
-                whole=lambda: self._whole(epochs),
+                whole=lambda: beliefs.whole_curves(architecture),
                 tell=lambda trust, trainings: self._record_judgement(trust, trainings, epochs),
             )
-        return self._by_epochs[epochs]
-
-    def _whole(self, epochs: int) -> list[list[float]]:
-        rows = (row for row in self._state.beliefs.candidates if row.is_in_epochs and not row.is_shared)
-        curves = [row.details["curve"] for row in rows]
-        return [curve for curve in curves if len(curve) == epochs] if self._is_searched else curves
+        return self._by_epochs[alike]
 
     def _record_judgement(self, trust: RungTrust, trainings: int, epochs: int) -> None:
         """Say how far early errors can be relied on, unless the journal has it from before."""
