@@ -19,7 +19,7 @@ FEWEST = 12
 """With fewer architectures nothing is said."""
 MOST = 1000
 """Of more architectures so many are drawn: importances do not become clearer, and trees take their time."""
-TREES, FOLDS, REPEATS, BOOTSTRAPS = 30, 5, 5, 400
+TREES, FOLDS, REPEATS, BOOTSTRAPS = 20, 5, 5, 400
 MOST_SHUFFLED = 60_000
 """Rows of shuffled architectures that a forest predicts at a time."""
 
