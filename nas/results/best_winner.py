@@ -2,13 +2,14 @@
 
 A few validation items make one of many candidates look best by luck. So a simple model, which folds over all items have
 judged, gives way only to one that is better by more than the standard error (the rule of one standard error of Breiman
-and others, "Classification and regression trees", 1984).
+and others, "Classification and regression trees", 1984). Simple models whose errors differ by less than that are told
+apart by the log loss: each item moves it, and not only those near a border between classes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from nas.results.winner import Winner
 from nas.values.metric import Metric
@@ -20,8 +21,8 @@ NORMAL_95 = 1.96
 def best_of(winners: Iterable[Winner], quality: Metric) -> Winner | None:
     """Return the best of some winners by their ``quality`` in the search; None of none.
 
-    Of simple models that folds have judged, the one with the lowest error is best. Another model takes its place if its
-    quality is lower by more than the standard error. Winners of tables, and those of whose search nothing is known, are
+    Of simple models that folds have judged, ``best_judged`` is best. Another model takes its place if its quality is
+    lower by more than the standard error. Winners of tables, and those of whose search nothing is known, are
     compared by the values that they are shown with.
     """
     every = list(winners)
@@ -33,12 +34,24 @@ def best_of(winners: Iterable[Winner], quality: Metric) -> Winner | None:
         return winner.searched[quality.name], loss, winner.value("latency_ms") if winner.has("latency_ms") else 0.0
 
     best = min(every, key=in_search, default=None)
-    judged = [each for each in every if each.folds_error is not None] if quality.name == "error" else []
+    judged = [each for each in every if each.by_folds] if quality.name == "error" else []
     if best is None or not judged:
         return best
-    simple = min(judged, key=lambda each: (each.folds_error or 0.0, *in_search(each)))
+    simple = judged[best_judged([each.by_folds for each in judged])]
     gain = simple.searched[quality.name] - best.searched[quality.name]
-    return best if best.folds_error is None and gain > standard_error(simple) else simple
+    return best if not best.by_folds and gain > standard_error(simple) else simple
+
+
+def best_judged(found: Sequence[Mapping[str, float]]) -> int:
+    """Return the place of the best of simple models, given what folds say of each.
+
+    It has the lowest log loss of those whose error is within a standard error of the lowest, or else the lowest error.
+    """
+    lowest = min(found, key=lambda each: each["error"])
+    most = lowest["error"] + lowest["standard_error"]
+    near = [place for place, each in enumerate(found) if each["error"] <= most]
+    name = "log_loss" if all("log_loss" in found[place] for place in near) else "error"
+    return min(near, key=lambda place: (found[place][name], found[place]["error"]))
 
 
 def standard_error(winner: Winner) -> float:

@@ -22,7 +22,7 @@ from nas.storage.journal_rows import BaselineTested
 from nas.storage.retraining_rows import RETRAINING
 from nas.values.comparison import Standing, standings
 from nas.values.error_words import OF_IMAGES, ErrorWords
-from nas.values.evaluation import FOLDS_ERROR, PARENT, TESTED_PER_VALIDATED, Evaluation, errors_elsewhere
+from nas.values.evaluation import BY_FOLDS, PARENT, TESTED_PER_VALIDATED, Evaluation, errors_elsewhere
 from nas.values.indexed_rows import IndexedRows
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Estimate, Interval, Measurement
@@ -334,7 +334,7 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence
         is_parent=bool(row.details.get(PARENT)),
         is_fitted=any(each.is_fitted for each in rows if each.stage == "retrain"),
         searched={} if trained is None else {name: trained.values[name] for name in TRAINED if name in trained.values},
-        folds_error=None if trained is None else trained.details.get(FOLDS_ERROR),
+        by_folds={} if trained is None else trained.details.get(BY_FOLDS, {}),
         tested_per_validated=row.details.get(TESTED_PER_VALIDATED, 1.0),
         confusion=row.details.get("confusion"),
         layer_times=_layer_times(row.details),

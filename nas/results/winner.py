@@ -62,8 +62,8 @@ class Winner:
         is_parent: True for the model that the others are made from, where a trained one is made smaller.
         is_fitted: True for a simple model, which was fitted in one pass over the items.
         searched: by metric, the values of its training in the search, on the validation items; none for old runs.
-        folds_error: the error of a simple model on items that are left out, by folds over all that the search knew;
-            None for others, and where validation items are many.
+        by_folds: of a simple model the ``error`` on items that are left out, by folds over all that the search knew,
+            its ``standard_error``, and the ``log_loss`` there; none for others, and where validation items are many.
         tested_per_validated: the number of test items for each validation item.
         confusion: the ``names`` of the classes, and the ``counts`` of test items by true and given class; None where
             there are many classes, none, or the run is older than version 0.9.
@@ -100,7 +100,7 @@ class Winner:
     is_parent: bool = False
     is_fitted: bool = False
     searched: Mapping[str, float] = field(default_factory=dict)
-    folds_error: float | None = None
+    by_folds: Mapping[str, float] = field(default_factory=dict)
     tested_per_validated: float = 1.0
     confusion: Mapping[str, Any] | None = None
     layer_times: LayerTimes | None = None
@@ -342,7 +342,7 @@ class Winner:
             "seeds": None if self.seeds is None else self.seeds.to_json(),
             "is_parent": self.is_parent,
             "in_search": dict(self.searched),
-            "folds_error": self.folds_error,
+            "by_folds": dict(self.by_folds),
             "retraining": self.retraining,
             "earlier": [each.to_json() for each in self.earlier],
             "parity": self.parity,

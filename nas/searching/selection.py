@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from nas.results.best_winner import best_judged
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import Candidate
-from nas.values.evaluation import FOLDS_ERROR, Evaluation
+from nas.values.evaluation import BY_FOLDS, Evaluation
 from nas.values.pareto import FloatArray, hypervolume, hypervolume_contributions, non_dominated
 
 SIMPLE_WINNERS = 3
@@ -142,7 +143,8 @@ def simple_winners(beliefs: Beliefs) -> list[Architecture]:
     """Return simple models that no other simple one dominates, as far as they meet the limits as measured.
 
     They were fitted in one pass over the items, so they cost little. Of few validation items, a candidate may seem
-    better by chance; simple models are compared by folds over all items where they have been judged so.
+    better by chance; simple models are compared by folds over all items where they have been judged so, and the best of
+    them by ``best_judged`` comes first.
     """
     excluded = _failed_winners(beliefs) | _missing_winners(beliefs)
     meeting = [
@@ -150,9 +152,15 @@ def simple_winners(beliefs: Beliefs) -> list[Architecture]:
         for row in beliefs.candidates
         if row.is_fitted and row.architecture not in excluded and beliefs.surely_meets(row.architecture)
     ]
-    rows = non_dominated_rows(beliefs, [row for row in meeting if beliefs.accuracy_excess(row.values) == 0] or meeting)
+    accurate = [row for row in meeting if beliefs.accuracy_excess(row.values) == 0] or meeting
+    rows = non_dominated_rows(beliefs, accurate)
     losses = np.array([_losses(beliefs, row) for row in rows])
-    return [rows[index].architecture for index in sorted(spread_over_front(losses, SIMPLE_WINNERS))]
+    found = [rows[index].architecture for index in sorted(spread_over_front(losses, SIMPLE_WINNERS))]
+    judged = [row for row in accurate if BY_FOLDS in row.details] if beliefs.quality.name == "error" else []
+    if not judged:
+        return found
+    best = judged[best_judged([row.details[BY_FOLDS] for row in judged])].architecture
+    return [best, *(each for each in found if each != best)][:SIMPLE_WINNERS]
 
 
 def _losses(beliefs: Beliefs, row: Evaluation) -> tuple[float, ...]:
@@ -162,8 +170,8 @@ def _losses(beliefs: Beliefs, row: Evaluation) -> tuple[float, ...]:
 
 def _as_judged(row: Evaluation) -> Evaluation:
     """Return the row of a simple model with its error by folds, where it has one."""
-    judged = row.details.get(FOLDS_ERROR)
-    return row if judged is None else replace(row, values={**row.values, "error": judged})
+    judged = row.details.get(BY_FOLDS)
+    return row if judged is None else replace(row, values={**row.values, "error": judged["error"]})
 
 
 def only_misses(beliefs: Beliefs) -> bool:

@@ -22,14 +22,14 @@ MOST_KEPT, MOST_BYTES = 8, 2**30
 def may_ship(recipe: Recipe, *, has_function: bool) -> bool:
     """Return True if a candidate may become a winner with the weights that the search trained.
 
-    That is so if the search has a time, and a winner is one module from one training.
+    That is so if the search has a time, and a winner is one module from one training. Where training is in folds, that
+    is a simple model alone.
     """
     retraining = recipe.retraining
     return (
         recipe.search_time_s is not None
         and recipe.evaluate == "train"
         and not has_function
-        and recipe.training.folds == 1
         and retraining.seeds == 1
         and retraining.teacher is None
     )

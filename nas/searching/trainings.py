@@ -24,7 +24,7 @@ from nas.space.architecture import Architecture
 from nas.space.parts.parents import first_of, parents_space
 from nas.training.settings import training_seed
 from nas.training.training import epochs_done
-from nas.values.evaluation import FITTED, FOLDS_ERROR, OF_ALL, Evaluation, Failure, PredictedValue
+from nas.values.evaluation import BY_FOLDS, FITTED, OF_ALL, Evaluation, Failure, PredictedValue
 from nas.values.metric import trained_values
 
 MOST_TOLD = 5
@@ -265,7 +265,7 @@ class Trainings:
                 **self._growth(job),
                 "curve": self._curves[job["id"]],
                 "seconds": report["seconds"],
-                **{key: report[key] for key in ("by", "metrics", FITTED, FOLDS_ERROR) if key in report},
+                **{key: report[key] for key in ("by", "metrics", FITTED, BY_FOLDS) if key in report},
                 **({OF_ALL: True} if OF_ALL in report else {}),
                 **known_before(self._prior, architecture),
             },

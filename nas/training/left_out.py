@@ -8,6 +8,7 @@ fitted to all of them at once, too.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import final
@@ -18,7 +19,7 @@ import torch
 from nas.space.parts.own_fit import FitsItself
 from nas.tasks.batches import Examples, IntArray, in_order, items_at
 from nas.tasks.folds import folds_of, most_folds, parts_of
-from nas.tasks.scores import add_finite
+from nas.tasks.scores import Tally, add_finite
 from nas.tasks.task import Task
 from nas.training.fitted_heads import FittedHead, features_of
 from nas.training.modules import EVALUATED_TOGETHER, moved
@@ -26,26 +27,32 @@ from nas.training.optimizing import head_layer_of
 from nas.training.regressions import Linear, regression
 
 FOLDS = 5
+LOG_LOSS = "log_loss"
+NORMAL_95 = 1.96
+"""The half-width of a 95 % interval in standard errors."""
 MOST_ITEMS = 5000
 """With more items, the validation items among them judge well enough."""
 Check = Callable[[], None]
 
 
-def can_leave_out(task: Task) -> bool:
-    """Return True if a task's items are so few that folds judge better, and can be divided into them."""
+def can_leave_out(task: Task, folds: int = FOLDS) -> bool:
+    """Return True if a task's items are so few that folds judge better, and can be divided into so many."""
     items = len(task.train) + len(task.validation)
-    return items <= MOST_ITEMS and not task.why_one_fold and most_folds(task) >= FOLDS
+    return items <= MOST_ITEMS and not task.why_one_fold and most_folds(task) >= folds
 
 
 @final
 @dataclass(frozen=True)
 class Judged:
-    """The ``error`` of a simple model on items that are left out, and the model ``of_all`` items that it may become.
+    """What folds find of a simple model, and the model ``of_all`` items that it may become.
 
-    ``of_all`` has the tensors of its state that differ, by name.
+    ``by_folds`` has its ``error`` on items that are left out, the ``standard_error`` of that, and its ``log_loss``
+    there if it gives probabilities. ``metrics`` are all of the task's on these items. ``of_all`` has the tensors of its
+    state that differ, by name.
     """
 
-    error: float
+    by_folds: Mapping[str, float]
+    metrics: Mapping[str, float]
     of_all: Mapping[str, torch.Tensor]
 
 
@@ -76,11 +83,13 @@ def judged_head(
     of_all = {
         names[id(getattr(layer, key))]: torch.from_numpy(np.ascontiguousarray(each)) for key, each in found.items()
     }
-    return Judged(tally.error, {name: each.float() for name, each in of_all.items()})
+    return Judged(*_scores(tally), {name: each.float() for name, each in of_all.items()})
 
 
-def judged_own_fit(module: FitsItself, task: Task, device: torch.device, seed: int, check_time: Check) -> Judged:
-    """Judge a module that fits itself, and was not fitted yet. It is left as it is."""
+def judged_own_fit(
+    module: FitsItself, task: Task, device: torch.device, seed: int, check_time: Check, folds: int = FOLDS
+) -> Judged:
+    """Judge a module that fits itself, and was not fitted yet, by so many folds. It is left as it is."""
     assert isinstance(module, torch.nn.Module), "what a space builds is a module"
 
     def fitted(examples: Examples) -> torch.nn.Module:
@@ -91,9 +100,18 @@ def judged_own_fit(module: FitsItself, task: Task, device: torch.device, seed: i
         return again.eval()
 
     tally = task.criterion.tally()
-    for fold in folds_of(task, FOLDS):
+    for fold in folds_of(task, folds):
         again = fitted(fold.train)
         with torch.inference_mode():
             for batch in in_order(fold.validation, task.signature.together(EVALUATED_TOGETHER)):
                 add_finite(tally, again(*task.inputs_of(moved(batch.raw, device))).cpu(), batch.targets)
-    return Judged(tally.error, fitted(task.to_fit(1.0, True)).state_dict())
+    return Judged(*_scores(tally), fitted(task.to_fit(1.0, True)).state_dict())
+
+
+def _scores(tally: Tally) -> tuple[dict[str, float], dict[str, float]]:
+    """Return what is kept of the judgement, and all metrics that are finite."""
+    scores = tally.scores()
+    error = scores["error"]
+    values = {name: score.value for name, score in scores.items() if math.isfinite(score.value)}
+    loss = {LOG_LOSS: values[LOG_LOSS]} if LOG_LOSS in values else {}
+    return {"error": error.value, "standard_error": (error.high - error.low) / (2 * NORMAL_95), **loss}, values

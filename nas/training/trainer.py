@@ -23,13 +23,13 @@ from nas.tasks.task import Task
 from nas.training.averaging import AveragedState
 from nas.training.checkpoint import Checkpoint
 from nas.training.fitted_heads import fit_head, is_head_alone
-from nas.training.left_out import Judged, can_leave_out, judged_head, judged_own_fit
+from nas.training.left_out import FOLDS, Judged, can_leave_out, judged_head, judged_own_fit
 from nas.training.mixing import Mixed, Mixer, can_cut, can_mix
 from nas.training.modules import device_named, metrics_on, move, moved
 from nas.training.optimizing import Tuning, check_optimizer, factor_of, make_optimizer, restore_optimizer, set_rates
 from nas.training.regressions import can_regress, noting_convergence
 from nas.training.settings import TrainingSettings
-from nas.values.evaluation import FITTED, FOLDS_ERROR, OF_ALL
+from nas.values.evaluation import BY_FOLDS, FITTED, OF_ALL
 
 HEAD_FIRST: Literal["head"] = "head"
 WHOLE: Literal["whole"] = "whole"
@@ -98,7 +98,7 @@ class Trainer:
         A module that fits itself, and a linear head that is tuned alone without a teacher and on items as they are, are
         fitted in one pass over the items, by regression, and give a single report, in which ``fitted`` is true. It has
         a ``note`` if the regression has not converged. Where items are so few that folds over all of them judge it
-        better, ``folds_error`` is what they find, and ``of_all`` has the tensors of the model fitted to all of them.
+        better, ``by_folds`` is what they find, and ``of_all`` has the tensors of the model fitted to all of them.
 
         With a ``checkpoint`` the state is kept after each epoch but the last, and a training that was interrupted goes
         on from it, with the same result. Its first report then holds ``resumed``, the last epoch before.
@@ -123,8 +123,10 @@ class Trainer:
             fitted, judged = self._fitted(module, task, device, most, seed, began_s) if is_new else ("", None)
         if fitted == WHOLE:
             told: dict[str, Any] = {"note": notes[0]} if notes else {}
-            told |= {} if judged is None else {FOLDS_ERROR: judged.error, OF_ALL: judged.of_all}
-            yield {**self._fitted_report(module, task, device, most), **told}
+            told |= {} if judged is None else {BY_FOLDS: judged.by_folds, OF_ALL: judged.of_all}
+            # Where epochs are judged by folds too, so is this model, and not by the validation items alone.
+            by_folds = judged.metrics if judged is not None and settings.folds > 1 else {}
+            yield {**self._fitted_report(module, task, device, most), **by_folds, **told}
             return
         parts = {share: task.to_fit(share, settings.use_validation) for share in set(shares)}
         run = _Training(self, module, task, device, [parts[share] for share in shares], seed, began_s)
@@ -145,7 +147,10 @@ class Trainer:
         """
         settings = self.settings
         examples = task.to_fit(share, settings.use_validation)
-        is_judged = not settings.use_validation and share == 1 and settings.folds == 1 and can_leave_out(task)
+        folds = FOLDS if settings.folds == 1 else settings.folds
+        is_alone = is_head_alone(settings) and self.teacher is None
+        may_judge = fits_itself(module) or (is_alone and settings.folds == 1)
+        is_judged = may_judge and not settings.use_validation and share == 1 and can_leave_out(task, folds)
 
         def check_time() -> None:
             self._check_time(began_s, "being fitted")
@@ -156,8 +161,7 @@ class Trainer:
             with threadpool_limits(settings.threads):
                 module.fit(task.inputs_of(moved(items.raw, device)), items.targets, seed)
                 check_time()
-                return WHOLE, None if fresh is None else judged_own_fit(fresh, task, device, seed, check_time)
-        is_alone = is_head_alone(settings) and self.teacher is None
+                return WHOLE, None if fresh is None else judged_own_fit(fresh, task, device, seed, check_time, folds)
         if not (is_alone or settings.fit_head):
             return "", None
         fitted = fit_head(module, examples, task, settings, device, seed, check_time)

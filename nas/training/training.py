@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import save
 
 from nas.space.architecture import Architecture
+from nas.space.parts.own_fit import fits_itself
 from nas.space.parts.own_inputs import wishes_of
 from nas.space.parts.start_weights import load_start
 from nas.space.search_space import SearchSpace
@@ -22,10 +24,11 @@ from nas.tasks.folds import folds_of
 from nas.tasks.task import Task
 from nas.training.checkpoint import CHECKPOINT, Checkpoint
 from nas.training.inheriting import Inheritance
+from nas.training.left_out import can_leave_out
 from nas.training.modules import device_named, metrics_on, move
 from nas.training.settings import TrainingSettings, further_seed
 from nas.training.trainer import Trainer
-from nas.values.evaluation import FITTED, FOLDS_ERROR, OF_ALL
+from nas.values.evaluation import BY_FOLDS, FITTED, OF_ALL
 
 
 @final
@@ -84,7 +87,8 @@ class CandidateTraining:
                 checkpoint = Checkpoint(job[CHECKPOINT], self._identity(job, task, settings))
             before_s = 0.0 if checkpoint is None else checkpoint.spent_s
             trainer = Trainer(settings, teacher, self.clock)
-            if settings.folds > 1:
+            is_whole = settings.folds == 1 or (fits_itself(module) and can_leave_out(task, settings.folds))
+            if not is_whole:
                 reports = self._in_folds(trainer, module, architecture, task, job["seed"])
             else:
                 reports = trainer.train(module, task, job["seed"], checkpoint)
@@ -92,7 +96,7 @@ class CandidateTraining:
                 if report["epoch"] == settings.epochs:
                     report["done"] = True
                     of_all = report.pop(OF_ALL, None)
-                    if settings.keep_weights:
+                    if settings.keep_weights and is_whole:
                         report["weights"] = _content(module.state_dict())
                         report |= {} if of_all is None else {OF_ALL: _content({**module.state_dict(), **of_all})}
                 yield {**report, **_kept(checkpoint), "seconds": before_s + self.clock() - began}
@@ -124,7 +128,7 @@ class CandidateTraining:
             shared = set.intersection(*map(set, reports)) - {"epoch", "subset"}
             names = [name for name in reports[0] if name in shared and isinstance(reports[0][name], float)]
             means = {name: float(shares @ [report[name] for report in reports]) for name in names}
-            judged = {FOLDS_ERROR: means["error"]} if reports[0].get(FITTED) else {}
+            judged = {BY_FOLDS: _by_folds(reports, means)} if reports[0].get(FITTED) else {}
             yield {**reports[0], **means, **judged}
 
     def _identity(self, job: Mapping[str, Any], task: Task, settings: TrainingSettings) -> dict[str, Any]:
@@ -165,6 +169,12 @@ def epochs_done(report: Mapping[str, Any]) -> int:
     if not report.get("trained", True):
         return 0
     return 1 if report.get(FITTED) else int(report["epoch"])
+
+
+def _by_folds(reports: Sequence[Mapping[str, Any]], means: Mapping[str, float]) -> dict[str, float]:
+    """Return what folds say of a simple model. The standard error is that of the mean of their errors."""
+    spread = float(np.std([report["error"] for report in reports], ddof=1)) / math.sqrt(len(reports))
+    return {"standard_error": spread, **{name: means[name] for name in ("error", "log_loss") if name in means}}
 
 
 def _kept(checkpoint: Checkpoint | None) -> dict[str, Any]:

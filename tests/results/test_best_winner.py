@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from run_record_example import architecture_at
 
-from nas.results.best_winner import best_of, standard_error
+from nas.results.best_winner import best_judged, best_of, standard_error
 from nas.results.front import Front, front_of
-from nas.values.evaluation import FITTED, FOLDS_ERROR, TESTED_PER_VALIDATED, Evaluation
+from nas.values.evaluation import BY_FOLDS, FITTED, TESTED_PER_VALIDATED, Evaluation
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
 from nas.values.objective import Objective
@@ -41,7 +41,9 @@ def front(*winners: list[Evaluation]) -> Front:
 
 
 def simple(number: int, test: float, validation: float, folds: float) -> list[Evaluation]:
-    return rows_of(number, test, {"error": validation}, **{FITTED: True, FOLDS_ERROR: folds})
+    return rows_of(
+        number, test, {"error": validation}, **{FITTED: True, BY_FOLDS: {"error": folds, "standard_error": 0.01}}
+    )
 
 
 def test_the_test_has_no_part_in_the_choice() -> None:
@@ -84,9 +86,33 @@ def test_what_is_known_of_some_alone_chooses_nothing() -> None:
 
 
 def test_another_quality_is_compared_by_validation_alone() -> None:
-    one = rows_of(0, 0.3, {"error": 0.2, "balanced_error": 0.30}, **{FITTED: True, FOLDS_ERROR: 0.1})
+    one = rows_of(
+        0,
+        0.3,
+        {"error": 0.2, "balanced_error": 0.30},
+        **{FITTED: True, BY_FOLDS: {"error": 0.1, "standard_error": 0.01}},
+    )
     other = rows_of(1, 0.3, {"error": 0.2, "balanced_error": 0.29})
     winners = list(front(one, other))
     best = best_of(winners, METRICS["balanced_error"])
     assert best is not None
     assert best.architecture == architecture_at(1)
+
+
+@pytest.mark.parametrize(
+    ("found", "best"),
+    [
+        ([(0.045, 0.26), (0.05, 0.22), (0.09, 0.1)], 1),  # the last one is surely worse
+        ([(0.045, None), (0.05, None)], 0),
+        ([(0.05, 0.2), (0.045, None)], 1),
+        ([(0.05, 0.2), (0.04, 0.2)], 1),
+    ],
+)
+def test_errors_within_a_standard_error_are_told_apart_by_log_loss(
+    found: list[tuple[float, float | None]], best: int
+) -> None:
+    judged = [
+        {"error": error, "standard_error": 0.015, **({} if loss is None else {"log_loss": loss})}
+        for error, loss in found
+    ]
+    assert best_judged(judged) == best

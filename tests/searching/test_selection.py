@@ -22,7 +22,7 @@ from nas.searching.selection import (
 )
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space
-from nas.values.evaluation import FOLDS_ERROR, Evaluation, Failure
+from nas.values.evaluation import BY_FOLDS, Evaluation, Failure
 from nas.values.measurement import Measurement
 from nas.values.pareto import non_dominated
 
@@ -235,7 +235,7 @@ def test_simple_models_are_compared_by_folds_where_these_have_judged() -> None:
     assert simple_winners(beliefs) == [ALL[1], ALL[2]]
     for number, judged in ((1, 0.3), (2, 0.25)):
         row = beliefs.trainings[ALL[number]]
-        beliefs.add(replace(row, details={**row.details, FOLDS_ERROR: judged}))
+        beliefs.add(replace(row, details={**row.details, BY_FOLDS: {"error": judged, "standard_error": 0.01}}))
     assert simple_winners(beliefs) == [ALL[2]]
 
 

@@ -20,7 +20,7 @@ from nas.training import left_out
 from nas.training.modules import error_of
 from nas.training.trainer import Trainer
 from nas.training.training import CandidateTraining
-from nas.values.evaluation import FOLDS_ERROR, OF_ALL
+from nas.values.evaluation import BY_FOLDS, OF_ALL
 
 HEAD = replace(SETTINGS, tune="head", augment=False)
 
@@ -47,10 +47,12 @@ def test_a_head_is_judged_by_folds_as_five_trainings_would(digits: Images) -> No
         module = network()
         module.load_state_dict(start.state_dict())
         (each,) = Trainer(replace(HEAD, folds=left_out.FOLDS)).train(module, fold, seed=1)
-        assert FOLDS_ERROR not in each
+        assert BY_FOLDS not in each
         errors.append((each["error"], len(fold.validation)))
     values, counts = np.array(errors).T
-    assert report[FOLDS_ERROR] == pytest.approx(float(values @ counts / counts.sum()), abs=0.01)
+    assert report[BY_FOLDS]["error"] == pytest.approx(float(values @ counts / counts.sum()), abs=0.01)
+    assert report[BY_FOLDS]["standard_error"] == pytest.approx(0.006, abs=0.004)
+    assert 0 < report[BY_FOLDS]["log_loss"] < 1
     assert report["error"] == pytest.approx(error_of(whole, digits.validation, digits), abs=1e-6)
 
 
@@ -65,7 +67,7 @@ def test_the_model_of_all_items_knows_the_validation_items(digits: Images) -> No
     again = network()
     again.load_state_dict({**again.state_dict(), "0.weight": module[0].weight, "0.bias": module[0].bias})
     (retrained,) = Trainer(replace(HEAD, use_validation=True)).train(again, digits, seed=1)
-    assert FOLDS_ERROR not in retrained
+    assert BY_FOLDS not in retrained
     assert error_of(again, digits.test, digits) == pytest.approx(error_of(module, digits.test, digits), abs=0.01)
 
 
@@ -73,13 +75,13 @@ def test_many_items_are_judged_by_those_that_validate(digits: Images, monkeypatc
     assert left_out.can_leave_out(digits)
     monkeypatch.setattr(left_out, "MOST_ITEMS", 100)
     (report,) = Trainer(HEAD).train(network(), digits, seed=1)
-    assert FOLDS_ERROR not in report
+    assert BY_FOLDS not in report
     assert OF_ALL not in report
 
 
 def test_a_head_of_a_part_of_the_items_is_not_judged(digits: Images) -> None:
     (report,) = Trainer(replace(HEAD, subset=0.5)).train(network(), digits, seed=1)
-    assert FOLDS_ERROR not in report
+    assert BY_FOLDS not in report
 
 
 class Counts(nn.Module):
@@ -103,7 +105,7 @@ def test_each_fold_has_a_module_that_was_not_fitted_yet(digits: Images) -> None:
     assert module.counts.sum() == len(digits.train)
     assert report[OF_ALL]["counts"].sum() == len(digits.train) + len(digits.validation)
     every = items_at(digits.train, slice(0, len(digits.train))).targets
-    assert report[FOLDS_ERROR] == pytest.approx(0.9, abs=0.05), "the most frequent of ten classes"
+    assert report[BY_FOLDS]["error"] == pytest.approx(0.9, abs=0.05), "the most frequent of ten classes"
     assert torch.equal(module.counts, torch.bincount(every, minlength=10).float())
 
 
@@ -127,4 +129,32 @@ def test_a_job_returns_the_weights_of_both(digits: Images) -> None:
     assert not torch.equal(validated["3.weight"], of_all["3.weight"])
     (without,) = CandidateTraining(Space(), source, SETTINGS)(job)
     assert OF_ALL not in without
-    assert without[FOLDS_ERROR] == report[FOLDS_ERROR]
+    assert without[BY_FOLDS] == report[BY_FOLDS]
+
+
+def test_where_epochs_are_judged_by_folds_so_is_a_simple_model(digits: Images) -> None:
+    """It is fitted once more for each fold, and to all items, and its errors are those that folds find."""
+    (report,) = Trainer(replace(SETTINGS, folds=3)).train(Counts(), digits, seed=1)
+    assert report["error"] == report[BY_FOLDS]["error"]
+    assert report["log_loss"] == report[BY_FOLDS]["log_loss"]
+
+
+class OwnSpace(Space):
+    """A space of one module that fits itself."""
+
+    def build(self, architecture: nas.Architecture) -> nn.Module:
+        return Counts()
+
+
+def test_in_folds_the_weights_of_a_simple_model_alone_are_kept(digits: Images) -> None:
+    """Networks of folds are several; none of them is a winner's."""
+    source = nas.DataSource(name="digits", task="images", options="{}")
+    settings = replace(SETTINGS, keep_weights=True, folds=3)
+    job = {"id": "a", "architecture": {"tune": "head", "augment": False}, "seed": 3}
+    (own,) = CandidateTraining(OwnSpace(), source, settings)(job)
+    assert load(own[OF_ALL])["counts"].sum() == len(digits.train) + len(digits.validation)
+    (head,) = CandidateTraining(Space(), source, settings)(job)
+    assert "weights" not in head
+    assert OF_ALL not in head
+    assert head[BY_FOLDS]["error"] == head["error"]
+    assert head[BY_FOLDS]["standard_error"] > 0
