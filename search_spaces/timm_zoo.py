@@ -95,7 +95,7 @@ class TimmZoo:
         self.choices = (
             nas.Choice("model", self._models),
             *([nas.Choice("resolution", self._resolutions)] if self._resolutions else []),
-            nas.Choice("features", self._features),
+            *([nas.Choice("features", self._features)] if len(self._features) > 1 else []),
             nas.Choice("tune", tuple(tune), affects="training"),
             *self._by_depth(tune, learning_rates, layer_decays),
         )
@@ -104,6 +104,8 @@ class TimmZoo:
     def options_of_winner(options: Mapping[str, Any], choices: Mapping[str, nas.Option]) -> dict[str, Any]:
         """Return the options with which a winner is built: its own model alone, without weights and tables of facts."""
         found: dict[str, Any] = {"models": [choices["model"]], "weights": NONE, "known": NONE}
+        features = options.get("features", FEATURES)
+        found |= {"features": list(features)} if "features" not in choices and len(features) == 1 else {}
         return found | ({"resolutions": [choices["resolution"]]} if "resolution" in choices else {})
 
     @staticmethod
@@ -139,7 +141,11 @@ class TimmZoo:
         if len(pairs) > MOST_FIRST:
             pairs = spread(worthwhile(pairs, self._cost, self._accuracy), MOST_FIRST)
         named: list[dict[str, nas.Option]] = [
-            {"model": name, **({"resolution": side} if self._resolutions else {}), "features": each}
+            {
+                "model": name,
+                **({"resolution": side} if self._resolutions else {}),
+                **({"features": each} if len(self._features) > 1 else {}),
+            }
             for name, side in sorted(pairs, key=self._cost)
             for each in shown
         ]
@@ -207,28 +213,28 @@ class TimmZoo:
         if "resolution" in values:
             accepted, wanted = self._accepted[str(values["model"])], int(values["resolution"])
             found["resolution"] = min(accepted, key=lambda side: (abs(side - wanted), side))
-        if found["features"] == STAGES and self._descriptions.why_refused(*_named(found)):
+        if found.get("features") == STAGES and self._descriptions.why_refused(*self._named(found)):
             found["features"] = LAST
         return found
 
     def build(self, architecture: nas.Architecture) -> nn.Module:
         """Return the torch module with random weights; ``start`` loads the trained ones."""
-        return build_model(*_named(architecture), self._channels, self._classes)
+        return build_model(*self._named(architecture), self._channels, self._classes)
 
     def layers(self, architecture: nas.Architecture) -> Sequence[nas.Layer]:
         """Return the layers, which are traced once for each model and resolution, and kept."""
         try:
-            return self._descriptions.layers(*_named(architecture))
+            return self._descriptions.layers(*self._named(architecture))
         except RefusedError as error:
             raise ValueError(str(error)) from None
 
     def inputs(self, architecture: nas.Architecture) -> Mapping[str, Any]:
         """Return the preparation with which the model was trained, at the chosen resolution."""
-        return self._descriptions.inputs(*_named(architecture))
+        return self._descriptions.inputs(*self._named(architecture))
 
     def start(self, architecture: nas.Architecture, module: nn.Module) -> None:
         """Load the model's trained weights; the head stays new if the classes are others, or if it sees stages."""
-        name, resolution, features = _named(architecture)
+        name, resolution, features = self._named(architecture)
         body = module if features == LAST else module.get_submodule("body")
         load_into(body, name, self._weights, self._channels, size_of(name, resolution))
 
@@ -257,10 +263,10 @@ class TimmZoo:
         named = {column: None for facts in self._facts.values() for column in facts if column not in SIZES}
         return () if self._weights == NONE else tuple(named)
 
-
-def _named(values: Mapping[str, nas.Option]) -> Key:
-    """Return the model, its resolution and its features, which winners of earlier versions lack."""
-    return str(values["model"]), int(values.get("resolution", OWN)), str(values.get("features", LAST))
+    def _named(self, values: Mapping[str, nas.Option]) -> Key:
+        """Return the model, its resolution and its features, which winners of earlier versions lack."""
+        only = self._features[0] if len(self._features) == 1 else LAST
+        return str(values["model"]), int(values.get("resolution", OWN)), str(values.get("features", only))
 
 
 def _checked_features(given: object) -> tuple[str, ...]:

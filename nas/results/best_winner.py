@@ -22,8 +22,8 @@ def best_of(winners: Iterable[Winner], quality: Metric) -> Winner | None:
     """Return the best of some winners by their ``quality`` in the search; None of none.
 
     Of simple models that folds have judged, ``best_judged`` is best. Another model takes its place if its quality is
-    lower by more than the standard error. Winners of tables, and those of whose search nothing is known, are
-    compared by the values that they are shown with.
+    lower by more than the standard error. Winners of tables are compared by the values that they are shown with, and so
+    are all if the search says nothing of the model that one of them has now.
     """
     every = list(winners)
     if any(quality.name not in each.searched or not each.folder for each in every):
@@ -33,13 +33,13 @@ def best_of(winners: Iterable[Winner], quality: Metric) -> Winner | None:
         loss = winner.searched.get("log_loss", math.inf)
         return winner.searched[quality.name], loss, winner.value("latency_ms") if winner.has("latency_ms") else 0.0
 
-    best = min(every, key=in_search, default=None)
     judged = [each for each in every if each.by_folds] if quality.name == "error" else []
-    if best is None or not judged:
+    best = min((each for each in every if each not in judged), key=in_search, default=None)
+    if not judged:
         return best
     simple = judged[best_judged([each.by_folds for each in judged])]
-    gain = simple.searched[quality.name] - best.searched[quality.name]
-    return best if not best.by_folds and gain > standard_error(simple) else simple
+    gain = 0.0 if best is None else simple.searched[quality.name] - best.searched[quality.name]
+    return best if gain > standard_error(simple) else simple
 
 
 def best_judged(found: Sequence[Mapping[str, float]]) -> int:

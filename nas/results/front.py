@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from nas.errors import LimitError, RecipeError, did_you_mean
 from nas.results.baselines import baseline_sentences, baselines_json
 from nas.results.best_winner import best_of
+from nas.results.evidence import folds_of_winner, searched_of
 from nas.results.failures import FailureCount, failure_counts
 from nas.results.first_answer import FirstAnswer
 from nas.results.found_by_id import found_by_id
@@ -22,7 +23,7 @@ from nas.storage.journal_rows import BaselineTested
 from nas.storage.retraining_rows import RETRAINING
 from nas.values.comparison import Standing, standings
 from nas.values.error_words import OF_IMAGES, ErrorWords
-from nas.values.evaluation import BY_FOLDS, PARENT, TESTED_PER_VALIDATED, Evaluation, errors_elsewhere
+from nas.values.evaluation import PARENT, TESTED_PER_VALIDATED, Evaluation, errors_elsewhere
 from nas.values.indexed_rows import IndexedRows
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Estimate, Interval, Measurement
@@ -153,7 +154,7 @@ class Front:
     def best(self) -> Winner:
         """The winner of the lowest ``quality`` in the search, among those that meet the limits.
 
-        The test has no part in it. A simple model gives way only to one that is better by more than the standard error.
+        A simple model gives way only to one that is surely better. The test decides where the search says little.
 
         Raises:
             LimitError: no winner meets them; the message says which is nearest.
@@ -307,7 +308,6 @@ def cost_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tu
 
 def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence[Evaluation]) -> Winner:
     """Return the winner of a row, given all rows of its architecture."""
-    trained = next((each for each in reversed(rows) if each.stage == "train" and not each.failed), None)
     lower, upper = row.details["test_interval"]
     parity = row.details.get("parity")
     folder = str(row.details.get("folder", ""))
@@ -333,8 +333,8 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence
         earlier=tuple(map(_earlier_model, earlier[:-1])),
         is_parent=bool(row.details.get(PARENT)),
         is_fitted=any(each.is_fitted for each in rows if each.stage == "retrain"),
-        searched={} if trained is None else {name: trained.values[name] for name in TRAINED if name in trained.values},
-        by_folds={} if trained is None else trained.details.get(BY_FOLDS, {}),
+        searched=searched_of(row, rows),
+        by_folds=folds_of_winner(rows),
         tested_per_validated=row.details.get(TESTED_PER_VALIDATED, 1.0),
         confusion=row.details.get("confusion"),
         layer_times=_layer_times(row.details),

@@ -61,7 +61,8 @@ class Winner:
         words: the words for the error.
         is_parent: True for the model that the others are made from, where a trained one is made smaller.
         is_fitted: True for a simple model, which was fitted in one pass over the items.
-        searched: by metric, the values of its training in the search, on the validation items; none for old runs.
+        searched: by metric, the values of its training in the search, on the validation items; none for old runs, and
+            if it was retrained for much longer.
         by_folds: of a simple model the ``error`` on items that are left out, by folds over all that the search knew,
             its ``standard_error``, and the ``log_loss`` there; none for others, and where validation items are many.
         tested_per_validated: the number of test items for each validation item.

@@ -20,7 +20,7 @@ from nas.space.parts.parents import first_of
 from nas.space.search_space import sample
 from nas.training.fitted_heads import is_head_alone
 from nas.training.settings import training_settings
-from nas.values.evaluation import Evaluation
+from nas.values.evaluation import OF_ALL, Evaluation
 from nas.values.metric import SUSTAINED, bare_name, target_in
 
 MOST_WINNERS_PLANNED = 100
@@ -330,6 +330,8 @@ class Durations:
     def _retrained_s(self, row: Evaluation) -> float:
         """Return the seconds in which a candidate would be retrained, on all items and for a winner's epochs."""
         more = self._more_items(float(row.details.get("subset", self._recipe.training.subset)))
+        if row.details.get(OF_ALL):  # it is fitted to all items already
+            return 0.0
         if row.is_fitted:
             return float(row.details["seconds"]) * more
         epochs = float(row.architecture.get("epochs", self._recipe.training.epochs))

@@ -17,6 +17,8 @@ from nas.values.pareto import FloatArray, hypervolume, hypervolume_contributions
 
 SIMPLE_WINNERS = 3
 """The simple models that are winners beside those that the search chooses, at most."""
+FEWEST_REPLACED = 3
+"""For so many winners that break a limit in the end others are made, or for as many as there may be."""
 MOST_EXCHANGES = 50
 NEGLIGIBLE = 1e-9
 """Gains below this share of the scaled hypervolume are ignored."""
@@ -121,8 +123,9 @@ def choose_winners(beliefs: Beliefs, count: int, without: Collection[Architectur
         return []
     chosen_before = (*beliefs.retrainings.values(), *beliefs.winners.values())
     excluded = {*_failed_winners(beliefs), *without}
-    missed = excluded | _missing_winners(beliefs)
-    rows = front_candidates(beliefs, surely=True, without=missed) if missed > excluded else []
+    missed = _missing_winners(beliefs) - excluded
+    replaces = 0 < len(missed) <= max(count, FEWEST_REPLACED)
+    rows = front_candidates(beliefs, surely=True, without=excluded | missed) if replaces else []
     rows = rows or _eligible(beliefs, excluded, count)
     if not rows:
         return []

@@ -1,4 +1,4 @@
-"""The weights of a search's best candidates, for winners that there is no time to retrain."""
+"""The weights of a search's best candidates, for winners that need no retraining or have no time for it."""
 
 from __future__ import annotations
 

@@ -270,9 +270,10 @@ class Trainings:
                 **known_before(self._prior, architecture),
             },
         )
-        weights = self._evaluator.weights if "weights" in report else None
+        content = report.get(OF_ALL, report.get("weights"))
+        weights = None if content is None else self._evaluator.weights
         if weights is not None:
-            weights.put(self._state.beliefs.candidate(architecture).trained, report.get(OF_ALL, report["weights"]))
+            weights.put(self._state.beliefs.candidate(architecture).trained, content)
         self._end(*rows_of_training(self._state.beliefs, row, report))
         if weights is not None:
             weights.drop_others()

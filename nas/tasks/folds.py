@@ -43,13 +43,13 @@ def check_folds(task: Task, count: int) -> None:
         raise DataError(f"training.folds must be 1, because {task.why_one_fold}, but got {count}.")
     items = most_folds(task)
     if count > items:
-        what = task.noun if _groups(task) is None else f"groups of {task.noun}"
+        what = task.noun if numbered_groups(task) is None else f"groups of {task.noun}"
         raise DataError(f"training.folds must be at most the number of {what}, {items}, but got {count}.")
 
 
 def most_folds(task: Task) -> int:
     """Return the number of groups among the training and validation items, or of items if these have no groups."""
-    groups = _groups(task)
+    groups = numbered_groups(task)
     return len(task.train) + len(task.validation) if groups is None else len(np.unique(groups))
 
 
@@ -57,7 +57,7 @@ def parts_of(task: Task, count: int) -> list[IntArray]:
     """Return the places of each part's items among the training items, followed by the validation items."""
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
-    labels, groups = _labels(task), _groups(task)
+    labels, groups = _labels(task), numbered_groups(task)
     if labels is not None and np.unique(labels, return_counts=True)[1].max() < count:
         labels = None  # no class could be in each part
     if groups is None:
@@ -80,7 +80,7 @@ def _labels(task: Task) -> npt.NDArray[Any] | None:
     return labels
 
 
-def _groups(task: Task) -> IntArray | None:
+def numbered_groups(task: Task) -> IntArray | None:
     """Return the number of each item's group; None if each item is a group of its own."""
     splits: tuple[Examples, ...] = (task.train, task.validation)
     found = [groups_of(split) for split in splits]

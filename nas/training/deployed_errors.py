@@ -30,6 +30,7 @@ from nas.tasks.corruptions import Robustness
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
 from nas.training.modules import metrics_of
+from nas.values.evaluation import OF_ALL
 from nas.values.metric import LARGEST_VALUE, is_result
 from nas.values.target import Target
 
@@ -75,7 +76,7 @@ class InPrecisions:
                 continue
             began = self.clock()
             found = self._by_precision(part, report[WEIGHTS], job["precisions"], job["seed"])
-            kept = {key: value for key, value in report.items() if key != WEIGHTS or self.keeps_weights}
+            kept = {key: value for key, value in report.items() if key not in (WEIGHTS, OF_ALL) or self.keeps_weights}
             seconds = report["seconds"] + self.clock() - began
             yield {**kept, BY_PRECISION: found, "seconds": seconds}
 

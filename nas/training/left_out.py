@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from nas.space.parts.own_fit import FitsItself
 from nas.tasks.batches import Examples, IntArray, in_order, items_at
-from nas.tasks.folds import folds_of, most_folds, parts_of
+from nas.tasks.folds import folds_of, most_folds, numbered_groups, parts_of
 from nas.tasks.scores import Tally, add_finite
 from nas.tasks.task import Task
 from nas.training.fitted_heads import FittedHead, features_of
@@ -32,6 +33,8 @@ NORMAL_95 = 1.96
 """The half-width of a 95 % interval in standard errors."""
 MOST_ITEMS = 5000
 """With more items, the validation items among them judge well enough."""
+MOST_WORK = 10**10
+"""More items squared, times more features, take too long to decompose again for each fold: ten seconds or more."""
 Check = Callable[[], None]
 
 
@@ -61,20 +64,25 @@ def judged_head(
 ) -> Judged | None:
     """Judge a module's fitted head by fits of the same strength.
 
-    Returns None if the head was not fitted to all training items. ``check_time`` is called between fits, and may raise.
+    Returns None if the head was not fitted to all training items, or if its features take long to decompose.
+    ``check_time`` is called between fits, and may raise.
     """
-    if len(head.targets) != len(task.train):
+    items, width = len(task.train) + len(task.validation), head.features.shape[1]
+    if len(head.targets) != len(task.train) or (items < width and items**2 * width > MOST_WORK):
         return None
     others = features_of(module, task.validation, task, device, check_time)
     if others is None:
         return None
     features, targets = torch.cat([head.features, others[0]]), torch.cat([head.targets, others[1]])
 
-    def fitted(places: IntArray) -> Linear:
-        return regression(features[places], targets[places], task.criterion, seed, check_time, head.linear.strengths)
+    strengths = head.linear.strengths
 
-    tally, every = task.criterion.tally(), np.arange(len(features))
-    for left in parts_of(task, FOLDS):
+    def fitted(places: IntArray) -> Linear:
+        with threadpool_limits(1):  # as for the head itself
+            return regression(features[places], targets[places], task.criterion, seed, check_time, strengths)
+
+    tally, every, parts = task.criterion.tally(), np.arange(len(features)), parts_of(task, FOLDS)
+    for left in parts:
         outputs = fitted(np.setdiff1d(every, left))(features[left].double().numpy())
         add_finite(tally, torch.from_numpy(outputs).float(), targets[left])
     whole, layer = fitted(every), head_layer_of(module)
@@ -83,34 +91,49 @@ def judged_head(
     of_all = {
         names[id(getattr(layer, key))]: torch.from_numpy(np.ascontiguousarray(each)) for key, each in found.items()
     }
-    return Judged(*_scores(tally), {name: each.float() for name, each in of_all.items()})
+    return Judged(*_scores(tally, task, parts), {name: each.float() for name, each in of_all.items()})
+
+
+def copied(module: FitsItself) -> Callable[[], FitsItself]:
+    """Return a function that returns copies of a module that was not fitted yet; it raises if there can be none."""
+    try:
+        fresh = copy.deepcopy(module)
+    except Exception as error:  # such as a lock that a module holds: it can be trained, but not judged
+        raised = error
+
+        def fails() -> FitsItself:
+            raise raised
+
+        return fails
+    return lambda: copy.deepcopy(fresh)
 
 
 def judged_own_fit(
-    module: FitsItself, task: Task, device: torch.device, seed: int, check_time: Check, folds: int = FOLDS
+    fresh: Callable[[], FitsItself], task: Task, device: torch.device, seed: int, check_time: Check, folds: int = FOLDS
 ) -> Judged:
-    """Judge a module that fits itself, and was not fitted yet, by so many folds. It is left as it is."""
-    assert isinstance(module, torch.nn.Module), "what a space builds is a module"
+    """Judge a module that fits itself by so many folds. ``fresh`` returns one that was not fitted yet."""
 
     def fitted(examples: Examples) -> torch.nn.Module:
-        again = copy.deepcopy(module)
+        again = fresh()
         items = items_at(examples, slice(0, len(examples)))
         again.fit(task.inputs_of(moved(items.raw, device)), items.targets, seed)
         check_time()
+        assert isinstance(again, torch.nn.Module), "what a space builds is a module"
         return again.eval()
 
-    tally = task.criterion.tally()
+    tally, parts = task.criterion.tally(), parts_of(task, folds)
     for fold in folds_of(task, folds):
         again = fitted(fold.train)
         with torch.inference_mode():
             for batch in in_order(fold.validation, task.signature.together(EVALUATED_TOGETHER)):
                 add_finite(tally, again(*task.inputs_of(moved(batch.raw, device))).cpu(), batch.targets)
-    return Judged(*_scores(tally), fitted(task.to_fit(1.0, True)).state_dict())
+    return Judged(*_scores(tally, task, parts), fitted(task.to_fit(1.0, True)).state_dict())
 
 
-def _scores(tally: Tally) -> tuple[dict[str, float], dict[str, float]]:
-    """Return what is kept of the judgement, and all metrics that are finite."""
-    scores = tally.scores()
+def _scores(tally: Tally, task: Task, parts: Sequence[IntArray]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return what is kept of the judgement, and all metrics that are finite. Items of a group belong together."""
+    groups = numbered_groups(task)
+    scores = tally.scores() if groups is None else tally.scores(groups[np.concatenate(parts)])  # type: ignore[call-arg]
     error = scores["error"]
     values = {name: score.value for name, score in scores.items() if math.isfinite(score.value)}
     loss = {LOG_LOSS: values[LOG_LOSS]} if LOG_LOSS in values else {}

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, final
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from nas.errors import CandidateError, RecipeError
+from nas.errors import CandidateError, RecipeError, raised_text
 from nas.space.parts.own_fit import fits_itself, share_to_fit
 from nas.space.signature import Signature
 from nas.tasks.batches import Examples, Items, items_at
@@ -23,7 +25,7 @@ from nas.tasks.task import Task
 from nas.training.averaging import AveragedState
 from nas.training.checkpoint import Checkpoint
 from nas.training.fitted_heads import fit_head, is_head_alone
-from nas.training.left_out import FOLDS, Judged, can_leave_out, judged_head, judged_own_fit
+from nas.training.left_out import FOLDS, Judged, can_leave_out, copied, judged_head, judged_own_fit
 from nas.training.mixing import Mixed, Mixer, can_cut, can_mix
 from nas.training.modules import device_named, metrics_on, move, moved
 from nas.training.optimizing import Tuning, check_optimizer, factor_of, make_optimizer, restore_optimizer, set_rates
@@ -31,6 +33,7 @@ from nas.training.regressions import can_regress, noting_convergence
 from nas.training.settings import TrainingSettings
 from nas.values.evaluation import BY_FOLDS, FITTED, OF_ALL
 
+Judge = Callable[[], Judged | None]
 HEAD_FIRST: Literal["head"] = "head"
 WHOLE: Literal["whole"] = "whole"
 
@@ -97,8 +100,9 @@ class Trainer:
 
         A module that fits itself, and a linear head that is tuned alone without a teacher and on items as they are, are
         fitted in one pass over the items, by regression, and give a single report, in which ``fitted`` is true. It has
-        a ``note`` if the regression has not converged. Where items are so few that folds over all of them judge it
-        better, ``by_folds`` is what they find, and ``of_all`` has the tensors of the model fitted to all of them.
+        a ``note`` if the regression has not converged, or if folds could not judge it. Where items are so few that
+        folds over all of them judge it better, ``by_folds`` is what they find, and ``of_all`` has the tensors of the
+        model fitted to all of them.
 
         With a ``checkpoint`` the state is kept after each epoch but the last, and a training that was interrupted goes
         on from it, with the same result. Its first report then holds ``resumed``, the last epoch before.
@@ -120,9 +124,10 @@ class Trainer:
             most = share_to_fit(module, len(task.train), most)
         notes: list[str] = []
         with noting_convergence(notes):
-            fitted, judged = self._fitted(module, task, device, most, seed, began_s) if is_new else ("", None)
+            fitted, judge = self._fitted(module, task, device, most, seed, began_s) if is_new else ("", None)
         if fitted == WHOLE:
-            told: dict[str, Any] = {"note": notes[0]} if notes else {}
+            judged = None if judge is None else self._judged(judge, notes)
+            told: dict[str, Any] = {"note": "; ".join(notes)} if notes else {}
             told |= {} if judged is None else {BY_FOLDS: judged.by_folds, OF_ALL: judged.of_all}
             # Where epochs are judged by folds too, so is this model, and not by the validation items alone.
             by_folds = judged.metrics if judged is not None and settings.folds > 1 else {}
@@ -140,10 +145,10 @@ class Trainer:
 
     def _fitted(
         self, module: torch.nn.Module, task: Task, device: torch.device, share: float, seed: int, began_s: float
-    ) -> tuple[Literal["", "head", "whole"], Judged | None]:
+    ) -> tuple[Literal["", "head", "whole"], Judge | None]:
         """Fit a module, or its head, without steps. Return what was fitted: all of it, the head first, or nothing.
 
-        What was wholly fitted is judged by folds, where these judge better.
+        What was wholly fitted comes with a function that judges it by folds, where these judge better.
         """
         settings = self.settings
         examples = task.to_fit(share, settings.use_validation)
@@ -157,20 +162,33 @@ class Trainer:
 
         if fits_itself(module):
             items = items_at(examples, slice(0, len(examples)))
-            fresh = copy.deepcopy(module) if is_judged else None
+            fresh = copied(module) if is_judged else None
             with threadpool_limits(settings.threads):
                 module.fit(task.inputs_of(moved(items.raw, device)), items.targets, seed)
-                check_time()
-                return WHOLE, None if fresh is None else judged_own_fit(fresh, task, device, seed, check_time, folds)
+            check_time()
+            return WHOLE, fresh and partial(judged_own_fit, fresh, task, device, seed, check_time, folds)
         if not (is_alone or settings.fit_head):
             return "", None
         fitted = fit_head(module, examples, task, settings, device, seed, check_time)
         if fitted is None or not is_alone:
             return ("" if fitted is None else HEAD_FIRST), None
-        if not is_judged:
-            return WHOLE, None
-        with threadpool_limits(1):
-            return WHOLE, judged_head(fitted, module, task, device, seed, check_time)
+        return WHOLE, partial(judged_head, fitted, module, task, device, seed, check_time) if is_judged else None
+
+    def _judged(self, judge: Judge, notes: list[str]) -> Judged | None:
+        """Judge a simple model that is fitted already. Where this fails, it counts as not judged, and a note says why.
+
+        Where epochs are judged by folds too, there is no other error, and the failure is the candidate's.
+        """
+        try:
+            with warnings.catch_warnings(), threadpool_limits(self.settings.threads):
+                warnings.simplefilter("ignore", ConvergenceWarning)  # that of the model itself is told
+                return judge()
+        except Exception as error:
+            if self.settings.folds > 1:
+                raise
+            reason = error.reason if isinstance(error, CandidateError) else raised_text(error)
+            notes.append(f"folds could not judge it: {reason.rstrip('.')}")
+            return None
 
     def _fitted_report(self, module: torch.nn.Module, task: Task, device: torch.device, share: float) -> dict[str, Any]:
         """Return the only report of a module that was fitted without steps."""

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 
 from nas.space.architecture import Architecture
-from nas.space.parts.own_fit import fits_itself
+from nas.space.parts.own_fit import fits_itself, share_to_fit
 from nas.space.parts.own_inputs import wishes_of
 from nas.space.parts.start_weights import load_start
 from nas.space.search_space import SearchSpace
@@ -43,7 +43,8 @@ class CandidateTraining:
     ``weights``: the bytes of a safetensors file.
     With several folds, as many modules are trained side by side, each without another part of the items, and reports
     hold the means of theirs.
-    The report of a simple model that folds have judged may hold ``of_all``: the same bytes of its fit to all items.
+    The report of a simple model that folds have judged holds ``of_all`` in their place: the bytes of its fit to all
+    items. It has both if the job asks for ``precisions``, which the validation items judge.
     A candidate's choices of training take the place of the settings of the same name; ``longer`` multiplies its epochs.
     Training begins from the weights that the space draws or, if it has a ``start``, loads; ``start`` of this work then
     loads others. ``teacher`` makes the module that candidates also learn from. With an ``inheritance`` they begin with
@@ -87,7 +88,7 @@ class CandidateTraining:
                 checkpoint = Checkpoint(job[CHECKPOINT], self._identity(job, task, settings))
             before_s = 0.0 if checkpoint is None else checkpoint.spent_s
             trainer = Trainer(settings, teacher, self.clock)
-            is_whole = settings.folds == 1 or (fits_itself(module) and can_leave_out(task, settings.folds))
+            is_whole = settings.folds == 1 or _is_fitted_whole(module, task, settings)
             if not is_whole:
                 reports = self._in_folds(trainer, module, architecture, task, job["seed"])
             else:
@@ -97,7 +98,8 @@ class CandidateTraining:
                     report["done"] = True
                     of_all = report.pop(OF_ALL, None)
                     if settings.keep_weights and is_whole:
-                        report["weights"] = _content(module.state_dict())
+                        if of_all is None or job.get("precisions"):  # those are judged by the validation items
+                            report["weights"] = _content(module.state_dict())
                         report |= {} if of_all is None else {OF_ALL: _content({**module.state_dict(), **of_all})}
                 yield {**report, **_kept(checkpoint), "seconds": before_s + self.clock() - began}
 
@@ -169,6 +171,13 @@ def epochs_done(report: Mapping[str, Any]) -> int:
     if not report.get("trained", True):
         return 0
     return 1 if report.get(FITTED) else int(report["epoch"])
+
+
+def _is_fitted_whole(module: torch.nn.Module, task: Task, settings: TrainingSettings) -> bool:
+    """Return True for a module that fits itself, where one fit is judged by as many folds as other trainings."""
+    if not fits_itself(module) or settings.robustness is not None or not can_leave_out(task, settings.folds):
+        return False
+    return share_to_fit(module, len(task.train), settings.subset) == 1
 
 
 def _by_folds(reports: Sequence[Mapping[str, Any]], means: Mapping[str, float]) -> dict[str, float]:

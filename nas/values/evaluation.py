@@ -76,7 +76,8 @@ class Evaluation:
     - train: ``epochs``; ``stopped_early``; ``subset``, the share of the training items in the last epoch;
       ``subsets``, the share in each epoch if it varied; ``curve``, the error, or what is minimised in its place, after
       each epoch; ``seconds``;
-      ``by``, the way of evaluating if it was not training; ``prior``, what was known of it beforehand, by name.
+      ``by``, the way of evaluating if it was not training; ``prior``, what was known of it beforehand, by name;
+      of a simple model ``fitted``, ``by_folds`` and ``of_all``.
     - check: the same, for the handful that is trained alone to check another way of evaluating.
     - retrain: ``epochs``; ``seconds``; ``folder``, the bundle relative to the run folder; ``start``, the weights that
       it began from if not from scratch: ``supernet``, ``winner``, ``space`` for those that its space gives,
@@ -94,7 +95,7 @@ class Evaluation:
       file that runs there, and that one's ``test_error`` with both ends of its 95 % interval. Where the precision is a
       choice: ``fp32``, the measurements of the same weights in fp32, and ``exported_interval``, 95 %, of
       ``exported_test_error``. With several seeds: ``seed_errors``, the test error of each, its own first, and
-      ``failed_seeds``, the number of those that failed.
+      ``failed_seeds``, the number of those that failed. ``tested_per_validated``, test items for each validation item.
       ``epochs``, ``start``, ``teacher``, ``items`` and ``retraining`` are those of its training.
     """
 

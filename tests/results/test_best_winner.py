@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from run_record_example import architecture_at
@@ -20,7 +20,7 @@ HALF_WIDTH = 0.0392
 """The half-width of the interval of each test error, which is two standard errors of 0.02."""
 
 
-def rows_of(number: int, test: float, searched: dict[str, float], **details: Any) -> list[Evaluation]:
+def rows_of(number: int, test: float, searched: dict[str, float], epochs: int = 4, **details: Any) -> list[Evaluation]:
     """Return the rows of a winner: its training, and its test on as many items as validated it."""
     architecture = architecture_at(number)
     tested = {
@@ -31,7 +31,8 @@ def rows_of(number: int, test: float, searched: dict[str, float], **details: Any
     }
     latency = Measurement("latency_ms", "cpu", ((1.0 + number,), (1.0 + number,)))
     return [
-        Evaluation("train", architecture, values=searched, details={"epochs": 4, "seconds": 1.0, **details}),
+        Evaluation("train", architecture, values=searched, details={"epochs": 4, "subset": 0.5, **details}),
+        Evaluation("retrain", architecture, details={"epochs": epochs, **details}),
         Evaluation("winner", architecture, measurements={"latency_ms": latency}, details=tested),
     ]
 
@@ -66,6 +67,35 @@ def test_a_simple_model_gives_way_only_to_one_that_is_better_by_more_than_the_st
     found = front(simple(0, 0.3, validation=0.2, folds=0.25), rows_of(1, 0.1, {"error": validation}))
     assert standard_error(found[f"{architecture_at(0).id}"]) == pytest.approx(0.02)
     assert found.best.architecture == architecture_at(best)
+
+
+def test_a_lucky_simple_model_hides_no_network_that_is_better_than_the_best_one() -> None:
+    """The luckiest by validation is a simple model too; what folds say of it is worse."""
+    lucky = simple(0, 0.3, validation=0.05, folds=0.3)
+    found = front(lucky, simple(1, 0.2, validation=0.2, folds=0.2), rows_of(2, 0.1, {"error": 0.06}))
+    assert found.best.architecture == architecture_at(2)
+
+
+def test_what_was_retrained_for_much_longer_is_not_judged_by_the_search() -> None:
+    """Twice as much training is alike, and more is another model: then the test is all that there is."""
+    for epochs, best in ((4, 0), (5, 1)):  # of all items, after 4 epochs of half of them
+        found = front(simple(0, 0.3, validation=0.2, folds=0.2), rows_of(1, 0.1, {"error": 0.2}, epochs=epochs))
+        assert found.best.architecture == architecture_at(best)
+
+
+@pytest.mark.parametrize("changes", [{"by": "zero-cost"}, {"by": "supernet"}])
+def test_estimated_errors_choose_nothing(changes: dict[str, Any]) -> None:
+    found = front(rows_of(0, 0.3, {"error": 0.1}, **changes), rows_of(1, 0.2, {"error": 0.2}, **changes))
+    assert found.best.architecture == architecture_at(1)
+
+
+def test_a_run_of_an_earlier_version_keeps_its_best_winner() -> None:
+    """Its rows have errors of the search too, but do not say how many items were behind them."""
+    rows = [*rows_of(0, 0.3, {"error": 0.1}), *rows_of(1, 0.2, {"error": 0.2})]
+    for row in rows:
+        if row.stage == "winner":
+            del cast(dict[str, Any], row.details)[TESTED_PER_VALIDATED]
+    assert front(rows).best.architecture == architecture_at(1)
 
 
 def test_folds_choose_among_simple_models_though_validation_says_otherwise() -> None:

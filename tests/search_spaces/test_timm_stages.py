@@ -111,13 +111,25 @@ def test_a_search_begins_with_both_heads_of_few_models(tmp_path: Path) -> None:
     many = zoo(weights=str(tmp_path), resolutions=(32, 48, 64))
     assert len(many.first) <= MOST_FIRST
     assert {a["features"] for a in many.first} == {STAGES}
-    assert {a["features"] for a in zoo(weights=str(tmp_path), features=[LAST]).first} == {LAST}
+    assert not any("features" in a for a in zoo(weights=str(tmp_path), features=[LAST]).first)
 
 
 @pytest.mark.parametrize("features", ["stages", [], ["all"], 3])
 def test_features_are_a_list_of_known_ones(features: Any) -> None:
     with pytest.raises(ValueError, match="features must be a list of stages and last, or of one of them"):
         zoo(features=features)
+
+
+def test_one_kind_of_features_is_no_choice() -> None:
+    """As with one resolution. The winner's bundle names it."""
+    space = zoo(features=[STAGES])
+    assert "features" not in {choice.name for choice in space.choices}
+    architecture = Architecture({"model": CONVNET, "tune": HEAD, "augment": False})
+    assert isinstance(space.build(architecture), WithStages)
+    options = TimmZoo.options_of_winner({"features": [STAGES]}, architecture)
+    assert isinstance(TimmZoo(SHAPE, 2, **options).build(architecture), WithStages)
+    both = TimmZoo.options_of_winner({}, of(CONVNET, STAGES))
+    assert isinstance(TimmZoo(SHAPE, 2, **both).build(of(CONVNET, STAGES)), WithStages)
 
 
 def test_a_winner_of_an_earlier_version_has_the_plain_head() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -87,6 +88,8 @@ def test_a_head_of_a_part_of_the_items_is_not_judged(digits: Images) -> None:
 class Counts(nn.Module):
     """A module that fits itself: it counts the classes of all items that it has ever been fitted to, and answers so."""
 
+    least = 0
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("counts", torch.zeros(10))
@@ -118,18 +121,60 @@ class Space:
         return network()
 
 
-def test_a_job_returns_the_weights_of_both(digits: Images) -> None:
-    """Those that were validated, by which other precisions are judged too, and those of all items, which are kept."""
+def test_a_job_returns_the_weights_of_the_fit_to_all_items(digits: Images) -> None:
+    """With precisions to judge it returns the validated ones as well."""
     source = nas.DataSource(name="digits", task="images", options="{}")
     work = CandidateTraining(Space(), source, replace(SETTINGS, keep_weights=True))
     job = {"id": "a", "architecture": {"tune": "head", "augment": False}, "seed": 3}
     (report,) = work(job)
-    validated, of_all = load(report["weights"]), load(report[OF_ALL])
+    assert "weights" not in report
+    (both,) = work({**job, "precisions": ["int8"]})
+    validated, of_all = load(both["weights"]), load(both[OF_ALL])
+    assert both[OF_ALL] == report[OF_ALL]
     assert torch.equal(validated["0.weight"], of_all["0.weight"])
     assert not torch.equal(validated["3.weight"], of_all["3.weight"])
     (without,) = CandidateTraining(Space(), source, SETTINGS)(job)
     assert OF_ALL not in without
     assert without[BY_FOLDS] == report[BY_FOLDS]
+
+
+class Locked(Counts):
+    """A module that no copy can be made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+class Choosy(Counts):
+    """A module that is fitted to the training items alone."""
+
+    def fit(self, inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, seed: int) -> None:
+        if len(targets) != self.least:
+            raise ValueError("other items")
+        super().fit(inputs, targets, seed)
+
+
+@pytest.mark.parametrize(("kind", "reason"), [(Locked, "cannot pickle"), (Choosy, "other items")])
+def test_what_folds_cannot_judge_is_fitted_all_the_same(digits: Images, kind: type[Counts], reason: str) -> None:
+    """A note says why. Where epochs are judged by folds too, there is no other error, so it fails."""
+    module = kind()
+    module.least = len(digits.train)
+    (report,) = Trainer(SETTINGS).train(module, digits, seed=1)
+    assert BY_FOLDS not in report
+    assert report["note"].startswith("folds could not judge it: ")
+    assert reason in report["note"]
+    with pytest.raises((TypeError, ValueError), match=reason):
+        list(Trainer(replace(SETTINGS, folds=3)).train(module, digits, seed=1))
+
+
+def test_wide_features_of_many_items_are_not_decomposed_again(digits: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(left_out, "MOST_WORK", 1000)
+    (report,) = Trainer(HEAD).train(network(), digits, seed=1)
+    assert BY_FOLDS in report, "there are more items than features"
+    wide = nn.Sequential(nn.Conv2d(1, 128, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(2048, 10))
+    (report,) = Trainer(HEAD).train(wide, digits, seed=1)
+    assert BY_FOLDS not in report
 
 
 def test_where_epochs_are_judged_by_folds_so_is_a_simple_model(digits: Images) -> None:

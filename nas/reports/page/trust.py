@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from nas.prediction.trust import warning_about
 from nas.reports.wording import wording_of
 from nas.results.front import Front
+from nas.results.notes.front_notes import listed
 from nas.results.notes.precision_notes import precision_sentences
 from nas.storage.journal_rows import Fit
 from nas.values.comparison import is_surely_less
@@ -130,12 +131,17 @@ def best_sentences(front: Front) -> list[str]:
     name = front.quality.name if best.has(front.quality.name) else "error"
     others = [winner for winner in front if winner is not best and winner.has(name)]
     errors = [(winner.estimate(name), best.estimate(name)) for winner in others]
-    # A surely better winner breaks a limit, or it would be the best.
     same = sum(not is_surely_less(own, error) and not is_surely_less(error, own) for error, own in errors)
+    ahead = [
+        winner.architecture.id
+        for winner, (error, own) in zip(others, errors, strict=True)
+        if winner.meets(front.limits) and is_surely_less(error, own)
+    ]
+    told = [f"On the test {listed(ahead)} {'is' if len(ahead) == 1 else 'are'} surely better."] if ahead else []
     if not same:
-        return []
+        return told
     of_others = "that of another winner" if same == 1 else f"those of {same} other winners"
     title, text = front.words.title, front.words.text(best.test_error)
     if name != "error":
         title, text = front.quality.title.lower(), front.quality.format(best.value(name))
-    return [f"The test cannot tell the best {title}, {text}, from {of_others}."]
+    return [*told, f"The test cannot tell the best {title}, {text}, from {of_others}."]

@@ -28,7 +28,7 @@ class Asked:
     """What was asked for. None stands for the recipe's own value.
 
     Attributes:
-        top: so many architectures, from the best winner on; None for all winners.
+        top: so many architectures, in the order of the front; None for all winners.
         ids: architectures by their ids, in the place of ``top``.
         epochs: the epochs of each training.
         seeds: the trainings of each network.

@@ -88,6 +88,7 @@ class Retraining:
             if not is_said and only_misses(state.beliefs):
                 say_only_misses(state)
                 is_said = True
+            self._too_long = self._that_take_too_long()
             chosen = [*choose_winners(state.beliefs, wanted, self._too_long), *self._sound_parent()]
             chosen += self._simple(chosen)
             if not self._advance(list(map(state.beliefs.candidate, dict.fromkeys(chosen))), executor):

@@ -1,0 +1,50 @@
+"""What a search knew of a winner before its test, as far as that is about the model that is shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nas.values.evaluation import AS_TRAINED, BY_FOLDS, PARENT, TESTED_PER_VALIDATED, TUNED_ON, Evaluation
+from nas.values.metric import TRAINED
+
+MUCH_LONGER = 2.0
+"""A winner that was retrained for so many times more of the search's training is another model than that one."""
+
+
+def searched_of(row: Evaluation, rows: Sequence[Evaluation]) -> dict[str, float]:
+    """Return the values of a winner's training in the search, given its row and all rows of its architecture.
+
+    Returns none if they are not about the model that is shipped: if they were estimated, if it was retrained for much
+    longer, or if the run is older than these are recorded for.
+    """
+    trained = _training(rows)
+    if TESTED_PER_VALIDATED not in row.details or trained is None or trained.by != "train":
+        return {}
+    retrained = next((each for each in reversed(rows) if each.stage == "retrain" and not each.failed), None)
+    if retrained is None or not _is_alike(row, trained, retrained):
+        return {}
+    return {name: trained.values[name] for name in TRAINED if name in trained.values}
+
+
+def folds_of_winner(rows: Sequence[Evaluation]) -> Mapping[str, float]:
+    """Return what folds say of a simple model, given all rows of its architecture; nothing of others."""
+    trained = _training(rows)
+    found: Mapping[str, float] = {} if trained is None else trained.details.get(BY_FOLDS, {})
+    return found
+
+
+def _training(rows: Sequence[Evaluation]) -> Evaluation | None:
+    return next((each for each in reversed(rows) if each.stage == "train" and not each.failed), None)
+
+
+def _is_alike(row: Evaluation, trained: Evaluation, retrained: Evaluation) -> bool:
+    if trained.is_fitted or row.details.get(PARENT) or retrained.details.get("start") in (AS_TRAINED, TUNED_ON):
+        return True
+    before, after = _seen(trained.details), _seen(retrained.details)
+    return 0 < after <= MUCH_LONGER * before
+
+
+def _seen(details: Mapping[str, Any]) -> float:
+    """Return how often a training saw the items."""
+    return float(details.get("epochs", 0)) * float(details.get("subset", 1.0))
