@@ -146,3 +146,24 @@ def test_errors_within_a_standard_error_are_told_apart_by_log_loss(
         for error, loss in found
     ]
     assert best_judged(judged) == best
+
+
+def test_a_note_says_why_the_winner_of_the_test_is_not_the_best() -> None:
+    network, other = rows_of(1, 0.1, {"error": 0.19}), rows_of(2, 0.15, {"error": 0.18})
+    simple_best, lucky = front(simple(0, 0.3, validation=0.2, folds=0.2), network), front(network, other)
+    first, second, third = (architecture_at(number).id for number in range(3))
+    assert said_of(simple_best) == [
+        f"The search chose {first} as the best, though the test of {second} looks better: in the search none was "
+        "better than this simple model by more than the standard error."
+    ]
+    assert said_of(lucky) == [
+        f"The search chose {third} as the best, though the test of {second} looks better: the luckiest of several "
+        "tests looks better than the model is."
+    ]
+    assert said_of(front(network)) == []
+
+
+def said_of(found: Front) -> list[str]:
+    """Return what the notes of the best winner say of the choice."""
+    notes = dict(zip((winner.architecture for winner in found), found.notes, strict=True))
+    return [note for note in notes[found.best.architecture] if note.startswith("The search chose")]

@@ -28,7 +28,7 @@ def notes_of(front: Front) -> list[tuple[str, ...]]:
     """
     by_id = {winner.architecture.id: standing for winner, standing in zip(front.winners, front.standings, strict=True)}
     parent = next((winner for winner in front.winners if winner.is_parent), None)
-    notes = []
+    best, notes = front.best_or_none, []
     for winner in front.winners:
         own = winner.architecture.id
         standing = by_id[own]
@@ -41,6 +41,7 @@ def notes_of(front: Front) -> list[tuple[str, ...]]:
                 f"{own} leads {listed(standing.barely_ahead_of)} by less than the joint 95 % interval, "
                 "and is surely behind in another objective."
             )
+        found += choice_notes(front) if winner is best else []
         found += simple_notes(winner, front.winners)
         found += parent_notes(winner, parent, front.costs)
         found += precision_notes(winner)
@@ -52,6 +53,19 @@ def notes_of(front: Front) -> list[tuple[str, ...]]:
 def near_chance_text(winner: Winner) -> str:
     """Return the sentence about a winner that is near chance, or worse than a constant answer."""
     return chance_text(winner.test_error, winner.test_interval, winner.chance_error, winner.words)
+
+
+def choice_notes(front: Front) -> list[str]:
+    """Return why the best winner is that one, where the test of another one that meets the limits looks better."""
+    best, quality = front.best_or_none, front.quality
+    meeting = [winner for winner in front.winners if winner.meets(front.limits)]
+    if best is None or best.score(quality) <= min(winner.score(quality) for winner in meeting):
+        return []
+    luckiest, own = min(meeting, key=lambda winner: winner.score(quality)), best.architecture.id
+    chosen = f"The search chose {own} as the best, though the test of {luckiest.architecture.id} looks better:"
+    if best.by_folds and not luckiest.by_folds:
+        return [f"{chosen} in the search none was better than this simple model by more than the standard error."]
+    return [f"{chosen} the luckiest of several tests looks better than the model is."]
 
 
 def simple_notes(winner: Winner, winners: Sequence[Winner]) -> list[str]:
