@@ -303,7 +303,7 @@ def test_a_simple_model_is_named_where_no_trained_winner_beats_it(simple: tuple[
     notes = [note for found in notes_of(front) for note in found if "simple model" in note]
     own = Architecture({"depth": 1}).id
     wanted = (
-        f"{own} is a simple model, fitted in one pass over the data. No winner that took epochs has a smaller "
+        f"{own} is a simple model, fitted in one pass over the data. No winner that took epochs has a better "
         f"test {front.words.title}."
     )
     assert notes == ([wanted] if is_named else [])

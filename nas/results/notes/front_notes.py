@@ -75,7 +75,7 @@ def simple_notes(winner: Winner, winners: Sequence[Winner]) -> list[str]:
         return []
     own, title = winner.architecture.id, winner.words.title
     return [
-        f"{own} is a simple model, fitted in one pass over the data. No winner that took epochs has a smaller "
+        f"{own} is a simple model, fitted in one pass over the data. No winner that took epochs has a better "
         f"test {title}."
     ]
 
