@@ -3,48 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from judged_winners import front, rows_of, simple
 from run_record_example import architecture_at
 
 from nas.results.best_winner import best_judged, best_of, standard_error
-from nas.results.front import Front, front_of
-from nas.values.evaluation import BY_FOLDS, FITTED, TESTED_PER_VALIDATED, Evaluation
-from nas.values.measurement import Measurement
+from nas.results.front import Front
+from nas.values.evaluation import BY_FOLDS, FITTED, TESTED_PER_VALIDATED
 from nas.values.metric import METRICS
-from nas.values.objective import Objective
-
-HALF_WIDTH = 0.0392
-"""The half-width of the interval of each test error, which is two standard errors of 0.02."""
-
-
-def rows_of(number: int, test: float, searched: dict[str, float], epochs: int = 4, **details: Any) -> list[Evaluation]:
-    """Return the rows of a winner: its training, and its test on as many items as validated it."""
-    architecture = architecture_at(number)
-    tested = {
-        "test_error": test,
-        "test_interval": [test - HALF_WIDTH, test + HALF_WIDTH],
-        "folder": f"winners/{number}",
-        TESTED_PER_VALIDATED: 1.0,
-    }
-    latency = Measurement("latency_ms", "cpu", ((1.0 + number,), (1.0 + number,)))
-    return [
-        Evaluation("train", architecture, values=searched, details={"epochs": 4, "subset": 0.5, **details}),
-        Evaluation("retrain", architecture, details={"epochs": epochs, **details}),
-        Evaluation("winner", architecture, measurements={"latency_ms": latency}, details=tested),
-    ]
-
-
-def front(*winners: list[Evaluation]) -> Front:
-    return front_of([row for rows in winners for row in rows], (Objective.parse("error"),), (), Path("runs/x"))
-
-
-def simple(number: int, test: float, validation: float, folds: float) -> list[Evaluation]:
-    return rows_of(
-        number, test, {"error": validation}, **{FITTED: True, BY_FOLDS: {"error": folds, "standard_error": 0.01}}
-    )
 
 
 def test_the_test_has_no_part_in_the_choice() -> None:
@@ -161,6 +129,11 @@ def test_a_note_says_why_the_winner_of_the_test_is_not_the_best() -> None:
         "tests looks better than the model is."
     ]
     assert said_of(front(network)) == []
+    judged_well = front(simple(0, 0.3, validation=0.2, folds=0.2), simple(1, 0.1, validation=0.2, folds=0.3))
+    assert said_of(judged_well) == [
+        f"The search chose {first} as the best, though the test of {second} looks better: folds over all training and "
+        "validation items found 80.00 % against 70.00 %."
+    ]
 
 
 def said_of(found: Front) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nas.reports.page.models import bundle_link
 from nas.results.front import Front
+from nas.results.notes.front_notes import choice_notes
 from nas.results.records import Record
 from nas.results.run import Run
 from nas.results.run_folder import resume_command
@@ -27,9 +28,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Shipped:
-    """The model to ship: its id, its bundle's folder with a link from the page, and commands that run and check it."""
+    """The model to ship: its id, its bundle's folder with a link from the page, and commands that run and check it.
+
+    ``why`` says why another winner is not it, whose test looks better; it is empty where there is none.
+    """
 
     id: str
+    why: str
     folder: str
     link: str | None
     run: str
@@ -44,7 +49,10 @@ def shipped_of(run: Run, page_folder: Path | None = None) -> Shipped | None:
     folder = shlex.quote(str(best.bundle))
     link = bundle_link(best, run.run_folder, page_folder)
     script = shlex.quote(str(best.bundle / "predict.py"))
-    return Shipped(best.architecture.id, str(best.bundle), link, f"python {script} FILE", f"nas bundle verify {folder}")
+    why = " ".join(choice_notes(run.front))
+    return Shipped(
+        best.architecture.id, why, str(best.bundle), link, f"python {script} FILE", f"nas bundle verify {folder}"
+    )
 
 
 def next_steps(run: Run) -> list[Step]:

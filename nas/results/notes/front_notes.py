@@ -65,6 +65,9 @@ def choice_notes(front: Front) -> list[str]:
     chosen = f"The search chose {own} as the best, though the test of {luckiest.architecture.id} looks better:"
     if best.by_folds and not luckiest.by_folds:
         return [f"{chosen} in the search none was better than this simple model by more than the standard error."]
+    if best.by_folds and luckiest.by_folds:
+        errors = [best.words.text(winner.by_folds["error"]) for winner in (best, luckiest)]
+        return [f"{chosen} folds over all training and validation items found {errors[0]} against {errors[1]}."]
     return [f"{chosen} the luckiest of several tests looks better than the model is."]
 
 

@@ -127,7 +127,7 @@
     const better = places.filter((i) => quality.value[i] < quality.value[best]);
     const up = lowest(better, need);
     if (up >= 0) lines.push(el("p", {}, el("strong", {}, "Next step up: "), named(up), ` has ${run.qualityText(quality.value[up])}, ${gain(up, best)} ${isShare ? "better" : "lower"}, and needs ${excesses(up)}.${unsure(up, best)}`));
-    else lines.push(el("p", {}, `No other ${kind} is better, whatever it costs.`));
+    else lines.push(el("p", {}, winners.length ? "No other winner is better by its test, whatever it costs." : "No other candidate is better, whatever it costs."));
     if (up >= 0 && all !== up) lines.push(el("p", {}, "The best of all, ", named(all), `, has ${run.qualityText(quality.value[all])}: this budget gives up ${gain(all, best)}.`));
     const promise = promising(best, fits);
     if (promise >= 0) lines.push(el("p", { class: "soft" }, "Not retrained yet, but better in the search: ", named(promise), ` with ${run.qualityText(quality.value[promise])}, against ${run.qualityText(quality.search?.[best] ?? NaN)} of the model above before it was retrained.`));
