@@ -8,11 +8,12 @@ from typing import Any
 from run_record_example import architecture_at
 
 from nas.results.front import Front, front_of
+from nas.values.comparison import Z95
 from nas.values.evaluation import BY_FOLDS, FITTED, TESTED_PER_VALIDATED, Evaluation
 from nas.values.measurement import Measurement
 from nas.values.objective import Objective
 
-HALF_WIDTH = 0.0392
+HALF_WIDTH = 0.02 * Z95
 """The half-width of the interval of each test error, which is two standard errors of 0.02."""
 
 

@@ -1,4 +1,4 @@
-"""The best winner, chosen by what the search knew of it, so that the test says how good it is and has no part in it.
+"""The best winner, chosen by what the search knew of it, so that its test says how good it is.
 
 A few validation items make one of many candidates look best by luck. So a simple model, which folds over all items have
 judged, gives way only to one that is better by more than the standard error (the rule of one standard error of Breiman
@@ -12,10 +12,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from nas.results.winner import Winner
+from nas.values.comparison import Z95
 from nas.values.metric import Metric
-
-NORMAL_95 = 1.96
-"""The half-width of a 95 % interval in standard errors."""
 
 
 def best_of(winners: Iterable[Winner], quality: Metric) -> Winner | None:
@@ -33,10 +31,10 @@ def best_of(winners: Iterable[Winner], quality: Metric) -> Winner | None:
         loss = winner.searched.get("log_loss", math.inf)
         return winner.searched[quality.name], loss, winner.value("latency_ms") if winner.has("latency_ms") else 0.0
 
-    judged = [each for each in every if each.by_folds] if quality.name == "error" else []
-    best = min((each for each in every if each not in judged), key=in_search, default=None)
-    if not judged:
-        return best
+    judged = [each for each in every if each.by_folds]
+    if not judged or quality.name != "error":  # folds say nothing of other metrics
+        return min(every, key=in_search, default=None)
+    best = min((each for each in every if not each.by_folds), key=in_search, default=None)
     simple = judged[best_judged([each.by_folds for each in judged])]
     gain = 0.0 if best is None else simple.searched[quality.name] - best.searched[quality.name]
     return best if gain > standard_error(simple) else simple
@@ -61,5 +59,5 @@ def standard_error(winner: Winner) -> float:
     Two models of one task err on the same items, with a correlation of a half or more, so that the difference of their
     errors has about this standard error too.
     """
-    of_test = (winner.test_interval.upper - winner.test_interval.lower) / (2 * NORMAL_95)
+    of_test = (winner.test_interval.upper - winner.test_interval.lower) / (2 * Z95)
     return of_test * math.sqrt(winner.tested_per_validated)

@@ -12,11 +12,10 @@ import torch
 
 from nas.errors import CandidateError
 from nas.tasks.batches import Examples, groups_of
-from nas.values.comparison import wilson_interval
+from nas.values.comparison import Z95, wilson_interval
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-Z95 = 1.959964
 
 
 class Score(NamedTuple):

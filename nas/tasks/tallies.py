@@ -20,7 +20,7 @@ from nas.tasks.scores import (
     mean_of_shares,
     share_of_items,
 )
-from nas.values.comparison import wilson_interval
+from nas.values.comparison import Z95, wilson_interval
 
 MOST_PROBABLE = 5
 CONFIDENCE_BINS = 15
@@ -277,5 +277,5 @@ def _ratio(above: torch.Tensor, below: torch.Tensor) -> Score:
     """Return the ratio of two sums over sequences, with the interval for other sequences of the same kind."""
     value, count = float(above.sum() / below.sum()), len(above)
     squares = float((above - value * below).square().sum())
-    half = 1.959964 * math.sqrt(squares * count / (count - 1)) / float(below.sum()) if count > 1 else math.inf
+    half = Z95 * math.sqrt(squares * count / (count - 1)) / float(below.sum()) if count > 1 else math.inf
     return Score(value, max(0.0, value - half), value + half)

@@ -26,11 +26,10 @@ from nas.training.fitted_heads import FittedHead, features_of
 from nas.training.modules import EVALUATED_TOGETHER, moved
 from nas.training.optimizing import head_layer_of
 from nas.training.regressions import Linear, regression
+from nas.values.comparison import Z95
 
 FOLDS = 5
 LOG_LOSS = "log_loss"
-NORMAL_95 = 1.96
-"""The half-width of a 95 % interval in standard errors."""
 MOST_ITEMS = 5000
 """With more items, the validation items among them judge well enough."""
 MOST_WORK = 10**10
@@ -137,4 +136,4 @@ def _scores(tally: Tally, task: Task, parts: Sequence[IntArray]) -> tuple[dict[s
     error = scores["error"]
     values = {name: score.value for name, score in scores.items() if math.isfinite(score.value)}
     loss = {LOG_LOSS: values[LOG_LOSS]} if LOG_LOSS in values else {}
-    return {"error": error.value, "standard_error": (error.high - error.low) / (2 * NORMAL_95), **loss}, values
+    return {"error": error.value, "standard_error": (error.high - error.low) / (2 * Z95), **loss}, values

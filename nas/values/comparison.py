@@ -11,6 +11,9 @@ import numpy as np
 from nas.values.measurement import Estimate
 from nas.values.pareto import BoolArray, FloatArray
 
+Z95 = 1.959964
+"""The half-width of a 95 % interval in standard errors."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -28,7 +31,7 @@ class Standing:
     barely_ahead_of: tuple[str, ...] = ()
 
 
-def wilson_interval(wrong: float, count: float, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(wrong: float, count: float, z: float = Z95) -> tuple[float, float]:
     """Return the 95 % interval of a share of ``count`` items, which stays within 0 and 1 (Wilson, 1927)."""
     share = wrong / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)

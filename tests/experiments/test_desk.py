@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from awkward_fronts import winner
+from made_rows import made_run, trained
 from test_desk_models import waves
 from test_desk_results import cell
 
@@ -14,9 +16,25 @@ import nas
 from experiments.desk import __main__ as desk, data_sets, searches
 from experiments.desk.data_sets import DataSet
 from experiments.desk.results import WITHIN, WORSE, Key, read_cells
-from experiments.desk.searches import SearchFailedError, command_of, search
+from experiments.desk.searches import SearchFailedError, best_by_search, command_of, search
 
 WINE = DataSet("wine", "tables", "tables", "wine", {"target": "kind"})
+
+
+def rows(number: int, validation: float, wrong: int, latency_ms: float) -> list[Any]:
+    choices = {"depth": number}
+    return [trained(choices, validation), winner(choices, wrong, latency_ms)]
+
+
+def test_validation_chooses_where_the_product_lets_the_test_choose() -> None:
+    """The winner of the test, which the run calls its best, is not taken; nor is a better one above the limit."""
+    lucky, best, fast, slow = rows(1, 0.3, 0, 2.0), rows(2, 0.1, 50, 4.0), rows(3, 0.1, 60, 3.0), rows(4, 0.0, 9, 50.0)
+    run = made_run([*lucky, *best, *fast, *slow], limits=["latency_ms <= 10ms"])
+    found = best_by_search(run)
+    assert found is not None
+    assert dict(found.architecture) == {"depth": 3}
+    assert dict(run.front.best.architecture) == {"depth": 1}
+    assert best_by_search(made_run(rows(4, 0.0, 9, 50.0), limits=["latency_ms <= 10ms"])) is None
 
 
 def test_the_command_is_that_of_a_new_user(tmp_path: Path) -> None:

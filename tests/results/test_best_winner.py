@@ -1,4 +1,4 @@
-"""The best winner is chosen by what the search knew: by folds, by validation items, and never by the test."""
+"""The best winner is chosen by what the search knew: by folds, and by validation items."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nas.reports.analysis.choice_table import Column
+from nas.values.comparison import Z95
 from nas.values.pareto import FloatArray
 
 MOST_OPTIONS = 24
 """A choice with more options is left out: each has too few architectures, and no plot shows them."""
 FEWEST = 8
-NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def effects(columns: Sequence[Column], values: FloatArray) -> list[Effect]:
         contrasts = np.eye(len(counts)) - counts / counts.sum()
         effect = scale * (contrasts @ model.coef_[inside])
         covariance = contrasts @ model.sigma_[inside, inside] @ contrasts.T
-        reach = NORMAL_95 * scale * np.sqrt(np.maximum(np.diag(covariance), 0))
+        reach = Z95 * scale * np.sqrt(np.maximum(np.diag(covariance), 0))
         centre = float(values[column.active].mean())
         found.append(Effect(column, centre + effect, centre + effect - reach, centre + effect + reach))
     return found
