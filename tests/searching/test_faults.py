@@ -61,9 +61,12 @@ def test_local_search_skips_parts_that_cannot_be_built(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_parts_that_the_target_refuses_become_rows_and_others_take_their_place(tmp_path: Path) -> None:
-    """An architecture that cannot be exported or run is a failed row, and another one is measured instead."""
+    """An architecture that cannot be exported or run is a failed row, and another one is measured instead.
+
+    With thirty of ninety trained, some of them surely work, whatever the times on this machine make the search choose.
+    """
     run = tmp_path / "run"
-    done = run_nas("search", *faults("refused", "export"), *SHORT, *INLINE, "--trials", "3", "--name", "run", "--runs",
+    done = run_nas("search", *faults("refused", "export"), *SHORT, *INLINE, "--trials", "30", "--name", "run", "--runs",
                    tmp_path, "--seed", "3")  # fmt: skip
     assert done.returncode == 0, done.stderr
     kinds = kinds_by_part(run, "measure")
@@ -74,7 +77,7 @@ def test_parts_that_the_target_refuses_become_rows_and_others_take_their_place(t
     assert sum(not row.failed for row in first) == 5
     refusals = [row.failure.reason for row in first if row.failure and row.failure.kind == "measure"]
     assert all("refused the model" in reason for reason in refusals)
-    assert len(evaluations_of(run, "train")) == 3
+    assert len(evaluations_of(run, "train")) == 30
     assert_nothing_twice(run)
 
 
