@@ -17,6 +17,7 @@ from nas.searching.beliefs import Beliefs
 from nas.searching.selection import choose_winners
 from nas.space.architecture import Architecture, Option
 from nas.space.parts.parents import first_of
+from nas.space.parts.start_weights import origin_of
 from nas.space.search_space import sample
 from nas.training.fitted_heads import is_head_alone
 from nas.training.settings import training_settings
@@ -66,6 +67,7 @@ class Durations:
         starting_s: the seconds in which workers start that have not started yet.
         again_s: the seconds in which workers begin again for the winners; 0 where nothing but this process trains.
         own_fits: the parts of joined spaces whose candidates fit themselves; None is a space that is not joined.
+        may_tune_on: True if a winner may keep the weights of the search, and be tuned on from them.
     """
 
     def __init__(self, recipe: Recipe, beliefs: Beliefs, items: tuple[int, int] = (1, 0)) -> None:
@@ -83,6 +85,7 @@ class Durations:
         self._epochs_seen: tuple[int, dict[bool, list[float]]] = (0, {True: [], False: []})
         self._fitted_parts: tuple[int, set[Option | None]] = (-1, set())
         self.own_fits: set[Option | None] = set()
+        self.may_tune_on = False
         self.guess: float | None = None
         self.guess_macs, self.growth = 0.0, 0.0
         self._macs_seen: list[float] = []
@@ -278,18 +281,36 @@ class Durations:
     def _retraining_work_s(self, count: int) -> float | None:
         """Return the same without the seconds in which workers begin again."""
         training, retraining = self._recipe.training, self._recipe.retraining
-        prices = [self._retrained_s(row) for row in self._likely_winners]
+        prices = [
+            self._tuned_on_s(row) if self._is_tuned_on(row.architecture) and row.is_in_epochs else self._retrained_s(row)
+            for row in self._likely_winners
+        ]
         if prices:
             count, each_s = min(count, len(self._beliefs.candidates)), float(np.mean(prices))
         else:
             more = self._more_items(training.subset)
-            longer = retraining.epochs / training.epochs * more
+            longer = (1 if self.tunes_on else retraining.epochs) / training.epochs * more
             # What fits itself may take all items at once, whatever share of them the others see.
             mean_s = self._mean_s(self._fitted_at_first, longer, 1.0 if self.own_fits else more)
             if mean_s is None:
                 return None
             each_s = mean_s
         return math.ceil(count * retraining.seeds / self._workers) * each_s
+
+    @cached_property
+    def tunes_on(self) -> bool:
+        """True if winners are planned to be tuned on for an epoch, rather than retrained."""
+        return all(map(self._is_tuned_on, self._drawn))
+
+    def _is_tuned_on(self, architecture: Architecture) -> bool:
+        """Return True for a candidate that begins with weights trained on other data and saw all training items.
+
+        Retraining it would take many times as long as tuning it on for an epoch, and gives little more
+        (``TUNED_ON_RATE``); the time is worth more in candidates.
+        """
+        training = self._recipe.training
+        may = self.may_tune_on and training.subset == 1 and training.folds == 1
+        return may and bool(origin_of(self._beliefs.space, architecture))
 
     def making_s(
         self,

@@ -22,6 +22,7 @@ from nas.space.parts.own_fit import fits_itself
 from nas.space.parts.parents import first_of, parents_space
 from nas.space.search_space import sample
 from nas.space.tracing import build_checked
+from nas.searching.trained_weights import may_ship
 from nas.training.pace import epoch_seconds
 from nas.training.settings import training_settings
 
@@ -39,6 +40,8 @@ def tell_plan(state: RunState, folder: Path) -> None:
     state.schedule.begin()
     if state.recipe.evaluate == "train" and state.recipe.trials:
         state.durations.own_fits = _own_fits(state)
+        has_function = state.resolved.function is not None
+        state.durations.may_tune_on = state.inheritance is None and may_ship(state.recipe, has_function=has_function)
         _guess_epochs(state)
         state.durations.parent_epoch_s = parent_epoch_seconds(state, folder)
         if needs_no_workers(state.recipe, is_brief=is_brief(state)):

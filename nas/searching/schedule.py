@@ -315,7 +315,8 @@ class Schedule:
     def _winners_part(self) -> list[tuple[str, float]]:
         count = self._planned_winners()
         winners = f"{count} winner{'s' * (count != 1)}"
-        return [(f"retrain, export, measure and test up to {winners}", self.durations.winners_s(count))]
+        training = "tune on" if self.durations.tunes_on else "retrain"
+        return [(f"{training}, export, measure and test up to {winners}", self.durations.winners_s(count))]
 
 
 def _priced(part: tuple[str, float | None]) -> str:

@@ -130,8 +130,7 @@ class Trainings:
         verdict = self._state.screening.judge(architecture)
         if self._room_s == math.inf or not verdict.is_accepted:
             return verdict
-        is_short = self._state.durations.candidate_s(architecture) / 2 < self._room_s
-        return verdict if is_short else Verdict(TOO_LONG)
+        return verdict if self._fits(self._state.durations.candidate_s(architecture), self._room_s) else Verdict(TOO_LONG)
 
     def _first(self) -> Architecture | None:
         """Return the parent, or one of those that the space wants to see first, if there is one left."""
@@ -156,22 +155,31 @@ class Trainings:
         return evenly(list(filter(beliefs.probably_meets, first)), max(1, FIRST_QUARTERS * recipe.trials // 4))
 
     def _time_is_over(self) -> bool:
-        """Return True once not half of any candidate's training fits into the round's time."""
+        """Return True once no candidate's training fits into the round's time."""
         left_s = self._time_left_s()
-        return left_s < math.inf and self._state.durations.least_candidate_s / 2 >= left_s
+        return left_s < math.inf and not self._fits(self._state.durations.least_candidate_s, left_s)
 
     def _has_time_for(self, architecture: Architecture) -> bool:
-        """Return True if at least half of a training fits into the round's time."""
+        """Return True if a training fits into the round's time."""
         left_s = self._time_left_s()
-        return left_s == math.inf or self._state.durations.candidate_s(architecture) / 2 < left_s
+        return left_s == math.inf or self._fits(self._state.durations.candidate_s(architecture), left_s)
+
+    def _fits(self, training_s: float, left_s: float) -> bool:
+        """Return True if a training ends in time, or late by at most half of it and by what a search may be late."""
+        return training_s - min(training_s / 2, self._state.schedule.may_be_late_s) < left_s
 
     def _time_left_s(self) -> float:
         """Return the seconds that are left of the round's time; infinity for the first candidate of a run.
 
-        However short the time, a run trains at least one.
+        However short the time, a run trains at least one. Winners may need more time than when the round began.
         """
         is_first = not (self._predicted or self._state.beliefs.trials)
-        return math.inf if is_first or self._ends_s == math.inf else self._ends_s - self._state.spent_s
+        if is_first or self._ends_s == math.inf:
+            return math.inf
+        schedule, left_s = self._state.schedule, self._ends_s - self._state.spent_s
+        if self._state.recipe.evaluate != "train" or not schedule.is_timed:
+            return left_s
+        return min(left_s, schedule.left_s - schedule.reserve_s)
 
     def _settled(self) -> Architecture | None:
         """Return a proposal of an earlier round that was near a limit, and was measured since to meet it."""

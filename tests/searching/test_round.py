@@ -65,6 +65,8 @@ class FakeState:
         self.beliefs, self.recipe, self.kept, self.news = beliefs, recipe, list(kept), list[str]()
         self.screening = Screening(beliefs)
         self.durations: Any = Durations(recipe, beliefs)
+        self.schedule: Any = SimpleNamespace(is_timed=False, may_be_late_s=0.0)
+        self.spent_s = 0.0
         self.resolved = SimpleNamespace(space=beliefs.space, backend=SimpleNamespace(words=OF_IMAGES))
         self.progress = SimpleNamespace(say=self.news.append, advance=lambda **_: None)
         self.journal = SimpleNamespace(
@@ -248,16 +250,33 @@ def test_what_breaks_a_limit_does_not_come_first() -> None:
     assert found == small
 
 
-def test_a_training_begins_only_if_half_of_it_fits_into_the_round() -> None:
-    """The first one of a run always begins."""
-    state: Any = FakeState(beliefs_of(space=Wanting()), Recipe(objectives=("error",), search_time_s=100))
-    state.durations, state.spent_s = SimpleNamespace(candidate_s=lambda _: 30.0, least_candidate_s=30.0), 90.0
+@pytest.mark.parametrize(
+    ("takes_s", "spent_s", "begins"), [(30.0, 91.0, False), (30.0, 79.0, True), (16.0, 91.0, True), (16.0, 92.5, False)]
+)
+def test_a_training_begins_if_it_ends_late_by_little(takes_s: float, spent_s: float, begins: bool) -> None:
+    """By half of it at most, and by a tenth of the search's time: what ends later would be stopped."""
+    state: Any = timed_state(takes_s, spent_s)
     trainings = Trainings(state, cast(Any, SimpleNamespace(epochs=1, subset=1.0)), 1, 9, ends_s=100.0)
-    assert trainings.next_job() is not None
-    assert trainings.next_job() is None
-    state.spent_s = 80.0
+    assert trainings.next_job() is not None  # the first one of a run always begins
+    assert (trainings.next_job() is not None) == begins
+
+
+def test_none_begins_in_the_time_that_winners_need_by_now() -> None:
+    """They may need more than when the round began, because the best takes longer than those before it."""
+    state: Any = timed_state(5.0, 50.0)
     trainings = Trainings(state, cast(Any, SimpleNamespace(epochs=1, subset=1.0)), 1, 9, ends_s=100.0)
     assert [trainings.next_job() is not None for _ in range(2)] == [True, True]
+    state.schedule.reserve_s = 60.0
+    assert trainings.next_job() is None
+
+
+def timed_state(takes_s: float, spent_s: float, late_s: float = 10.0) -> FakeState:
+    """Return the state of a run of 100 s, whose candidates take so long each."""
+    state = FakeState(beliefs_of(space=Wanting()), Recipe(objectives=("error",), search_time_s=100))
+    state.durations = SimpleNamespace(candidate_s=lambda _: takes_s, least_candidate_s=takes_s)
+    state.spent_s = spent_s
+    state.schedule = SimpleNamespace(is_timed=True, may_be_late_s=late_s, reserve_s=0.0, left_s=100.0 - spent_s)
+    return state
 
 
 @pytest.mark.parametrize(("spent_s", "goes_on"), [(99.0, True), (108.0, False)])
@@ -267,7 +286,7 @@ def test_a_training_far_slower_than_expected_stops_at_an_epoch(spent_s: float, g
     beliefs.add(trained(ALL[7], [0.5, 0.4, 0.3]))
     state: Any = FakeState(beliefs, Recipe(objectives=("error",), search_time_s=100))
     state.durations, state.spent_s = SimpleNamespace(candidate_s=lambda _: 5.0, least_candidate_s=5.0), 90.0
-    state.schedule = SimpleNamespace(may_be_late_s=10.0, reserve_s=20.0)
+    state.schedule = SimpleNamespace(is_timed=True, may_be_late_s=10.0, reserve_s=20.0, left_s=40.0)
     trainings = Trainings(state, cast(Any, SimpleNamespace(epochs=3, subset=1.0)), 1, 9, ends_s=100.0)
     job = trainings.next_job()
     assert job is not None
@@ -278,10 +297,9 @@ def test_a_training_far_slower_than_expected_stops_at_an_epoch(spent_s: float, g
 
 def test_what_takes_too_long_gives_way_to_what_still_fits() -> None:
     """A space may have quick candidates beside slow ones, such as linear models beside networks."""
-    state: Any = FakeState(beliefs_of(space=Wanting()), Recipe(objectives=("error",), search_time_s=100))
+    state: Any = timed_state(2.0, 90.0)
     slow, quick = ALL[0], ALL[1]
-    durations = SimpleNamespace(candidate_s=lambda each: 60.0 if each == slow else 2.0, least_candidate_s=2.0)
-    state.durations, state.spent_s = durations, 90.0
+    state.durations.candidate_s = lambda each: 60.0 if each == slow else 2.0
     trainings = Trainings(state, cast(Any, SimpleNamespace(epochs=1, subset=1.0)), 1, 9, ends_s=100.0)
     assert trainings._judged(slow).is_accepted  # the first candidate of a run always begins
     assert trainings.next_job() is not None
@@ -294,8 +312,7 @@ def test_what_takes_too_long_gives_way_to_what_still_fits() -> None:
 
 
 def test_what_is_wanted_first_and_takes_too_long_is_passed_over() -> None:
-    state: Any = FakeState(beliefs_of(space=Wanting()), Recipe(objectives=("error",), search_time_s=100))
-    state.durations, state.spent_s = SimpleNamespace(candidate_s=lambda _: 2.0, least_candidate_s=2.0), 90.0
+    state: Any = timed_state(2.0, 90.0)
     trainings = Trainings(state, cast(Any, SimpleNamespace(epochs=1, subset=1.0)), 1, 9, ends_s=100.0)
     assert trainings.next_job() is not None
     assert trainings._first() is not None

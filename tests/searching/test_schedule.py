@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from made_schedule import ARCHITECTURES, Clock, schedule, trained
 from made_up_beliefs import beliefs_of
 from predicted_latency import measured
@@ -117,6 +118,13 @@ class Tuned(TinySpace):
     )
 
 
+class Begun(Tuned):
+    """The same, and training begins from weights that were trained on other data."""
+
+    def start(self, architecture: Architecture, module: torch.nn.Module) -> None:
+        """Load none: nothing is trained here."""
+
+
 def tuned(architecture: Architecture, seconds: float) -> Evaluation:
     passed = {"epochs": 1, "fitted": True} if architecture["tune"] == "head" else {"epochs": 8}
     return Evaluation("train", architecture, 1, values={"error": 0.5}, details={"seconds": seconds, **passed})
@@ -215,6 +223,23 @@ class TestHeads:
         left = planned.making_s([WHOLE], as_trained=[WHOLE])
         assert planned.making_s([WHOLE], tuned_on=[WHOLE]) - left == pytest.approx(1.25 * 40 / 8)
         assert planned.making_s([WHOLE]) - left == pytest.approx(2 * 1.25 * 40)
+
+    @pytest.mark.parametrize("subset", [1.0, 0.5])
+    def test_what_was_tuned_from_trained_weights_is_tuned_on_as_a_winner(self, subset: float) -> None:
+        """For an epoch; the time of retraining is worth more in candidates. But not if it saw a share of the items."""
+        recipe = Recipe.from_mapping({"execution": {"executor": "inline"}, "training": {"subset": subset}})
+        beliefs = beliefs_of(objectives=("error", "macs"), rows=[tuned(WHOLE, 40.0)], space=Begun())
+        planned = Schedule(recipe, beliefs, Clock(), Durations(recipe, beliefs, (80, 20)))
+        retrained_s = planned.durations.retraining_s(1)
+        assert "retrain, export" in planned.text(1)
+        planned = Schedule(recipe, beliefs, Clock(), Durations(recipe, beliefs, (80, 20)))
+        planned.durations.may_tune_on = True
+        if subset < 1:
+            assert planned.durations.retraining_s(1) == retrained_s
+            return
+        assert planned.durations.retraining_s(1) == pytest.approx(1.25 * 40 / 8)
+        assert "tune on, export" in planned.text(1)
+        assert planned.durations.making_s([WHOLE]) > 2 * 1.25 * 40  # where it is retrained, that is its price
 
     def test_workers_that_begin_again_for_winners_take_time(self) -> None:
         """Unless nothing is trained, or all of it in this process."""
