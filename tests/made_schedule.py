@@ -9,6 +9,7 @@ from tiny_space import TinySpace
 
 from nas.recipe.recipe import Recipe
 from nas.searching.durations import Durations
+from nas.searching.measuring_pace import MEASURING, USUAL_S
 from nas.searching.schedule import Schedule
 from nas.space.search_space import enumerate_space
 from nas.values.evaluation import Evaluation
@@ -35,3 +36,8 @@ def schedule(*rows: Evaluation, clock: Clock | None = None, before_s: float = 0.
     recipe = Recipe.from_mapping({"execution": {"executor": "inline"}, **keys})
     beliefs = beliefs_of(objectives=("error", "latency_ms"), rows=rows)
     return Schedule(recipe, beliefs, clock or Clock(), Durations(recipe, beliefs, (80, 20)), before_s)
+
+
+def usual_s(count: int) -> float:
+    """The seconds in which an idle machine measures models, once it has measured some."""
+    return USUAL_S[MEASURING][0] + count * USUAL_S[MEASURING][1]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import final
 
@@ -14,6 +13,7 @@ from nas.errors import CandidateError
 from nas.hardware.machine import default_workers
 from nas.recipe.recipe import Recipe
 from nas.searching.beliefs import Beliefs
+from nas.searching.measuring_pace import MeasuringPace
 from nas.searching.selection import choose_winners
 from nas.space.architecture import Architecture, Option
 from nas.space.parts.parents import first_of
@@ -22,24 +22,14 @@ from nas.space.search_space import sample
 from nas.training.fitted_heads import is_head_alone
 from nas.training.settings import training_settings
 from nas.values.evaluation import OF_ALL, Evaluation
-from nas.values.metric import SUSTAINED, bare_name, target_in
 
 MOST_WINNERS_PLANNED = 100
-MEASURING, FINISHING = "measuring", "finishing"
-USUAL_S: Mapping[str, tuple[float, float]] = {MEASURING: (0.5, 0.7), FINISHING: (1.0, 2.0)}
-"""Seconds that measuring models, and finishing winners, takes on an idle machine with two cores: at all, and for each.
-
-They are guesses for the first plan. What was seen corrects them.
-"""
 WORKERS_S = 5.0
 """Seconds in which Ray and its workers start."""
 AGAIN_S = 4.0
 """Seconds in which workers that have ended begin again for winners: each imports torch and loads the data."""
 BRIEF_S = 10.0
 """Seconds of training up to which workers are not worth their start."""
-STARTUP_S = 2.5
-"""Seconds that the first export of a process takes longer than others."""
-REPORT_S = 3.0
 FITTING_EPOCHS = 0.6
 """Epochs that take as long as fitting a head, roughly: a pass over the items without gradients, and the regression."""
 OWN_FIT_S = 3.0
@@ -59,6 +49,7 @@ class Durations:
     ``items`` are the numbers of training and of validation items.
 
     Attributes:
+        pace: how long measuring and finishing take.
         guess: the seconds of an epoch of a candidate's training, to be believed until one has ended.
         guess_macs: the multiply-accumulates of the network that the guess is of.
         growth: the power of its multiply-accumulates with which the time of a candidate grows; 0 until it is known.
@@ -75,9 +66,7 @@ class Durations:
         self._beliefs = beliefs
         self._items = items
         self._settings = training_settings(recipe)
-        self._seen: dict[str, list[float]] = {MEASURING: [], FINISHING: []}
-        searched = len(set(map(target_in, beliefs.measured_metrics)))
-        self._targets = {MEASURING: max(1, searched), FINISHING: 1 + len(recipe.further_targets)}
+        self.pace = MeasuringPace(recipe, beliefs)
         execution = recipe.execution
         self._workers = 1 if execution.executor == "inline" else execution.workers
         self._workers = self._workers or default_workers(execution.threads_per_worker)
@@ -94,45 +83,7 @@ class Durations:
         self.again_s = 0.0 if execution.executor == "inline" else AGAIN_S
         self.starting_s = WORKERS_S if execution.executor != "inline" and execution.ray_address is None else 0.0
 
-    def learn(self, stage: str, count: int, seconds: float) -> None:
-        """Learn how long a stage with ``count`` models took. Nothing is learnt from none."""
-        if count:
-            self._seen[stage].append(seconds / self._usual_s(stage, count))
-
-    def has_seen(self, stage: str) -> bool:
-        """Return True if the pace of a stage was seen."""
-        return bool(self._seen[stage])
-
-    def _usual_s(self, stage: str, count: int) -> float:
-        once, each = USUAL_S[stage]
-        startup_s = 0.0 if stage != MEASURING or any(self._seen.values()) else STARTUP_S
-        return startup_s + self._targets[stage] * (once + each * count) + self._sustaining_s(stage) * count
-
-    def _sustaining_s(self, stage: str) -> float:
-        """Return the seconds for which a model runs for its sustained latencies, on all targets that measure one."""
-        recipe = self._recipe
-        targets = sum(bare_name(name) == SUSTAINED for name in self._beliefs.measured_metrics)
-        if stage == FINISHING and recipe.measuring.sustain_winners:
-            targets = self._targets[FINISHING]
-        return targets * recipe.measuring.sustained_s if recipe.evaluate != "table" else 0.0
-
-    def _pace(self, stage: str) -> float:
-        """Return how many times longer than usual a stage takes here; one that was not seen is like the others.
-
-        The newest time counts as much as all earlier ones together, because the load of a machine comes and goes.
-        """
-        seen = self._seen[stage] or [pace for paces in self._seen.values() for pace in paces]
-        return functools.reduce(lambda earlier, newest: (earlier + newest) / 2, seen) if seen else 1.0
-
     # How long stages take
-
-    def measuring_s(self, count: int) -> float:
-        """Return the seconds in which ``count`` models are exported and measured."""
-        return self._pace(MEASURING) * self._usual_s(MEASURING, count) if count else 0.0
-
-    def finishing_s(self, count: int) -> float:
-        """Return the seconds in which ``count`` winners are exported, measured and tested, and the report written."""
-        return self._pace(FINISHING) * (self._usual_s(FINISHING, count) + REPORT_S)
 
     def training_s(self, count: int) -> float | None:
         """Return the seconds in which ``count`` further candidates are trained; None where nothing is known yet.
@@ -282,7 +233,9 @@ class Durations:
         """Return the same without the seconds in which workers begin again."""
         training, retraining = self._recipe.training, self._recipe.retraining
         prices = [
-            self._tuned_on_s(row) if self._is_tuned_on(row.architecture) and row.is_in_epochs else self._retrained_s(row)
+            self._tuned_on_s(row)
+            if self._is_tuned_on(row.architecture) and row.is_in_epochs
+            else self._retrained_s(row)
             for row in self._likely_winners
         ]
         if prices:
@@ -335,7 +288,7 @@ class Durations:
         prices = [*paid, *[usual_s] * (len(rows) - len(timed))]
         seeds = self._recipe.retraining.seeds
         in_turns_s = max(sum(prices) * seeds / self._workers, max(prices, default=0.0))
-        return (self.again_s + in_turns_s if rows else 0.0) + self.finishing_s(len(architectures))
+        return (self.again_s + in_turns_s if rows else 0.0) + self.pace.finishing_s(len(architectures))
 
     def _more_items(self, subset: float) -> float:
         """Return the items of a winner's epoch as a multiple of those of a candidate that sees this share of them."""
@@ -392,7 +345,7 @@ class Durations:
 
     def winners_s(self, count: int) -> float:
         """Return the seconds that ``count`` winners take in all, as far as they are known."""
-        return (self.retraining_s(count) or 0.0) + self.finishing_s(count)
+        return (self.retraining_s(count) or 0.0) + self.pace.finishing_s(count)
 
 
 def _was_timed(row: Evaluation) -> bool:

@@ -15,6 +15,7 @@ from nas.results.bundle import GIVEN
 from nas.searching.durations import DRAWN, PART
 from nas.searching.evaluating.parents import parent_epoch_seconds, supernet_epoch_seconds
 from nas.searching.state import RunState
+from nas.searching.trained_weights import may_ship
 from nas.searching.user_inputs.training_defaults import defaults_told
 from nas.space.architecture import Architecture, Option
 from nas.space.first_look import LookHere
@@ -22,7 +23,6 @@ from nas.space.parts.own_fit import fits_itself
 from nas.space.parts.parents import first_of, parents_space
 from nas.space.search_space import sample
 from nas.space.tracing import build_checked
-from nas.searching.trained_weights import may_ship
 from nas.training.pace import epoch_seconds
 from nas.training.settings import training_settings
 
@@ -38,6 +38,7 @@ def tell_plan(state: RunState, folder: Path) -> None:
         return
     state.check_bench()  # a new target is measured first, which is no part of the plan
     state.schedule.begin()
+    state.durations.pace.layers = _usual_layers(state)
     if state.recipe.evaluate == "train" and state.recipe.trials:
         state.durations.own_fits = _own_fits(state)
         has_function = state.resolved.function is not None
@@ -130,6 +131,15 @@ def _guess_epochs(state: RunState) -> None:
         if quick_s:
             grown = math.log(durations.guess / quick_s) / math.log(macs(middle) / macs(smallest))
             durations.growth = min(1.0, max(0.0, grown))
+
+
+def _usual_layers(state: RunState) -> int:
+    """Return the number of layers of the middle one of some random architectures; 0 where none can be built."""
+    found = []
+    for architecture in _drawn(state, PROBED):
+        with contextlib.suppress(CandidateError):  # it becomes a failed row where it is proposed
+            found.append(len(state.beliefs.describer.layers(architecture)))
+    return sorted(found)[len(found) // 2] if found else 0
 
 
 def _own_fits(state: RunState) -> set[Option | None]:

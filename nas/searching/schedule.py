@@ -11,7 +11,8 @@ from typing import final
 from nas.progress import duration_text
 from nas.recipe.recipe import Recipe
 from nas.searching.beliefs import Beliefs
-from nas.searching.durations import MEASURING, MOST_WINNERS_PLANNED, Durations
+from nas.searching.durations import MOST_WINNERS_PLANNED, Durations
+from nas.searching.measuring_pace import MEASURING
 from nas.space.architecture import Architecture
 
 FIRST_SHARE = 0.3
@@ -85,13 +86,13 @@ class Schedule:
         In a search time the next ones are few, until they have taught the pace. Measurements that are kept from earlier
         runs teach none.
         """
-        if self.is_timed and not self.durations.has_seen(MEASURING):
+        if self.is_timed and not self.durations.pace.has_seen(MEASURING):
             return min(len(self._beliefs.measurements) + FEWEST_FIRST, self.first_count())
         return self.first_count()
 
     def has_time_for_first(self, count: int) -> bool:
         """Return True if ``count`` further first measurements fit into their share of the search time."""
-        return not self.is_timed or self.durations.measuring_s(max(0, count)) <= self._first_ends_s - self._clock()
+        return not self.is_timed or self.durations.pace.measuring_s(max(0, count)) <= self._first_ends_s - self._clock()
 
     @property
     def _first_ends_s(self) -> float:
@@ -149,13 +150,13 @@ class Schedule:
         """Return True if one more training, what is measured after it, and the winners fit into the time left."""
         if not self.is_timed:
             return True
-        measuring_s = self.durations.measuring_s(1) if self._measures_after_rounds else 0.0
+        measuring_s = self.durations.pace.measuring_s(1) if self._measures_after_rounds else 0.0
         training_s = self.durations.training_s(1) if self._recipe.evaluate == "train" else 0.0
         return (training_s or 0.0) + measuring_s + self.reserve_s <= self.left_s
 
     def has_time_to_measure(self, count: int) -> bool:
         """Return True if ``count`` models can be measured before the winners."""
-        return not self.is_timed or self.durations.measuring_s(count) + self.reserve_s <= self.left_s
+        return not self.is_timed or self.durations.pace.measuring_s(count) + self.reserve_s <= self.left_s
 
     def rounds_from(self, number: int) -> int:
         """Return how many rounds fit from round ``number`` on, one at least, if measuring must not take most of it."""
@@ -181,7 +182,7 @@ class Schedule:
 
     @property
     def _after_round_s(self) -> float:
-        return self.durations.measuring_s(self._recipe.measuring.per_round) if self._measures_after_rounds else 0.0
+        return self.durations.pace.measuring_s(self._recipe.measuring.per_round) if self._measures_after_rounds else 0.0
 
     def end_of_round_s(self, number: int) -> float:
         """Return the time at which round ``number`` stops training; infinity without a search time.
@@ -201,7 +202,7 @@ class Schedule:
     def least_s(self) -> float:
         """The seconds that a run without any training takes at least: one training, measured, and one winner of it."""
         durations = self.durations
-        first_s = durations.measuring_s(FEWEST_FIRST) + self._preparing_s
+        first_s = durations.pace.measuring_s(FEWEST_FIRST) + self._preparing_s
         return first_s + (durations.training_s(1) or 0.0) + durations.winners_s(1)
 
     @property
@@ -270,7 +271,7 @@ class Schedule:
             return []
         most = self.first_count() if self._networks is None else min(self.first_count(), self._networks)
         count = max(0, most - len(beliefs.measurements))
-        return [(f"measure {count} model{'s' * (count != 1)}", self.durations.measuring_s(count))]
+        return [(f"measure {count} model{'s' * (count != 1)}", self.durations.pace.measuring_s(count))]
 
     def _preparing_part(self) -> list[tuple[str, float]]:
         durations, epochs = self.durations, self.parent_epochs()
@@ -310,7 +311,7 @@ class Schedule:
             return []
         count = min(recipe.measuring.per_round, -(-(recipe.trials - self._beliefs.trials) // rounds))
         after = "it" if rounds == 1 else "each"
-        return [(f"measure up to {count} after {after}", rounds * self.durations.measuring_s(count))]
+        return [(f"measure up to {count} after {after}", rounds * self.durations.pace.measuring_s(count))]
 
     def _winners_part(self) -> list[tuple[str, float]]:
         count = self._planned_winners()

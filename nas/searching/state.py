@@ -18,7 +18,8 @@ from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.results.search_cost import SEARCH, WINNERS, SearchCost, search_counter
 from nas.searching.beliefs import Beliefs
-from nas.searching.durations import MEASURING, Durations
+from nas.searching.durations import Durations
+from nas.searching.measuring_pace import MEASURING
 from nas.searching.resolving import Resolved
 from nas.searching.sampler_feedback import known_before
 from nas.searching.schedule import Schedule
@@ -163,7 +164,7 @@ class RunState:
                 rng=np.random.default_rng((self.recipe.seed, 1, round_number, len(self.beliefs.rows))),
                 progress=self.progress,
             )
-        self.durations.learn(MEASURING, sum(KEPT not in row.details for row in rows), self.spent_s - began_s)
+        self.durations.pace.learn(MEASURING, sum(KEPT not in row.details for row in rows), self.spent_s - began_s)
         # Predictions from before the measurement are the hardest test of a predictor, so they are kept beside it.
         predicted = self.beliefs.predicted
         self.beliefs.predict_all(row.architecture for row in rows if not row.failed)

@@ -8,22 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from made_schedule import ARCHITECTURES, Clock, schedule, trained
+from made_schedule import ARCHITECTURES, Clock, schedule, trained, usual_s
 from made_up_beliefs import beliefs_of
 from predicted_latency import measured
 from tiny_space import TinySpace
 
 from nas.recipe.recipe import Recipe
-from nas.searching.durations import AGAIN_S, FINISHING, MEASURING, STARTUP_S, USUAL_S, Durations
+from nas.searching.durations import AGAIN_S, Durations
+from nas.searching.measuring_pace import MEASURING, STARTUP_S
 from nas.searching.schedule import Schedule
 from nas.space.architecture import Architecture, Choice
 from nas.values.evaluation import Evaluation
-from nas.values.metric import SUSTAINED
-
-
-def usual_s(count: int) -> float:
-    """The seconds in which an idle machine measures models, once it has measured some."""
-    return USUAL_S[MEASURING][0] + count * USUAL_S[MEASURING][1]
 
 
 class TestEstimates:
@@ -39,46 +34,6 @@ class TestEstimates:
         assert planned.durations.training_s(1) == pytest.approx(6.0)
         assert planned.durations.retraining_s(1) == pytest.approx(2 * 6.0 / 3)
 
-    def test_of_sustained_latencies_have_their_time(self) -> None:
-        """For winners alone, or for all models where it is an objective or a limit."""
-        measuring = {"sustained_s": 100.0}
-        plain = schedule(measuring=measuring).durations
-        winners = schedule(measuring={**measuring, "sustain_winners": True}).durations
-        assert winners.measuring_s(3) == plain.measuring_s(3)
-        assert winners.finishing_s(3) == pytest.approx(plain.finishing_s(3) + 300)
-        recipe = Recipe.from_mapping({"execution": {"executor": "inline"}, "measuring": measuring})
-        limited = Durations(recipe, beliefs_of(objectives=("error", SUSTAINED)), (80, 20))
-        assert limited.measuring_s(3) == pytest.approx(plain.measuring_s(3) + 300)
-        assert limited.finishing_s(3) == pytest.approx(plain.finishing_s(3) + 300)
-
-    def test_each_target_takes_its_own_time(self) -> None:
-        """Candidates are measured on those that are asked for, and winners on all."""
-        recipe = Recipe.from_mapping({"target": ["onnxruntime-cpu", "pi/onnxruntime-cpu"]})
-        one, both = (
-            Durations(recipe, beliefs_of(objectives=("error", "latency_ms", *more)))
-            for more in ((), ("pi/latency_ms",))
-        )
-        alone = Durations(Recipe(), beliefs_of())
-        assert one.measuring_s(4) == pytest.approx(STARTUP_S + usual_s(4))
-        assert both.measuring_s(4) == pytest.approx(STARTUP_S + 2 * usual_s(4))
-        assert one.finishing_s(2) - alone.finishing_s(2) == pytest.approx(
-            USUAL_S[FINISHING][0] + 2 * USUAL_S[FINISHING][1]
-        )
-
-    def test_sustained_latencies_take_time_on_the_targets_that_have_one(self) -> None:
-        """A limit on one target costs nothing on the other; those of winners are measured on all."""
-        keys = {"target": ["onnxruntime-cpu", "pi/onnxruntime-cpu"], "measuring": {"sustained_s": 100.0}}
-        objectives = ("error", "latency_ms", "pi/latency_ms")
-        plain, one = (
-            Durations(Recipe.from_mapping(keys), beliefs_of(objectives=(*objectives, *more)))
-            for more in ((), (f"pi/{SUSTAINED}",))
-        )
-        assert one.measuring_s(3) == pytest.approx(plain.measuring_s(3) + 300)
-        assert one.finishing_s(3) == pytest.approx(plain.finishing_s(3) + 300)
-        sustaining = Recipe.from_mapping({**keys, "measuring": {"sustained_s": 100.0, "sustain_winners": True}})
-        winners = Durations(sustaining, beliefs_of(objectives=objectives))
-        assert winners.finishing_s(3) == pytest.approx(plain.finishing_s(3) + 600)
-
     def test_of_trainings_are_unknown_at_first(self) -> None:
         """Until a guess is given."""
         planned = schedule()
@@ -87,23 +42,11 @@ class TestEstimates:
         planned.durations.guess = 0.5
         assert planned.durations.training_s(2) == pytest.approx(2 * 8 * 0.5)
 
-    def test_of_measuring_follow_the_machine(self) -> None:
-        """A machine that takes twice as long does so with other numbers of models, and with stages not seen yet."""
-        planned = schedule()
-        before = planned.durations.measuring_s(4), planned.durations.finishing_s(4)
-        planned.durations.learn(MEASURING, 10, 2 * (STARTUP_S + usual_s(10)))
-        assert planned.durations.measuring_s(4) == pytest.approx(2 * (before[0] - STARTUP_S))
-        assert planned.durations.finishing_s(4) == pytest.approx(2 * before[1])
-        planned.durations.learn(FINISHING, 4, before[1])
-        assert planned.durations.finishing_s(4) < 1.5 * before[1]
-        planned.durations.learn(MEASURING, 0, 100.0)
-        assert planned.durations.measuring_s(4) == pytest.approx(2 * usual_s(4))
-
     def test_of_the_shortest_run_add_up(self) -> None:
         """Five models are measured, one candidate is trained, and one winner is made."""
         planned = schedule(trained(4.0))
         durations = planned.durations
-        parts_s = durations.measuring_s(5), 4.0, 2 * 1.25 * 4.0, durations.finishing_s(1)
+        parts_s = durations.pace.measuring_s(5), 4.0, 2 * 1.25 * 4.0, durations.pace.finishing_s(1)
         assert planned.least_s == pytest.approx(sum(parts_s))
 
 
@@ -300,23 +243,23 @@ class TestInASearchTime:
         """A slow machine measures no more than these."""
         planned = schedule(search_time_s=60)
         assert planned.next_count() == 5
-        planned.durations.learn(MEASURING, 5, 6 * (STARTUP_S + usual_s(5)))
+        planned.durations.pace.learn(MEASURING, 5, 6 * (STARTUP_S + usual_s(5)))
         assert planned.next_count() == 5
         quick = schedule(search_time_s=60)
-        quick.durations.learn(MEASURING, 5, STARTUP_S + usual_s(5))
+        quick.durations.pace.learn(MEASURING, 5, STARTUP_S + usual_s(5))
         assert quick.next_count() == 16
         assert schedule().next_count() == 16
 
     def test_the_pace_is_learned_anew_when_a_load_goes_away(self) -> None:
         """Two quick measurings outweigh any number of slow ones; the newest trainings tell how long an epoch takes."""
         planned, usual = schedule(search_time_s=3600), usual_s(5)
-        planned.durations.learn(MEASURING, 5, 8 * (STARTUP_S + usual))
+        planned.durations.pace.learn(MEASURING, 5, 8 * (STARTUP_S + usual))
         for _ in range(6):
-            planned.durations.learn(MEASURING, 5, 8 * usual)
-        assert planned.durations.measuring_s(5) == pytest.approx(8 * usual)
+            planned.durations.pace.learn(MEASURING, 5, 8 * usual)
+        assert planned.durations.pace.measuring_s(5) == pytest.approx(8 * usual)
         for _ in range(2):
-            planned.durations.learn(MEASURING, 5, usual)
-        assert planned.durations.measuring_s(5) == pytest.approx(2.75 * usual)
+            planned.durations.pace.learn(MEASURING, 5, usual)
+        assert planned.durations.pace.measuring_s(5) == pytest.approx(2.75 * usual)
         slow, quick = ([trained(seconds)] * 20 for seconds in (9.0, 1.0))
         assert schedule(*slow, *quick).durations.training_s(1) == schedule(*quick).durations.training_s(1)
 
@@ -325,7 +268,7 @@ class TestInASearchTime:
         kept = [measured(architecture, 1.0) for architecture in ARCHITECTURES[:15]]
         for known, expected in ((0, 5), (5, 10), (10, 15), (15, 16)):
             planned = schedule(*kept[:known], search_time_s=3600)
-            planned.durations.learn(MEASURING, 0, 0.1)
+            planned.durations.pace.learn(MEASURING, 0, 0.1)
             assert planned.next_count() == expected
 
     def test_intervals_are_narrowed_as_long_as_there_is_time(self) -> None:
@@ -373,7 +316,7 @@ class TestInASearchTime:
         planned = schedule(trained(2.0), search_time_s=60, measuring={"initial": 5})
         assert planned.rounds_from(1) < 3
         end_s = planned.end_of_round_s(1)
-        assert 0 < end_s <= 60 - planned.reserve_s - planned.durations.measuring_s(6) + 1e-9
+        assert 0 < end_s <= 60 - planned.reserve_s - planned.durations.pace.measuring_s(6) + 1e-9
         longer = schedule(trained(2.0), search_time_s=1000, measuring={"initial": 5})
         assert longer.rounds_from(1) == 3
         assert longer.end_of_round_s(1) < longer.end_of_round_s(3) / 2
@@ -383,7 +326,7 @@ class TestInASearchTime:
         clock, chosen = Clock(), ARCHITECTURES[:1]
         planned = schedule(trained(10.0), search_time_s=1000, clock=clock)
         assert planned.has_time_to_make(chosen)
-        clock.now_s = 1000 - planned.durations.finishing_s(1) - 20
+        clock.now_s = 1000 - planned.durations.pace.finishing_s(1) - 20
         assert not planned.has_time_to_make(chosen)
         retrained = schedule(trained(10.0), Evaluation("retrain", chosen[0]), search_time_s=1000, clock=clock)
         assert retrained.has_time_to_make(chosen)

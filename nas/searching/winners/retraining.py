@@ -15,8 +15,8 @@ from nas.hardware.runtimes.runtime import Deployed
 from nas.jobs.execution import Executor
 from nas.progress import duration_text
 from nas.results.bundled.unfinished import weights_of
-from nas.searching.durations import FINISHING
 from nas.searching.fitting import Fitting
+from nas.searching.measuring_pace import FINISHING
 from nas.searching.selection import choose_winners, only_misses, simple_winners
 from nas.searching.state import RunState
 from nas.searching.trained_weights import TrainedWeights
@@ -380,7 +380,7 @@ class Retraining:
             state.progress.advance()
         state.sessions.clear()
         state.progress.close()
-        state.durations.learn(FINISHING, len(candidates), state.spent_s - began_s)
+        state.durations.pace.learn(FINISHING, len(candidates), state.spent_s - began_s)
 
     def _details(self, candidate: Candidate, retrained: Evaluation, error: float | None) -> dict[str, Any]:
         """Return what the row of a winner says of its training, its further seeds and its layers.
