@@ -122,8 +122,7 @@ class Beliefs:
         self._counted: ByPart[dict[str, float]] = ByPart(self.parts.on_device)
         self._predictors: Mapping[str, Predictor] = {}
         self._predicted: ByPart[dict[str, PredictedValue]] = ByPart(self.parts.on_device)
-        for row in rows:
-            self._index(row)
+        self.recall(*rows)
 
     # Commands
 
@@ -133,9 +132,13 @@ class Beliefs:
         Raises:
             RepeatedFailureError: the last ten evaluations, or the last ten winners, failed.
         """
+        self.recall(*rows)
+        self._failures.check()
+
+    def recall(self, *rows: Evaluation) -> None:
+        """Take in rows that the journal held before; repeated failures among them end nothing."""
         for row in rows:
             self._index(row)
-        self._failures.check()
 
     def note_buildable(self) -> None:
         """Record that an architecture could be built. Earlier build failures then no longer count as consecutive."""

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from nas.errors import RepeatedFailureError
-from nas.jobs.execution import Executor
+from nas.jobs.execution import Executor, InlineExecutor
 from nas.progress import duration_text
 from nas.results.notes.prior_ranks import prior_sentences
 from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator, reported
@@ -32,9 +32,10 @@ def train_round(state: RunState, evaluator: Evaluator, executor: Executor, numbe
     if number in state.rounds_done:
         return
     recipe, screening = state.recipe, state.screening
-    for turned_away in state.journal.rows(TurnedAway):
-        if turned_away.round == number:
-            screening.take_up(turned_away)
+    if evaluator.scoring is not None or not isinstance(executor, InlineExecutor):
+        state.recall_recorded()  # trainings that ran beside each other ended in an order that no seed gives
+    if not state.recorded:
+        screening.take_up(row for row in state.journal.rows(TurnedAway) if row.round == number)
     until = _trials_until(state, number)
     has_ended = any(row.round == number for row in state.journal.rows(TrainingsEnded))
     if has_ended or state.beliefs.trials >= until:
@@ -62,6 +63,7 @@ def train_round(state: RunState, evaluator: Evaluator, executor: Executor, numbe
         for trainings in _attempts(state, evaluator, number, until, ends_s, prior):
             executor.run(Checked(evaluator.work, reported(recipe)), trainings, time_limit_s=evaluator.time_limit_s)
         dried_up = trainings.dried_up
+    state.recall_recorded()
     state.journal.append(*screening.unrecorded(number), TrainingsEnded(number))
     screening.mark_recorded()
     state.progress.close()

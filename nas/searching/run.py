@@ -44,6 +44,7 @@ from nas.space.search_space import SearchSpace, choices_hash, count
 from nas.storage.journal import RECIPE, Journal
 from nas.storage.journal_rows import Began, Ended, RecipeText
 from nas.tasks.task import Task
+from nas.values.evaluation import Evaluation
 
 LIBRARIES = ("nas", "torch", "optuna", "ray", "onnxruntime", "timm", "scikit-learn")
 """The libraries whose versions a run records."""
@@ -223,7 +224,7 @@ def _run(
         progress.say(warning)
     _begin(recipe, resolved, journal, folder)
     cost = cost_of(recipe, resolved, stopwatch, stopwatch() - began_s)
-    state = RunState(recipe, resolved, journal, progress, stopwatch, cost)
+    state = RunState(recipe, resolved, journal, progress, stopwatch, cost, proposes_again=True)
     try:
         with told_how_to_go_on(folder, _resuming(folder, recipe)), cost, _followed(state, folder):
             _work(state, folder)
@@ -268,7 +269,7 @@ def _followed(state: RunState, folder: Path) -> Iterator[None]:
         ),
         state.progress.say,
     )
-    trackers.add(state.beliefs.rows)
+    trackers.add(state.journal.rows(Evaluation))
     state.follow = trackers.add
     try:
         yield
@@ -306,6 +307,7 @@ def _work(state: RunState, folder: Path) -> None:
             tell_what_is_left(state, number)
             train_round(state, evaluator, executor, number, prior)
             measure_round(state, fitting, number)
+        state.recall_recorded()
         measure_front(state, fitting)
         measure_rest(state)
         state.turn_to_winners()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
@@ -102,10 +103,13 @@ class Screening:
         """Take note that the journal has what ``unrecorded`` returned."""
         self._unrecorded, self._unrecorded_near = Counter(), []
 
-    def take_up(self, recorded: TurnedAway) -> None:
-        """Count what this round turned away before the run was interrupted."""
-        self.counts += Counter(recorded.counts)
-        self.near_limits |= dict.fromkeys(recorded.near_limits)
+    def take_up(self, recorded: Iterable[TurnedAway]) -> None:
+        """Count what this round turned away before the run was interrupted, and nothing else."""
+        self.counts.clear()
+        self.mark_recorded()
+        for row in recorded:
+            self.counts += Counter(row.counts)
+            self.near_limits |= dict.fromkeys(row.near_limits)
 
     def drop_caution(self) -> None:
         """Let predicted means decide until predictors are fitted again."""

@@ -20,6 +20,7 @@ from nas.results.search_cost import SEARCH, WINNERS, SearchCost, search_counter
 from nas.searching.beliefs import Beliefs
 from nas.searching.durations import Durations
 from nas.searching.measuring_pace import MEASURING
+from nas.searching.recorded_rows import RecordedRows, unended_from
 from nas.searching.resolving import Resolved
 from nas.searching.sampler_feedback import known_before
 from nas.searching.schedule import Schedule
@@ -28,7 +29,7 @@ from nas.signals import advice, advising
 from nas.space.architecture import Architecture
 from nas.space.parts.known_values import known_prior
 from nas.storage.journal import Journal
-from nas.storage.journal_rows import BenchUsed, Cost, RecipeText, RoundEnded, TurnedAway
+from nas.storage.journal_rows import BenchUsed, Cost, RecipeText, RoundEnded, TrainingsEnded, TurnedAway
 from nas.storage.run_files import SESSIONS
 from nas.training.inheriting import Inheritance
 from nas.values.evaluation import Evaluation
@@ -53,6 +54,7 @@ class RunState:
         resolved: the objects that the recipe's names stand for.
         journal: the rows on disk.
         beliefs: the rows in memory, with predictors and limits.
+        recorded: the trainings of an interrupted round, which come into the beliefs as they are proposed again.
         screening: turns away proposals that break a limit.
         durations: how long the stages take.
         schedule: what fits into the search time.
@@ -74,8 +76,13 @@ class RunState:
         stopwatch: Callable[[], float],
         cost: SearchCost,
         seed_rows: Sequence[Evaluation] = (),
+        *,
+        proposes_again: bool = False,
     ) -> None:
-        """``seed_rows`` are those of another run, which count beside those of the journal."""
+        """``seed_rows`` are those of another run, which count beside those of the journal.
+
+        If a search ``proposes_again``, it believes the trainings of an interrupted round as it comes to them.
+        """
         self.recipe = recipe
         self.resolved = resolved
         self.journal = journal
@@ -90,7 +97,13 @@ class RunState:
         self._noted_s = float(sum(part.wall_s for part in journal.rows(Cost)))
         self.begins = [RecipeText(""), *journal.rows(RecipeText)][-1]
         rows = journal.rows(Evaluation)
-        self.beliefs = beliefs_of(recipe, resolved, (*seed_rows, *rows))
+        self.rounds_done = {row.round for row in journal.rows(RoundEnded)}
+        ended = {*self.rounds_done, *(row.round for row in journal.rows(TrainingsEnded))}
+        # In a time, another process would propose something else; an extended run has other rounds.
+        is_same = recipe.search_time_s is None and bool(rows) and rows[-1].round > self.begins.round
+        place = unended_from(rows, ended) if proposes_again and is_same else len(rows)
+        self.beliefs = beliefs_of(recipe, resolved, (*seed_rows, *rows[:place]))
+        self.recorded = RecordedRows(rows[place:], lambda each: self.beliefs.candidate(each).trained)
         self.beliefs.settled.update(row.architecture for row in rows[: self.begins.rows] if row.stage in WINNING)
         self.screening = Screening(self.beliefs)
         task = resolved.backend.task
@@ -102,7 +115,6 @@ class RunState:
             bench.sessions = self.sessions
             if task is not None:  # where nothing is trained, no search time runs out
                 bench.in_time = self.schedule.has_time_to_repeat
-        self.rounds_done = {row.round for row in journal.rows(RoundEnded)}
 
     @property
     def last_round(self) -> int:
@@ -140,6 +152,10 @@ class RunState:
         finally:
             if self._cost.lap_s >= COST_EVERY_S:
                 self.note_cost()
+
+    def recall_recorded(self) -> None:
+        """Believe all rows of an interrupted round at once, and propose none of them again."""
+        self.beliefs.recall(*self.recorded.take_rest())
 
     def measure(self, architectures: Sequence[Architecture], round_number: int) -> None:
         """Measure architectures together, and add a row for each, or one for those that a device cannot tell apart.

@@ -22,6 +22,7 @@ from nas.searching.selection import front_candidates
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.parts.parents import first_of, parents_space
+from nas.storage.journal_rows import TurnedAway
 from nas.training.settings import training_seed
 from nas.training.training import epochs_done
 from nas.values.evaluation import BY_FOLDS, FITTED, OF_ALL, Evaluation, Failure, PredictedValue
@@ -87,6 +88,40 @@ class Trainings:
     # Propose
 
     def next_job(self) -> Job | None:
+        """Return the next candidate as a job, after those that the journal holds of an interrupted round."""
+        while (job := self._proposed_job()) is not None:
+            if not self._is_recorded(job):
+                break
+        return job
+
+    def _is_recorded(self, job: Job) -> bool:
+        """Return True for a training that ended before the run was interrupted, and take its rows from the journal."""
+        recorded, architecture = self._state.recorded, Architecture(job["architecture"])
+        if not recorded:
+            return False
+        rows = recorded.next_of(architecture)
+        if rows:
+            self._stopping.recall(rows[0])
+            self._end(*rows)
+            return True
+        is_known = architecture in self._recall_rest()
+        self._left += is_known  # it was counted as a new one
+        return is_known or self._left < 0
+
+    def _recall_rest(self) -> set[Architecture]:
+        """Believe what the journal holds of this round and other code had proposed, and return its candidates."""
+        state, rest = self._state, self._state.recorded.take_rest()
+        before = state.beliefs.trials
+        state.beliefs.recall(*rest)
+        state.screening.take_up(row for row in state.journal.rows(TurnedAway) if row.round == self._number)
+        for row in rest:
+            self._taken |= sibling_ids(state.beliefs, row.architecture)
+            self._proposer.tell(told(state.beliefs, row))
+            self._has_met_limits = self._has_met_limits or self._meets_limits(row)
+        self._left -= state.beliefs.trials - before
+        return {row.architecture for row in rest}
+
+    def _proposed_job(self) -> Job | None:
         if self._left <= 0 or self._time_is_over():
             return None
         architecture = self._next_candidate()
@@ -324,9 +359,13 @@ class Trainings:
         The rows of all precisions come to disk together: after a kill the journal has all of them or none.
         """
         state = self._state
-        turned_away = state.screening.unrecorded(self._number)
-        self._taken |= {row.architecture.id for row in rows if row.failed}
-        state.add(*rows, turned_away=turned_away)
+        recorded = state.recorded.take(len(state.recorded.next_of(rows[0].architecture)))
+        self._taken |= {row.architecture.id for row in recorded or rows if row.failed}
+        if recorded:
+            rows = tuple(recorded)
+            state.beliefs.recall(*rows)
+        else:
+            state.add(*rows, turned_away=state.screening.unrecorded(self._number))
         state.screening.mark_recorded()
         for row in rows:
             self._proposer.tell(told(state.beliefs, row))

@@ -10,7 +10,6 @@ import pytest
 import nas
 from experiments.desk.plans import main, ratios_of, seconds_of, table
 
-
 LOG = """run folder: somewhere
 plan: measure 6 models (10 s), evaluate candidates in 1 round (20 s), retrain, export, measure and test up to 4 winners (5.0 s)
 left: evaluate candidates in 1 round (20 s), tune on, export, measure and test up to 4 winners (1 min 20 s); 1 min 53 s of

@@ -20,6 +20,7 @@ from nas.searching.beliefs import Beliefs
 from nas.searching.durations import Durations
 from nas.searching.failures import FAILURES_IN_A_ROW, NOT_DESCRIBED
 from nas.searching.proposer import Beforehand, Proposal, Told
+from nas.searching.recorded_rows import RecordedRows
 from nas.searching.screening import TOO_LONG, Screening, Verdict
 from nas.searching.trainings import Trainings
 from nas.space.architecture import Architecture
@@ -67,6 +68,7 @@ class FakeState:
         self.durations: Any = Durations(recipe, beliefs)
         self.schedule: Any = SimpleNamespace(is_timed=False, may_be_late_s=0.0)
         self.spent_s = 0.0
+        self.recorded = RecordedRows((), beliefs.candidate)
         self.resolved = SimpleNamespace(space=beliefs.space, backend=SimpleNamespace(words=OF_IMAGES))
         self.progress = SimpleNamespace(say=self.news.append, advance=lambda **_: None)
         self.journal = SimpleNamespace(

@@ -115,7 +115,7 @@ class TestRecording:
         """Counts go on from there, and what was near a limit is still worth measuring; neither is recorded again."""
         beliefs, _ = predicting_near(1.05)
         screening, reason = Screening(beliefs), f"{beliefs.limits[0].key}: too near to tell"
-        screening.take_up(TurnedAway(1, {reason: 2, "macs <= 1": 1}, (SOME, ALL[0])))
+        screening.take_up([TurnedAway(1, {reason: 2, "macs <= 1": 1}, (SOME, ALL[0]))])
         assert list(screening.near_limits) == [SOME, ALL[0]]
         judge_and_count(screening, SOME)
         assert dict(screening.counts) == {reason: 3, "macs <= 1": 1}
