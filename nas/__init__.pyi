@@ -193,6 +193,7 @@ from nas.training.early_stopping import (
 from nas.training.modules import error_of as error_of, metrics_on as metrics_on
 from nas.training.own.function import OwnSettings as OwnSettings
 from nas.training.own.work import OwnTraining as OwnTraining
+from nas.training.pareto_pruner import ParetoPruner as ParetoPruner
 from nas.training.settings import (
     TrainingSettings as TrainingSettings,
     training_seed as training_seed,

@@ -170,6 +170,9 @@ class EarlyStopping:
     them judge the rungs. A few curves are weak evidence, so the rungs are judged again by the first 2, 4, 8 … times as
     many. A rung stays relied on from then on: trainings that survive it are the better ones, and these are harder to
     rank. ``tell`` is called with each judgement and its number of trainings.
+
+    Attributes:
+        rungs: the epochs at which trainings are compared; none if nothing is to be stopped.
     """
 
     def __init__(
@@ -181,13 +184,13 @@ class EarlyStopping:
         tell: Callable[[RungTrust, int], None],
     ) -> None:
         self._settings = settings
-        self._epochs = rung_epochs(epochs, settings.reduction) if settings.enabled else ()
+        self.rungs = rung_epochs(epochs, settings.reduction) if settings.enabled else ()
         self._whole = whole
         self._tell = tell
         self._relied_on: tuple[int, ...] = ()
         self._judges_next = settings.check
         self._rungs = Rungs(
-            self._epochs,
+            self.rungs,
             keep=settings.keep,
             min_peers=settings.min_peers,
             neighbours=settings.neighbours,
@@ -199,7 +202,7 @@ class EarlyStopping:
 
     def goes_on(self, candidate: str, epoch: int) -> bool:
         """Return whether to train a candidate beyond ``epoch``, for which it was recorded."""
-        if epoch not in self._epochs:
+        if epoch not in self.rungs:
             return True
         whole = self._whole()
         if epoch not in self._rungs_relied_on(whole):
@@ -211,7 +214,7 @@ class EarlyStopping:
     def _rungs_relied_on(self, whole: WholeCurves) -> tuple[int, ...]:
         while len(whole) >= self._judges_next:
             count = self._judges_next
-            trust = trust_in_rungs(self._epochs, whole.first(count), self._settings.least_correlation)
+            trust = trust_in_rungs(self.rungs, whole.first(count), self._settings.least_correlation)
             self._relied_on = tuple(sorted({*self._relied_on, *trust.relied_on}))
             self._tell(RungTrust(trust.correlations, self._relied_on), count)
             self._judges_next = 2 * count
