@@ -5,7 +5,8 @@ from nas.bundles.changes import Moved as Moved
 from nas.bundles.drifting import Drift as Drift, DriftedWinner as DriftedWinner, drift as drift
 from nas.bundles.exporting import ExportedForm as ExportedForm, export_bundle as export_bundle
 from nas.bundles.measuring import Effort as Effort
-from nas.bundles.verifying import Check as Check, VerifiedBundle as VerifiedBundle, verify_bundle as verify_bundle
+from nas.bundles.verified import Check as Check, VerifiedBundle as VerifiedBundle
+from nas.bundles.verifying import verify_bundle as verify_bundle
 from nas.errors import (
     CandidateError as CandidateError,
     DataError as DataError,

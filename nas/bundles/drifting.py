@@ -10,7 +10,7 @@ from typing import Any, final
 
 from nas.bundles.changes import Moved, change_text, differences, moved_between
 from nas.bundles.finding import read_bundle
-from nas.bundles.measuring import MEASURE_SUSTAINED, Effort, sustained_s_of
+from nas.bundles.measuring import MEASURE_SUSTAINED, Effort, measured_on, sustained_s_of
 from nas.bundles.sources import GivenSpace, Source
 from nas.bundles.verifying import deployed_model
 from nas.errors import CandidateError, JournalError, NasError, RecipeError, TargetError
@@ -224,7 +224,7 @@ class _Drifting:
                 bundle = _sound_bundle(winner)
                 own = Target.parse(bundle.about["target"])
                 if target is None:
-                    Source(bundle, trust=self._trust).check_runtime()
+                    Source(bundle, trust=self._trust).check_runtimes(each for each, _ in bundle.targets.values())
             except NasError as error:
                 found[winner.architecture.id] = DriftedWinner(winner.architecture.id, failure=str(error))
                 continue
@@ -282,7 +282,7 @@ class _Drifting:
     def _measured(self, on: str, target: Target, members: Sequence[tuple[Winner, Bundle]]) -> dict[str, DriftedWinner]:
         found: dict[str, DriftedWinner] = {}
         sources = [Source(bundle, self._space, trust=self._trust) for _, bundle in members]
-        recorded = {winner.architecture.id: _measured_on(winner, on) for winner, _ in members}
+        recorded = {winner.architecture.id: measured_on(winner.measurements, on) for winner, _ in members}
         bench = self._effort.open(target, self._progress, sustained_s_of(recorded.values()))
         metrics = self._effort.again(name for each in recorded.values() for name in each if name != COUNTED)
         with temporary_folder("drift") as scratch:
@@ -307,7 +307,7 @@ class _Drifting:
     def _model(self, bench: Bench, on: str, target: Target, source: Source, bundle: Bundle, scratch: Path) -> Deployed:
         """Return the file that the run measured, or the model deployed for another target."""
         if on or str(target) == bundle.about["target"]:
-            file = bundle.further_targets[on][1] if on else str(bundle.about["deployed"])
+            _, file = bundle.targets[on]
             model = deployed_model(bundle, file)
             if model is None:
                 raise JournalError(f"{file} is missing in {bundle.folder}.")
@@ -344,19 +344,13 @@ def _name_on(bundle: Bundle, target: Target | None) -> str:
     return next((on for on, (each, _) in bundle.further_targets.items() if each == target), "")
 
 
-def _measured_on(winner: Winner, on: str) -> dict[str, Measurement]:
-    """Return what the run measured on the target of a name, by bare names."""
-    return {bare_name(name): each for name, each in winner.measurements.items() if target_in(name) == on}
-
-
 def _sound_bundle(winner: Winner) -> Bundle:
     """Return a winner's bundle. Raises JournalError if it, or its deployed model, is missing or has changed."""
     assert winner.bundle is not None
     bundle = read_bundle(winner.bundle)
     if has_manifest(bundle.folder):
         changes = changes_in(bundle.folder)
-        files = (bundle.about["deployed"], *(file for _, file in bundle.further_targets.values()))
-        for file in filter(changes.touches, files):
+        for file in filter(changes.touches, [file for _, file in bundle.targets.values()]):
             raise JournalError(
                 f"{file} must be the file that was measured, but it is missing or has changed; "
                 f"see: nas bundle verify {bundle.folder}."

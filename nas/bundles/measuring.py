@@ -13,7 +13,7 @@ from nas.hardware.bench_request import BenchRequest
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
 from nas.values.measurement import Measurement
-from nas.values.metric import SUSTAINED
+from nas.values.metric import SUSTAINED, bare_name, target_in
 from nas.values.target import Target
 
 ENERGY = "energy_mj"
@@ -74,6 +74,11 @@ class Effort:
         outcomes = bench.measure(models, plain, rng, progress.advance) if plain else [{} for _ in models]
         progress.close()
         return _with_energy(bench, models, outcomes, rng, progress) if ENERGY in wanted else outcomes
+
+
+def measured_on(measured: Mapping[str, Measurement], on: str) -> dict[str, Measurement]:
+    """Return what was measured on the target of a name, by bare names; the first target has an empty name."""
+    return {bare_name(name): each for name, each in measured.items() if target_in(name) == on}
 
 
 def sustained_s_of(recorded: Iterable[Mapping[str, Measurement]]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -137,13 +137,13 @@ class Source:
             export_model(self.module, inputs, batch, path, model_format)
         return path
 
-    def check_runtime(self) -> None:
-        """Check that the bundle's own target runs no code that nobody trusts.
+    def check_runtimes(self, targets: Iterable[Target]) -> None:
+        """Check that targets, which the bundle names, run no code that nobody trusts.
 
         Raises:
-            RecipeError: its runtime is a ``module:Name``.
+            RecipeError: the runtime of one is a ``module:Name``.
         """
-        self._check_trusted([Target.parse(self.bundle.about["target"]).runtime])
+        self._check_trusted([target.runtime for target in targets])
 
     def _check_trusted(self, names: Sequence[str]) -> None:
         code = [name for name in names if ":" in name]

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, final
 
 from nas.bundles.agreement import Agreement, agreement_of
-from nas.bundles.changes import Moved, differences, is_same_place, moved_between
+from nas.bundles.changes import differences, is_same_place, moved_between
 from nas.bundles.exporting import DEPLOYED
 from nas.bundles.finding import find_bundle
-from nas.bundles.measuring import MEASURE_SUSTAINED, Effort, sustained_s_of
+from nas.bundles.measuring import MEASURE_SUSTAINED, Effort, measured_on, sustained_s_of
 from nas.bundles.predicting import PREDICT, check_answers, modules_of, predicted
 from nas.bundles.sources import ONNX, GivenSpace, Source, outputs_in_torch
+from nas.bundles.verified import FILES, MEASURED_AGAIN, Check, State, VerifiedBundle
 from nas.errors import CandidateError, JournalError, NasError, RecipeError, TargetError
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.bench import Bench
@@ -28,89 +29,11 @@ from nas.results.bundled.samples import SAMPLES
 from nas.results.bundled.writing import read_measured
 from nas.signals import stopping
 from nas.values.measurement import Measurement
-from nas.values.metric import MEASURED_METRICS, SUSTAINED
+from nas.values.metric import MEASURED_METRICS, SUSTAINED, on_target
 from nas.values.target import Target
 
-State = Literal["sound", "failed", "unchecked"]
-MARKS = {"sound": "ok", "failed": "FAILED", "unchecked": "not checked"}
-FILES, MEASURED_AGAIN = "files", "measuring again"
-"""Checks in which no output of a model is looked at."""
 MOST_NAMED = 8
 TIME = "latency_ms"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check of a bundle: what was checked, if it is sound, and a sentence about it."""
-
-    what: str
-    state: State
-    text: str
-
-
-@final
-@dataclass(frozen=True, repr=False)
-class VerifiedBundle:
-    """What was found of a bundle.
-
-    Attributes:
-        folder: the bundle.
-        checks: each check with its state; ``unchecked`` ones say why.
-        moved: by metric, the measurement in the bundle and the new one; empty if nothing was measured.
-        circumstances: what is another than when the bundle was measured, such as the processor.
-
-    Example::
-
-        verified = nas.verify_bundle("runs/digits/winners/0123456789ab")
-        assert verified.is_sound, verified
-    """
-
-    folder: Path
-    checks: tuple[Check, ...]
-    moved: Mapping[str, Moved] = field(default_factory=dict)
-    circumstances: tuple[str, ...] = ()
-
-    @property
-    def has_failed(self) -> bool:
-        """True if a check failed."""
-        return any(check.state == "failed" for check in self.checks)
-
-    @property
-    def is_sound(self) -> bool:
-        """True if no check failed, and a model's outputs could be checked. Other checks may have been impossible."""
-        checked = {check.what for check in self.checks if check.state == "sound"}
-        return not self.has_failed and bool(checked - {FILES, MEASURED_AGAIN})
-
-    @property
-    def is_complete(self) -> bool:
-        """True if every check was possible."""
-        return all(check.state != "unchecked" for check in self.checks)
-
-    def __repr__(self) -> str:
-        lines = [str(self.folder)]
-        lines += [f"  {MARKS[check.state]:<12}{check.what}: {check.text}" for check in self.checks]
-        lines += [f"  {'moved' if each.is_sure else 'as before':<12}{each.text}" for each in self.moved.values()]
-        lines += [f"  since then, {text}" for text in self.circumstances]
-        return "\n".join([*lines, self._ending])
-
-    @property
-    def _ending(self) -> str:
-        if self.has_failed:
-            return "The bundle is not sound."
-        if not self.is_sound:
-            return "No model of the bundle could be checked here, so nobody knows if it is sound."
-        return f"The bundle is sound{'' if self.is_complete else ', as far as it can be checked here'}."
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {
-            "bundle": str(self.folder),
-            "sound": self.is_sound,
-            "complete": self.is_complete,
-            "checks": [vars(check) for check in self.checks],
-            "measured": {name: each.to_json() for name, each in self.moved.items()},
-            "circumstances": list(self.circumstances),
-        }
 
 
 @stopping()
@@ -118,6 +41,7 @@ def verify_bundle(
     what: Path | str,
     *,
     measure: bool = True,
+    targets: Iterable[str] | None = None,
     run: Path | str | None = None,
     runs: Path | str = "runs",
     space: GivenSpace | None = None,
@@ -128,13 +52,15 @@ def verify_bundle(
 ) -> VerifiedBundle:
     """Check a bundle and return what was found: its hashes, its models against torch, and its values by new ones.
 
+    The models of all targets of its run are checked, each where it runs. A device that cannot be reached is told.
     Its ``predict.py`` runs on the items that the bundle keeps. A file that is missing or changed is named, and what
     depends on it is not checked. Bundles of version 0.8 and before have no hashes; the result says what cannot be
     checked of them.
 
     Args:
         what: a bundle's folder, or the id of a winner.
-        measure: measure the deployed model again.
+        measure: measure the deployed models again.
+        targets: which of the run's targets are checked, as texts or by the names of further ones; by default all.
         run: the run in which an id is looked for; by default all in ``runs``.
         runs: the folder of runs.
         space: the space, or its name, where the search was given one as an object; its module is compared too.
@@ -146,7 +72,7 @@ def verify_bundle(
 
     Raises:
         JournalError: there is no such bundle, or its description cannot be read.
-        RecipeError: ``least_agreement`` is no share.
+        RecipeError: ``least_agreement`` is no share, or the run did not measure a target.
     """
     if least_agreement is not None and not 0 <= least_agreement <= 1:
         raise RecipeError(f"least_agreement must be a share, from 0 to 1, but got {least_agreement}.")
@@ -156,7 +82,20 @@ def verify_bundle(
         return VerifiedBundle(Path(what), tuple(files))
     source = Source(find_bundle(what, run, Path(runs)), space, trust=trust)
     with closing(chosen_progress(progress)) as shown:
-        return _Verifying(source, effort or Effort(), shown, least_agreement, trust=trust).run(measure)
+        return _Verifying(source, effort or Effort(), shown, least_agreement, trust=trust).run(measure, targets)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A target of a bundle by its name, which is empty for the first, and the file that runs there."""
+
+    on: str
+    target: Target
+    file: str
+
+    def named(self, what: str) -> str:
+        """Return what a check of this target is called."""
+        return f"{what} on {self.on}" if self.on else what
 
 
 @final
@@ -173,20 +112,29 @@ class _Verifying:
         self._checks, found = _files_first(source.bundle.folder)
         self._changes = found or Changes(0)
 
-    def run(self, measure: bool) -> VerifiedBundle:
+    def run(self, measure: bool, names: Iterable[str] | None) -> VerifiedBundle:
+        """Check all, and the models of all targets or of those with these names, each in its own runtime."""
+        places = _places_in(self._bundle, names)
         self._check_weights()
-        self._check_file_of_onnx()
+        self._check_file_of_onnx(places)
         self._check_predicting()
-        bench = self._opened()
-        if bench is not None:
-            self._check_deployed(bench)
-        now = self._measured(bench) if measure and bench is not None else {}
         then = read_measured(self._bundle.folder)
-        if measure and bench is not None and not then:
+        if measure and not then:
             self._add("measurements", "unchecked", "the bundle has none that can be read.")
-        return VerifiedBundle(
-            self._bundle.folder, tuple(self._checks), moved_between(then, now), differences(then, now)
-        )
+        now: dict[str, Measurement] = {}
+        since: list[str] = []
+        for place in places:
+            found, known = self._checked_on(place, measure), measured_on(then, place.on)
+            now |= {on_target(place.on, name): each for name, each in found.items()}
+            since += [f"{place.on and f'on {place.on}, '}{text}" for text in differences(known, found)]
+        return VerifiedBundle(self._bundle.folder, tuple(self._checks), moved_between(then, now), tuple(since))
+
+    def _checked_on(self, place: _Place, measure: bool) -> dict[str, Measurement]:
+        """Check and measure the model of one target. A device that cannot be reached is told once, and hides none."""
+        bench = self._opened(place)
+        if bench is None or not self._check_deployed(bench, place):
+            return {}
+        return self._measured(bench, place) if measure else {}
 
     def _add(self, what: str, state: State, text: str) -> None:
         self._checks.append(Check(what, state, text))
@@ -204,9 +152,10 @@ class _Verifying:
             outputs = outputs_in_torch(self._source.module, reference.inputs)
             self._judge(what, reference.agreement(outputs, self._bundle.answers), "fp32")
 
-    def _check_file_of_onnx(self) -> None:
+    def _check_file_of_onnx(self, places: Sequence[_Place]) -> None:
         """Compare ``model.onnx``, which ``predict.py`` runs, with torch."""
-        if not (self._bundle.folder / ONNX).is_file() or self._bundle.about.get("deployed") == ONNX:
+        is_deployed = any(place.file == ONNX and not place.on for place in places)
+        if is_deployed or not (self._bundle.folder / ONNX).is_file():
             return  # the deployed form is checked on its own
         self._compare(ONNX, lambda inputs: outputs_of(self._bundle.folder / ONNX, inputs), "fp32", ONNX)
 
@@ -224,38 +173,44 @@ class _Verifying:
                 self._add(PREDICT, "unchecked", "the kept items are prepared already, so it cannot prepare them.")
                 return
             outputs = predicted(self._bundle, samples, trust=self._trust)
-            precision = _precision_of(self._bundle) if about["deployed"].endswith(".onnx") else "fp32"
+            precision = Target.parse(about["target"]).precision if about["deployed"].endswith(".onnx") else "fp32"
             found = agreement_of(outputs, samples.outputs, self._bundle.answers, samples.targets)
             self._judge(PREDICT, found, precision)
 
-    def _opened(self) -> Bench | None:
-        target = Target.parse(self._bundle.about["target"])
+    def _opened(self, place: _Place) -> Bench | None:
         try:
-            self._source.check_runtime()
-            recorded = [read_measured(self._bundle.folder)] if self._effort.sustained else []
-            return self._effort.open(target, self._progress, sustained_s_of(recorded))
+            self._source.check_runtimes([place.target])
+            recorded = measured_on(read_measured(self._bundle.folder), place.on)
+            sustained = [recorded] if self._effort.sustained else []
+            return self._effort.open(place.target, self._progress, sustained_s_of(sustained))
         except NasError as error:
-            self._add(f"{self._bundle.about['deployed']}", "unchecked", str(error))
+            self._add(place.named(place.file), "unchecked", str(error))
             return None
 
-    def _check_deployed(self, bench: Bench) -> None:
-        """Compare the model that was measured with torch, in its own runtime."""
-        deployed, precision = self._bundle.about["deployed"], _precision_of(self._bundle)
-        model = self._model()
+    def _check_deployed(self, bench: Bench, place: _Place) -> bool:
+        """Compare the model that was measured with torch, in its own runtime. Return False if that is not there."""
+        what, model = place.named(place.file), deployed_model(self._bundle, place.file)
         if model is None:
-            self._add(deployed, "failed", "it is missing, or lies outside the bundle.")
-            return
-        self._compare(deployed, lambda inputs: bench.outputs(model, inputs), precision, deployed)
+            self._add(what, "failed", "it is missing, or lies outside the bundle.")
+            return False
+        return self._compare(what, lambda inputs: bench.outputs(model, inputs), place.target.precision, place.file)
 
-    def _compare(self, what: str, outputs: Any, precision: str, file: str) -> None:
+    def _compare(self, what: str, outputs: Any, precision: str, file: str) -> bool:
+        """Compare outputs with those of torch. Return False if the device cannot compute any now."""
         if self._is_unsound(what, file, SAMPLES):
-            return
+            return True
         with self._told(what):
             reference = self._source.reference
             if reference.name == file:
                 self._add(what, "unchecked", "neither real items nor torch's module are there to compare with.")
-                return
-            self._judge(what, reference.agreement(outputs(reference.inputs), self._bundle.answers), precision)
+                return True
+            try:
+                found = outputs(reference.inputs)
+            except TargetError as error:
+                self._add(what, "unchecked", str(error))
+                return False
+            self._judge(what, reference.agreement(found, self._bundle.answers), precision)
+        return True
 
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -276,19 +231,19 @@ class _Verifying:
             advice = " That is damage, and not rounding. If it is known and meant, pass --least-agreement."
         self._add(what, "failed" if is_damaged else "sound", f"{found.text(precision)}.{advice}")
 
-    def _measured(self, bench: Bench) -> dict[str, Measurement]:
-        deployed, model = self._bundle.about["deployed"], self._model()
-        if model is None or self._is_unsound(MEASURED_AGAIN, deployed):
+    def _measured(self, bench: Bench, place: _Place) -> dict[str, Measurement]:
+        what, model = place.named(MEASURED_AGAIN), deployed_model(self._bundle, place.file)
+        if model is None or self._is_unsound(what, place.file):
             return {}
+        then = measured_on(read_measured(self._bundle.folder), place.on)
         try:
-            (outcome,) = self._effort.measure(bench, [model], self._progress, _metrics(self._bundle, self._effort))
+            (outcome,) = self._effort.measure(bench, [model], self._progress, _again(then, self._effort))
         except TargetError as error:  # the device, not the bundle; the other checks were made
-            self._add(MEASURED_AGAIN, "unchecked", str(error))
+            self._add(what, "unchecked", str(error))
             return {}
         if isinstance(outcome, CandidateError):
-            self._add(MEASURED_AGAIN, "failed", outcome.reason)
+            self._add(what, "failed", outcome.reason)
             return {}
-        then = read_measured(self._bundle.folder)
         text = ""
         if TIME in then and TIME in outcome:
             here = is_same_place(then[TIME], outcome[TIME])
@@ -297,11 +252,8 @@ class _Verifying:
         text += (
             f". Its sustained latency was left out, which takes minutes. {MEASURE_SUSTAINED[:-1]}" if left_out else ""
         )
-        self._add(MEASURED_AGAIN, "sound", f"{len(outcome)} metric{'s' * (len(outcome) != 1)}{text}.")
+        self._add(what, "sound", f"{len(outcome)} metric{'s' * (len(outcome) != 1)}{text}.")
         return outcome
-
-    def _model(self) -> Deployed | None:
-        return deployed_model(self._bundle)
 
     def _is_unsound(self, what: str, *files: str) -> bool:
         """Return True, and say so, if a file that a check needs is missing or changed."""
@@ -345,11 +297,33 @@ def deployed_model(bundle: Bundle, file: str | None = None) -> Deployed | None:
     return Deployed(path, 0 if known is None else int(known.median))
 
 
-def _precision_of(bundle: Bundle) -> str:
-    return Target.parse(bundle.about["target"]).precision
-
-
-def _metrics(bundle: Bundle, effort: Effort) -> list[str]:
+def _again(then: Mapping[str, Measurement], effort: Effort) -> list[str]:
     """Return what is measured again: what was measured, without the size of the weights, which deploying counts."""
-    known = [name for name in effort.again(read_measured(bundle.folder)) if name in MEASURED_METRICS]
+    known = [name for name in effort.again(then) if name in MEASURED_METRICS]
     return [name for name in known if name != "weight_bytes"] or [TIME]
+
+
+def _places_in(bundle: Bundle, names: Iterable[str] | None) -> list[_Place]:
+    """Return the targets of a bundle: all, or those that are meant by ``names``, each once.
+
+    Raises:
+        RecipeError: a name is neither a target of the bundle nor the name of one.
+    """
+    known = {on: _Place(on, target, file) for on, (target, file) in bundle.targets.items()}
+    found = list(known) if names is None else [_name_of(text, bundle) for text in names]
+    return [known[on] for on in dict.fromkeys(found)]
+
+
+def _name_of(text: str, bundle: Bundle) -> str:
+    """Return the name of the target that a text means; empty for the first one."""
+    if text in bundle.further_targets:
+        return text
+    asked = Target.parse(text)
+    for on, (target, _) in bundle.targets.items():
+        if asked == target:
+            return on
+    told = " and ".join(str(target) for target, _ in bundle.targets.values())
+    raise RecipeError(
+        f"a bundle is verified on targets that its run measured, {told}, but got {asked}. "
+        f"For another one, export the bundle, or say: nas drift RUN --target {text}."
+    )

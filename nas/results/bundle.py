@@ -90,6 +90,11 @@ class Bundle:
                 f"{self.folder / ABOUT} must tell the target and the file of each further target, but: {error}"
             ) from error
 
+    @property
+    def targets(self) -> dict[str, tuple[Target, str]]:
+        """All targets of the search in the form of ``further_targets``. The first one's name is empty."""
+        return {"": (Target.parse(self.about["target"]), str(self.about["deployed"])), **self.further_targets}
+
     def module(self, space: SearchSpace | type[SearchSpace] | None = None) -> torch.nn.Module:
         """Build the torch module, in eval mode, with the winner's weights.
 

@@ -292,16 +292,20 @@ def test_drift_leaves_out_sustained_latencies_unless_asked(run: Path) -> None:
     assert "left out" not in repr(found)
 
 
-def test_a_bundle_is_verified_on_its_first_target(run: Path) -> None:
-    """What was measured on a further one is not taken for a metric of the first."""
+def test_a_bundle_is_verified_on_all_targets(run: Path) -> None:
+    """Each is compared with what was measured there, and no metric of one is taken for that of another."""
     winner = nas.load_run(run).front[0]
     assert winner.bundle is not None
-    bench = Recording(lambda path: winner.value("latency_ms"))
-    verified = nas.verify_bundle(winner.bundle, space=Wide(), effort=nas.Effort(bench=bench), progress=None)
+    here, board = (Recording(lambda path, name=name: winner.value(name)) for name in ("latency_ms", "pi/latency_ms"))
+    effort = nas.Effort(bench=lambda target: board if target == Target.parse(PI) else here)
+    verified = nas.verify_bundle(winner.bundle, space=Wide(), effort=effort, progress=None)
     assert verified.is_sound, verified
-    assert list(verified.moved) == ["latency_ms"]
-    assert "sustained_latency_ms" not in bench.asked
-    assert "Its sustained latency was left out" in repr(verified)
+    assert list(verified.moved) == ["latency_ms", "pi/latency_ms"]
+    assert not any(each.is_sure for each in verified.moved.values())
+    sound = [check.what for check in verified.checks if check.state == "sound"]
+    assert {"measuring again", "measuring again on pi"} < set(sound)
+    assert "sustained_latency_ms" not in here.asked
+    assert repr(verified).count("Its sustained latency was left out") == 2
 
 
 @pytest.mark.usefixtures("quick_export")

@@ -77,9 +77,17 @@ LeastAgreement = Annotated[
     ),
 ]
 MeasureAgain = Annotated[
-    bool, typer.Option("--measure/--no-measure", help="Measure the deployed model again, which takes a while.")
+    bool, typer.Option("--measure/--no-measure", help="Measure the deployed models again, which takes a while.")
 ]
 DriftTarget = Annotated[str | None, key_option("target", default="all of the run's")]
+VerifiedTargets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="TARGET",
+        help="A target of the winner's run, or the name of a further one, such as pi. May be repeated. [default: all]",
+    ),
+]
 SustainedAgain = Annotated[
     bool, typer.Option("--sustained", help="Measure sustained latencies again too, which takes minutes each.")
 ]

@@ -22,6 +22,7 @@ def verify(
     run: bundle_options.RunOfWinner = None,
     runs: options.Runs = RUNS,
     measure: bundle_options.MeasureAgain = True,
+    target: bundle_options.VerifiedTargets = None,
     space: options.SpaceAgain = None,
     trust: bundle_options.TrustBundle = False,
     least_agreement: bundle_options.LeastAgreement = None,
@@ -33,6 +34,7 @@ def verify(
 ) -> None:
     """Check the hashes of a bundle, compare its models with torch on real inputs, and measure it again.
 
+    Each target of its run is checked, also those on other devices. One that cannot be reached is told.
     Its predict.py runs on those inputs too. Each missing or changed file is named. The exit status is 1 if a check
     failed, or if no model could be checked. What cannot be checked here is told.
     """
@@ -44,6 +46,7 @@ def verify(
         verified = verify_bundle(
             winner,
             measure=measure,
+            targets=target,
             run=run,
             runs=Path(runs),
             space=space,
