@@ -31,12 +31,10 @@ from nas.space.tracing import build_checked, trace_layers
 from nas.storage.measurement_store import MeasurementStore, layers_identity, space_identity
 from nas.storage.scratch import temporary_folder
 from nas.tasks.data_source import DataSource
-from nas.values.evaluation import FOR_ANY, Evaluation, Failure
+from nas.values.evaluation import FOR_ANY, KEPT, Evaluation, Failure
 from nas.values.metric import SUSTAINED
 from nas.values.profiled_network import LATENCY, profile_of
 
-KEPT = "kept"
-"""The detail that marks a row whose measurements came from the store instead of this run."""
 SIZE, NOTES = "model_bytes", "exporter_notes"
 """A file's size, and the condition in the store that tells whether the file held notes of its exporter.
 

@@ -13,7 +13,6 @@ from nas.errors import JournalError
 from nas.hardware.bench import target_part
 from nas.hardware.energy_model import MemoryHierarchy
 from nas.hardware.kept_sessions import KeptSessions
-from nas.hardware.measuring import KEPT
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.results.search_cost import SEARCH, WINNERS, SearchCost, search_counter
@@ -32,8 +31,8 @@ from nas.storage.journal import Journal
 from nas.storage.journal_rows import BenchUsed, Cost, RecipeText, RoundEnded, TrainingsEnded, TurnedAway
 from nas.storage.run_files import SESSIONS
 from nas.training.inheriting import Inheritance
-from nas.values.evaluation import Evaluation
-from nas.values.metric import SUSTAINED, bare_name, metric_named
+from nas.values.evaluation import KEPT, Evaluation
+from nas.values.metric import SUSTAINED, bare_name, metric_named, target_in
 
 COST_EVERY_S = 30.0
 """Seconds after which the next row also records the cost. A killed process loses the cost since then."""
@@ -216,7 +215,14 @@ class RunState:
                 f"the reference speed of {targets} was measured again since this run began: measurements "
                 "from before and after are corrected for drift by different reference speeds."
             )
-        self.journal.append(BenchUsed(now))
+        self.journal.append(BenchUsed(now, self._fingerprints_now()))
+
+    def _fingerprints_now(self) -> dict[str, str]:
+        """Return the fingerprint of each target by its name; none unless there are several, of one precision each."""
+        if not self.recipe.further_targets or self.recipe.precisions:
+            return {}
+        benches = self.resolved.backend.benches.items()
+        return {target_in(name): each.fingerprint for name, each in benches if each.fingerprint is not None}
 
     def end_round(self, number: int) -> None:
         """Note that a round has ended, and what it cost."""

@@ -245,10 +245,18 @@ class Cost(_Note):
 @final
 @dataclass(frozen=True)
 class BenchUsed(_Note):
-    """The fingerprint of a target that the run was measured on."""
+    """The fingerprint of the target that the run was measured on.
+
+    A run on several targets has one of all of them, and ``targets`` has that of each by its name. Version 0.8 did not
+    note these.
+    """
 
     kind: ClassVar[str] = "bench"
     fingerprint: str
+    targets: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"fingerprint": self.fingerprint, **({"targets": dict(self.targets)} if self.targets else {})}
 
 
 @final

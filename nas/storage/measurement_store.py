@@ -111,6 +111,19 @@ class MeasurementStore:
         rows = self._rows("fingerprint = ? AND space = ? AND architecture = ?", fingerprint, space, architecture.id)
         return {row.metric: measurement for row in rows if (measurement := row.measurement) is not None}
 
+    def measured(self, fingerprint: str, space: str, metrics: Collection[str]) -> set[Architecture]:
+        """Return the architectures of a space for which earlier measurements of all ``metrics`` on a target are kept.
+
+        ``space`` is its ``space_identity``. Those whose layers have changed since are among them.
+
+        Raises:
+            TargetError: the file is no store of this program.
+        """
+        found = [
+            {architecture for _, architecture, _ in self._of_space(space, metric, fingerprint)} for metric in metrics
+        ]
+        return set.intersection(*found) if found else set()
+
     def sources(
         self, space: str, metric: str, *, without: Collection[str], apart_from: Collection[Architecture] = ()
     ) -> list[Source]:
@@ -160,14 +173,19 @@ class MeasurementStore:
                 found[row.space, row.architecture] = network
         return list(found.values())
 
-    def _of_space(self, space: str, metric: str) -> Iterator[tuple[str, Architecture, Measurement]]:
-        """Yield what the sound rows about ``metric`` in a space hold, oldest first; the target is its fingerprint."""
+    def _of_space(
+        self, space: str, metric: str, fingerprint: str | None = None
+    ) -> Iterator[tuple[str, Architecture, Measurement]]:
+        """Yield what the sound rows about ``metric`` in a space hold, oldest first; the target is its fingerprint.
+
+        With ``fingerprint``, they are those of that target alone.
+        """
         if self._fresh or not self._path.is_file():
             return
         # Keys are a space's identity, and that of an architecture's layers after a dash.
         start = f"{space}-"
-        where = "substr(space, 1, ?) = ? AND metric = ?"
-        for row in self._rows(where, len(start), start, metric):
+        where = "substr(space, 1, ?) = ? AND metric = ? AND coalesce(fingerprint = ?, TRUE)"
+        for row in self._rows(where, len(start), start, metric, fingerprint):
             architecture, measurement = row.settled, row.measurement
             if architecture is not None and measurement is not None:
                 yield row.fingerprint, architecture, measurement

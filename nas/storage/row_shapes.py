@@ -221,6 +221,7 @@ class _Cost(_Shape):
 
 class _Bench(_Shape):
     fingerprint: str
+    targets: dict[str, str] = Field(default_factory=dict)
 
 
 class _Baseline(_Shape):

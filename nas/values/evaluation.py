@@ -28,6 +28,8 @@ PARENT = "parent"
 """The detail of a winner that is the model from which the others are made."""
 TESTED_PER_VALIDATED = "tested_per_validated"
 """The detail of a winner that is the number of test items for each validation item."""
+KEPT = "kept"
+"""The detail that marks a row of measurements that earlier commands kept, instead of new ones."""
 ELSEWHERE = "elsewhere"
 """The detail of a winner that tells of its further targets by their names."""
 Stage = Literal["measure", "check", "train", "retrain", "winner"]

@@ -23,7 +23,7 @@ from nas.hardware import measuring
 from nas.hardware.bench import Outcome
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
-from nas.hardware.measuring import KEPT, Surroundings, measure_architectures
+from nas.hardware.measuring import Surroundings, measure_architectures
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.hardware.target_profile import TargetProfile
 from nas.prediction.layers.segments import segments_of
@@ -32,7 +32,7 @@ from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, architecture_from, enumerate_space
 from nas.space.signature import image_signature
 from nas.storage.measurement_store import MeasurementStore
-from nas.values.evaluation import Evaluation
+from nas.values.evaluation import KEPT, Evaluation
 from nas.values.profiled_network import profiled_network
 from nas.values.target import Target
 

@@ -10,11 +10,11 @@ from typing import final
 import numpy as np
 
 from nas.hardware.bench import target_part
-from nas.hardware.measuring import KEPT, Measurer
+from nas.hardware.measuring import Measurer
 from nas.progress import Progress
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import PRECISION
-from nas.values.evaluation import Evaluation
+from nas.values.evaluation import KEPT, Evaluation
 from nas.values.metric import bare_name, on_target, target_in
 
 

@@ -67,7 +67,7 @@ def write_as_run(asked: Asked, known: Seeded, folder: Path, clock: Callable[[], 
     recipe = Recipe.from_mapping({**asked.recipe.model_dump(exclude_unset=True), "name": folder.name})
     text = recipe.to_toml()
     with JournalReader(asked.run.run_folder) as source:
-        began = [_here(row, device) if known.is_new else row for row in source.rows(Began)]
+        began = [_here(row, device) if known.is_new or asked.on else row for row in source.rows(Began)]
         facts: list[Row] = [*source.rows(SupernetTrained), *source.rows(Agreement), *source.rows(RungsJudged)]
         source.check()
     fingerprint = known.fingerprint or (None if known.is_new else own_fingerprint(asked.run))

@@ -12,7 +12,6 @@ import numpy as np
 from nas.errors import RecipeError, RepeatedFailureError, TargetError
 from nas.hardware.bench import Bench
 from nas.hardware.devices.device import Device
-from nas.hardware.measuring import KEPT
 from nas.prediction.predictor import MIN_SAMPLES
 from nas.progress import Progress
 from nas.results.run import Run
@@ -27,6 +26,7 @@ from nas.searching.solving.seeded import Seeded, seeded
 from nas.searching.solving.space_and_bench import (
     check_same_device,
     fingerprint_of,
+    is_further_device,
     is_same_device,
     resolved_again,
     space_again,
@@ -35,7 +35,9 @@ from nas.searching.state import RunState, beliefs_of, cost_of
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, task_of
 from nas.space.architecture import Architecture
 from nas.space.parts.encoding import encode
+from nas.storage.measurement_store import space_identity
 from nas.tables.interruption import noting_how_to_continue
+from nas.values.evaluation import KEPT
 from nas.values.other_target import Source
 
 BATCHES = 3
@@ -70,16 +72,17 @@ def measured_and_predicted(
         benches = asked.place.benches(asked, task, instruments, progress)
     is_new = _is_new(asked, benches, device)
     fingerprint = fingerprint_of(benches) if benches else None
-    folder = later_folder(run.run_folder, recipe.measured_on, fingerprint if is_new else own_fingerprint(run))
-    known = replace(seeded(run, is_new=is_new, later=later_rows(folder)), fingerprint=fingerprint)
-    recounts = is_new and asked.place.counts_by_target and (asked.measures(known) or asked.models)
+    is_own = not is_new and not asked.on
+    folder = later_folder(run.run_folder, recipe.measured_on, own_fingerprint(run) if is_own else fingerprint)
+    known = replace(seeded(run, is_new=is_new, on=asked.on, later=later_rows(folder)), fingerprint=fingerprint)
+    recounts = not is_own and asked.place.counts_by_target and (asked.measures(known) or asked.models)
     if not asked.measures(known) and not recounts:
         return known
     _check_budget(asked, known)
     with space_again(asked, space, trust, progress) as again:
         if not benches:
             benches = asked.place.benches(asked, task, instruments, progress)
-        if benches and not is_new:
+        if benches and is_own:
             known = replace(known, fingerprint=fingerprint_of(benches))
             check_same_device(run, recipe, known.fingerprint, device)
         resolved = resolved_again(asked, again, benches, task, device, fresh=fresh)
@@ -92,7 +95,9 @@ def measured_and_predicted(
 
 
 def _is_new(asked: Asked, benches: Mapping[str, Bench], device: Device) -> bool:
-    """Return True if values of the run's own target are of no use but to learn from."""
+    """Return True if values of the run's own targets are of no use but to learn from."""
+    if asked.on:
+        return not is_further_device(asked.run, asked.on, fingerprint_of(benches))
     if asked.recipe.measured_on != asked.run.recipe.measured_on:
         return True
     return bool(benches) and not is_same_device(asked.run, asked.recipe, fingerprint_of(benches), device)
@@ -128,9 +133,10 @@ class _Measuring:
     def run(self) -> Seeded:
         """Measure a few that represent the front, predict all, and measure what would most change the front.
 
-        What is free to look up is looked up all together.
+        What was measured on this target before is taken at first. What is free to look up is looked up all together.
         """
         metrics = self._asked.metrics
+        self._measure(self._measured_before())
         known = self._now()
         rest = self._unmeasured(known)
         if self._asked.place.is_free and known.parts(rest) <= self._left(known):
@@ -157,13 +163,25 @@ class _Measuring:
         later = self._state.beliefs.rows[len(self._known.search_rows) :]
         return replace(self._known, later=tuple(later)).believed(self._state.beliefs, is_counted=self._is_counted)
 
+    def _measured_before(self) -> list[Architecture]:
+        """Return the candidates whose measurements on this target are kept, and not in the run's folder yet."""
+        resolved = self._state.resolved
+        fingerprint = resolved.measurer.fingerprint
+        rest = [point.architecture for point in self._unmeasured(self._now())]
+        if fingerprint is None or resolved.store is None or not rest:
+            return []
+        identity = space_identity(resolved.space, resolved.signature)
+        kept = resolved.store.measured(fingerprint, identity, self._asked.metrics)
+        return [each for each in rest if self._known.part(each) in kept]
+
     def _unmeasured(self, known: Seeded) -> list[SolvedPoint]:
         return [point for point in known.points if not point.is_measured(self._asked.metrics)]
 
     def _left(self, known: Seeded) -> int:
-        """Return how many architectures may still be measured."""
+        """Return how many architectures may still be measured. What was measured before the call costs nothing."""
         measured = {known.part(point.architecture) for point in known.points if point.is_measured(self._asked.metrics)}
-        return max(0, self._budget - len(known.measured_later & {*measured, *known.failed}))
+        anew = known.measured_later - known.kept_later
+        return max(0, self._budget - len(anew & {*measured, *known.failed}))
 
     def _first(self, known: Seeded, count: int) -> list[Architecture]:
         """Return candidates to measure before anything can be predicted."""

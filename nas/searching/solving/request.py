@@ -31,6 +31,12 @@ class Asked:
     place: Place
 
     @property
+    def on(self) -> str:
+        """The name of the run's further target that is asked for; empty for its first one and for any other."""
+        named = self.run.recipe.named_targets.items()
+        return next((name for name, each in named if name and each == self.recipe.parsed_target), "")
+
+    @property
     def objectives(self) -> tuple[Objective, ...]:
         """What is minimised."""
         return self.recipe.parsed_objectives

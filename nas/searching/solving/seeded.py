@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, final
@@ -11,9 +11,9 @@ from nas.results.records import Record, records_of
 from nas.results.run import Run
 from nas.results.solved import SolvedPoint
 from nas.space.architecture import Architecture
-from nas.values.evaluation import Evaluation
+from nas.values.evaluation import KEPT, Evaluation
 from nas.values.indexed_rows import IndexedRows, last_rows
-from nas.values.metric import METRICS
+from nas.values.metric import METRICS, bare_name, target_in
 
 if TYPE_CHECKING:
     from nas.searching.beliefs import Beliefs
@@ -101,6 +101,12 @@ class Seeded:
         """Return the part of an architecture that devices see."""
         return self._indexed.part(architecture)
 
+    @property
+    def kept_later(self) -> set[Architecture]:
+        """The parts that were not measured then, because earlier measurements of them were kept."""
+        anew = {self.part(row.architecture) for row in self.later if KEPT not in row.details}
+        return self.measured_later - anew
+
     def parts(self, points: Iterable[SolvedPoint]) -> int:
         """Return the number of different parts of points."""
         return len({self.part(point.architecture) for point in points})
@@ -115,20 +121,37 @@ class Seeded:
         return replace(self, seed_rows=tuple(_believed(row, beliefs, is_counted) for row in self.seed_rows))
 
 
-def seeded(run: Run, *, is_new: bool, later: Iterable[Evaluation] = ()) -> Seeded:
+def seeded(run: Run, *, is_new: bool, on: str = "", later: Iterable[Evaluation] = ()) -> Seeded:
     """Return the rows of a run that count on a target: all on its own one, and on a new one its trainings alone.
 
-    Those are without predictions and modelled values, which are of the old target. A table's are of any device.
+    Those are without predictions and modelled values, which are of the old target. A table's are of any device. With
+    the name ``on`` of a further target, all rows count with what they say of that.
     """
-    if not is_new:
+    if not is_new and not on:
         return Seeded(run, is_new, run.rows, tuple(later))
     dropped = {name for name, metric in METRICS.items() if metric.source == "modelled" and run.table is None}
-    trained = (row for row in run.rows if row.stage in ("train", "check"))
     rows = (
-        replace(row, predicted={}, values={name: value for name, value in row.values.items() if name not in dropped})
-        for row in trained
+        replace(row, values={name: value for name, value in row.values.items() if name not in dropped})
+        for row in run.rows
     )
-    return Seeded(run, is_new, tuple(rows), tuple(later))
+    if is_new:
+        trained = (replace(row, predicted={}) for row in rows if row.stage in ("train", "check"))
+        return Seeded(run, is_new, tuple(trained), tuple(later))
+    return Seeded(run, is_new, tuple(_seen_on(on, rows)), tuple(later))
+
+
+def _seen_on(on: str, rows: Iterable[Evaluation]) -> Iterator[Evaluation]:
+    """Yield rows as a run on one further target alone would have them. What failed on others says nothing of it."""
+    start = f"on {on}: "
+    for row in rows:
+        failure = row.failure
+        if failure is not None and row.stage == "measure":
+            if not failure.reason.startswith(start):
+                continue
+            failure = replace(failure, reason=failure.reason.removeprefix(start))
+        measured = {bare_name(name): each for name, each in row.measurements.items() if target_in(name) == on}
+        predicted = {bare_name(name): each for name, each in row.predicted.items() if target_in(name) == on}
+        yield replace(row, measurements=measured, predicted=predicted, failure=failure)
 
 
 def _believed(row: Evaluation, beliefs: Beliefs, is_counted: bool) -> Evaluation:

@@ -137,6 +137,12 @@ def is_same_device(run: Run, recipe: Recipe, fingerprint: str | None, device: De
     return target_part(fingerprint) in used
 
 
+def is_further_device(run: Run, on: str, fingerprint: str | None) -> bool:
+    """Return True if a fingerprint is of the hardware and versions of a run's further target, by its name."""
+    used = [row.targets[on] for row in read_rows(run.run_folder, BenchUsed) if on in row.targets]
+    return fingerprint is not None and target_part(fingerprint) in set(map(target_part, used))
+
+
 def check_same_device(run: Run, recipe: Recipe, fingerprint: str | None, device: Device) -> None:
     """Check that further measurements compare with those of the run. Raises JournalError if they do not."""
     if not is_same_device(run, recipe, fingerprint, device):
