@@ -210,8 +210,12 @@ Trust = Annotated[
     typer.Option("--trust", help="Run code that the run names as module:Name. Do so only for runs of your own."),
 ]
 SourceTable = Annotated[
-    Path,
-    typer.Option(metavar="FILE", help="A table of measurements on other devices, a .csv or .csv.gz file."),
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A table of measurements on other devices, a .csv or .csv.gz file. [default: what was measured of the "
+        "space before]",
+    ),
 ]
 NewTarget = Annotated[str, typer.Option(metavar="TARGET", help="The new target, such as onnxruntime-cpu:int8.")]
 Samples = Annotated[int, typer.Option(metavar="N", help="The number of architectures to measure on the new target.")]
@@ -223,7 +227,8 @@ OnboardSources = Annotated[
     typer.Option(
         "--sources",
         metavar="A,B",
-        help="Devices of the table to transfer from, separated by commas. [default: all that have the metric]",
+        help="Devices to transfer from, as the columns of tables name them, separated by commas. [default: all that "
+        "have the metric]",
     ),
 ]
 OnboardPredictor = Annotated[

@@ -111,18 +111,20 @@ class MeasurementStore:
         rows = self._rows("fingerprint = ? AND space = ? AND architecture = ?", fingerprint, space, architecture.id)
         return {row.metric: measurement for row in rows if (measurement := row.measurement) is not None}
 
-    def measured(self, fingerprint: str, space: str, metrics: Collection[str]) -> set[Architecture]:
-        """Return the architectures of a space for which earlier measurements of all ``metrics`` on a target are kept.
+    @property
+    def path(self) -> Path:
+        """The file of the store."""
+        return self._path
 
-        ``space`` is its ``space_identity``. Those whose layers have changed since are among them.
+    def kept(self, fingerprint: str, space: str, metric: str) -> dict[Architecture, Measurement]:
+        """Return the earlier measurements of ``metric`` in a space on a target, by architecture.
+
+        ``space`` is its ``space_identity``. Architectures whose layers have changed since are among them.
 
         Raises:
             TargetError: the file is no store of this program.
         """
-        found = [
-            {architecture for _, architecture, _ in self._of_space(space, metric, fingerprint)} for metric in metrics
-        ]
-        return set.intersection(*found) if found else set()
+        return {architecture: found for _, architecture, found in self._of_space(space, metric, fingerprint)}
 
     def sources(
         self, space: str, metric: str, *, without: Collection[str], apart_from: Collection[Architecture] = ()

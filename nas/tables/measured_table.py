@@ -146,13 +146,11 @@ def table_cells(
     ``lower_…`` and ``upper_…``; ``flags_<device>``; and ``failure``. ``device_name`` gives the device. A cell without a
     measurement is empty.
     """
-    options = {choice.name: {option: n for n, option in enumerate(choice.options)} for choice in space.choices}
     cells: list[list[object]] = [[index, *line[1:]] for index, line in enumerate(others)]
     cells += [
         [
             index,
-            row.architecture.id,
-            *(options[name][row.architecture[name]] if name in row.architecture else "" for name in options),
+            *_named(space, row.architecture),
             *_counts(space, row, signature),
             *_values(row, metrics),
             "; ".join(sorted({flag for m in row.measurements.values() for flag in m.flags})),
@@ -163,7 +161,22 @@ def table_cells(
     return columns_of(space, target, metrics), cells
 
 
-def device_name(target: Target) -> str:
+def named_cells(space: SearchSpace, architectures: Sequence[Architecture]) -> tuple[list[str], list[list[str]]]:
+    """Return the cells of a table of architectures without values: its header, and one architecture a row."""
+    header = ["idx", "id", *(f"{CHOICE * (choice.name in ('idx', 'id'))}{choice.name}" for choice in space.choices)]
+    return header, [[str(index), *map(str, _named(space, each))] for index, each in enumerate(architectures)]
+
+
+def _named(space: SearchSpace, architecture: Architecture) -> list[str | int]:
+    """Return the id of an architecture, and for each choice the number of its option, or nothing if it is inactive."""
+    numbers = (
+        choice.options.index(architecture[choice.name]) if choice.name in architecture else ""
+        for choice in space.choices
+    )
+    return [architecture.id, *numbers]
+
+
+def device_name(target: Target | str) -> str:
     """The target as part of a column's name: its text with ``_`` for ``:`` and without ``=``."""
     return str(target).replace(":", "_").replace("=", "")
 

@@ -67,16 +67,19 @@ class NamedSpace:
 
 
 def space_of_table(
-    path: Path, name: str | None, options: Sequence[str], input_shape: str | None, classes: int | None
+    path: Path | None, name: str | None, options: Sequence[str], input_shape: str | None, classes: int | None
 ) -> NamedSpace:
-    """Return the space of the table at ``path`` from the texts of the command line.
+    """Return the space of the table at ``path`` from the texts of the command line; ``path`` is None without one.
 
     Raises:
         RecipeError: no name, an option that is not KEY=VALUE, or a shape that is not CxHxW.
     """
     if name is None:
-        raise RecipeError(f"a table does not name its search space: name that of {path} with --space NAME.")
+        what = "kept measurements" if path is None else path
+        raise RecipeError(f"a table does not name its search space: name that of {what} with --space NAME.")
     named = NamedSpace.parse(name, options, input_shape, classes)
+    if path is None:
+        return named
     return replace(named, options=with_table(name, named.options, path))
 
 

@@ -18,15 +18,17 @@ from nas.prediction.trust_request import TrustRequest, check_limits
 from nas.progress import Progress
 from nas.space.description import Describer
 from nas.space.first_look import FirstLook
+from nas.space.search_space import SearchSpace
 from nas.storage.home import home
-from nas.storage.measurement_store import MeasurementStore
+from nas.storage.measurement_store import MeasurementStore, space_identity
 from nas.tables.interruption import noting_how_to_continue
-from nas.tables.measured_table import device_name
+from nas.tables.kept_columns import kept_elsewhere, kept_there, table_of_kept, with_kept
+from nas.tables.measured_table import device_name, named_cells
 from nas.tables.named_space import NamedSpace
 from nas.tables.onboarding import Onboarded, doubts_of, measure_few, predict_rows, sources_from, write_onboarded
 from nas.tables.table import Table, read_table
 from nas.tables.table_device import latencies_of
-from nas.tables.table_file import check_name
+from nas.tables.table_file import check_name, read_cells
 from nas.values.other_target import Source
 
 
@@ -35,12 +37,13 @@ from nas.values.other_target import Source
 class Onboarding:
     """A target to bring into a table, and how.
 
-    ``samples`` architectures of the table at ``path`` are measured in ``metric``. ``sources`` are devices of the table
-    to transfer from; without any, all devices with the metric are used. The new table is written to ``out``. ``fresh``
-    ignores measurements that earlier commands kept.
+    ``samples`` architectures of the table at ``path`` are measured in ``metric``. ``sources`` are devices to transfer
+    from, of the table or with kept measurements of the space; without any, all with the metric are used. With ``path``
+    None, the table is one of the architectures with kept measurements. The new table is written to ``out``. ``fresh``
+    ignores measurements of the target that earlier commands kept.
     """
 
-    path: Path
+    path: Path | None
     space: NamedSpace
     bench: BenchRequest
     metric: str
@@ -76,7 +79,27 @@ def onboard(asked: Onboarding, progress: Progress) -> TrustReport:
     """
     asked.check()
     with asked.space.described(progress.say, builds=True) as (describer, look):
-        return _bring_in(asked, read_table(asked.path, describer.space), describer, look, progress)
+        return _bring_in(asked, _table(asked, describer.space, progress), describer, look, progress)
+
+
+def _table(asked: Onboarding, space: SearchSpace, progress: Progress) -> Table:
+    """Return the table, with a column for each further target whose measurements in the space are kept.
+
+    Raises:
+        RecipeError: the table cannot be read; or without a table, nothing was kept.
+    """
+    store = MeasurementStore(home())
+    kept = kept_elsewhere(store, space_identity(space, asked.space.signature), asked.metric, asked.device)
+    if asked.path is None:
+        table = table_of_kept(store, asked.metric, kept)
+    else:
+        table = read_table(asked.path, space)
+        kept = {name: values for name, values in kept.items() if not table.has_column(f"{asked.metric}_{name}")}
+        table = with_kept(table, asked.metric, kept)
+    if kept:
+        named = ", ".join(f"{name} ({len(values)})" for name, values in kept.items())
+        progress.say(f"{asked.metric} was measured in this space before on other targets: {named}")
+    return table
 
 
 def _bring_in(
@@ -96,6 +119,10 @@ def _bring_in(
         MeasurementStore(home(), fresh=asked.fresh),
         look,
     )
+    if not asked.fresh:
+        identity = space_identity(describer.space, asked.space.signature)
+        own = kept_there(MeasurementStore(home()), bench.fingerprint, identity, asked.metric)
+        table = with_kept(table, asked.metric, {asked.device: own} if own else {}, fill=True)
     devices = [source.target for source in sources]
     with noting_how_to_continue(asked.fresh):
         onboarded = measure_few(
@@ -147,5 +174,7 @@ def _predict(
     )
     progress.stage("predicting the table", len(table))
     predicted = predict_rows(fitted, table, describer, progress.advance)
-    write_onboarded(asked.out, table, asked.metric, asked.device, onboarded, predicted)
+    is_file = asked.path is not None
+    cells = read_cells(table.path) if is_file else named_cells(describer.space, table.architectures)
+    write_onboarded(asked.out, cells, table, asked.metric, asked.device, onboarded, predicted)
     return report

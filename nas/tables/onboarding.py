@@ -21,7 +21,7 @@ from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.tables.measured_table import measured_cells, measured_columns
 from nas.tables.table import Table
-from nas.tables.table_file import read_cells, write_cells
+from nas.tables.table_file import write_cells
 from nas.values.evaluation import Evaluation
 from nas.values.other_target import Source
 from nas.values.pareto import FloatArray, IntArray
@@ -184,7 +184,7 @@ def doubts_of(onboarded: Onboarded, column: str) -> list[str]:
     """List the caveats of the measurements, a sentence each: values of before, failures and flags."""
     caveats = []
     if onboarded.known:
-        caveats.append(f"{onboarded.known} rows of the table's own column {column} count as measured")
+        caveats.append(f"{onboarded.known} rows have a value of {column} already, and count as measured")
     flags: Counter[str] = Counter()
     for evaluation in onboarded.rows.values():
         if evaluation.failure is not None:
@@ -248,21 +248,25 @@ def _rows(predicted: Prediction) -> list[tuple[float, float, float, float, bool]
 
 def write_onboarded(
     path: Path,
+    cells_of_rows: tuple[list[str], list[list[str]]],
     table: Table,
     metric: str,
     device: str,
     onboarded: Onboarded,
     predicted: Mapping[Architecture, tuple[float, float, float, float, bool]],
 ) -> None:
-    """Write the table to ``path``, gzip CSV: the same cells, and further columns about the new target.
+    """Write the table to ``path``, gzip CSV: the cells of its file, its other columns, and those of the new target.
 
     Measured rows alone have ``<metric>_<device>``, its 95 % interval as ``lower_…`` and ``upper_…``, and
     ``flags_<device>``. All rows have ``predicted_<metric>_<device>``, ``predicted_lower_…`` and ``predicted_upper_…``
     (90 %), ``predicted_limit_…`` (one-sided 95 %) and ``predicted_known_…`` (1 or 0).
     """
-    header, rows = read_cells(table.path)
+    header, rows = cells_of_rows
     measured = measured_columns(metric, device)
     cells: dict[str, list[str]] = {name: [row[index] for row in rows] for index, name in enumerate(header)}
+    for name, values in table.columns.items():
+        column = cells.setdefault(name, [""] * len(rows))
+        cells[name] = [cell or _cell(value) for cell, value in zip(column, values.tolist(), strict=True)]
     for name in (*measured, f"flags_{device}", *(f"{part}{metric}_{device}" for part in _PREDICTED)):
         cells.setdefault(name, [""] * len(rows))
     for number, evaluation in onboarded.rows.items():

@@ -26,7 +26,7 @@ def test_failures_flags_and_earlier_values_are_reported() -> None:
         5: Evaluation("measure", ALL[5], failure=Failure("measure", "it hung")),
     }
     assert doubts_of(Onboarded({}, 2, rows), "latency_ms_board") == [
-        "2 rows of the table's own column latency_ms_board count as measured",
+        "2 rows have a value of latency_ms_board already, and count as measured",
         f"{ALL[5].id} failed: it hung",
         "2 of 3 measurements are doubtful: busy",
         "1 of 3 measurements are doubtful: hot",

@@ -14,8 +14,8 @@ ONBOARDED_FILE = Path("onboarded.csv.gz")
 
 
 def onboard(
-    table: options.SourceTable,
     target: options.NewTarget,
+    table: options.SourceTable = None,
     space: options.TableSpace = None,
     input_shape: options.InputShape = None,
     classes: options.Classes = None,
@@ -37,7 +37,9 @@ def onboard(
     """Predict a table's values for a new target from few measurements.
 
     A few architectures of the table are measured on the new target. The others are predicted with the help of the
-    table's other devices. The new table holds both, and the report shows how far the predictions can be trusted.
+    table's other devices, and of those on which the space was measured before. Without a table, it is one of the
+    networks that were measured there. The new table holds both, and the report shows how far the predictions can be
+    trusted.
     """
     from nas.hardware.bench_request import BenchRequest, measured_metric
     from nas.prediction.trust_request import TrustRequest
@@ -61,5 +63,6 @@ def onboard(
     )
     with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress:
         report = bring_in(onboarding, progress)
-    facts = {"table": str(table), "predictor": predictor, "seed": str(seed), "written to": str(out)}
-    show_trust([report], page, f"{onboarding.device}, onboarded from {table.name}", facts, as_json, table=out)
+    where = "earlier measurements" if table is None else table.name
+    facts = {"table": str(table or where), "predictor": predictor, "seed": str(seed), "written to": str(out)}
+    show_trust([report], page, f"{onboarding.device}, onboarded from {where}", facts, as_json, table=out)

@@ -171,8 +171,8 @@ class _Measuring:
         if fingerprint is None or resolved.store is None or not rest:
             return []
         identity = space_identity(resolved.space, resolved.signature)
-        kept = resolved.store.measured(fingerprint, identity, self._asked.metrics)
-        return [each for each in rest if self._known.part(each) in kept]
+        kept = [resolved.store.kept(fingerprint, identity, name) for name in self._asked.metrics]
+        return [each for each in rest if all(self._known.part(each) in found for found in kept)]
 
     def _unmeasured(self, known: Seeded) -> list[SolvedPoint]:
         return [point for point in known.points if not point.is_measured(self._asked.metrics)]
