@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from real_sshd import HOST, free_port, make_keys, path_with_ssh
+from experiments.real_sshd import HOST, free_port, make_keys, path_with_ssh
 
 QEMU = "qemu-system-aarch64"
 PROGRAMS = (QEMU, "debootstrap", "dpkg-deb", "cpio", "mke2fs", "ssh", "ssh-keygen")

@@ -15,11 +15,11 @@ from pathlib import Path
 import network_link
 import own_runtime
 import pytest
-import real_sshd
 from boards_here import boards_here, profile_boards
 from killed_driver import LEAST, NO_BOARD, TARGET
 from network_link import Link
 
+from experiments import real_sshd
 from nas.hardware.devices.pool import Pool
 from nas.hardware.devices.registry import DeviceRecord, known
 from nas.storage.file_lock import HeldElsewhereError, take

@@ -16,8 +16,8 @@ import fake_ssh
 import made_up_heat
 import numpy as np
 import pytest
-import real_sshd
 
+from experiments import real_sshd
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.hardware.devices import board as boards
 from nas.hardware.devices.board import Board

@@ -1,8 +1,9 @@
-"""A real ssh server on the loopback for tests, with keys of its own, and an ssh that knows it."""
+"""A real ssh server on the loopback for experiments and tests, with keys of its own, and an ssh that knows it."""
 
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import shlex
 import shutil
@@ -21,18 +22,21 @@ HOST, CONNECTS_WITHIN_S = "127.0.0.1", 10.0
 
 
 @contextlib.contextmanager
-def serving(folder: Path, host: str = HOST, inside: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+def serving(
+    folder: Path, host: str = HOST, inside: Sequence[str] = (), *, passwords: bool = False
+) -> Iterator[tuple[str, str]]:
     """Serve until the end of the block. Give the address, and a search path on which ssh knows the server and a key.
 
     ``inside`` is what the server's command begins with, such as to run in another network. There it starts again when
-    it is killed.
+    it is killed. With ``passwords`` it takes these too.
     """
     assert SSHD is not None
     port = free_port()  # free in another network, too
     make_keys(folder)
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress {host}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
-        f"PidFile {folder}/pid\nStrictModes no\nPermitRootLogin yes\nUsePAM no\nPasswordAuthentication no\n"
+        f"PidFile {folder}/pid\nStrictModes no\nPermitRootLogin yes\nUsePAM no\n"
+        f"PasswordAuthentication {'yes' if passwords else 'no'}\n"
         "PermitUserEnvironment no\nAcceptEnv NAS_* PYTHONPATH\n"
     )
     path = path_with_ssh(folder, port, host)
@@ -41,11 +45,10 @@ def serving(folder: Path, host: str = HOST, inside: Sequence[str] = ()) -> Itera
     command = [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")]
     if inside:
         command = [*inside, "/bin/sh", "-c", f"while :; do {shlex.join(command)}; sleep 0.3; done"]
-    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 this server
     try:
         _wait_for(host, port, server)
-        user = os.environ.get("USER") or subprocess.run(["id", "-un"], capture_output=True, text=True).stdout.strip()
-        yield f"ssh://{user}@{host}:{port}", path
+        yield f"ssh://{getpass.getuser()}@{host}:{port}", path
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
@@ -62,7 +65,8 @@ def free_port() -> int:
 def make_keys(folder: Path) -> None:
     """Write the keys ``host`` and ``user`` into a folder."""
     for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+        command = [shutil.which("ssh-keygen") or "", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+        subprocess.run(command, check=True)  # noqa: S603 the program of OpenSSH
 
 
 def path_with_ssh(folder: Path, port: int, host: str = HOST) -> str:
