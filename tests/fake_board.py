@@ -11,9 +11,14 @@ import time
 from pathlib import Path
 from typing import IO
 
+YEAR_S = 365 * 86400.0
+
 
 def python_that(deed: str, folder: Path) -> str:
-    """Return a program in the place of a device's Python: ``repeats``, ``is stuck``, or ``says`` something and ends."""
+    """Return a program in the place of a device's Python.
+
+    It ``repeats``, ``is stuck``, ``lags`` by a year, or ``says`` something and ends.
+    """
     program = folder / f"python-{deed.partition(' ')[0]}"
     here = Path(__file__).parents[1]
     program.write_text(
@@ -54,7 +59,10 @@ def main(deed: str) -> None:
         replies.write(b"\n" + first_steps.BEGIN + b"\n")
         first_steps.write_frame(replies, first_steps.look_around(first["folder"], []))
         time.sleep(1000)
-    first_steps.main(requests, Repeating(replies))
+    if deed == "lags":
+        now = time.time
+        time.time = lambda: now() - YEAR_S
+    first_steps.main(requests, replies if deed == "lags" else Repeating(replies))
 
 
 if __name__ == "__main__":
