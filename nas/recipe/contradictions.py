@@ -43,7 +43,7 @@ def check_function(training: TrainingRecipe, early_stopping: EarlyStoppingRecipe
     function = training.function
     if function is None:
         return
-    if evaluate not in ("train", "zero-cost"):
+    if evaluate not in ("auto", "train", "zero-cost"):
         raise ValueError(
             f'training.function trains each candidate alone, so evaluate must be "train" or "zero-cost", but got '
             f'"{evaluate}" with {function!r}. Leave one of them out.'

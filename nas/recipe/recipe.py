@@ -46,6 +46,7 @@ from nas.values.target import Target, checked_precisions, named_targets
 
 TRIALS_IN_TIME = 10_000
 """Effectively unlimited: the budget of a recipe that gives a time alone, so that the time ends the search."""
+Evaluate = Literal["auto", "train", "supernet", "zero-cost", "table"]
 Keys = Mapping[str, Any]
 """The keys of a section, as in TOML."""
 
@@ -91,8 +92,9 @@ class Recipe(Section):
     """The sampler that proposes candidates: a name, or a table with its options."""
     prior: Literal["none", Score] = "none"
     """A zero-cost score from which the sampler expects errors, on ``zero_cost.batch`` items."""
-    evaluate: Annotated[Literal["train", "supernet", "zero-cost", "table"], OwnOption("--evaluate")] = "train"
-    """How a candidate gets its error: by training, shared weights, a zero-cost score, or a table."""
+    evaluate: Annotated[Evaluate, OwnOption("--evaluate")] = "train"
+    """How a candidate gets its error: by training, shared weights, a zero-cost score, or a table. For parts of a parent
+    ``auto`` chooses training or shared weights by the time."""
     predictor: PredictorRecipe = PredictorRecipe()
     """The predictor of measured metrics: a name, or a table with its options."""
     measuring: MeasuringRecipe = MeasuringRecipe()
@@ -135,7 +137,7 @@ class Recipe(Section):
             search_time_s: float | str | None = ...,
             sampler: str | SamplerRecipe | Keys = ...,
             prior: Literal["none", Score] = ...,
-            evaluate: Literal["train", "supernet", "zero-cost", "table"] = ...,
+            evaluate: Evaluate = ...,
             predictor: str | PredictorRecipe | Keys = ...,
             measuring: MeasuringRecipe | Keys = ...,
             energy: EnergyRecipe | Keys = ...,

@@ -84,7 +84,7 @@ def _measuring(trials: int, rounds: object, given: Mapping[str, Any]) -> dict[st
 
 def check_measures_alone(evaluate: str, objectives: Sequence[Objective], limits: Sequence[Limit]) -> None:
     """Check a recipe without trials, in which models are measured and nothing else. Raises ValueError."""
-    if evaluate != "train":
+    if evaluate not in ("train", "auto"):
         raise ValueError(
             f'with trials = 0 models are measured and nothing else, so evaluate must be "train", but got "{evaluate}". '
             "Leave it out, or give some trials."

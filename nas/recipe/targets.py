@@ -56,7 +56,7 @@ def check_targets(targets: Iterable[Target], precisions: Sequence[str], evaluate
         ValueError: they do not.
     """
     targets = list(targets)
-    if precisions and evaluate != "train":
+    if precisions and evaluate not in ("train", "auto"):
         raise ValueError(
             f'precisions need evaluate = "train", but got "{evaluate}" with {", ".join(precisions)}. '
             "Leave precisions out, and give the target one."

@@ -162,7 +162,7 @@ class RetrainingRecipe(Section):
 
 def check_retraining(retraining: RetrainingRecipe, training: TrainingRecipe, evaluate: str) -> None:
     """Check that winners can be retrained as their section says. Raises ValueError if other sections forbid it."""
-    if retraining.start == "supernet" and evaluate != "supernet":
+    if retraining.start == "supernet" and evaluate not in ("supernet", "auto"):
         raise ValueError(
             'retraining.start "supernet" takes weights that candidates shared, so evaluate must be "supernet", '
             f'but got "{evaluate}".'

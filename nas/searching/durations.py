@@ -62,10 +62,9 @@ class Durations:
     """
 
     def __init__(self, recipe: Recipe, beliefs: Beliefs, items: tuple[int, int] = (1, 0)) -> None:
-        self._recipe = recipe
+        self.plan_by(recipe)
         self._beliefs = beliefs
         self._items = items
-        self._settings = training_settings(recipe)
         self.pace = MeasuringPace(recipe, beliefs)
         execution = recipe.execution
         self._workers = 1 if execution.executor == "inline" else execution.workers
@@ -83,6 +82,10 @@ class Durations:
         self.again_s = 0.0 if execution.executor == "inline" else AGAIN_S
         self.starting_s = WORKERS_S if execution.executor != "inline" and execution.ray_address is None else 0.0
 
+    def plan_by(self, recipe: Recipe) -> None:
+        """Estimate by a recipe, of which nothing but the way of evaluating may be another than before."""
+        self._recipe, self._settings = recipe, training_settings(recipe)
+
     # How long stages take
 
     def training_s(self, count: int) -> float | None:
@@ -99,10 +102,8 @@ class Durations:
         # The last turn of the workers is as long as its longest training.
         return total if self._workers == 1 else math.ceil(count / self._workers) * total / max(1, count)
 
-    @property
-    def checking_s(self) -> float:
-        """The seconds in which a handful is trained alone to check shared weights; 0 where nothing is known of them."""
-        count = self._recipe.supernet.check if self.supernet_epoch_s else 0
+    def checks_s(self, count: int) -> float:
+        """Return the seconds in which ``count`` candidates are trained alone to check shared weights; 0 if unknown."""
         return math.ceil(count / self._workers) * (self._candidate_s(is_fitted=False) or 0.0)
 
     def candidate_s(self, architecture: Architecture) -> float:
@@ -124,10 +125,7 @@ class Durations:
         return (macs / usual) ** self.growth if macs else 1.0
 
     def _mean_s(self, fitted_share: float, longer: float = 1.0, fits_longer: float = 1.0) -> float | None:
-        """Return the mean seconds of a training where this share is fitted and the others take epochs.
-
-        ``fits_longer`` multiplies the time of the former, and ``longer`` that of the latter.
-        """
+        """Return the mean seconds of a training where this share is fitted, ``fits_longer``, and others take epochs."""
         fitted = self._candidate_s(is_fitted=True) if fitted_share > 0 else 0.0
         stepped = self._candidate_s(is_fitted=False) if fitted_share < 1 else 0.0
         if fitted is None or stepped is None:
@@ -149,9 +147,8 @@ class Durations:
         """Return the seconds of an epoch in trainings that have ended, of one of both ways; fitting is one epoch."""
         known, seen = self._epochs_seen
         rows = self._beliefs.rows
-        stage = "train" if self._recipe.evaluate == "train" else "check"
         for row in rows[known:]:
-            if row.stage == stage and _was_timed(row):
+            if row.stage in ("train", "check") and row.by == "train" and _was_timed(row):
                 seen[row.is_fitted].append(float(row.details["seconds"]) / row.details["epochs"])
                 self._macs_seen += [] if row.is_fitted else [row.values.get("macs", 0.0)]
         self._epochs_seen = len(rows), seen

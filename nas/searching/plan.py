@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from pathlib import Path
-
-import numpy as np
 
 from nas.errors import CandidateError
 from nas.jobs.choosing import needs_no_workers
 from nas.progress import duration_text
 from nas.results.bundle import GIVEN
 from nas.searching.durations import DRAWN, PART
+from nas.searching.evaluating.pacing import PROBED, drawn_at_first, guess_epochs
 from nas.searching.evaluating.parents import parent_epoch_seconds, supernet_epoch_seconds
 from nas.searching.state import RunState
 from nas.searching.trained_weights import may_ship
 from nas.searching.user_inputs.training_defaults import defaults_told
-from nas.space.architecture import Architecture, Option
+from nas.space.architecture import Option
 from nas.space.first_look import LookHere
 from nas.space.parts.own_fit import fits_itself
 from nas.space.parts.parents import first_of, parents_space
-from nas.space.search_space import sample
 from nas.space.tracing import build_checked
-from nas.training.pace import epoch_seconds
-from nas.training.settings import training_settings
-
-PROBED = 5
-"""Random architectures, of which the middle one by multiply-accumulates is trained for two steps."""
-LEAST_APART = 1.5
-"""The smallest of these is trained too, if the middle one has at least this many times its multiply-accumulates."""
 
 
 def tell_plan(state: RunState, folder: Path) -> None:
@@ -41,16 +31,17 @@ def tell_plan(state: RunState, folder: Path) -> None:
     state.durations.pace.layers = _usual_layers(state)
     if state.recipe.evaluate == "train" and state.recipe.trials:
         state.durations.own_fits = _own_fits(state)
-        has_function = state.resolved.function is not None
-        state.durations.may_tune_on = state.inheritance is None and may_ship(state.recipe, has_function=has_function)
-        _guess_epochs(state)
-        state.durations.parent_epoch_s = parent_epoch_seconds(state, folder)
+        ships = may_ship(state.recipe, has_function=state.resolved.function is not None)
+        state.durations.may_tune_on = ships and parents_space(state.resolved.space) is None
+        guess_epochs(state)
+        state.durations.parent_epoch_s = state.durations.parent_epoch_s or parent_epoch_seconds(state, folder)
         if needs_no_workers(state.recipe, is_brief=is_brief(state)):
             state.durations.starting_s = 0.0
     if state.recipe.evaluate == "supernet" and parents_space(state.resolved.space) is not None:
-        _guess_epochs(state)
-        state.durations.parent_epoch_s = parent_epoch_seconds(state, folder)
-        state.durations.supernet_epoch_s = supernet_epoch_seconds(state)
+        guess_epochs(state)
+        durations = state.durations
+        durations.parent_epoch_s = durations.parent_epoch_s or parent_epoch_seconds(state, folder)
+        durations.supernet_epoch_s = durations.supernet_epoch_s or supernet_epoch_seconds(state)
     begun = max(state.rounds_done, default=-1) + 1
     several = state.recipe.early_stopping.enabled and not state.recipe.stopping.enabled
     stopping = ["no training is stopped early, because several objectives are trained"] if several else []
@@ -103,40 +94,10 @@ def has_time_for_round(state: RunState, number: int) -> bool:
     return False
 
 
-def _guess_epochs(state: RunState) -> None:
-    """Note about how long an epoch of a candidate's training takes, as far as that can be known yet.
-
-    If the search has a time, also by how much it differs between small and larger networks.
-    """
-    recipe, beliefs, durations = state.recipe, state.beliefs, state.durations
-    if state.resolved.function is not None:
-        return
-    settings = training_settings(recipe)
-    drawn = [each for each in _drawn(state, PROBED) if each.get(PART) not in durations.own_fits]
-    if not drawn:
-        return
-
-    def macs(architecture: Architecture) -> float:
-        return beliefs.counted(architecture)["macs"]
-
-    try:
-        in_order = sorted(drawn, key=macs)
-    except CandidateError:  # it becomes a failed row where it is proposed
-        return
-    smallest, middle = in_order[0], in_order[len(drawn) // 2]
-    durations.guess = epoch_seconds(beliefs.look, middle, state.resolved.task, settings)
-    durations.guess_macs = macs(middle)
-    if durations.guess and state.schedule.is_timed and macs(middle) > LEAST_APART * macs(smallest) > 0:
-        quick_s = epoch_seconds(beliefs.look, smallest, state.resolved.task, settings)
-        if quick_s:
-            grown = math.log(durations.guess / quick_s) / math.log(macs(middle) / macs(smallest))
-            durations.growth = min(1.0, max(0.0, grown))
-
-
 def _usual_layers(state: RunState) -> int:
     """Return the number of layers of the middle one of some random architectures; 0 where none can be built."""
     found = []
-    for architecture in _drawn(state, PROBED):
+    for architecture in drawn_at_first(state, PROBED):
         with contextlib.suppress(CandidateError):  # it becomes a failed row where it is proposed
             found.append(len(state.beliefs.describer.layers(architecture)))
     return sorted(found)[len(found) // 2] if found else 0
@@ -149,16 +110,10 @@ def _own_fits(state: RunState) -> set[Option | None]:
     """
     if not isinstance(state.beliefs.look, LookHere):
         return set()
-    examples = {each.get(PART): each for each in (*first_of(state.beliefs.space), *_drawn(state, DRAWN))}
+    examples = {each.get(PART): each for each in (*first_of(state.beliefs.space), *drawn_at_first(state, DRAWN))}
     found = set()
     for part, example in examples.items():
         with contextlib.suppress(CandidateError):  # it becomes a failed row where it is proposed
             if fits_itself(build_checked(state.resolved.space, example, state.resolved.signature)):
                 found.add(part)
     return found
-
-
-def _drawn(state: RunState, count: int) -> list[Architecture]:
-    """Return up to ``count`` random architectures, each once."""
-    rng = np.random.default_rng((state.recipe.seed, 4))
-    return list({a.id: a for a in (sample(state.beliefs.space, rng) for _ in range(count))}.values())

@@ -20,6 +20,7 @@ from nas.prediction.predictor import PREDICTOR_ARGUMENTS, load_predictor
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.recipe.sections import AUTO
+from nas.recipe.ways import OPEN
 from nas.results.data_of_run import source_of
 from nas.searching.backend import Backend, TrainedModels
 from nas.searching.instruments import Clock, Instruments
@@ -221,7 +222,7 @@ def _resolve_models(
         raise RecipeError('rows of a table are looked up, so a nas.RowSpace needs evaluate = "table" in the recipe.')
     if space is None and apart is None:
         check_suits(made, recipe.space.name, signature)
-    if recipe.evaluate == "train":
+    if recipe.evaluate in ("train", OPEN):
         check_start(made)
     if recipe.evaluate == "supernet":
         _check_shares_weights(made, recipe, loaded)

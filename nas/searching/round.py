@@ -77,7 +77,7 @@ def measure_round(state: RunState, fitting: Fitting, number: int) -> None:
     if state.beliefs.measured_metrics:
         # A round's measurements come to disk together: after a kill the journal has all of them or none.
         if not any(row.stage == "measure" and row.round == number for row in state.beliefs.rows):
-            beliefs, count = state.beliefs, state.recipe.measuring.per_round
+            beliefs, count = state.beliefs, state.schedule.count_between()
             near_limits = state.screening.near_limits
             state.measure(worth_measuring(beliefs, beliefs.candidates, near_limits, count), number)
         fitting.fit(number)

@@ -24,8 +24,9 @@ from nas.results.exports.tracked import RunFacts
 from nas.results.exports.tracking import Trackers, check_trackers
 from nas.results.front import REPORT_NAME, Front
 from nas.results.run_folder import further_text, given_objects, load_run, resume_text, run_folder_of
-from nas.searching.evaluating.evaluators import evaluator_of
+from nas.searching.evaluating.evaluators import prepared_evaluator
 from nas.searching.evaluating.parents import prepare_parent
+from nas.searching.evaluating.ways import choose_way
 from nas.searching.extending import extended, keys_of, recipe_to_go_on, record_extension
 from nas.searching.first_answer import give_first_answer
 from nas.searching.first_measurements import FirstMeasurements
@@ -285,6 +286,8 @@ def _work(state: RunState, folder: Path) -> None:
         state.progress.say(f"this run is over. To go on with it: {further_text(folder, state.recipe)}")
         return
     fitting = Fitting(state)
+    if state.recipe.trials:
+        choose_way(state, folder)
     tell_plan(state, folder)
     FirstMeasurements(state, fitting).take()
     if state.recipe.trials == 0:
@@ -298,8 +301,7 @@ def _work(state: RunState, folder: Path) -> None:
         if isinstance(executor, InlineExecutor):
             state.durations.again_s = 0.0
         prepare_parent(state, folder)
-        evaluator = evaluator_of(state, folder)
-        evaluator.prepare(executor)
+        evaluator = prepared_evaluator(state, folder, executor)
         prior = evaluator.prior()
         for number in range(state.begins.round + 1, state.recipe.rounds + 1):
             if not has_time_for_round(state, number):

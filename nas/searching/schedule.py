@@ -14,6 +14,7 @@ from nas.searching.beliefs import Beliefs
 from nas.searching.durations import MOST_WINNERS_PLANNED, Durations
 from nas.searching.measuring_pace import MEASURING
 from nas.space.architecture import Architecture
+from nas.values.rank_correlation import FEWEST
 
 FIRST_SHARE = 0.3
 """The share of the search time that first measurements may take."""
@@ -21,6 +22,10 @@ LATE_SHARE = 0.1
 """A search may end late by this share of its time, rather than make a poor model or give up a training."""
 WINNERS_SHARE = 0.5
 """The share of the search time for which winners may be retrained, exported, measured and tested, if there are many."""
+CHECK_SHARE = 0.15
+"""The share of the search time for which a few candidates may be trained alone to check shared weights."""
+SHARED_WINNERS_SHARE = 0.3
+"""The same where candidates share weights, whose tuning makes the winners too."""
 PARENT_SHARE = 0.25
 """The share of the search time for which a parent may be tuned."""
 SCORING_SHARE = 0.15
@@ -28,7 +33,9 @@ SCORING_SHARE = 0.15
 UNKNOWN_EPOCHS = 12
 """The most epochs for which shared weights are tuned in a search time where nobody knows how long one takes."""
 SUPERNET_SHARE = 0.3
-"""The share of the search time for which weights that candidates share may be tuned."""
+"""The share of the search time for which weights that candidates share may be tuned, if winners leave as much."""
+FEWEST_BETWEEN = 2
+"""The fewest candidates that are measured after a round, whatever time is left."""
 BETWEEN_SHARE = 0.5
 """The largest share of a round's time for measuring after it. Rounds are left out where it would be more."""
 FEWEST_FIRST = 5
@@ -56,6 +63,10 @@ class Schedule:
         self._clock = clock
         self.durations = durations
         self._began_s = 0.0
+
+    def plan_by(self, recipe: Recipe) -> None:
+        """Plan by a recipe, of which nothing but the way of evaluating may be another than before."""
+        self._recipe = recipe
 
     def begin(self) -> None:
         """Note that the first measurements begin now, after the target was made ready."""
@@ -117,7 +128,7 @@ class Schedule:
     def supernet_epochs(self) -> int:
         """Return the epochs in which shared weights are tuned: those asked for, unless they exceed their share of time.
 
-        One at least.
+        They also leave the time that is kept for scoring and for winners. One at least.
         """
         epochs, epoch_s, time_s = (
             self._recipe.supernet.epochs,
@@ -128,15 +139,45 @@ class Schedule:
             return epochs
         if not epoch_s:
             return min(epochs, UNKNOWN_EPOCHS)
-        return max(1, min(epochs, int(SUPERNET_SHARE * time_s / epoch_s)))
+        return max(1, min(epochs, int(self.sharing_s / epoch_s)))
+
+    @property
+    def sharing_s(self) -> float:
+        """The seconds in which shared weights may be tuned, such that scoring and winners keep theirs."""
+        if not self.is_timed:
+            return math.inf
+        return max(0.0, min(SUPERNET_SHARE * self._time_s, self.left_s - self._beside_sharing_s))
+
+    @property
+    def _beside_sharing_s(self) -> float:
+        """The seconds that a run with shared weights takes beside their tuning, with the least time for scoring."""
+        durations = self.durations
+        first_s = durations.measuring_s(max(0, FEWEST_FIRST - len(self._beliefs.measurements)))
+        tuning_s = self.parent_epochs() * durations.parent_epoch_s
+        before_s = first_s + durations.starting_s + tuning_s + self._checking_s
+        return before_s + SCORING_SHARE * self._time_s + durations.measuring_s(FEWEST_BETWEEN) + self.reserve_s
 
     @property
     def _preparing_s(self) -> float:
         """The seconds before the first candidate: workers start, a parent is tuned, and shared weights are."""
         durations = self.durations
         tuning_s = self.parent_epochs() * durations.parent_epoch_s
-        shared_s = self.supernet_epochs() * durations.supernet_epoch_s + durations.checking_s
+        shared_s = self.supernet_epochs() * durations.supernet_epoch_s + self._checking_s
         return durations.starting_s + tuning_s + shared_s
+
+    def checks(self) -> int:
+        """Return how many forms are trained alone to check shared weights: fewer than the recipe's in a short time.
+
+        None if not even the fewest that have a rank correlation fit into their share of it.
+        """
+        asked = self._recipe.supernet.check
+        fitting = (n for n in range(asked, FEWEST - 1, -1) if self.durations.checks_s(n) <= CHECK_SHARE * self._time_s)
+        return asked if not self.is_timed else next(fitting, 0)
+
+    @property
+    def _checking_s(self) -> float:
+        """The seconds in which shared weights are checked that are yet to be tuned."""
+        return self.durations.checks_s(self.checks()) if self.durations.supernet_epoch_s else 0.0
 
     def has_time_to_repeat(self) -> bool:
         """Return True if models may get more sessions than the fewest, to narrow their intervals."""
@@ -157,6 +198,12 @@ class Schedule:
     def has_time_to_measure(self, count: int) -> bool:
         """Return True if ``count`` models can be measured before the winners."""
         return not self.is_timed or self.durations.pace.measuring_s(count) + self.reserve_s <= self.left_s
+
+    def count_between(self) -> int:
+        """Return how many candidates are measured after a round: as many as winners leave time for, a few at least."""
+        most = self._recipe.measuring.per_round
+        fitting = (count for count in range(most, FEWEST_BETWEEN, -1) if self.has_time_to_measure(count))
+        return next(fitting, min(most, FEWEST_BETWEEN))
 
     def rounds_from(self, number: int) -> int:
         """Return how many rounds fit from round ``number`` on, one at least, if measuring must not take most of it."""
@@ -218,7 +265,8 @@ class Schedule:
 
     def _planned_winners(self) -> int:
         most = min(self._recipe.retraining.winners, self._recipe.trials, MOST_WINNERS_PLANNED)
-        return self._winners_within(WINNERS_SHARE * self._time_s, most)
+        share = SHARED_WINNERS_SHARE if self._recipe.evaluate == "supernet" else WINNERS_SHARE
+        return self._winners_within(share * self._time_s, most)
 
     def _winners_within(self, time_s: float, most: int) -> int:
         """Return how many winners can be made within a time, from one to ``most``."""
@@ -282,7 +330,7 @@ class Schedule:
             ("start the workers", durations.starting_s),
             (tuning, epochs * durations.parent_epoch_s),
             (sharing, shared * durations.supernet_epoch_s),
-            (f"train {self._recipe.supernet.check} alone, as a check", durations.checking_s),
+            (f"train {self.checks()} alone, as a check", self._checking_s),
         )
         return [part for part in parts if part[1]]
 
@@ -298,6 +346,17 @@ class Schedule:
         if self.is_timed and known_s is not None and known_s > room_s:
             return f"evaluate about {self._fitting(trials, room_s)} of {trials} candidates, as fits, {among}", room_s
         return f"evaluate {trials} candidate{'s' * (trials != 1)} {among}", known_s
+
+    def candidates_in_time(self) -> int | None:
+        """Return how many candidates can be trained in the search time, beside all else; None if nobody knows.
+
+        Nothing was measured or trained yet.
+        """
+        if self.durations.training_s(1) is None:
+            return None
+        parts = (*self._first_part(0), *self._preparing_part(), *self._between_part(1), *self._winners_part())
+        room_s = self.left_s - sum(seconds for _, seconds in parts)
+        return 0 if room_s <= 0 else self._fitting(self._recipe.trials, room_s)
 
     def _fitting(self, most: int, room_s: float) -> int:
         """Return how many of at most ``most`` candidates can be trained in a time; one at least."""

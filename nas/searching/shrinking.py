@@ -14,6 +14,7 @@ from nas.errors import RecipeError
 from nas.progress import NullProgress
 from nas.recipe.problems import checked_keys
 from nas.recipe.recipe import Recipe, read_recipe
+from nas.recipe.ways import OPEN
 from nas.reports.progress_display import ProgressChoice
 from nas.results.data_of_run import source_of
 from nas.results.front import Front
@@ -119,10 +120,13 @@ def _options(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    is_timed = values.get("search_time_s") is not None
+    found = {"evaluate": OPEN, **values} if is_timed and values.get("trials") != 0 else dict(values)
     shared: Mapping[str, Any] = {}
-    if values.get("evaluate") == "supernet":
-        shared = {**SHARED, **(IN_TIME if "search_time_s" in values else WITHOUT_TIME)}
-    found = dict(values)
+    if found.get("evaluate") == "supernet":
+        shared = {**SHARED, **(IN_TIME if is_timed else WITHOUT_TIME)}
+    elif found.get("evaluate") == OPEN:
+        shared = IN_TIME
     for name, usual in {**DEFAULTS, **shared}.items():
         found[name] = {**usual, **_table(values.get(name))} if isinstance(usual, Mapping) else values.get(name, usual)
     return found

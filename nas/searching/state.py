@@ -15,6 +15,7 @@ from nas.hardware.energy_model import MemoryHierarchy
 from nas.hardware.kept_sessions import KeptSessions
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
+from nas.recipe.ways import Way, by_way
 from nas.results.search_cost import SEARCH, WINNERS, SearchCost, search_counter
 from nas.searching.beliefs import Beliefs
 from nas.searching.durations import Durations
@@ -28,7 +29,7 @@ from nas.signals import advice, advising
 from nas.space.architecture import Architecture
 from nas.space.parts.known_values import known_prior
 from nas.storage.journal import Journal
-from nas.storage.journal_rows import BenchUsed, Cost, RecipeText, RoundEnded, TrainingsEnded, TurnedAway
+from nas.storage.journal_rows import BenchUsed, Cost, RecipeText, RoundEnded, TrainingsEnded, TurnedAway, WayChosen
 from nas.storage.run_files import SESSIONS
 from nas.training.inheriting import Inheritance
 from nas.values.evaluation import KEPT, Evaluation
@@ -49,7 +50,7 @@ class RunState:
     """Shared by all stages of one run. Everything that is not in the journal can be made again from its rows.
 
     Attributes:
-        recipe: the recipe of the run.
+        recipe: the recipe of the run, with the way of evaluating that was chosen where it leaves that open.
         resolved: the objects that the recipe's names stand for.
         journal: the rows on disk.
         beliefs: the rows in memory, with predictors and limits.
@@ -82,7 +83,9 @@ class RunState:
 
         If a search ``proposes_again``, it believes the trainings of an interrupted round as it comes to them.
         """
-        self.recipe = recipe
+        self._open_recipe = recipe
+        ways = journal.rows(WayChosen)
+        self.recipe = recipe = by_way(recipe, ways[-1].evaluate) if ways else recipe
         self.resolved = resolved
         self.journal = journal
         self.progress = progress
@@ -134,6 +137,17 @@ class RunState:
     def fingerprints(self) -> list[str]:
         """The fingerprints of the targets that this run was measured on: one, unless its reference speed changed."""
         return [row.fingerprint for row in self.journal.rows(BenchUsed)]
+
+    def plan_by(self, recipe: Recipe) -> None:
+        """Go on by a recipe that differs from the run's in how candidates are evaluated. What was seen stays."""
+        self.recipe = recipe
+        self.durations.plan_by(recipe)
+        self.schedule.plan_by(recipe)
+
+    def go_on_by(self, way: Way, reason: str) -> None:
+        """Note in the journal how candidates are evaluated from now on, and go on by that."""
+        self.journal.append(WayChosen(way, reason))
+        self.plan_by(by_way(self._open_recipe, way))
 
     def add(self, *rows: Evaluation, turned_away: Sequence[TurnedAway] = ()) -> None:
         """Put rows in the journal and, once they are on disk, into the beliefs.

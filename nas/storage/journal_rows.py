@@ -128,6 +128,16 @@ class Agreement(_Note):
 
 @final
 @dataclass(frozen=True)
+class WayChosen(_Note):
+    """The way in which candidates are evaluated from here on, and why, where the recipe leaves it open."""
+
+    kind: ClassVar[str] = "way"
+    evaluate: str
+    reason: str
+
+
+@final
+@dataclass(frozen=True)
 class SupernetTrained(_Note):
     """The shared weights are trained. ``loss`` is that of the largest architecture; ``sha256`` is of the file."""
 
@@ -391,6 +401,6 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 KNOWN: tuple[type[Row], ...] = (
     *(RecipeText, Evaluation, Fit, TurnedAway, TrainingsEnded, RoundEnded, Began, Ended, RungsJudged, Agreement),
-    *(SupernetTrained, Cost, BenchUsed, BaselineTested, SeedTested, RetrainingBegan, RetrainingEnded),
+    *(WayChosen, SupernetTrained, Cost, BenchUsed, BaselineTested, SeedTested, RetrainingBegan, RetrainingEnded),
 )
 """All classes of rows."""

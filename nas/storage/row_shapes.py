@@ -193,6 +193,11 @@ class _Agreement(_Shape):
     spearman_of_macs: float | None = None
 
 
+class _WayChosen(_Shape):
+    evaluate: Literal["train", "supernet"]
+    reason: str
+
+
 class _Supernet(_Shape):
     epochs: Count
     seconds: Seconds
@@ -272,6 +277,7 @@ SHAPES: Mapping[str, type[BaseModel]] = {
     "ended": _Ended,
     "early_stopping": _RungsJudged,
     "agreement": _Agreement,
+    "way": _WayChosen,
     "supernet": _Supernet,
     "turned_away": _TurnedAway,
     "trained": _Round,

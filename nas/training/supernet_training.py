@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -43,7 +44,8 @@ class SupernetTraining:
     blocks, have no size. They are drawn at random for the largest and the smallest, so that all options see labels.
     Choices that change the inputs, such as the side of pictures, are drawn once for all architectures of a step.
 
-    With an ``inheritance`` the weights begin as those of a parent.
+    With an ``inheritance`` the weights begin as those of a parent. If the first epoch shows that all of them would take
+    longer than ``most_s`` seconds, fewer are trained, one at least.
 
     A job holds ``seed``. A report holds ``epoch``, ``loss`` (of the largest) and ``seconds`` (including those before
     the checkpoint). Some reports hold ``checkpoint``; the last one holds ``done`` and ``weights``. Both are the bytes
@@ -58,6 +60,7 @@ class SupernetTraining:
     checkpoint: bytes | None = field(default=None, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic)
     inheritance: Inheritance | None = None
+    most_s: float = math.inf
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Train, and yield a report after each epoch.
@@ -74,13 +77,17 @@ class SupernetTraining:
         with torch_with(settings.threads, job["seed"]):
             steps = _Steps(replace(self, settings=settings), task, began)
             first, spent = steps.restore(self.checkpoint)
-            for epoch in range(first, settings.epochs + 1):
+            for epoch in itertools.count(first):
                 loss = steps.epoch(epoch, job["seed"])
                 now = self.clock()
                 report: dict[str, Any] = {"epoch": epoch, "loss": loss, "seconds": spent + now - began}
-                if epoch == settings.epochs:
-                    report |= {"done": True, "weights": steps.weights()}
-                elif now - saved >= CHECKPOINT_EVERY_S:
+                if epoch == 1 and now - began > self.most_s / settings.epochs:
+                    steps.epochs = max(1, int(self.most_s / (now - began)))
+                    report["epochs"] = steps.epochs
+                if epoch == steps.epochs:
+                    yield report | {"done": True, "weights": steps.weights()}
+                    return
+                if now - saved >= CHECKPOINT_EVERY_S:
                     report["checkpoint"] = steps.checkpoint(epoch, report["seconds"])
                     saved = now
                 yield report
@@ -88,7 +95,10 @@ class SupernetTraining:
 
 @final
 class _Steps:
-    """The supernet and its optimizer: AdamW with a linear warm-up and a cosine decay, the same as for candidates."""
+    """The supernet and its optimizer: AdamW with a linear warm-up and a cosine decay, the same as for candidates.
+
+    The decay ends with the last of ``epochs``.
+    """
 
     def __init__(self, training: SupernetTraining, task: Task, began: float) -> None:
         settings, space = training.settings, training.space
@@ -97,6 +107,7 @@ class _Steps:
         self._views: dict[tuple[Option, ...], tuple[Task, Examples]] = {}
         self._task = task
         self._settings = settings
+        self.epochs = settings.epochs
         self._random = training.per_step - 2
         self._began = began
         self._clock = training.clock
@@ -124,7 +135,7 @@ class _Steps:
             task, examples = self._seen(fixed)
             step = (epoch - 1) * self._steps_per_epoch + number
             for group in self._optimizer.param_groups:
-                group["lr"] = settings.learning_rate * self._factor(step, settings.epochs * self._steps_per_epoch)
+                group["lr"] = settings.learning_rate * self._factor(step, self.epochs * self._steps_per_epoch)
             batch = items_at(examples, order[number * self._batch : (number + 1) * self._batch])
             raw = task.augmented(batch.raw, shifts) if settings.augment else batch.raw
             inputs = task.inputs_of(tuple(each.to(self._device) for each in raw))
@@ -141,7 +152,7 @@ class _Steps:
                 raise CandidateError(
                     "timeout",
                     f"the training of the supernet must take at most {settings.time_limit_s:g} s, "
-                    f"but was in epoch {epoch} of {settings.epochs}.",
+                    f"but was in epoch {epoch} of {self.epochs}.",
                 )
         return total / self._steps_per_epoch
 
@@ -225,7 +236,7 @@ class _Steps:
         tensors = {f"weights/{name}": _copied(p) for name, p in self._supernet.named_parameters()}
         for index, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": _copied(torch.as_tensor(v)) for name, v in state.items()}
-        tensors |= {"epochs": torch.tensor(self._settings.epochs)}
+        tensors |= {"epochs": torch.tensor(self.epochs)}
         tensors |= {"epoch": torch.tensor(epoch), "seconds": torch.tensor(seconds, dtype=torch.float64)}
         return save(tensors)
 

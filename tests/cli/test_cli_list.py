@@ -38,7 +38,7 @@ def test_the_same_names_are_there_for_programs(
     assert list(found["search_spaces"])[:-1] == plug_in_names("nas.search_spaces")
     assert set(found["metrics"]) == set(METRICS)
     assert found["metrics"]["params"].endswith("A limit is written like params<=1.2M")
-    assert found["other_keys"]["evaluate"].startswith("train, supernet, zero-cost, table.")
+    assert found["other_keys"]["evaluate"].startswith("auto, train, supernet, zero-cost, table.")
     text = printed(capsys, monkeypatch, "list")
     assert len(found) == text.count("\n\n") + 1
 

@@ -208,7 +208,7 @@ KNOWN = "Known: data, early_stopping, energy, evaluate, execution, further_targe
         ({"limits": ["macs <= 2", "macs <= 3"]}, "limits: a metric has one limit at most, but macs has several."),
         (
             {"evaluate": "tabel"},
-            "evaluate: unknown value 'tabel'. Did you mean 'table'? Known: supernet, table, train, zero-cost.",
+            "evaluate: unknown value 'tabel'. Did you mean 'table'? Known: auto, supernet, table, train, zero-cost.",
         ),
         ({"evaluate": "table"}, "evaluate = 'table' needs a table, but there is none: set table.path=table.csv.gz."),
         (

@@ -20,13 +20,16 @@ TRAINED = dict(zip(ALL[:5], (0.5, 0.4, 0.3, 0.2, 0.1), strict=True))
 MACS = dict(zip(ALL[:5], (1, 2, 3, 5, 4), strict=True))
 
 
-def recorded(estimated: Sequence[float], times: int = 1) -> tuple[list[str], list[Agreement]]:
-    """Return the messages and the rows of recording an agreement, ``times`` times."""
+def recorded(estimated: Sequence[float], times: int = 1, items: int = 100) -> tuple[list[str], list[Agreement]]:
+    """Return the messages and the rows of recording an agreement, ``times`` times, by some validation items."""
     news: list[str] = []
     kept: list[Agreement] = []
     journal = SimpleNamespace(rows=lambda row: kept, append=kept.append)
-    beliefs = SimpleNamespace(counted=lambda architecture: {"macs": MACS[architecture]})
-    state: Any = SimpleNamespace(journal=journal, progress=SimpleNamespace(say=news.append), beliefs=beliefs)
+    quality = SimpleNamespace(name="error")
+    beliefs = SimpleNamespace(counted=lambda architecture: {"macs": MACS[architecture]}, quality=quality)
+    resolved = SimpleNamespace(task=SimpleNamespace(validation=range(items)))
+    progress = SimpleNamespace(say=news.append)
+    state: Any = SimpleNamespace(journal=journal, progress=progress, beliefs=beliefs, resolved=resolved)
     guesses = dict(zip(ALL, estimated, strict=False))
     for _ in range(times):
         record_agreement(state, "by guessing", guesses, TRAINED, 0.5, "Do not guess.")
@@ -55,3 +58,13 @@ def test_a_poor_agreement_is_reported_with_what_to_do() -> None:
     news, rows = recorded((0.1, 0.2))
     assert "could not be checked" in news[0]
     assert rows[0].spearman is None
+
+
+def test_few_validation_items_that_cannot_rank_are_told() -> None:
+    """Nothing is judged then: chance alone would make such differences."""
+    news, rows = recorded((0.9, 0.8, 0.7, 0.5, 0.6), items=2)
+    assert news[0].startswith("errors by guessing could not be checked: 2 validation items cannot rank 5 architectures")
+    assert "10.0 to 50.0 %" in news[0]
+    assert rows[0].spearman is None
+    news, _ = recorded((0.9, 0.8, 0.7, 0.5, 0.6), items=20)
+    assert "Spearman 0.90" in news[0]

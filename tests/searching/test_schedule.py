@@ -119,7 +119,7 @@ class TestHeads:
 
     def test_scores_do_not_price_winners(self) -> None:
         """A score takes milliseconds, and the retraining of a winner minutes."""
-        details = {"seconds": 80.0, "epochs": 8}, {"seconds": 0.05, "epochs": 1}
+        details = {"seconds": 80.0, "epochs": 8}, {"seconds": 0.05, "epochs": 1, "by": "zero-cost"}
         check = Evaluation("check", ARCHITECTURES[1], 1, values={"error": 0.5}, details=details[0])
         score = Evaluation("train", ARCHITECTURES[0], 1, values={"error": 0.5}, details=details[1])
         recipe = Recipe.from_mapping({"execution": {"executor": "inline"}, "evaluate": "zero-cost"})

@@ -37,3 +37,29 @@ def test_the_plan_has_the_tuning_of_shared_weights_and_its_check() -> None:
     assert "shared weights" not in planned.text(1)
     planned.durations.supernet_epoch_s, planned.durations.guess = 10.0, 2.0
     assert "tune shared weights for 12 epochs (2 min 00 s), train 4 alone, as a check (" in planned.text(1)
+
+
+def test_a_short_time_has_fewer_checks_or_none() -> None:
+    """A check needs three trainings, and takes a sixth of the time at most."""
+    keys = {"evaluate": "supernet", "training": {"epochs": 1}, "supernet": {"check": 6}}
+
+    def checks(epoch_s: float, **more: float) -> int:
+        planned = schedule(**keys, **more)
+        planned.durations.guess = epoch_s
+        return planned.checks()
+
+    assert [checks(each, search_time_s=600) for each in (1.0, 18.0, 30.0, 31.0)] == [6, 5, 3, 0]
+    assert checks(1000.0) == 6
+
+
+def test_shared_weights_leave_the_time_of_winners() -> None:
+    """And that of scoring. What is left is less than a third of the time."""
+    planned = schedule(search_time_s=600, evaluate="supernet", training={"epochs": 1}, retraining={"epochs": 2})
+    planned.durations.supernet_epoch_s, planned.durations.guess = 10.0, 5.0
+    assert planned.sharing_s == pytest.approx(180.0)
+    planned.durations.guess = 60.0
+    assert planned.checks() == 0
+    kept_s = SCORING_SHARE * 600 + planned.reserve_s
+    assert planned.reserve_s > 100
+    assert 0 < planned.sharing_s < 600 - kept_s
+    assert planned.supernet_epochs() == max(1, int(planned.sharing_s / 10))

@@ -247,10 +247,10 @@ def test_layers_that_stay_whole_are_told_before_anything_runs(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"evaluate": "zero-cost"}, 'evaluate must be "train" or "supernet" with the space'),
+        ({"evaluate": "zero-cost"}, 'evaluate must be "auto", "train" or "supernet" with the space'),
         (
             {"evaluate": "table", "table": {"path": "any.csv.gz"}},
-            'evaluate must be "train" or "supernet" with the space',
+            'evaluate must be "auto", "train" or "supernet" with the space',
         ),
         ({"training": {"function": "own_trainings:plain"}}, "Leave the function out"),
         ({"space": "mobilenet"}, "shrink searches the space 'shrunk', but the recipe names 'mobilenet'"),

@@ -29,6 +29,7 @@ from nas.storage.journal_rows import (
     SupernetTrained,
     TrainingsEnded,
     TurnedAway,
+    WayChosen,
     parse,
     upgraded,
 )
@@ -50,6 +51,7 @@ ROWS: tuple[Row, ...] = (
     Agreement("by shared weights", 6, "at least 0.5", 0.9, 0.8, 0.7),
     Agreement("by zero-cost scores", 0, "errors could not be checked"),
     SupernetTrained(30, 12.5, 0.25, "ab12"),
+    WayChosen("supernet", "one tuning serves all"),
     Fit(2, "latency_ms", HELD_OUT, ("The latency predictor is not good enough.",)),
     Fit(0, "energy_mj", HELD_OUT),
     TurnedAway(1, {"latency_ms <= 1": 3, "latency_ms <= 1: too near to tell": 2}, (NARROW, WIDE)),

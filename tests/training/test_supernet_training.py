@@ -74,6 +74,27 @@ def test_a_continued_training_keeps_the_epochs_that_were_planned() -> None:
     assert rest[-1]["weights"] == whole[-1]["weights"]
 
 
+def test_a_slow_first_epoch_leaves_fewer_epochs() -> None:
+    """As many as fit, one at least, and a training that goes on keeps them."""
+
+    def trained(most_s: float, checkpoint: bytes | None = None) -> list[dict[str, Any]]:
+        clock = itertools.count(0, 100)
+        settings = replace(QUICK, time_limit_s=1e9, epochs=9)
+        work = SupernetTraining(
+            SharingSpace(), DIGITS, settings, 4, checkpoint, lambda: float(next(clock)), most_s=most_s
+        )
+        return list(work({"id": "supernet", "seed": 0}))
+
+    first_s = trained(1e9)[0]["seconds"]
+    assert len(trained(9 * first_s)) == 9
+    few = trained(3.5 * first_s)
+    assert [report.get("epochs") for report in few] == [3, None, None]
+    assert [report.get("done", False) for report in few] == [False, False, True]
+    assert [report["epoch"] for report in trained(1.0, few[0]["checkpoint"])] == [2, 3]
+    (only,) = trained(1.0)
+    assert (only["epochs"], only["done"]) == (1, True)
+
+
 @pytest.fixture(name="seen")
 def architectures_that_take_shared_weights(monkeypatch: pytest.MonkeyPatch) -> list[Architecture]:
     """The list of architectures that receive shared weights, in the order of use."""

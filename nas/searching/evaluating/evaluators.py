@@ -16,6 +16,7 @@ from nas.searching.evaluating.handful import Handful
 from nas.searching.evaluating.of_models import OfModels
 from nas.searching.evaluating.parents import supernet_settings
 from nas.searching.evaluating.proxies import SupernetEvaluator, ZeroCostEvaluator
+from nas.searching.evaluating.ways import goes_on_alone
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Prior
 from nas.searching.state import RunState
@@ -75,16 +76,29 @@ class Evaluator(Protocol):
         """Choose winners, and bring each to its final error and measurements."""
 
 
+def prepared_evaluator(state: RunState, folder: Path, executor: Executor) -> Evaluator:
+    """Return the evaluator of a run, after all that comes before the first candidate.
+
+    If shared weights are found to rank otherwise than separate trainings, it trains each candidate, where the recipe
+    leaves the way open.
+    """
+    evaluator = evaluator_of(state, folder)
+    evaluator.prepare(executor)
+    if goes_on_alone(state):
+        evaluator = evaluator_of(state, folder)
+        evaluator.prepare(executor)
+    return evaluator
+
+
 def evaluator_of(state: RunState, folder: Path) -> Evaluator:
     """Return the evaluator that the recipe names. It keeps its files in ``folder``, the run's."""
     recipe = state.recipe
     if recipe.evaluate == "table":
         return TableEvaluator(state)
     if recipe.evaluate == "supernet":
-        handful = _handful(state, folder, recipe.supernet.check)
-        return SupernetEvaluator(state, folder, _supernet_settings(state), handful)
+        return SupernetEvaluator(state, folder, _supernet_settings(state), _handful(state, folder))
     if recipe.evaluate == "zero-cost":
-        return ZeroCostEvaluator(state, folder, _handful(state, folder, recipe.zero_cost.check))
+        return ZeroCostEvaluator(state, folder, _handful(state, folder))
     return TrainingEvaluator(state, folder)
 
 
@@ -95,9 +109,9 @@ def _supernet_settings(state: RunState) -> TrainingSettings:
     return training_settings(recipe, recipe.supernet.epochs, recipe.training.subset, recipe.supernet.time_limit_s)
 
 
-def _handful(state: RunState, folder: Path, count: int) -> Handful:
+def _handful(state: RunState, folder: Path) -> Handful:
     alone = TrainingEvaluator(state, folder)
-    return Handful(state, alone.training, lambda architecture: training_seed(state.recipe, architecture), count)
+    return Handful(state, alone.training, lambda architecture: training_seed(state.recipe, architecture))
 
 
 @final

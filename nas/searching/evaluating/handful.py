@@ -29,20 +29,19 @@ class Handful:
     Each training is a row of the stage ``check``, so that a resumed run repeats none.
     """
 
-    def __init__(self, state: RunState, training: CandidateTraining | OwnTraining, seed_of: SeedOf, count: int) -> None:
+    def __init__(self, state: RunState, training: CandidateTraining | OwnTraining, seed_of: SeedOf) -> None:
         self._state = state
         self._training = training
         self.seed_of = seed_of
-        self._count = count
 
-    def errors(self, executor: Executor) -> dict[Architecture, float]:
-        """Train those that are not trained yet, and return the error of each that could be trained.
+    def errors(self, executor: Executor, count: int) -> dict[Architecture, float]:
+        """Train those of ``count`` that are not trained yet, and return the error of each that could be trained.
 
         The error is the metric that the search minimises, on the validation items.
         """
         rows = {row.architecture: row for row in self._state.beliefs.rows if row.stage == "check"}
-        missing = [architecture for architecture in self._chosen() if architecture not in rows]
-        missing = missing[: max(0, self._count - len(rows))]
+        missing = [architecture for architecture in self._chosen(count) if architecture not in rows]
+        missing = missing[: max(0, count - len(rows))]
         if missing:
             self._state.progress.stage("training a few architectures alone, as a check", len(missing))
             source = _HandfulJobs(self._state, self.seed_of, missing, self._training.settings.subset)
@@ -53,14 +52,14 @@ class Handful:
         name = self._state.beliefs.quality.name
         return {architecture: row.values[name] for architecture, row in rows.items() if not row.failed}
 
-    def _chosen(self) -> list[Architecture]:
+    def _chosen(self, count: int) -> list[Architecture]:
         """Return architectures that probably meet the limits, or any if there are too few of these."""
         beliefs = self._state.beliefs
-        within = self._representatives(beliefs.probably_meets)
-        return within if len(within) >= self._count else self._representatives(lambda architecture: True)
+        within = self._representatives(count, beliefs.probably_meets)
+        return within if len(within) >= count else self._representatives(count, lambda architecture: True)
 
-    def _representatives(self, is_wanted: Callable[[Architecture], bool]) -> list[Architecture]:
-        beliefs, count = self._state.beliefs, self._count
+    def _representatives(self, count: int, is_wanted: Callable[[Architecture], bool]) -> list[Architecture]:
+        beliefs = self._state.beliefs
         rng = np.random.default_rng((self._state.recipe.seed, 3))
         drawn = draw(beliefs.space, max(pool_size(beliefs.space), 2 * count), rng)
         fit = [a for a in drawn if a not in beliefs.unfit and beliefs.describer.can_be_built(a)]
@@ -159,6 +158,7 @@ def record_agreement(
     """Report once in a run how alike errors ``way``, such as "by shared weights", and trainings rank architectures.
 
     The correlation of multiply-accumulates alone stands beside it: a way that ranks no better is not worth its time.
+    Where too few validation items tell the trained ones apart, nothing is judged.
     """
     if is_checked(state):
         return
@@ -166,7 +166,10 @@ def record_agreement(
     errors = [trained[a] for a in common]
     found = rank_correlation([estimated[a] for a in common], errors)
     alone = rank_correlation([-state.beliefs.counted(a)["macs"] for a in common], errors)
-    if found is None or alone is None:
+    blind = _why_blind(state, errors)
+    if blind:
+        note = Agreement(way, 0, text := f"errors {way} could not be checked: {blind}")
+    elif found is None or alone is None:
         text = (
             f"errors {way} could not be checked: fewer than {FEWEST} of the handful could be trained and evaluated. "
             "So it is unknown whether they rank candidates as training would."
@@ -187,3 +190,28 @@ def record_agreement(
         note = Agreement(way, found.count, verdict, found.spearman, found.kendall, alone.spearman)
     state.progress.say(text)
     state.journal.append(note)
+
+
+def record_unchecked(state: RunState, way: str) -> None:
+    """Report that the search time leaves no room to check errors ``way`` against separate trainings."""
+    text = f"errors {way} are not checked, because the search time has no room for separate trainings"
+    state.progress.say(text)
+    state.journal.append(Agreement(way, 0, text))
+
+
+def _why_blind(state: RunState, errors: Sequence[float]) -> str:
+    """Return why the validation items cannot rank architectures with these errors; empty if they can.
+
+    Errors must differ by more than the standard error of the difference of two of them.
+    """
+    items = len(state.resolved.task.validation)
+    if len(errors) < FEWEST or state.beliefs.quality.name != "error":
+        return ""
+    lowest, highest, mean = min(errors), max(errors), min(1.0, float(np.mean(errors)))
+    if highest - lowest > np.sqrt(2 * mean * (1 - mean) / items):
+        return ""
+    return (
+        f"{items} validation items cannot rank {len(errors)} architectures whose errors after separate trainings are "
+        f"{100 * lowest:.1f} to {100 * highest:.1f} %, because chance makes such differences too. Bring more items, or "
+        "raise data.validation_share."
+    )

@@ -11,6 +11,7 @@ from safetensors.torch import load
 from nas.errors import CandidateError, RecipeError
 from nas.hardware.machine import usable_cores
 from nas.recipe.recipe import Recipe
+from nas.searching.durations import FITTING_EPOCHS
 from nas.searching.state import RunState
 from nas.space.parts.device_parts import innermost
 from nas.space.parts.own_inputs import wishes_of
@@ -84,6 +85,7 @@ def _made(state: RunState, space: HasParent) -> bytes:
         if untuned:
             state.progress.say(f"the parent is tuned on the data first, because {', and '.join(untuned)}")
             state.progress.stage("tuning the parent", epochs)
+            began_s = state.spent_s
             try:
                 for report in Trainer(settings).train(parent, task, training_seed(recipe, space.parent)):
                     quality = state.beliefs.quality
@@ -92,7 +94,19 @@ def _made(state: RunState, space: HasParent) -> bytes:
                 raise RecipeError(f"the parent must be tuned on the data, but that failed: {error.reason}") from error
             finally:
                 state.progress.close()
+            _learn_pace(state, epochs, state.spent_s - began_s)
         return inheritance_of(space, parent.cpu(), task, wishes)
+
+
+def _learn_pace(state: RunState, epochs: int, seconds: float) -> None:
+    """Correct the guesses of how long epochs take, by how much longer those of the parent took than was guessed."""
+    durations = state.durations
+    guessed_s = (epochs + FITTING_EPOCHS) * durations.parent_epoch_s
+    if not guessed_s:
+        return
+    durations.supernet_epoch_s *= seconds / guessed_s
+    if durations.guess is not None:
+        durations.guess *= seconds / guessed_s
 
 
 def why_untuned(space: HasParent, task: Task) -> tuple[tuple[str, ...], str]:

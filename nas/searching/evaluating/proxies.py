@@ -9,7 +9,8 @@ from typing import final
 
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.jobs.execution import Executor, Job, Report, Work
-from nas.searching.evaluating.handful import Handful, Quick, is_checked, record_agreement
+from nas.progress import duration_text
+from nas.searching.evaluating.handful import Handful, Quick, is_checked, record_agreement, record_unchecked
 from nas.searching.evaluating.of_models import OfModels
 from nas.searching.state import RunState
 from nas.storage.journal import write_aside
@@ -23,6 +24,7 @@ from nas.training.supernet_training import SupernetTraining
 from nas.training.zero_cost import ZeroCostEvaluation, fit_score_map
 
 CHECKPOINT = "supernet.checkpoint.safetensors"
+WAY = "by shared weights"
 JOB = "supernet"
 """The id of the job that trains the supernet."""
 
@@ -70,14 +72,18 @@ class SupernetEvaluator(OfModels):
         state.durations.supernet_epoch_s = 0.0
         if is_checked(state):
             return
-        trained = self._handful.errors(executor)
+        count = state.schedule.checks()
+        if not count:
+            record_unchecked(state, WAY)
+            return
+        trained = self._handful.errors(executor, count)
         quick = Quick(list(trained), self._handful.seed_of, lambda: None)
         executor.run(self._work, quick, time_limit_s=self.time_limit_s)
         name = state.beliefs.quality.name
         shared = {architecture: float(report[name]) for architecture, report in quick.reports.items()}
         record_agreement(
             state,
-            "by shared weights",
+            WAY,
             shared,
             trained,
             recipe.least_correlation,
@@ -108,6 +114,7 @@ class SupernetEvaluator(OfModels):
             checkpoint.read_bytes() if checkpoint.is_file() else None,
             state.stopwatch,
             state.inheritance,
+            state.schedule.sharing_s,
         )
         state.progress.stage("training the supernet", self._settings.epochs)
         is_lost = False
@@ -144,7 +151,7 @@ class _OneTraining:
         if "checkpoint" in report:
             write_aside(self._folder / CHECKPOINT, report["checkpoint"])
             self._has_come_farther = True
-        self._state.progress.advance(best=f"loss {report['loss']:.3f}")
+        self._advance(report)
         return True
 
     def on_restart(self, job: Job) -> None:
@@ -158,6 +165,14 @@ class _OneTraining:
         note = SupernetTrained(report["epoch"], report["seconds"], report["loss"], digest)
         self._state.journal.append(note)
         (self._folder / CHECKPOINT).unlink(missing_ok=True)
+        self._advance(report)
+
+    def _advance(self, report: Report) -> None:
+        """Show how far the training is, and say if it gets other epochs than were planned."""
+        if "epochs" in report:
+            took, epochs = duration_text(report["seconds"]), report["epochs"]
+            told = f"shared weights are tuned for {epochs} epoch{'s' * (epochs != 1)}, because the first took {took}"
+            self._state.progress.say(told)
         self._state.progress.advance(best=f"loss {report['loss']:.3f}")
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
@@ -196,7 +211,7 @@ class ZeroCostEvaluator(OfModels):
             RecipeError: too few could be trained and scored.
         """
         state, recipe = self._state, self._state.recipe
-        trained = self._handful.errors(executor)
+        trained = self._handful.errors(executor, recipe.zero_cost.check)
         scoring = ZeroCostEvaluation(
             state.resolved.space,
             state.resolved.source,

@@ -12,6 +12,7 @@ from nas.errors import JournalError, RecipeError
 from nas.hardware.devices.device import Device
 from nas.prediction.predictor import MIN_SAMPLES
 from nas.recipe.recipe import Recipe
+from nas.recipe.ways import OPEN
 from nas.results.bundle import WEIGHTS
 from nas.results.bundled.unfinished import made_aside, unfinished, weights_of
 from nas.results.run import Run
@@ -30,6 +31,7 @@ from nas.storage.journal_rows import (
     RungsJudged,
     SupernetTrained,
     TrainingsEnded,
+    WayChosen,
 )
 from nas.storage.retraining_rows import RETRAINING
 from nas.storage.run_files import PARENT_WEIGHTS, SUPERNET_WEIGHTS
@@ -68,7 +70,9 @@ def write_as_run(asked: Asked, known: Seeded, folder: Path, clock: Callable[[], 
     text = recipe.to_toml()
     with JournalReader(asked.run.run_folder) as source:
         began = [_here(row, device) if known.is_new or asked.on else row for row in source.rows(Began)]
-        facts: list[Row] = [*source.rows(SupernetTrained), *source.rows(Agreement), *source.rows(RungsJudged)]
+        facts: list[Row] = [
+            each for row in (WayChosen, SupernetTrained, Agreement, RungsJudged) for each in source.rows(row)
+        ]
         source.check()
     fingerprint = known.fingerprint or (None if known.is_new else own_fingerprint(asked.run))
     used = [BenchUsed(fingerprint)] if fingerprint is not None else []
@@ -80,7 +84,7 @@ def write_as_run(asked: Asked, known: Seeded, folder: Path, clock: Callable[[], 
         ended += [TrainingsEnded(number), RoundEnded(number)]
     with made_aside(folder, "a run") as aside, Journal.start(aside, text, clock=clock) as journal:
         retrained = _copied(asked.run, aside)
-        if recipe.evaluate == "supernet":
+        if recipe.evaluate in ("supernet", OPEN):
             _copy(asked.run.run_folder / SUPERNET_WEIGHTS, aside / SUPERNET_WEIGHTS)
         _copy(asked.run.run_folder / PARENT_WEIGHTS, aside / PARENT_WEIGHTS)
         trained = [row for row in known.seed_rows if row.stage in ("train", "check")]

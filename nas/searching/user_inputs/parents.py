@@ -9,6 +9,7 @@ from nas.formats.export import export_model, export_onnx, parity
 from nas.formats.model_inputs import random_inputs
 from nas.formats.onnx_file import inputs_of, read_onnx
 from nas.recipe.recipe import Recipe
+from nas.recipe.ways import OPEN, WAYS
 from nas.space.parts.own_inputs import signature_of
 from nas.space.parts.parents import parents_space
 from nas.space.search_space import SearchSpace
@@ -24,10 +25,15 @@ def check_parent(recipe: Recipe, space: SearchSpace) -> None:
         RecipeError: they are not.
     """
     if parents_space(space) is None:
+        if recipe.evaluate == OPEN:
+            raise RecipeError(
+                f'evaluate = "auto" chooses how parts of a parent are evaluated, but the space {recipe.space.name!r} '
+                "has no parent. Leave it out."
+            )
         return
-    if recipe.evaluate not in ("train", "supernet"):
+    if recipe.evaluate not in (OPEN, *WAYS):
         raise RecipeError(
-            f'parts of a parent are tuned, so evaluate must be "train" or "supernet" with the space '
+            f'parts of a parent are tuned, so evaluate must be "auto", "train" or "supernet" with the space '
             f'{recipe.space.name!r}, but got "{recipe.evaluate}". Leave it out.'
         )
     if recipe.training.function is not None:

@@ -1,0 +1,86 @@
+"""Choosing how parts of a parent get their errors, where the recipe leaves that open: alone, or by one tuning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from nas.progress import duration_text
+from nas.recipe.recipe import Recipe
+from nas.recipe.ways import OPEN, Way, by_way
+from nas.searching.evaluating.pacing import guess_epochs
+from nas.searching.evaluating.parents import parent_epoch_seconds, supernet_epoch_seconds
+from nas.searching.state import RunState
+from nas.storage.journal_rows import Agreement, WayChosen
+
+ENOUGH_ALONE = 40
+"""With this many separate trainings nothing is gained by sharing: it is the usual number without a time."""
+WORDS = {"train": "each candidate is tuned alone", "supernet": "candidates share the weights of one tuning"}
+FEWEST_SHARED = 3
+"""Shared weights that were tuned for fewer epochs fit no form but the whole parent."""
+
+
+def choose_way(state: RunState, folder: Path) -> None:
+    """Choose how candidates are evaluated if the recipe leaves that open, note it in the journal, and say why."""
+    if state.recipe.evaluate != OPEN:
+        return
+    alone = _alone_by_recipe(state.recipe)
+    found: tuple[Way, str] = ("train", alone) if alone else _by_time(state, state.recipe, folder)
+    way, reason = found
+    state.go_on_by(way, reason)
+    state.progress.say(f"{WORDS[way]}, because {reason}")
+
+
+def _alone_by_recipe(recipe: Recipe) -> str:
+    """Return why candidates of a recipe are tuned alone, whatever time there is; empty if both ways are open."""
+    if recipe.precisions:
+        return f"it is also evaluated in {' and '.join(recipe.precisions)}, from weights of its own"
+    if recipe.training.search:
+        return f"candidates differ in how they are tuned: {', '.join(recipe.training.search)}"
+    if recipe.search_time_s is None:
+        return "no time limits the search"
+    return ""
+
+
+def _by_time(state: RunState, recipe: Recipe, folder: Path) -> tuple[Way, str]:
+    """Return the way that suits the search time, by how long epochs take here, and the reason."""
+    durations, schedule = state.durations, state.schedule
+    state.check_bench()  # a new target is measured first, which is no part of the plan
+    state.plan_by(by_way(recipe, "train"))
+    guess_epochs(state)
+    durations.parent_epoch_s = parent_epoch_seconds(state, folder)
+    alone = schedule.candidates_in_time()
+    if alone is None:
+        return "train", "nobody knows yet how long a training takes here"
+    time = duration_text(recipe.search_time_s or 0.0)
+    trainings = f"about {alone} separate training{'s' * (alone != 1)}"
+    if alone >= ENOUGH_ALONE:
+        return "train", f"{time} are enough for {trainings}"
+    state.plan_by(by_way(recipe, "supernet"))
+    durations.supernet_epoch_s = supernet_epoch_seconds(state)
+    shared = schedule.supernet_epochs()
+    epochs = f"{shared} epoch{'s' * (shared != 1)}"
+    if shared < min(FEWEST_SHARED, state.recipe.supernet.epochs):
+        durations.supernet_epoch_s = 0.0
+        return "train", f"{time} are too short for one tuning that all share, with {epochs}, but allow {trainings}"
+    return "supernet", f"{time} would allow {trainings}, but after one tuning of {epochs} hundreds are scored"
+
+
+def goes_on_alone(state: RunState) -> bool:
+    """Return True, and turn to separate trainings, if the check of shared weights went badly and the way was open.
+
+    The trainings of the check are the first candidates then.
+    """
+    is_open, checks = bool(state.journal.rows(WayChosen)), state.journal.rows(Agreement)
+    found = checks[-1].spearman if checks else None
+    if not is_open or state.recipe.evaluate != "supernet" or found is None:
+        return False
+    if found >= state.recipe.supernet.least_correlation:
+        return False
+    known, number = state.beliefs.trainings, state.begins.round + 1
+    trained = [row for row in state.beliefs.rows if row.stage == "check" and row.architecture not in known]
+    state.add(*(replace(row, stage="train", round=number) for row in trained))
+    reason = "shared weights rank the forms of this parent otherwise than separate trainings do"
+    state.go_on_by("train", reason)
+    state.progress.say(f"each candidate is tuned alone from now on, because {reason}")
+    return True

@@ -1,0 +1,212 @@
+"""Parts of a parent are tuned alone or share one tuning: by the time, by the check, and after a kill as before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fake_bench
+import pytest
+import small_parents
+from commands import evaluations_of
+from made_schedule import schedule
+from quick_runs import BASE, Diary, Stopping, instruments
+from torch import nn
+
+import nas
+from nas.errors import RecipeError
+from nas.recipe.recipe import Recipe
+from nas.recipe.ways import by_way
+from nas.searching.evaluating import handful, ways
+from nas.searching.evaluating.ways import choose_way
+from nas.searching.shrinking import shrinking_values
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace, load_space
+from nas.space.signature import image_signature
+from nas.storage.journal import JournalReader
+from nas.storage.journal_rows import WayChosen
+from nas.values.rank_correlation import RankCorrelation
+
+IN_TIME: Mapping[str, Any] = {"search_time_s": 600.0, "execution": {"executor": "inline"}}
+
+
+class Choosing:
+    """A run's state before anything is evaluated, for which the way is chosen."""
+
+    def __init__(self, **keys: Any) -> None:
+        values = shrinking_values({**IN_TIME, **keys}, "small_parents:make_digits")
+        self.recipe = Recipe.from_mapping(values)
+        self.schedule = schedule(**{**IN_TIME, **keys})
+        self.durations = self.schedule.durations
+        self.news: list[str] = []
+        self.progress = SimpleNamespace(say=self.news.append)
+        self.chosen: list[str] = []
+
+    def check_bench(self) -> None:
+        """There is none."""
+
+    def plan_by(self, recipe: Recipe) -> None:
+        self.durations.plan_by(recipe)
+        self.schedule.plan_by(recipe)
+        self.recipe = recipe
+
+    def go_on_by(self, way: str, reason: str) -> None:
+        self.chosen.append(way)
+
+
+def chosen(monkeypatch: pytest.MonkeyPatch, epoch_s: float | None, shared_s: float = 0.0, **keys: Any) -> Choosing:
+    """Choose a way where an epoch of a candidate, and one of shared weights, take some seconds."""
+    state: Any = Choosing(**keys)
+
+    def guess(_: Any) -> None:
+        state.durations.guess = epoch_s
+
+    monkeypatch.setattr(ways, "guess_epochs", guess)
+    monkeypatch.setattr(ways, "parent_epoch_seconds", lambda *_: 0.0)
+    monkeypatch.setattr(ways, "supernet_epoch_seconds", lambda _: shared_s)
+    choose_way(state, Path("unused"))
+    return state
+
+
+@pytest.mark.parametrize(
+    ("epoch_s", "shared_s", "way", "told"),
+    [
+        (0.5, 2.0, "train", "each candidate is tuned alone, because 10 min 00 s are enough for about"),
+        (
+            20.0,
+            10.0,
+            "supernet",
+            "candidates share the weights of one tuning, because 10 min 00 s would allow about 10 separate",
+        ),
+        (60.0, 400.0, "train", "are too short for one tuning that all share, with 1 epoch, but allow about"),
+        (None, 10.0, "train", "because nobody knows yet how long a training takes here"),
+    ],
+)
+def test_the_time_decides(
+    monkeypatch: pytest.MonkeyPatch, epoch_s: float | None, shared_s: float, way: str, told: str
+) -> None:
+    """Trainings alone where many fit; one tuning for all where few do; alone again where not even that fits."""
+    state = chosen(monkeypatch, epoch_s, shared_s)
+    assert state.chosen == [way]
+    (text,) = state.news
+    assert told in text
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"search_time_s": None, "evaluate": "auto"}, "no time limits the search"),
+        ({"precisions": ["fp32", "int8"]}, "it is also evaluated in fp32 and int8, from weights of its own"),
+        ({"training": {"search": {"learning_rate": [1e-3, 1e-2]}}}, "candidates differ in how they are tuned"),
+    ],
+)
+def test_some_recipes_leave_one_way_alone(monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any], told: str) -> None:
+    state = chosen(monkeypatch, 20.0, 10.0, **keys)
+    assert state.chosen == ["train"]
+    assert told in state.news[0]
+
+
+def test_a_way_that_is_named_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    for way in ("train", "supernet"):
+        assert not chosen(monkeypatch, 20.0, 10.0, evaluate=way).chosen
+    assert shrinking_values({"search_time_s": 60}, "timm:resnet18")["evaluate"] == "auto"
+    assert "evaluate" not in shrinking_values({}, "timm:resnet18")
+
+
+def test_winners_of_a_chosen_way_begin_where_it_left_them() -> None:
+    left_open = Recipe(evaluate="auto", retraining={"epochs": 5})
+    shared, alone = by_way(left_open, "supernet"), by_way(left_open, "train")
+    assert (shared.evaluate, shared.retraining.start, shared.retraining.epochs) == ("supernet", "supernet", 3)
+    assert (alone.evaluate, alone.retraining.start, alone.retraining.epochs) == ("train", "scratch", 5)
+    named = Recipe(evaluate="train")
+    assert by_way(named, "supernet") is named
+    with pytest.raises(ValueError, match="must be evaluated by one of train, supernet, but got 'table'"):
+        by_way(left_open, "table")
+
+
+def test_a_space_without_a_parent_has_no_way_to_choose(tmp_path: Path) -> None:
+    recipe = {**BASE, "space": "mobilenet", "evaluate": "auto"}
+    with pytest.raises(RecipeError, match=r'evaluate = "auto" chooses how parts of a parent are evaluated'):
+        nas.search(recipe, runs=tmp_path, progress=None)
+
+
+# Whole runs
+
+KEYS: Mapping[str, Any] = {
+    **BASE,
+    "rounds": 1,
+    "evaluate": "auto",
+    "trials": 12,
+    "search_time_s": 3600,
+    "supernet": {"epochs": 2, "check": 3, "recalibration_images": 64},
+    "training": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-3},
+}
+
+
+def size(architecture: Architecture) -> int:
+    return round(100 * sum(float(option) for option in architecture.values()))
+
+
+@pytest.fixture(name="shared")
+def _shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that chooses to share, and a bench that takes any choices that are numbers."""
+    values = {name: lambda architecture: 0.5 + size(architecture) / 100 for name in fake_bench.VALUES}
+    monkeypatch.setattr(fake_bench, "VALUES", values)
+    monkeypatch.setattr(fake_bench, "weight_bytes", size)
+    monkeypatch.setattr(ways, "ENOUGH_ALONE", 10_000)
+
+
+def space_of(parent: nn.Module) -> SearchSpace:
+    return load_space("shrunk", {"parent": parent, "widths": [0.5], "trunks": [0.5]}, image_signature((1, 8, 8), 10))
+
+
+def ways_in(run: Path) -> list[str]:
+    with JournalReader(run) as journal:
+        return [row.evaluate for row in journal.rows(WayChosen)]
+
+
+def agreeing(monkeypatch: pytest.MonkeyPatch, correlation: float) -> None:
+    """Let the check find this rank correlation."""
+    found = RankCorrelation(correlation, correlation, 3)
+    monkeypatch.setattr(handful, "rank_correlation", lambda *_: found)
+    monkeypatch.setattr(handful, "_why_blind", lambda *_: "")
+
+
+@pytest.mark.usefixtures("quick_export", "shared")
+def test_what_was_chosen_holds_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agreeing(monkeypatch, 0.9)
+    parent = small_parents.make_digits()
+    space, diary = space_of(parent), Stopping("round 1/1: evaluating by shared weights")
+    with pytest.raises(KeyboardInterrupt):
+        nas.search(KEYS, space=space, runs=tmp_path, progress=diary, instruments=instruments(space))
+    assert any(text.startswith("candidates share the weights of one tuning, because") for text in diary.news)
+    diary = Diary()
+    nas.resume(tmp_path / "run", space=space, progress=diary, instruments=instruments(space))
+    assert not any(" because " in text and "tuning" in text for text in diary.news)
+    rows = evaluations_of(tmp_path / "run", "train")
+    assert {row.by for row in rows} == {"train", "supernet"}  # the parent is as it came
+    starts = [row.details.get("start") for row in evaluations_of(tmp_path / "run", "retrain")]
+    assert "supernet" in starts
+    assert ways_in(tmp_path / "run") == ["supernet"]
+
+
+@pytest.mark.usefixtures("quick_export", "shared")
+def test_a_check_that_disagrees_turns_to_separate_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trainings of the check are the first candidates then, and a run that is stopped stays with it."""
+    agreeing(monkeypatch, -0.2)
+    space, diary = space_of(small_parents.make_digits()), Stopping("round 1/1: training")
+    with pytest.raises(KeyboardInterrupt):
+        nas.search(KEYS, space=space, runs=tmp_path, progress=diary, instruments=instruments(space))
+    assert any(text.startswith("each candidate is tuned alone from now on, because shared") for text in diary.news)
+    checks = evaluations_of(tmp_path / "run", "check")
+    nas.resume(tmp_path / "run", space=space, progress=None, instruments=instruments(space))
+    rows = evaluations_of(tmp_path / "run", "train")
+    assert [row.architecture for row in rows[:3]] == [row.architecture for row in checks]
+    assert [row.values["error"] for row in rows[:3]] == [row.values["error"] for row in checks]
+    assert len(rows) > 3
+    assert {row.by for row in rows} == {"train"}
+    assert len({row.architecture for row in rows}) == len(rows)
+    assert "supernet" not in [row.details.get("start") for row in evaluations_of(tmp_path / "run", "retrain")]
+    assert ways_in(tmp_path / "run") == ["supernet", "train"]
