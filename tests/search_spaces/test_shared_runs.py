@@ -199,3 +199,29 @@ def test_what_has_no_room_is_computed_again(monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(2):
         torch.testing.assert_close(supernet.outputs(space.parent, inputs, 0, 8), expected)
     assert supernet._runs._kept_bytes <= 40_000
+
+
+class Viewing(nn.Module):
+    """A network that views its maps as rows, which no layout but the usual one allows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 8, 3))
+        self.head = nn.Linear(8 * 36, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(self.body(x).view(x.shape[0], -1))
+        return out
+
+
+def test_a_network_that_needs_the_usual_layout_of_maps_has_it() -> None:
+    torch.manual_seed(0)
+    space = shrunk(Viewing(), DIGITS)
+    supernet, inputs = space.supernet(), torch.rand(16, 1, 8, 8)
+    for architecture in ordered(space, 3):
+        found, expected = supernet.outputs(architecture, (inputs,), 0, 16), alone(space, architecture, inputs, 16)
+        assert float((found - expected).abs().max()) <= 1e-2 * float(expected.abs().max())
+    assert not supernet._runs._is_channels_last
+    kept = shrunk("small_parents:make_digits", DIGITS).supernet()
+    kept.outputs(shrunk("small_parents:make_digits", DIGITS).parent, (inputs,), 0, 16)
+    assert kept._runs._is_channels_last

@@ -9,13 +9,14 @@ import pytest
 from fault_spaces import Faulty
 from made_up_beliefs import beliefs_of
 from tiny_space import TinySpace
+from torch import nn
 
 from nas.errors import CandidateError
 from nas.jobs.execution import Job
 from nas.recipe.recipe import Recipe
 from nas.searching.beliefs import Beliefs
 from nas.searching.scoring import Scoring
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, Choice
 from nas.space.search_space import count, enumerate_space
 from nas.values.evaluation import Evaluation
 
@@ -96,6 +97,29 @@ def test_a_job_has_its_candidates_in_the_order_of_their_options() -> None:
     places = [[choice.options.index(each[choice.name]) if choice.name in each else -1 for choice in choices]
               for each in job["architectures"]]  # fmt: skip
     assert places == sorted(places)
+
+
+class Long:
+    """A space of twelve choices, from input to output."""
+
+    choices = tuple(Choice(f"layer{number}", tuple(range(8))) for number in range(12))
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """Build nothing that these tests need."""
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def test_members_of_a_family_begin_alike() -> None:
+    """Each differs from one of those before only from some choice on: three quarters along, on average."""
+    scoring = FakeState(beliefs_of(space=Long())).scoring()
+    shared = []
+    for _ in range(30):
+        members = [list(each.values()) for each in dict.fromkeys(scoring._drawn_family())]
+        for number, each in enumerate(members[1:], start=1):
+            pairs = [zip(each, other, strict=True) for other in members[:number]]
+            shared.append(max(next(n for n, (a, b) in enumerate(pair) if a != b) for pair in pairs))
+    assert len(shared) > 300
+    assert 0.65 * 12 < sum(shared) / len(shared) < 0.95 * 12
 
 
 def test_candidates_that_break_a_limit_are_not_scored() -> None:
