@@ -309,7 +309,6 @@ def _work(state: RunState, folder: Path) -> None:
             tell_what_is_left(state, number)
             train_round(state, evaluator, executor, number, prior)
             measure_round(state, fitting, number)
-        state.recall_recorded()
         measure_front(state, fitting)
         measure_rest(state)
         state.turn_to_winners()

@@ -152,10 +152,10 @@ class Schedule:
     def _beside_sharing_s(self) -> float:
         """The seconds that a run with shared weights takes beside their tuning, with the least time for scoring."""
         durations = self.durations
-        first_s = durations.measuring_s(max(0, FEWEST_FIRST - len(self._beliefs.measurements)))
+        first_s = durations.pace.measuring_s(max(0, FEWEST_FIRST - len(self._beliefs.measurements)))
         tuning_s = self.parent_epochs() * durations.parent_epoch_s
         before_s = first_s + durations.starting_s + tuning_s + self._checking_s
-        return before_s + SCORING_SHARE * self._time_s + durations.measuring_s(FEWEST_BETWEEN) + self.reserve_s
+        return before_s + SCORING_SHARE * self._time_s + durations.pace.measuring_s(FEWEST_BETWEEN) + self.reserve_s
 
     @property
     def _preparing_s(self) -> float:

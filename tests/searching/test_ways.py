@@ -27,6 +27,7 @@ from nas.space.search_space import SearchSpace, load_space
 from nas.space.signature import image_signature
 from nas.storage.journal import JournalReader
 from nas.storage.journal_rows import WayChosen
+from nas.training import supernet_training
 from nas.values.rank_correlation import RankCorrelation
 
 IN_TIME: Mapping[str, Any] = {"search_time_s": 600.0, "execution": {"executor": "inline"}}
@@ -210,3 +211,20 @@ def test_a_check_that_disagrees_turns_to_separate_trainings(tmp_path: Path, monk
     assert len({row.architecture for row in rows}) == len(rows)
     assert "supernet" not in [row.details.get("start") for row in evaluations_of(tmp_path / "run", "retrain")]
     assert ways_in(tmp_path / "run") == ["supernet", "train"]
+
+
+@pytest.mark.usefixtures("quick_export", "shared")
+def test_shared_weights_that_cannot_be_tuned_give_way_to_separate_trainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the recipe asks for shared weights, the run ends there."""
+    monkeypatch.setattr(supernet_training._Steps, "_step", lambda *_: float("nan"))
+    space, diary = space_of(small_parents.make_digits()), Diary()
+    nas.search({**KEYS, "trials": 3}, space=space, runs=tmp_path, progress=diary, instruments=instruments(space))
+    said = next(text for text in diary.news if text.startswith("each candidate is tuned alone from now on, because"))
+    assert "shared weights cannot be tuned: the supernet's losses must be finite, but one was nan" in said
+    assert {row.by for row in evaluations_of(tmp_path / "run", "train")} == {"train"}
+    assert ways_in(tmp_path / "run") == ["supernet", "train"]
+    named = {**KEYS, "evaluate": "supernet", "name": "named"}
+    with pytest.raises(RecipeError, match=r"could not be trained: .* losses must be finite.* Then start a new run"):
+        nas.search(named, space=space, runs=tmp_path, progress=None, instruments=instruments(space))

@@ -85,6 +85,25 @@ def test_a_failure_is_told_and_the_others_go_on(
     assert "error" not in reports[1]
 
 
+def test_statistics_that_collapse_make_a_poor_error_and_no_failure(parted: tuple[Shrunk, Inheritance]) -> None:
+    """Maps that are constant have a variance of zero: what follows them guesses, and others are as ever."""
+    space, inheritance = parted
+    alone = evaluation(space, shared_of(space, inheritance))
+    rng = np.random.default_rng(2)
+    some = sorted((nas.sample(space, rng) for _ in range(3)), key=lambda each: str(each["image_size"]))
+    before = [report["error"] for report in SharedScoring(alone)(job(some))]
+    with torch.no_grad():
+        stem = alone.shared.supernet.get_parameter("whole.stem.0.weight")
+        kept = stem.clone()
+        stem.zero_()
+    collapsed = [report["error"] for report in SharedScoring(alone)(job(some))]
+    assert all(0.8 <= error <= 1.0 for error in collapsed)
+    with torch.no_grad():
+        stem.copy_(kept)
+    fresh = SharedScoring(evaluation(space, shared_of(space, inheritance)))
+    assert [report["error"] for report in fresh(job(some))] == before
+
+
 def test_a_supernet_that_runs_nothing_itself_is_evaluated_one_by_one() -> None:
     space = SharingSpace()
     assert not hasattr(TinySupernet, "outputs")

@@ -15,8 +15,8 @@ from nas.recipe.recipe import Recipe
 from nas.searching.evaluating.handful import Handful
 from nas.searching.evaluating.of_models import OfModels
 from nas.searching.evaluating.parents import supernet_settings
-from nas.searching.evaluating.proxies import SupernetEvaluator, ZeroCostEvaluator
-from nas.searching.evaluating.ways import goes_on_alone
+from nas.searching.evaluating.proxies import SupernetEvaluator, UntrainableError, ZeroCostEvaluator
+from nas.searching.evaluating.ways import goes_on_alone, is_open, turn_to_training
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Prior
 from nas.searching.state import RunState
@@ -79,12 +79,22 @@ class Evaluator(Protocol):
 def prepared_evaluator(state: RunState, folder: Path, executor: Executor) -> Evaluator:
     """Return the evaluator of a run, after all that comes before the first candidate.
 
-    If shared weights are found to rank otherwise than separate trainings, it trains each candidate, where the recipe
-    leaves the way open.
+    Where the recipe leaves the way open, it trains each candidate if shared weights cannot be tuned, or rank otherwise
+    than separate trainings do.
+
+    Raises:
+        RecipeError: they cannot be tuned, and the recipe asks for them.
     """
     evaluator = evaluator_of(state, folder)
-    evaluator.prepare(executor)
-    if goes_on_alone(state):
+    try:
+        evaluator.prepare(executor)
+        turns = goes_on_alone(state)
+    except UntrainableError as error:
+        if not is_open(state):
+            raise
+        turn_to_training(state, f"shared weights cannot be tuned: {error.reason}")
+        turns = True
+    if turns:
         evaluator = evaluator_of(state, folder)
         evaluator.prepare(executor)
     return evaluator

@@ -132,6 +132,15 @@ class _LostError(Exception):
 
 
 @final
+class UntrainableError(RecipeError):
+    """Shared weights cannot be trained, for a ``reason`` such as a loss that is not finite."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"the supernet could not be trained: {reason} {remedy}Then start a new run.")
+        self.reason = reason
+
+
+@final
 class _OneTraining:
     """The one job that trains the supernet. It keeps checkpoints, and in the end the weights."""
 
@@ -181,9 +190,7 @@ class _OneTraining:
                 raise _LostError
             raise TargetError(f"the supernet could not be trained: {failure.reason}") from failure
         remedy = "Raise supernet.time_limit_s or lower supernet.epochs. " if failure.kind == "timeout" else ""
-        raise RecipeError(
-            f"the supernet could not be trained: {failure.reason} {remedy}Then start a new run."
-        ) from failure
+        raise UntrainableError(failure.reason, remedy) from failure
 
 
 @final

@@ -66,21 +66,28 @@ def _by_time(state: RunState, recipe: Recipe, folder: Path) -> tuple[Way, str]:
     return "supernet", f"{time} would allow {trainings}, but after one tuning of {epochs} hundreds are scored"
 
 
+def is_open(state: RunState) -> bool:
+    """Return True for a run with shared weights that may turn to separate trainings."""
+    return state.recipe.evaluate == "supernet" and bool(state.journal.rows(WayChosen))
+
+
 def goes_on_alone(state: RunState) -> bool:
-    """Return True, and turn to separate trainings, if the check of shared weights went badly and the way was open.
+    """Turn to separate trainings, and return True, if the check of shared weights went badly and the way is open.
 
     The trainings of the check are the first candidates then.
     """
-    is_open, checks = bool(state.journal.rows(WayChosen)), state.journal.rows(Agreement)
+    checks = state.journal.rows(Agreement)
     found = checks[-1].spearman if checks else None
-    if not is_open or state.recipe.evaluate != "supernet" or found is None:
-        return False
-    if found >= state.recipe.supernet.least_correlation:
+    if not is_open(state) or found is None or found >= state.recipe.supernet.least_correlation:
         return False
     known, number = state.beliefs.trainings, state.begins.round + 1
     trained = [row for row in state.beliefs.rows if row.stage == "check" and row.architecture not in known]
     state.add(*(replace(row, stage="train", round=number) for row in trained))
-    reason = "shared weights rank the forms of this parent otherwise than separate trainings do"
-    state.go_on_by("train", reason)
-    state.progress.say(f"each candidate is tuned alone from now on, because {reason}")
+    turn_to_training(state, "shared weights rank the forms of this parent otherwise than separate trainings do")
     return True
+
+
+def turn_to_training(state: RunState, reason: str) -> None:
+    """Tune each candidate alone from now on, and say why."""
+    state.go_on_by("train", reason)
+    state.progress.say(f"each candidate is tuned alone from now on, because {reason.rstrip('.')}")

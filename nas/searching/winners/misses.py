@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import torch
 
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import Candidate
+from nas.tasks.batches import in_order
+
+TOGETHER = 512
 
 
 def say_only_misses(state: RunState) -> None:
@@ -15,6 +21,27 @@ def say_only_misses(state: RunState) -> None:
     limits = ", ".join(map(str, state.beliefs.cost_limits))
     state.progress.say(
         f"no trained candidate surely meets {limits} as measured; the nearest misses become winners instead."
+    )
+
+
+def say_only_chance(state: RunState) -> None:
+    """Say that no candidate within the limits is surely better than a constant answer, if that is so."""
+    beliefs, task = state.beliefs, state.resolved.task
+    within = [row for row in beliefs.candidates if beliefs.cost_limits and beliefs.probably_meets(row.architecture)]
+    if not within:
+        return
+    tally = task.criterion.tally()
+    for batch in in_order(task.validation, TOGETHER):
+        tally.add(torch.zeros((len(batch.targets), *task.signature.output)), batch.targets)
+    chance, best = tally.chance_error, min(within, key=lambda row: row.values["error"])
+    doubt = math.sqrt(max(0.0, chance * (1 - chance)) / len(task.validation))
+    if best.values["error"] < chance - doubt:
+        return
+    words, limits = state.resolved.backend.words, ", ".join(map(str, beliefs.cost_limits))
+    state.progress.say(
+        f"no candidate that meets {limits} has learned much: the best of {len(within)} has the {words.title} "
+        f"{words.text(best.values['error'])} on validation items, and {words.constant} has {words.text(chance)}. Raise "
+        "a limit, or give the search more time."
     )
 
 

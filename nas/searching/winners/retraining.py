@@ -26,7 +26,7 @@ from nas.searching.winners.bundles import BundleMaker
 from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.final_measurements import FinalMeasurements
 from nas.searching.winners.further_seeds import FurtherSeeds
-from nas.searching.winners.misses import say_only_misses, shortened_text
+from nas.searching.winners.misses import say_only_chance, say_only_misses, shortened_text
 from nas.searching.winners.retraining_jobs import (
     RetrainingJobs,
     SeedOf,
@@ -83,6 +83,7 @@ class Retraining:
         state = self._state
         wanted = self._that_fit()
         self._tell_how_many(wanted)
+        say_only_chance(state)
         is_said = False
         while True:  # each pass adds a row for at least one architecture of the front, or raises ``wanted``
             if not is_said and only_misses(state.beliefs):
