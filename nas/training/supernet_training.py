@@ -121,6 +121,7 @@ class _Steps:
         )
         self._factor = factor_of(settings.schedule, settings.warm_up)
         self._smallest, self._largest = ends(space)
+        self._kept: dict[Architecture, torch.nn.Module] = {}
 
     def epoch(self, epoch: int, seed: int) -> float:
         """Train for one epoch; ``seed`` and the epoch set its random draws. Return the mean loss of the largest."""
@@ -206,17 +207,24 @@ class _Steps:
     def _outputs_of_end(self, drawn: Architecture, checked: Architecture, inputs: Tensors) -> torch.Tensor:
         """Return the outputs of ``drawn``, or of ``checked`` if the options of ``drawn`` cannot be built together."""
         try:
-            return self._outputs(drawn, inputs)
+            return self._outputs(drawn, inputs, is_kept=drawn == checked)
         except CandidateError as error:
             if error.kind == "memory":
                 raise
-            return self._outputs(checked, inputs)
+            return self._outputs(checked, inputs, is_kept=True)
 
-    def _outputs(self, architecture: Architecture, inputs: Tensors) -> torch.Tensor:
-        """Return the outputs of the architecture's module in training mode, with shared weights instead of its own."""
-        module = build_checked(self._space, architecture, signature_of(self._space, architecture, self._task.signature))
-        module.to(self._device)
-        module.train()
+    def _outputs(self, architecture: Architecture, inputs: Tensors, *, is_kept: bool = False) -> torch.Tensor:
+        """Return the outputs of the architecture's module in training mode, with shared weights instead of its own.
+
+        The module of one that comes in each step ``is_kept``.
+        """
+        module = self._kept.get(architecture)
+        if module is None:
+            signature = signature_of(self._space, architecture, self._task.signature)
+            with torch.random.fork_rng(devices=[]):  # so that a training that goes on draws the same
+                module = build_checked(self._space, architecture, signature).to(self._device).train()
+            if is_kept:
+                self._kept[architecture] = module
         weights = weights_for(self._supernet, architecture, module)
         try:
             outputs: object = functional_call(module, weights, inputs)

@@ -95,6 +95,20 @@ def test_a_slow_first_epoch_leaves_fewer_epochs() -> None:
     assert (only["epochs"], only["done"]) == (1, True)
 
 
+def test_the_largest_and_the_smallest_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Building takes longer than a step of a small network."""
+    built: list[Architecture] = []
+    build = SharingSpace.build
+
+    def counting(space: SharingSpace, architecture: Architecture) -> nn.Module:
+        built.append(architecture)
+        return build(space, architecture)
+
+    monkeypatch.setattr(SharingSpace, "build", counting)
+    train(epochs=2, per_step=2)
+    assert [built.count(each) for each in ends(SharingSpace())] == [1, 1]
+
+
 @pytest.fixture(name="seen")
 def architectures_that_take_shared_weights(monkeypatch: pytest.MonkeyPatch) -> list[Architecture]:
     """The list of architectures that receive shared weights, in the order of use."""
