@@ -208,9 +208,11 @@ class Trainings:
     def _time_left_s(self) -> float:
         """Return the seconds that are left of the round's time; infinity for the first candidate of a run.
 
-        However short the time, a run trains at least one. Winners may need more time than when the round began.
+        However short the time, a run trains at least one, beside a parent, which is evaluated as it is. Winners may
+        need more time than when the round began.
         """
-        is_first = not (self._predicted or self._state.beliefs.trials)
+        untrained = int(parents_space(self._state.beliefs.space) is not None)
+        is_first = max(len(self._predicted), self._state.beliefs.trials) <= untrained
         if is_first or self._ends_s == math.inf:
             return math.inf
         schedule, left_s = self._state.schedule, self._ends_s - self._state.spent_s

@@ -228,3 +228,15 @@ def test_shared_weights_that_cannot_be_tuned_give_way_to_separate_trainings(
     named = {**KEYS, "evaluate": "supernet", "name": "named"}
     with pytest.raises(RecipeError, match=r"could not be trained: .* losses must be finite.* Then start a new run"):
         nas.search(named, space=space, runs=tmp_path, progress=None, instruments=instruments(space))
+
+
+@pytest.mark.usefixtures("quick_export", "shared")
+def test_however_short_the_time_one_form_is_trained_beside_the_parent(tmp_path: Path) -> None:
+    """The parent alone, which costs no training, is no answer."""
+    space = space_of(small_parents.make_digits())
+    assert isinstance(space, nas.HasParent)
+    keys = {**KEYS, "evaluate": "train", "search_time_s": 0.05}
+    nas.search(keys, space=space, runs=tmp_path, progress=None, instruments=instruments(space))
+    parent, *others = [row.architecture for row in evaluations_of(tmp_path / "run", "train")]
+    assert parent == space.parent
+    assert len(others) == 1
