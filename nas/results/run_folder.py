@@ -33,6 +33,7 @@ from nas.storage.journal_rows import (
     RetrainingEnded,
     RoundEnded,
     SupernetTrained,
+    WayChosen,
 )
 from nas.values.evaluation import Evaluation
 from nas.values.objective import reason_text
@@ -184,8 +185,11 @@ def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation], t
         by_epoch = {f"Spearman after epoch {epoch}": value for epoch, value in judged.correlations.items()}
         of = "" if judged.epochs is None else f", {judged.epochs} epochs"
         notes[f"early stopping{of}"] = {**by_epoch, "trainings": judged.trainings, "stops after": judged.stops_after}
+    if ways := journal.rows(WayChosen):
+        notes["chosen way of evaluating"] = "; then ".join(f"{way.evaluate}, because {way.reason}" for way in ways)
     for agreement in journal.rows(Agreement):
-        notes["agreement with training"] = _agreement(agreement)
+        were_trained = bool(ways) and ways[-1].evaluate == "train"  # after the check had gone badly
+        notes["check of shared weights" if were_trained else "agreement with training"] = _agreement(agreement)
     for trained in journal.rows(SupernetTrained):
         facts = {"epochs": trained.epochs, "seconds": trained.seconds, "loss of the largest": trained.loss}
         notes["supernet"] = {**facts, "sha256": trained.sha256}

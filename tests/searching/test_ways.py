@@ -191,6 +191,7 @@ def test_what_was_chosen_holds_after_a_stop(tmp_path: Path, monkeypatch: pytest.
     starts = [row.details.get("start") for row in evaluations_of(tmp_path / "run", "retrain")]
     assert "supernet" in starts
     assert ways_in(tmp_path / "run") == ["supernet"]
+    assert nas.load_run(tmp_path / "run").notes["chosen way of evaluating"].startswith("supernet, because 1 h 00 min")
 
 
 @pytest.mark.usefixtures("quick_export", "shared")
@@ -211,6 +212,10 @@ def test_a_check_that_disagrees_turns_to_separate_trainings(tmp_path: Path, monk
     assert len({row.architecture for row in rows}) == len(rows)
     assert "supernet" not in [row.details.get("start") for row in evaluations_of(tmp_path / "run", "retrain")]
     assert ways_in(tmp_path / "run") == ["supernet", "train"]
+    notes = nas.load_run(tmp_path / "run").notes
+    assert "; then train, because shared weights rank" in notes["chosen way of evaluating"]
+    assert notes["check of shared weights"]["Spearman"] == pytest.approx(-0.2)
+    assert "agreement with training" not in notes  # that is of candidates that were not trained
 
 
 @pytest.mark.usefixtures("quick_export", "shared")
