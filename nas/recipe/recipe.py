@@ -364,10 +364,16 @@ def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
 def read_recorded_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     """Return the recipe in a run's folder. Limits that older versions wrote have no units, and get their metric's.
 
+    Whoever goes on in one process leaves the run's cluster, so its address is dropped with ``executor=inline``.
+
     Raises:
         RecipeError: no such file, not TOML, or not a recipe.
     """
-    return Recipe.from_mapping(apply_overrides(_with_units(read_toml(path)), overrides))
+    values, changed = _with_units(read_toml(path)), apply_overrides({}, overrides).get("execution", {})
+    execution = values.get("execution")
+    if changed.get("executor") == "inline" and isinstance(execution, dict):
+        values["execution"] = {key: value for key, value in execution.items() if key != "ray_address"}
+    return Recipe.from_mapping(apply_overrides(values, overrides))
 
 
 def _with_units(values: Mapping[str, Any]) -> dict[str, Any]:
