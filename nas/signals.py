@@ -137,9 +137,20 @@ def _numbers() -> list[int]:
 
 
 def before_ending_at_once(act: Callable[[], None]) -> Callable[[], None]:
-    """Call ``act`` before a second signal ends the process. Return a function that takes that back."""
+    """Call ``act`` before ``end_at_once``, as after a second signal. Return a function that takes that back."""
     _last_acts.append(act)
     return lambda: _last_acts.remove(act)
+
+
+def end_at_once(reason: str, status: int) -> None:
+    """End this process from any thread, with the reason and the advice on how to go on."""
+    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
+    text = f"{cursor}{reason}\n{_advice}".rstrip() + "\n"
+    with contextlib.suppress(OSError):
+        os.write(2, text.encode(errors="replace"))
+    for act in _last_acts:
+        act()
+    _end_process(status)
 
 
 @final
@@ -238,13 +249,7 @@ class _Handler:
             raise Stopped(number)
         if not self._ending.acquire(blocking=False):
             return  # the other thread, or an interrupted call of this one, is ending the process
-        cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
-        text = f"{cursor}Stopped at once. All finished work is kept.\n{_advice}".rstrip() + "\n"
-        with contextlib.suppress(OSError):
-            os.write(2, text.encode(errors="replace"))
-        for act in _last_acts:
-            act()
-        _end_process(128 + number)
+        end_at_once("Stopped at once. All finished work is kept.", 128 + number)
 
     def _unraisable(self, unraisable: Any) -> None:
         """Keep quiet about a ``Stopped`` that Python could not raise: it is raised again."""

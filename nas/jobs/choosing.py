@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from nas.hardware.machine import default_workers
 from nas.jobs.execution import Executor, InlineExecutor
+from nas.jobs.node_needs import NodeNeeds
 from nas.jobs.ray_executor import RayExecutor
 from nas.jobs.resources import Resources, local_gpus
 from nas.recipe.recipe import Recipe
 
 
-def executor_of(recipe: Recipe, data_bytes: int = 0, *, is_brief: bool = False) -> Executor:
+def executor_of(
+    recipe: Recipe,
+    data_bytes: int = 0,
+    *,
+    is_brief: bool = False,
+    needs: NodeNeeds | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Executor:
     """Return the executor that a recipe asks for, with as many workers as this machine can serve.
 
     ``data_bytes`` is the memory that the data take in each worker. ``is_brief`` tells that all trainings take seconds,
-    by code that comes with the project: then they need no workers, unless the recipe asks for some.
+    by code that comes with the project: then they need no workers, unless the recipe asks for some. ``needs`` are what
+    nodes of a cluster must have, and ``say`` is told what becomes of these.
     """
     execution = recipe.execution
     if needs_no_workers(recipe, is_brief=is_brief):
@@ -24,7 +34,8 @@ def executor_of(recipe: Recipe, data_bytes: int = 0, *, is_brief: bool = False) 
     workers = execution.workers or gpus or default_workers(execution.threads_per_worker, data_bytes)
     share = gpu_share(gpus, workers) if execution.gpus_per_worker is None else execution.gpus_per_worker
     most = workers if execution.ray_address is None else execution.workers or None
-    return RayExecutor(most, Resources(execution.threads_per_worker, share), address=execution.ray_address)
+    resources = Resources(execution.threads_per_worker, share)
+    return RayExecutor(most, resources, address=execution.ray_address, needs=needs, say=say)
 
 
 def needs_no_workers(recipe: Recipe, *, is_brief: bool) -> bool:

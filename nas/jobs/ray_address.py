@@ -29,7 +29,7 @@ def check_address(address: str) -> None:
     host, _, port = address.rpartition(":")
     answers: queue.Queue[str | None] = queue.Queue()
     # In a thread, because looking up a name takes as long as the system likes.
-    asking = threading.Thread(target=lambda: answers.put(_why_not(host.strip("[]"), port)), daemon=True)
+    asking = threading.Thread(target=lambda: answers.put(why_not(host.strip("[]"), port)), daemon=True)
     asking.start()
     reason: str | None = f"there is no answer within {MOST_S:g} s"
     with contextlib.suppress(queue.Empty):
@@ -41,7 +41,7 @@ def check_address(address: str) -> None:
         )
 
 
-def _why_not(host: str, port: str) -> str | None:
+def why_not(host: str, port: str) -> str | None:
     """Return why this is not the head of a Ray, or None if it may be one."""
     if re.fullmatch("[0-9]{1,5}", port) is None or int(port) >= 2**16:
         return "there is no port"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nas.jobs.resources import Resources
 
@@ -18,6 +18,7 @@ LOCAL_RAY_VARIABLES = (
     "RAY_worker_niceness",
 )
 PENDING_TRIALS = "TUNE_MAX_PENDING_TRIALS_PG"
+MOST_PENDING = 100_000
 
 
 def set_tune_variables() -> None:
@@ -35,9 +36,16 @@ def set_tune_variables() -> None:
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # otherwise ray.shutdown prints the repeated lines that it held back
 
 
-def set_local_ray_variables() -> tuple[str, ...]:
-    """Restrict a local Ray to this machine and this process. Return the names of the variables that were set."""
-    values = {
+CLUSTER = {
+    # A driver that has lost the head would end without a word after a minute. It is watched here, and told sooner.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "3600",
+}
+"""Variables of a driver that joins a cluster."""
+
+
+def local_ray_variables() -> dict[str, str]:
+    """Return the variables that restrict a local Ray to this machine and this process."""
+    return {
         # Ray's own switch, named after the systems where it is the default, binds every port to the loopback address.
         # A Ray that was imported before has read it already; the executor tells that one by itself.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -53,7 +61,11 @@ def set_local_ray_variables() -> tuple[str, ...]:
         # times as long as planned.
         "RAY_worker_niceness": "0",
     }
-    names = tuple(name for name in LOCAL_RAY_VARIABLES if name not in os.environ)
+
+
+def set_variables(values: Mapping[str, str]) -> tuple[str, ...]:
+    """Set those that the user has not set, and return their names."""
+    names = tuple(name for name in values if name not in os.environ)
     os.environ.update({name: values[name] for name in names})
     return names
 
@@ -64,12 +76,12 @@ def forget(names: Sequence[str]) -> None:
         os.environ.pop(name, None)
 
 
-def set_pending_trials(workers: int) -> None:
-    """Let as many trials wait for a process as there are workers.
+def set_pending_trials() -> None:
+    """Let any number of trials wait for a process: no more are made than there is room for.
 
-    With fewer, each new trial takes over the idle process, and Tune never starts another one.
+    With fewer than there are workers, each new trial takes over the idle process, and Tune never starts another one.
     """
-    os.environ[PENDING_TRIALS] = str(workers)
+    os.environ[PENDING_TRIALS] = str(MOST_PENDING)
 
 
 def worker_variables(resources: Resources) -> dict[str, str]:

@@ -1,33 +1,35 @@
-"""Jobs in parallel by Ray Tune, on this machine or on a cluster. No other module imports Ray."""
+"""Jobs in parallel by Ray Tune, on this machine or on a cluster."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, final
 
 from nas.errors import TargetError
 from nas.jobs.execution import JobSource, Work
+from nas.jobs.node_needs import NodeNeeds
 from nas.jobs.quiet_output import QuietOutput
-from nas.jobs.ray_address import check_address
 from nas.jobs.ray_cleanup import RayCleanup
 from nas.jobs.ray_environment import (
+    CLUSTER,
     forget,
-    set_local_ray_variables,
+    local_ray_variables,
     set_pending_trials,
     set_tune_variables,
+    set_variables,
     worker_variables,
 )
+from nas.jobs.ray_nodes import Nodes
+from nas.jobs.ray_trials import placement, scheduler, searcher, trainable
 from nas.jobs.relay import Relay, hard_limit_of
-from nas.jobs.resources import Resources, check_room, room_for
+from nas.jobs.resources import Resources
 from nas.jobs.sending import Sending
-from nas.jobs.worker import Worker
-from nas.signals import check, deferred
+from nas.signals import deferred
 from nas.storage.scratch import temporary_folder
 from nas.tasks.data_source import leaving
 
@@ -38,24 +40,32 @@ class RayExecutor:
 
     A local Ray listens on the loopback address only; ``address`` joins a cluster instead. At most ``workers`` jobs run
     at once, and never more than the nodes have room for, so that each job starts as soon as it is handed out. None
-    takes the room of the cluster: its cores, GPUs and memory.
+    takes the room of the cluster: its cores, GPUs and memory. Nodes may join and leave while jobs run.
     Actors are reused from job to job, and one Ray session serves all runs.
     """
 
-    def __init__(self, workers: int | None, resources: Resources, *, address: str | None = None) -> None:
+    def __init__(
+        self,
+        workers: int | None,
+        resources: Resources,
+        *,
+        address: str | None = None,
+        needs: NodeNeeds | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """``needs`` are what nodes of a cluster must have; ``say`` is told of nodes that join, are lost or lack it."""
         assert workers is not None or address is not None, "a local Ray needs a number of workers"
-        self._most_workers = workers
         self._workers = workers or 1
         self._resources = resources
+        self._nodes = Nodes(resources, workers, needs if address is not None else None, say)
         self._address = address
-        self._local_variables: tuple[str, ...] = ()
+        self._variables: tuple[str, ...] = ()
         self._cleanup: RayCleanup | None = None
         self._sending = Sending(_RayStore())
 
     def __enter__(self) -> Self:
         set_tune_variables()
-        if self._address is None:
-            self._local_variables = set_local_ray_variables()
+        self._variables = set_variables(CLUSTER if self._address else local_ray_variables())
         import ray
 
         self._owns_ray = not ray.is_initialized()
@@ -64,13 +74,14 @@ class RayExecutor:
             if self._owns_ray:
                 with deferred():  # an exception in the middle of Ray's start would end in a segmentation fault
                     self._start_ray()
-            nodes = ray.nodes()  # type: ignore[no-untyped-call]
-            check_room(nodes, self._resources)
+            if self._address is not None:
+                at = ray.get_runtime_context().gcs_address if self._address == "auto" else self._address
+                self._nodes.watch_head(at)
+            self._nodes.begin()
         except BaseException:
             self._leave()
             raise
-        self._workers = self._workers_on(nodes)
-        set_pending_trials(self._workers)
+        set_pending_trials()
         logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures become rows; Ray would report them again
         sys.stdout = QuietOutput(sys.stdout)
         return self
@@ -99,8 +110,8 @@ class RayExecutor:
         import ray
 
         _read_token_anew()
+        self._cleanup = RayCleanup()  # also in a cluster: it tells how to go on if Ray ends this process
         if self._address is None:
-            self._cleanup = RayCleanup()
             options: dict[str, Any] = {
                 "address": "local",  # otherwise Ray searches this machine for a running Ray, and joins it
                 "_temp_dir": str(self._cleanup.folder),
@@ -127,10 +138,6 @@ class RayExecutor:
                 "--executor inline."
             ) from error
 
-    def _workers_on(self, nodes: Sequence[Mapping[str, Any]]) -> int:
-        room = room_for(nodes, self._resources, by_memory=self._most_workers is None)
-        return room if self._most_workers is None else min(self._most_workers, room)
-
     def _leave(self) -> None:
         import ray
 
@@ -138,7 +145,9 @@ class RayExecutor:
         with deferred():
             if self._owns_ray:
                 ray.shutdown()
-                forget(self._local_variables)
+            self._nodes.end()
+            if self._owns_ray:
+                forget(self._variables)
             if self._cleanup is not None:
                 self._cleanup.end()
                 self._cleanup = None
@@ -157,14 +166,13 @@ class RayExecutor:
         with temporary_folder("tune") as storage:
             tuner = tune.Tuner(
                 tune.with_resources(
-                    tune.with_parameters(_trainable(), sent=[sent], hard_limit_s=hard_limit_s),
-                    {"cpu": self._resources.cpus, "gpu": self._resources.gpus},
+                    tune.with_parameters(trainable(), sent=[sent], hard_limit_s=hard_limit_s),
+                    placement(self._resources, self._nodes.shunned),
                 ),
                 tune_config=tune.TuneConfig(
-                    search_alg=_searcher(relay),
-                    scheduler=_scheduler(relay),
+                    search_alg=searcher(relay, self._nodes),
+                    scheduler=scheduler(relay, self._nodes, self._resources),
                     num_samples=-1,
-                    max_concurrent_trials=self._workers,
                     reuse_actors=True,
                     metric="training_iteration",  # Tune itself reports it; nobody reads Tune's best trial
                     mode="max",
@@ -179,8 +187,9 @@ class RayExecutor:
             )
             try:
                 tuner.fit()
-            except RuntimeError as error:  # Ray has ended a process because memory ran short, and so Tune ends
-                if not isinstance(error.__cause__, OutOfMemoryError):
+            except Exception as error:  # Ray has ended a process because memory ran short, and so Tune ends
+                self._nodes.check_head()
+                if not isinstance(error, RuntimeError) or not isinstance(error.__cause__, OutOfMemoryError):
                     raise
                 relay.run_short_of_memory()
 
@@ -233,28 +242,6 @@ def _read_token_anew() -> None:
     AuthenticationTokenLoader.instance().reset_cache()
 
 
-def check_cluster(address: str) -> None:
-    """Check that a Ray answers at ``address``, or for ``auto`` that this machine is a node of one.
-
-    Raises:
-        TargetError: there is none. Joining it would take minutes to find out.
-    """
-    if address == "auto":
-        set_tune_variables()
-        from ray._private.services import canonicalize_bootstrap_address
-
-        found = None
-        with contextlib.suppress(ConnectionError, ValueError):
-            found = canonicalize_bootstrap_address("auto")
-        if found is None:  # also where RAY_ADDRESS is "local"
-            raise TargetError(
-                "--ray-address auto joins the Ray of which this machine is a node, but there is none. Start one with: "
-                "ray start --head. Or leave the address out, to train on this machine."
-            )
-        address = found
-    check_address(address)
-
-
 @contextlib.contextmanager
 def _own_sigterm() -> Iterator[None]:
     """Keep Ray from handling SIGTERM by an exception, which in the middle of its start would crash this process."""
@@ -294,86 +281,3 @@ def _job_config() -> Any:
             return super()._get_proto_job_config()  # type: ignore[no-untyped-call]
 
     return PathOfTheDriver()
-
-
-def _searcher(relay: Relay) -> Any:
-    """Tune's searcher: hands out the relay's jobs, and reports their ends to it."""
-    from ray.tune.search import Searcher
-
-    class SourceSearcher(Searcher):
-        def __init__(self) -> None:
-            super().__init__(metric="training_iteration", mode="max")
-
-        def suggest(self, trial_id: str) -> Any:
-            job = relay.next_job(trial_id)
-            return Searcher.FINISHED if job is None else {"job": dict(job)}
-
-        def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-            if result is not None:
-                relay.end(trial_id, result["outcome"][0])
-
-        def save(self, checkpoint_path: str) -> None:
-            """Do nothing: the journal is the only state."""
-
-        def restore(self, checkpoint_path: str) -> None:
-            """Do nothing: the journal is the only state."""
-
-        def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-            """Do nothing: the journal is the only state."""
-
-    return SourceSearcher()
-
-
-def _scheduler(relay: Relay) -> Any:
-    """Tune's scheduler: stops a trial when the source says so, and reports lost processes to the relay."""
-    from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-
-    class SourceScheduler(FIFOScheduler):
-        def choose_trial_to_run(self, tune_controller: Any) -> Any:
-            check()  # Tune asks at each of its steps
-            return super().choose_trial_to_run(tune_controller)
-
-        def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-            goes_on = relay.goes_on(trial.trial_id, result["outcome"][0])
-            decision: str = TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
-            return decision
-
-        def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-            started = trial.run_metadata.start_time  # None before its process has started, which takes seconds
-            relay.die(trial.trial_id, 0.0 if started is None else time.time() - started, _cause(trial))
-
-    return SourceScheduler()  # type: ignore[no-untyped-call]
-
-
-def _trainable() -> type:
-    """Tune's trainable: an actor whose worker does one job after the other."""
-    from ray import tune
-
-    class JobTrainable(tune.Trainable):
-        def setup(self, config: dict[str, Any], sent: list[Any], hard_limit_s: float) -> None:  # type: ignore[override]
-            import ray
-
-            work: Work = ray.get(sent[0])
-            self._worker = Worker(work, hard_limit_s)
-            self._worker.begin(config["job"])
-
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self._worker.begin(new_config["job"])
-            return True
-
-        def step(self) -> dict[str, Any]:
-            outcome = self._worker.next_outcome()
-            done = isinstance(outcome, Exception) or bool(outcome.get("done"))
-            return {"outcome": [outcome], "done": done}  # in a list, because Tune flattens mappings
-
-    return JobTrainable
-
-
-def _cause(trial: Any) -> Exception | None:
-    """The exception that a trial's process raised outside the work, such as a failed import of a space; else None."""
-    from ray.exceptions import RayActorError, RayTaskError
-
-    error = trial.get_pickled_error()
-    if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
-        error = error.cause
-    return None if error is None or isinstance(error, RayActorError) else error

@@ -56,9 +56,10 @@ class Relay:
         self._time_limit_s = time_limit_s
         self._hard_limit_s = hard_limit_s
         self._jobs: dict[str, Job] = {}
+        self._epochs: dict[str, int] = {}
         self._lost: deque[Job] = deque()
         self._deaths: Counter[str] = Counter()
-        self._one_by_one = False
+        self._one_by_one = self._is_dry = False
         self.error: Exception | None = None
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
@@ -67,11 +68,20 @@ class Relay:
 
     @property
     def is_over(self) -> bool:
-        """True if no further pass of Tune is needed. A pass asks for no more jobs after it once got none."""
+        """True if no further pass is needed. A pass asks the source for no more jobs after it once got none."""
         return self.error is not None or not (self._lost or self._one_by_one)
+
+    @property
+    def running(self) -> int:
+        """The number of jobs that are handed out.
+
+        As long as there are any, another one may come: whose process is lost starts again at once.
+        """
+        return len(self._jobs)
 
     def begin_pass(self) -> None:
         """Prepare for a run of Tune: jobs run side by side again, unless lost ones still have to run alone."""
+        self._is_dry = False
         self._one_by_one = self._one_by_one and bool(self._lost)
 
     def next_job(self, trial_id: str) -> Job | None:
@@ -79,7 +89,8 @@ class Relay:
         if self.error is not None or (self._one_by_one and (self._jobs or not self._lost)):
             return None
         try:
-            job = self._lost.popleft() if self._lost else self._source.next_job()
+            job = self._lost.popleft() if self._lost else None if self._is_dry else self._source.next_job()
+            self._is_dry = self._is_dry or job is None
             if job is not None and job["id"] in self._deaths:
                 self._source.on_restart(job)
         except Exception as error:
@@ -91,19 +102,35 @@ class Relay:
         return job
 
     def goes_on(self, trial_id: str, outcome: Outcome) -> bool:
-        """Pass a report to the source. Return whether the trial continues."""
-        if self.error is not None or isinstance(outcome, Exception):
+        """Pass a report to the source. Return whether the trial continues.
+
+        A report of a trial that is over, which came late, stops nothing but that trial. One that came before is not
+        passed on again.
+        """
+        job = self._jobs.get(trial_id)
+        if self.error is not None or isinstance(outcome, Exception) or job is None:
             return False
+        if self._is_known(trial_id, outcome):
+            return True
         try:
-            return self._source.on_report(self._jobs[trial_id], outcome)
+            return self._source.on_report(job, outcome)
         except Exception as error:
             self.error = error
             return False
 
+    def _is_known(self, trial_id: str, report: Report) -> bool:
+        """Return True for a report of an epoch that is not after those that this trial has reported."""
+        epoch = report.get("epoch")
+        if not isinstance(epoch, int):
+            return False
+        if epoch <= self._epochs.get(trial_id, 0):
+            return True
+        self._epochs[trial_id] = epoch
+        return False
+
     def end(self, trial_id: str, outcome: Outcome) -> None:
         """Pass the last outcome of a trial to the source."""
-        job = self._jobs.pop(trial_id, None)
-        self._handed_out_s.pop(trial_id, None)
+        job = self._take(trial_id)
         if self.error is not None or job is None:
             return
         try:
@@ -125,7 +152,7 @@ class Relay:
 
         It has lasted no longer than since its job was handed out, whatever the clock of the day says.
         """
-        lasted_s = min(lasted_s, self._clock() - self._handed_out_s.pop(trial_id, -math.inf))
+        lasted_s = min(lasted_s, self._clock() - self._handed_out_s.get(trial_id, -math.inf))
         if error is not None:
             self.end(trial_id, as_failure(error))
         elif lasted_s >= self._hard_limit_s:
@@ -133,9 +160,22 @@ class Relay:
         elif (job := self._jobs.get(trial_id)) is not None:
             self._deaths[job["id"]] += 1
             if self._deaths[job["id"]] < TRIES:
-                self._lost.append(self._jobs.pop(trial_id))
+                self._take(trial_id)
+                self._lost.append(job)
             else:
                 self.end(trial_id, CandidateError("worker", DEATH_TEXT))
+
+    def refuse(self, trial_id: str) -> None:
+        """A node could not begin a trial's work. The job is not to blame, and starts on another one."""
+        job = self._take(trial_id)
+        if job is not None:
+            self._lost.append(job)
+
+    def _take(self, trial_id: str) -> Job | None:
+        """Return the job of a trial, of which nothing more is expected; None if there is none."""
+        self._handed_out_s.pop(trial_id, None)
+        self._epochs.pop(trial_id, None)
+        return self._jobs.pop(trial_id, None)
 
     def _timeout_text(self, lasted_s: float) -> str:
         return (

@@ -20,6 +20,16 @@ class Resources:
     cpus: int = 1
     gpus: float = 0.0
 
+    @property
+    def needs(self) -> Mapping[str, float]:
+        """The same by Ray's names."""
+        return {"CPU": self.cpus, "GPU": self.gpus}
+
+
+def has_room_on(node: Node, resources: Resources) -> bool:
+    """Return True if a job fits on a node while nothing else runs there."""
+    return all(node["Resources"].get(name, 0) >= amount for name, amount in resources.needs.items())
+
 
 def check_room(nodes: Sequence[Node], resources: Resources) -> None:
     """Check that a job fits on one of the nodes. Otherwise Tune would wait for such a node without a message.
@@ -27,9 +37,9 @@ def check_room(nodes: Sequence[Node], resources: Resources) -> None:
     Raises:
         TargetError: no node that is alive has enough cores and GPUs.
     """
-    needs = {"CPU": resources.cpus, "GPU": resources.gpus}
+    needs = resources.needs
     alive = [node["Resources"] for node in nodes if node["Alive"]]
-    if not any(all(node.get(name, 0) >= amount for name, amount in needs.items()) for node in alive):
+    if not any(node["Alive"] and has_room_on(node, resources) for node in nodes):
         largest = {name: max((node.get(name, 0) for node in alive), default=0) for name in needs}
         keys = {"CPU": "execution.threads_per_worker", "GPU": "execution.gpus_per_worker"}
         lower = [keys[name] for name, amount in needs.items() if amount > largest[name]] or list(keys.values())

@@ -24,6 +24,7 @@ from nas.results.exports.tracked import RunFacts
 from nas.results.exports.tracking import Trackers, check_trackers
 from nas.results.front import REPORT_NAME, Front
 from nas.results.run_folder import further_text, given_objects, load_run, resume_text, run_folder_of
+from nas.searching.cluster import joined_cluster
 from nas.searching.evaluating.evaluators import prepared_evaluator
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.evaluating.ways import choose_way
@@ -285,6 +286,7 @@ def _work(state: RunState, folder: Path) -> None:
     if state.is_over:
         state.progress.say(f"this run is over. To go on with it: {further_text(folder, state.recipe)}")
         return
+    cluster = joined_cluster(state)
     fitting = Fitting(state)
     if state.recipe.trials:
         choose_way(state, folder)
@@ -296,7 +298,7 @@ def _work(state: RunState, folder: Path) -> None:
         return
     task = state.resolved.backend.task
     data_bytes = 0 if task is None else task.memory_bytes
-    with executor_of(state.recipe, data_bytes, is_brief=is_brief(state)) as executor:
+    with cluster or executor_of(state.recipe, data_bytes, is_brief=is_brief(state)) as executor:
         state.durations.starting_s = 0.0
         if isinstance(executor, InlineExecutor):
             state.durations.again_s = 0.0

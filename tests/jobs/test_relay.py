@@ -101,3 +101,36 @@ def test_an_error_outside_the_work_is_raised_or_fails_the_job() -> None:
 def test_nothing_of_a_relay_is_pickled() -> None:
     """Tune pickles its searcher, and the source may hold an open journal."""
     assert type(pickle.loads(pickle.dumps(relay_of(Script())))) is object
+
+
+def test_a_job_that_a_node_refused_begins_on_another_without_a_word() -> None:
+    """The node is to blame, so the source learns nothing, and the job keeps both of its tries."""
+    source = Script(counting(2), counting(2))
+    relay = relay_of(source)
+    for trial in "abc":
+        assert job_id(relay, trial) == "j0"
+        relay.refuse(trial)
+    assert not relay.running
+    assert job_id(relay, "d") == "j0"
+    relay.die("d", 1.0, None)
+    assert job_id(relay, "e") == "j0"
+    assert source.heard["j0"] == [("restart", None)]
+
+
+def test_reports_that_come_late_twice_or_from_nobody_change_nothing() -> None:
+    """What has ended has ended: the source hears of each end once."""
+    source = Script(counting(2), counting(2))
+    relay = relay_of(source)
+    assert [job_id(relay, trial) for trial in "ab"] == ["j0", "j1"]
+    relay.end("a", {"epoch": 2, "done": True})
+    heard = list(source.heard["j0"])
+    assert not relay.goes_on("a", {"epoch": 1})
+    relay.end("a", {"epoch": 2, "done": True})
+    relay.die("a", 1.0, None)
+    relay.refuse("a")
+    assert not relay.goes_on("nobody", {"epoch": 1})
+    relay.end("nobody", CandidateError("nan", "the loss is no number"))
+    relay.die("nobody", 1.0, None)
+    assert source.heard["j0"] == heard
+    assert relay.error is None
+    assert relay.running == 1

@@ -16,6 +16,7 @@ from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.reports.report import write_report
 from nas.results.front import REPORT_NAME, Front
 from nas.results.run_folder import given_objects, load_run, resume_command, run_folder_of
+from nas.searching.cluster import joined_cluster
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.fitting import Fitting
 from nas.searching.instruments import Instruments
@@ -176,7 +177,7 @@ def _work(state: RunState, folder: Path, session: RetrainingBegan, plan: Retrain
     if session not in state.journal.rows(RetrainingBegan):
         state.journal.append(session)
     task = state.resolved.task if plan.source is None else plan.source.load()
-    with executor_of(state.recipe, task.memory_bytes) as executor:
+    with joined_cluster(state) or executor_of(state.recipe, task.memory_bytes) as executor:
         prepare_parent(state, folder)
         Retraining(state, Fitting(state), folder, plan).make(session.architectures, executor)
     state.journal.append(RetrainingEnded(session.number))

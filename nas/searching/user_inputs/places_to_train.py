@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nas.errors import RecipeError
 from nas.hardware.machine import usable_cores
-from nas.jobs.ray_executor import check_cluster
+from nas.jobs.ray_cluster import check_cluster
 from nas.jobs.resources import local_gpus
 from nas.recipe.recipe import Recipe
 
