@@ -130,11 +130,7 @@ def modelled_energy_mj(
     Raises:
         ValueError: the table lacks the precision.
     """
-    stored = _stored(precision)
-    register_bytes = 2 * _BYTES[stored] + 2 * _SUM_BYTES[stored]
-    mac_pj = _MULTIPLY_PJ[stored] + _ADD_PJ[stored] + register_bytes * hierarchy.registers.pj_per_byte
-    moved_pj = sum(moved * level.pj_per_byte for level, moved in traffic_bytes(layers, precision, hierarchy).items())
-    return (total_macs(layers) * mac_pj + moved_pj) * _MJ_PER_PJ
+    return modelled_costs(layers, precision, hierarchy)[0]
 
 
 def dram_traffic_bytes(
@@ -144,7 +140,17 @@ def dram_traffic_bytes(
 
     The model is that of ``modelled_energy_mj``, and ValueError is raised as there.
     """
-    return traffic_bytes(layers, precision, hierarchy)[hierarchy.dram]
+    return modelled_costs(layers, precision, hierarchy)[1]
+
+
+def modelled_costs(layers: Sequence[Layer], precision: str, hierarchy: MemoryHierarchy) -> tuple[float, int]:
+    """Return both at once: the energy in mJ, and the traffic of DRAM in bytes. Samplers ask for thousands."""
+    stored = _stored(precision)
+    register_bytes = 2 * _BYTES[stored] + 2 * _SUM_BYTES[stored]
+    mac_pj = _MULTIPLY_PJ[stored] + _ADD_PJ[stored] + register_bytes * hierarchy.registers.pj_per_byte
+    traffic = traffic_bytes(layers, precision, hierarchy)
+    moved_pj = sum(moved * level.pj_per_byte for level, moved in traffic.items())
+    return (total_macs(layers) * mac_pj + moved_pj) * _MJ_PER_PJ, traffic[hierarchy.dram]
 
 
 def traffic_bytes(

@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-from nas.hardware.energy_model import DEFAULT_HIERARCHY, MemoryHierarchy, dram_traffic_bytes, modelled_energy_mj
+from nas.hardware.energy_model import DEFAULT_HIERARCHY, MemoryHierarchy, modelled_costs
 from nas.prediction.predictor import Predictor
 from nas.searching.failures import RepeatedFailures
 from nas.space.architecture import Architecture, Option
@@ -382,9 +382,10 @@ class Beliefs:
 
 def counts_of(layers: Sequence[Layer], precision: str, hierarchy: MemoryHierarchy) -> dict[str, float]:
     """Return ``params`` and ``macs`` of layers, and the modelled ``modelled_energy_mj`` and ``dram_traffic_bytes``."""
+    energy_mj, traffic_bytes = modelled_costs(layers, precision, hierarchy)
     return {
         "params": float(total_params(layers)),
         "macs": float(total_macs(layers)),
-        "modelled_energy_mj": modelled_energy_mj(layers, precision, hierarchy),
-        "dram_traffic_bytes": float(dram_traffic_bytes(layers, precision, hierarchy)),
+        "modelled_energy_mj": energy_mj,
+        "dram_traffic_bytes": float(traffic_bytes),
     }

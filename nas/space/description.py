@@ -129,6 +129,7 @@ class Describer:
         self.precisions = tuple(map(str, chosen[0])) if chosen else ("",)
         self._numbers = [{option: n for n, option in enumerate(choice.options)} for choice in self.choices]
         self._layers: dict[Architecture, tuple[Layer, ...]] = {}
+        self._same: dict[Layer, Layer] = {}
         self._groups: dict[LayerGroup, int] = {}
         self._numbers_of_layers: dict[tuple[Layer, tuple[int, ...], str], int] = {}
         self._grouped: list[GroupedLayer] = []
@@ -141,8 +142,15 @@ class Describer:
     def layers(self, architecture: Architecture) -> tuple[Layer, ...]:
         """Return the layers of an architecture, and cache them."""
         if architecture not in self._layers:
-            self._layers[architecture] = tuple(self._layers_of(architecture))
+            self._layers[architecture] = self._shared(self._layers_of(architecture))
         return self._layers[architecture]
+
+    def _shared(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        """Return equal layers as the same objects, which take a third of the memory in a long search."""
+        try:
+            return tuple(self._same.setdefault(layer, layer) for layer in layers)
+        except TypeError:  # a list in the place of a tuple, which is refused where layers are added up
+            return tuple(layers)
 
     @property
     def chooses_precision(self) -> bool:

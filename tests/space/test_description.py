@@ -261,3 +261,14 @@ def test_architectures_that_cannot_be_built_are_left_out_of_the_population() -> 
     assert {architecture["second"] for architecture in describer.population()} == {False}
     with pytest.raises(CandidateError):
         describer.describe([LONG])
+
+
+def test_equal_layers_of_architectures_are_kept_once() -> None:
+    """A sampler describes dozens of candidates for each proposal, and most of their layers are alike."""
+
+    def layers_of(architecture: Architecture) -> list[Layer]:
+        return [Layer("conv", (3, 32, 32), (8, 32, 32), macs=1000, params=100, kernel=3)]
+
+    describer = Describer(Switches(), layers_of)
+    one, other = (Architecture({"second": False, "cut": cut}) for cut in (False, True))
+    assert describer.layers(one)[0] is describer.layers(other)[0]
