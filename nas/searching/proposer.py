@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, final
 
@@ -193,7 +193,7 @@ class Proposer:
         self._rng = np.random.default_rng((seed, len(history)))
         made = make_sampler(sampler, options or {}, beforehand, self._accepts, int(self._rng.integers(2**31)))
         self._population = int(getattr(made, "population_size", POPULATION))
-        self._study = optuna.create_study(directions=["minimize"] * objectives, sampler=made)
+        self._study = optuna.create_study(storage=_Trials(), directions=["minimize"] * objectives, sampler=made)
         self._asked: dict[str, optuna.Trial] = {}
         self._known: dict[str, Told | None] = {}
         self._judge: Callable[[Architecture], Verdict] = lambda architecture: Verdict()
@@ -326,6 +326,33 @@ class Proposer:
             return []
         order = ranks(np.asarray([told.losses for told in pool], dtype=np.float64))
         return [told.architecture for told, rank in zip(pool, order, strict=True) if rank <= 1]
+
+
+class _Trials(optuna.storages.InMemoryStorage):
+    """Optuna's own storage in memory, without what grows with the trials or copies each of them.
+
+    Before each proposal Optuna looks through all trials for one that waits, and here none ever does. It copies each
+    trial that is added, with all distributions, which takes most of the time in which a long run is resumed.
+    """
+
+    def create_new_trial(self, study_id: int, template_trial: optuna.trial.FrozenTrial | None = None) -> int:
+        added: Any = None if template_trial is None else _Given(template_trial)
+        return super().create_new_trial(study_id, added)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[optuna.trial.FrozenTrial]:
+        return [] if states == (TrialState.WAITING,) else super().get_all_trials(study_id, deepcopy, states)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A trial that nobody else holds, so it is its own copy."""
+
+    trial: optuna.trial.FrozenTrial
+
+    def __deepcopy__(self, memo: object) -> optuna.trial.FrozenTrial:
+        return self.trial
 
 
 def _suggest(trial: optuna.Trial, choice: Choice) -> Option:
