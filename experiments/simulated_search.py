@@ -1,0 +1,211 @@
+"""``python -m experiments.simulated_search`` measures what the driver of a thousand made-up workers costs.
+
+The sampler, early stopping, rounds and the journal are those of every search. Errors and their curves are made up from
+the architecture, and so are the workers and their clock (``experiments.virtual_cluster``). The driver's own time counts
+on that clock: while it proposes, workers wait.
+"""
+
+from __future__ import annotations
+
+import functools
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import nas
+from experiments.command_line import heading, line, parser_of, positive
+from experiments.virtual_cluster import KilledError, VirtualCluster
+from nas.jobs.execution import Job, Report
+from nas.progress import NullProgress
+from nas.recipe.recipe import Recipe
+from nas.searching.resolving import Resolved
+from nas.searching.round import train_round
+from nas.searching.state import RunState, cost_of
+from nas.space.first_look import LookHere
+from nas.storage.journal import Journal
+from nas.values.error_words import OF_IMAGES
+from nas.values.evaluation import Evaluation
+
+EPOCHS = 16
+LATE = 0.9
+SHAPE, CLASSES = (3, 32, 32), 10
+
+
+@dataclass(frozen=True)
+class MadeUpTable:
+    """A table without rows: errors follow from the architecture. It is the backend of a run, and its evaluator."""
+
+    fingerprint: None = None
+    device_s: float = 0.0
+    takes_time: bool = False
+    benches: dict[str, Any] = field(default_factory=dict)
+    task: None = None
+    words: Any = OF_IMAGES
+    warnings: Sequence[str] = ()
+    circumstances: dict[str, Any] = field(default_factory=dict)
+    data_lines: Sequence[str] = ()
+    epochs: int = EPOCHS
+    subset: float = 1.0
+    weights: None = None
+    scoring: None = None
+    time_limit_s: float = 7200.0
+    fails: Callable[[nas.Architecture], bool] = lambda architecture: False
+
+    def target_lines(self, recipe: object) -> Sequence[str]:
+        """Return nothing."""
+        return ()
+
+    def work(self, job: Job) -> Iterator[Report]:
+        """Report an error after each epoch, which falls at about the same pace for all, or NaN for one that fails."""
+        architecture = nas.Architecture(job["architecture"])
+        rng = np.random.default_rng(int(architecture.id[:12], 16))
+        noise = rng.normal(1.0, 0.02, self.epochs)
+        final = error_of(architecture)
+        for epoch in range(1, self.epochs + 1):
+            error = (
+                final * (1 + 3 * (1 / epoch - 1 / self.epochs)) * float(noise[epoch - 1] if epoch < self.epochs else 1)
+            )
+            error = float("nan") if epoch == 3 and self.fails(architecture) else min(1.0, error)
+            seconds = 60.0 * epoch / self.epochs
+            report = {"epoch": epoch, "error": error, "seconds": seconds, "share": 1 / self.epochs}
+            yield {**report, "done": True} if epoch == self.epochs else report
+
+
+def error_of(architecture: nas.Architecture) -> float:
+    """Return a final error, from .05 to .6: a smooth function of the choices, and a little that is each one's own."""
+    size = sum(_place(name, option) for name, option in architecture.items()) / max(1, len(architecture))
+    own = int(architecture.id[:6], 16) / 16**6
+    return 0.05 + 0.5 * float(np.exp(-2 * size)) + 0.03 * own
+
+
+@functools.cache
+def _place(name: str, option: object) -> float:
+    """Return a number from 0 to 1 that an option of a choice stands for."""
+    text = f"{name}={option}"
+    return float(np.random.default_rng(sum(map(ord, text)) * 7919 + len(text)).random())
+
+
+def recipe_of(trials: int, sampler: str, rounds: int = 1, *, stops: bool = True) -> Recipe:
+    """Return the recipe of a search that looks everything up."""
+    return Recipe.from_mapping(
+        {
+            "space": "mobilenet",
+            "evaluate": "table",
+            "table": {"path": "made-up", "accuracy": "accuracy"},
+            "objectives": ["error", "macs"],
+            "sampler": sampler,
+            "trials": trials,
+            "rounds": rounds,
+            "early_stopping": {"enabled": stops},
+        }
+    )
+
+
+def resolved(recipe: Recipe, table: MadeUpTable) -> Resolved:
+    """Return what the names of the recipe stand for, with the made-up table in the place of one on disk."""
+    signature = nas.image_signature(SHAPE, CLASSES)
+    space = nas.load_space(recipe.space.name, {}, signature)
+    backend: Any = table
+    return Resolved(recipe, space, LookHere(space, signature, time.monotonic), signature, backend, backend)
+
+
+@dataclass
+class Told:
+    """What a search showed.
+
+    Attributes:
+        rows: the trainings, oldest first.
+        wall_s: the seconds of the made-up clock.
+        resumed_s: the seconds of the real processor that each resuming took, until the first training began.
+    """
+
+    rows: list[Evaluation]
+    wall_s: float
+    resumed_s: Sequence[float]
+
+
+def search(
+    recipe: Recipe,
+    cluster: VirtualCluster,
+    folder: Path,
+    kills_s: Sequence[float] = (),
+    table: MadeUpTable | None = None,
+) -> Told:
+    """Search to the end on the cluster. The driver is killed at each time of ``kills_s``, and resumed.
+
+    Each begins again from nothing but the journal in ``folder``. What was in progress is trained again.
+    """
+    table, resumed_s = table or MadeUpTable(), list[float]()
+    kills = [*kills_s, float("inf")]
+    while kills:
+        cluster.kill_at_s = kills.pop(0)
+        began_s = time.process_time()
+        try:
+            with ExitStack() as open_now:
+                start = Journal.resume if (folder / "run").exists() else None
+                journal = open_now.enter_context(
+                    Journal.start(folder / "run", recipe.to_toml(), clock=cluster.clock)
+                    if start is None
+                    else start(folder / "run", clock=cluster.clock)
+                )
+                found = resolved(recipe, table)
+                cost = open_now.enter_context(cost_of(recipe, found, cluster.clock))
+                state = RunState(recipe, found, journal, NullProgress(), cluster.clock, cost)
+                evaluator: Any = table
+                for number in range(1, recipe.rounds + 1):
+                    train_round(state, evaluator, cluster, number, None)
+                    state.end_round(number)
+                begun = (*resumed_s, cluster.first_job_s - began_s)
+                return Told(list(journal.rows(Evaluation)), cluster.now_s, begun[1:])
+        except KilledError:
+            resumed_s.append(cluster.first_job_s - began_s)
+            cluster.forget()
+    raise AssertionError("the last try is not killed")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a row for each number of trials."""
+    parser = parser_of("simulated_search", __doc__)
+    parser.add_argument("--workers", type=positive, default=1000, help="default: 1,000")
+    parser.add_argument("--trials", nargs="+", type=positive, default=(1_000, 10_000), help="default: 1,000 and 10,000")
+    parser.add_argument("--sampler", default="gp", help="default: gp")
+    parser.add_argument("--rounds", type=positive, default=1, help="default: 1")
+    parser.add_argument("--whole", action="store_true", help="stop no training early")
+    parser.add_argument("--seconds", type=float, default=60.0, help="mean time of a training; default: 60")
+    options = parser.parse_args(arguments)
+    titles = ("evaluations", "processor (ms each)", "memory (MiB)", "idle (%)", "training (s)", "time (h)", "lost")
+    for row in heading((*titles, "resume (s)")):
+        print(row)
+    for trials in options.trials:
+        recipe = recipe_of(trials, options.sampler, options.rounds, stops=not options.whole)
+        print(line(measured(recipe, options.workers, options.seconds)), flush=True)
+
+
+def measured(recipe: Recipe, workers: int, seconds: float) -> list[str]:
+    """Return the cells of a row. The driver is killed, and the search resumed, when about nine tenths are done."""
+    cluster = VirtualCluster(workers, np.random.default_rng(recipe.trials), mean_s=seconds)
+    with tempfile.TemporaryDirectory() as name:
+        told = search(recipe, cluster, Path(name), [LATE * seconds * recipe.trials / workers])
+        spent, resumed_s = cluster.spent, max(told.resumed_s, default=0.0)
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return [
+        f"{len(told.rows):,}",
+        f"{1e3 * spent.driver_s / len(told.rows):.1f}",
+        f"{peak_mib:.0f}",
+        f"{100 * spent.idle_share:.1f}",
+        f"{spent.busy_s / len(told.rows):.0f}",
+        f"{told.wall_s / 3600:.2f}",
+        f"{spent.crashes + spent.lost_workers:,}",
+        f"{resumed_s:.1f}",
+    ]
+
+
+if __name__ == "__main__":
+    main()
