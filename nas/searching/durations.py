@@ -86,6 +86,11 @@ class Durations:
         """Estimate by a recipe, of which nothing but the way of evaluating may be another than before."""
         self._recipe, self._settings = recipe, training_settings(recipe)
 
+    def begin(self, *, needs_again: bool) -> None:
+        """Note that workers have started; ``needs_again`` if they begin again for the winners."""
+        self.starting_s = 0.0
+        self.again_s = self.again_s if needs_again else 0.0
+
     # How long stages take
 
     def training_s(self, count: int) -> float | None:

@@ -288,8 +288,7 @@ def _work(state: RunState, folder: Path) -> None:
         return
     cluster = joined_cluster(state)
     fitting = Fitting(state)
-    if state.recipe.trials:
-        choose_way(state, folder)
+    choose_way(state, folder)
     tell_plan(state, folder)
     FirstMeasurements(state, fitting).take()
     if state.recipe.trials == 0:
@@ -299,9 +298,7 @@ def _work(state: RunState, folder: Path) -> None:
     task = state.resolved.backend.task
     data_bytes = 0 if task is None else task.memory_bytes
     with cluster or executor_of(state.recipe, data_bytes, is_brief=is_brief(state)) as executor:
-        state.durations.starting_s = 0.0
-        if isinstance(executor, InlineExecutor):
-            state.durations.again_s = 0.0
+        state.durations.begin(needs_again=not isinstance(executor, InlineExecutor))
         prepare_parent(state, folder)
         evaluator = prepared_evaluator(state, folder, executor)
         prior = evaluator.prior()

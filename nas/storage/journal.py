@@ -29,7 +29,8 @@ from nas.storage.journal_file import (
     read_contents,
     remedy_for,
 )
-from nas.storage.journal_rows import KNOWN, OLD_KINDS, Began, Row, UnfitRowError, parse, read_json
+from nas.storage.journal_rows import KNOWN, OLD_KINDS, Began, Row, parse
+from nas.storage.row_json import UnfitRowError, read_json
 from nas.storage.writer_lock import WriterLock, rows_noted
 
 R = TypeVar("R", bound=Row)

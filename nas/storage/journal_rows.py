@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Protocol, Self, TypeVar, final
@@ -16,6 +15,7 @@ from nas.storage.retraining_rows import (
     RetrainingEnded as RetrainingEnded,
     SeedTested as SeedTested,
 )
+from nas.storage.row_json import UnfitRowError
 from nas.values.evaluation import Evaluation
 from nas.values.held_out import HeldOutError
 from nas.values.measurement import Measurement
@@ -352,22 +352,7 @@ def _from_agreement(old: Mapping[str, Any]) -> dict[str, Any]:
     return {**same, **{new: old.get(name) for new, name in names.items()}}
 
 
-class UnfitRowError(ValueError):
-    """A stored row is no row of its kind; the message says why."""
-
-
 R = TypeVar("R", bound=Row)
-
-
-def read_json(text: bytes | str) -> dict[str, Any]:
-    """Return the body of a stored row. Raises UnfitRowError if it is not a table of keys in JSON."""
-    try:
-        stored = _DECODER.decode(text if isinstance(text, str) else text.decode())
-    except (ValueError, RecursionError) as error:
-        raise UnfitRowError(f"it is not JSON: {error}") from error
-    if not isinstance(stored, dict):
-        raise UnfitRowError(f"it must be a table of keys, but is a {type(stored).__name__}")
-    return stored
 
 
 def parse(row: type[R], kind: str, body: Mapping[str, Any]) -> list[R]:
@@ -389,14 +374,6 @@ def parse(row: type[R], kind: str, body: Mapping[str, Any]) -> list[R]:
         return [row.from_json(each) for found, each in bodies if found == row.kind]
     except ValueError as error:  # samples that are not positive, and the like
         raise UnfitRowError(str(error)) from error
-
-
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is no number of JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
-"""Made once: ``json.loads`` would make one for each row, which takes half as long again as decoding it."""
 
 
 KNOWN: tuple[type[Row], ...] = (

@@ -22,7 +22,7 @@ FEWEST_SHARED = 3
 
 def choose_way(state: RunState, folder: Path) -> None:
     """Choose how candidates are evaluated if the recipe leaves that open, note it in the journal, and say why."""
-    if state.recipe.evaluate != OPEN:
+    if state.recipe.evaluate != OPEN or not state.recipe.trials:
         return
     alone = _alone_by_recipe(state.recipe)
     found: tuple[Way, str] = ("train", alone) if alone else _by_time(state, state.recipe, folder)
