@@ -140,9 +140,11 @@ def _refusal(trial: Any) -> tuple[str, str] | None:
     error = _error(trial)
     if not isinstance(error, RayActorError) or not error.actor_init_failed:
         return None
-    about = state.actors(actor_id=error.actor_id)
+    node = state.actors(actor_id=error.actor_id).get("Address", {}).get("NodeID")
+    if node is None:  # Ray has forgotten the actor
+        return None
     reason = f"its processes cannot begin ({last_line(str(error))}); install there what is missing"
-    return str(about["Address"]["NodeID"]), reason
+    return str(node), reason
 
 
 def _cause(trial: Any) -> Exception | None:

@@ -119,11 +119,14 @@ class Relay:
             return False
 
     def _is_known(self, trial_id: str, report: Report) -> bool:
-        """Return True for a report of an epoch that is not after those that this trial has reported."""
+        """Return True for a report of an epoch that is not after those that this trial has reported.
+
+        A job of many candidates reports each once, whatever its epoch.
+        """
         epoch = report.get("epoch")
-        if not isinstance(epoch, int):
+        if not isinstance(epoch, int) or "architecture" in report:
             return False
-        if epoch <= self._epochs.get(trial_id, 0):
+        if epoch <= self._epochs.get(trial_id, -1):
             return True
         self._epochs[trial_id] = epoch
         return False

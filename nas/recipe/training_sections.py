@@ -182,7 +182,7 @@ def check_retraining(retraining: RetrainingRecipe, training: TrainingRecipe, eva
 
 def why_no_folds(training: TrainingRecipe, evaluate: str, precisions: tuple[str, ...]) -> str:
     """Return why candidates cannot be trained in folds; empty if they can."""
-    if evaluate != "train":
+    if evaluate not in ("train", "auto"):
         return f'evaluate must be "train", but is "{evaluate}"'
     if training.function is not None:
         return f"a function of your own gets the splits as they are, but training.function is {training.function!r}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import final
 
@@ -58,6 +58,7 @@ class Durations:
         starting_s: the seconds in which workers start that have not started yet.
         again_s: the seconds in which workers begin again for the winners; 0 where nothing but this process trains.
         own_fits: the parts of joined spaces whose candidates fit themselves; None is a space that is not joined.
+        recorded: returns the number of trainings that only wait for being proposed again.
         may_tune_on: True if a winner may keep the weights of the search, and be tuned on from them.
     """
 
@@ -74,6 +75,7 @@ class Durations:
         self._fitted_parts: tuple[int, set[Option | None]] = (-1, set())
         self.own_fits: set[Option | None] = set()
         self.may_tune_on = False
+        self.recorded: Callable[[], int] = lambda: 0
         self.guess: float | None = None
         self.guess_macs, self.growth = 0.0, 0.0
         self._macs_seen: list[float] = []
@@ -185,7 +187,7 @@ class Durations:
         """True if all trainings that are left take so few seconds that workers are not worth their start."""
         recipe, beliefs = self._recipe, self._beliefs
         count = recipe.trials - beliefs.trials
-        count = count if beliefs.untrained is None else min(count, beliefs.untrained)
+        count = (count if beliefs.untrained is None else min(count, beliefs.untrained)) - self.recorded()
         winners = min(recipe.retraining.winners, recipe.trials, MOST_WINNERS_PLANNED)
         parent_s = recipe.retraining.epochs * self.parent_epoch_s
         parts_s = self.training_s(count), self._retraining_work_s(winners), parent_s

@@ -10,7 +10,7 @@ from nas.jobs.choosing import needs_no_workers
 from nas.progress import duration_text
 from nas.results.bundle import GIVEN
 from nas.searching.durations import DRAWN, PART
-from nas.searching.evaluating.pacing import PROBED, drawn_at_first, guess_epochs
+from nas.searching.evaluating.pacing import drawn_at_first, guess_epochs, usual_layers
 from nas.searching.evaluating.parents import parent_epoch_seconds, supernet_epoch_seconds
 from nas.searching.state import RunState
 from nas.searching.trained_weights import may_ship
@@ -28,7 +28,7 @@ def tell_plan(state: RunState, folder: Path) -> None:
         return
     state.check_bench()  # a new target is measured first, which is no part of the plan
     state.schedule.begin()
-    state.durations.pace.layers = _usual_layers(state)
+    state.durations.pace.layers = usual_layers(state)
     if state.recipe.evaluate == "train" and state.recipe.trials:
         state.durations.own_fits = _own_fits(state)
         ships = may_ship(state.recipe, has_function=state.resolved.function is not None)
@@ -92,15 +92,6 @@ def has_time_for_round(state: RunState, number: int) -> bool:
         f"{duration_text(schedule.reserve_s)}"
     )
     return False
-
-
-def _usual_layers(state: RunState) -> int:
-    """Return the number of layers of the middle one of some random architectures; 0 where none can be built."""
-    found = []
-    for architecture in drawn_at_first(state, PROBED):
-        with contextlib.suppress(CandidateError):  # it becomes a failed row where it is proposed
-            found.append(len(state.beliefs.describer.layers(architecture)))
-    return sorted(found)[len(found) // 2] if found else 0
 
 
 def _own_fits(state: RunState) -> set[Option | None]:

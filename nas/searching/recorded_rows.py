@@ -33,6 +33,11 @@ class RecordedRows:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def trainings(self) -> int:
+        """The number of trainings that the rows are of."""
+        return len({self._trained_of(row.architecture) for row in self._rows})
+
     def next_of(self, architecture: Architecture) -> list[Evaluation]:
         """Return the rows of the next training, if it is of this architecture; none if it is of another one."""
         trained = self._trained_of(architecture)

@@ -22,10 +22,10 @@ LATE_SHARE = 0.1
 """A search may end late by this share of its time, rather than make a poor model or give up a training."""
 WINNERS_SHARE = 0.5
 """The share of the search time for which winners may be retrained, exported, measured and tested, if there are many."""
-CHECK_SHARE = 0.15
-"""The share of the search time for which a few candidates may be trained alone to check shared weights."""
 SHARED_WINNERS_SHARE = 0.3
 """The same where candidates share weights, whose tuning makes the winners too."""
+CHECK_SHARE = 0.15
+"""The share of the search time for which a few candidates may be trained alone to check shared weights."""
 PARENT_SHARE = 0.25
 """The share of the search time for which a parent may be tuned."""
 SCORING_SHARE = 0.15
@@ -341,6 +341,7 @@ class Schedule:
         if recipe.has_time_alone and beliefs.untrained is None:
             return f"evaluate candidates {among}", max(0.0, self.left_s - other_s)
         trials = trials if beliefs.untrained is None else min(trials, beliefs.untrained)
+        trials -= self.durations.recorded()
         known_s = self.durations.training_s(trials) if recipe.evaluate == "train" else None
         room_s = max(0.0, self.left_s - other_s)
         if self.is_timed and known_s is not None and known_s > room_s:

@@ -111,6 +111,7 @@ class RunState:
         task = resolved.backend.task
         items = (1, 0) if task is None else (len(task.train), len(task.validation))
         self.durations = Durations(recipe, self.beliefs, items)
+        self.durations.recorded = lambda: self.recorded.trainings
         self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, self.durations, self.begins.spent_s)
         self.sessions = KeptSessions(journal.folder / SESSIONS)
         for bench in resolved.backend.benches.values():

@@ -101,7 +101,7 @@ class Trainings:
             return False
         rows = recorded.next_of(architecture)
         if rows:
-            self._stopping.recall(rows[0])
+            self._stopping.recall(architecture, next((row for row in rows if row.details.get("curve")), rows[0]))
             self._end(*rows)
             return True
         is_known = architecture in self._recall_rest()

@@ -36,8 +36,7 @@ from nas.storage.writer_lock import WriterLock, rows_noted
 R = TypeVar("R", bound=Row)
 
 RECIPE = "recipe.toml"
-OTHERS_MAY_NOT_WRITE = 0o775
-"""The permissions of a new run folder, from which the user's own mask takes away."""
+OTHERS_MAY_NOT_WRITE = 0o775  # of a new run folder; the user's own mask takes away from that
 
 
 @final

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, final
 
@@ -58,6 +59,7 @@ class ParetoPruner:
             raise ValueError(f"steps must be at least 1 and learned at least 0, but got {steps} and {learned}.")
         self._steps, self._learned, self._best = steps, learned, best
         self._study: str | None = None
+        self._lock = threading.Lock()
         self._all_ended = 0  # the number before which all trials have ended
         self._ended: set[int] = set()
         self._whole = WholeCurves()
@@ -84,13 +86,14 @@ class ParetoPruner:
         losses = self._losses(known, [each.name for n, each in enumerate(study.directions) if n != self._learned])
         if not 1 <= step <= self._steps:
             raise ValueError(f"a step must be from 1 to {self._steps}, but got {step}. Steps count from 1.")
+        trial.set_user_attr(KNOWN, losses)  # before the value, which others read with it
         trial.set_user_attr(f"{PREFIX}{step}", error)
-        trial.set_user_attr(KNOWN, losses)
         if step not in self._stopping.rungs:
             return False
-        self._take_in(study.get_trials(deepcopy=False))
-        self._stopping.record(str(trial.number), step, error, losses)
-        return not self._stopping.goes_on(str(trial.number), step)
+        with self._lock:  # a study may have several threads
+            self._take_in(study.get_trials(deepcopy=False))
+            self._stopping.record(str(trial.number), step, error, losses)
+            return not self._stopping.goes_on(str(trial.number), step)
 
     def _take_in(self, trials: Sequence[optuna.trial.FrozenTrial]) -> None:
         """Take in what trials have reported, in this process or others; ``trials`` are all, by their numbers.

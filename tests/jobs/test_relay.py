@@ -134,3 +134,17 @@ def test_reports_that_come_late_twice_or_from_nobody_change_nothing() -> None:
     assert source.heard["j0"] == heard
     assert relay.error is None
     assert relay.running == 1
+
+
+def test_a_job_of_many_candidates_reports_each_of_them() -> None:
+    """All in its one epoch; a training that reports an epoch again tells nothing new."""
+    source = Script(counting(9), counting(9))
+    relay = relay_of(source)
+    relay.next_job("scoring")
+    for number in range(5):
+        assert relay.goes_on("scoring", {"epoch": 1, "architecture": {"width": number}})
+    relay.next_job("training")
+    for epoch in (1, 2, 2, 1):
+        assert relay.goes_on("training", {"epoch": epoch})
+    heard = {job: [kind for kind, _ in told] for job, told in source.heard.items()}
+    assert heard == {"j0": ["report"] * 5, "j1": ["report"] * 2}

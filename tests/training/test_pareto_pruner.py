@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,3 +134,17 @@ def test_it_follows_one_study_and_knows_its_settings() -> None:
         nas.ParetoPruner(0)
     with pytest.raises(ValueError, match="below 2, but it is 2"):
         nas.ParetoPruner(STEPS, learned=2).should_prune(study_of("minimize", "minimize").ask(), 1, 0.5, [1.0])
+
+
+def test_trials_in_threads_know_of_each_other() -> None:
+    """None fails, whatever one reads while another writes, and each whole trial counts once."""
+    study, pruner = study_of("minimize", "minimize"), nas.ParetoPruner(STEPS, reduction=1.3)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        study.optimize(objective_of(pruner, [0]), n_trials=120, n_jobs=8)
+    finally:
+        sys.setswitchinterval(before)
+    states = [each.state.name for each in study.trials]
+    assert set(states) == {"COMPLETE", "PRUNED"}
+    assert len(pruner._whole) <= states.count("COMPLETE")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
@@ -48,6 +49,15 @@ def guess_epochs(state: RunState) -> None:
         if quick_s:
             grown = math.log(durations.guess / quick_s) / math.log(macs(middle) / macs(smallest))
             durations.growth = min(1.0, max(0.0, grown))
+
+
+def usual_layers(state: RunState) -> int:
+    """Return the number of layers of the middle one of some random architectures; 0 where none can be built."""
+    found = []
+    for architecture in drawn_at_first(state, PROBED):
+        with contextlib.suppress(CandidateError):  # it becomes a failed row where it is proposed
+            found.append(len(state.beliefs.describer.layers(architecture)))
+    return sorted(found)[len(found) // 2] if found else 0
 
 
 def drawn_at_first(state: RunState, count: int) -> list[Architecture]:

@@ -35,15 +35,15 @@ class Stopping:
         costs = known_losses(self._state.beliefs, architecture)
         self._of(architecture).record(architecture.id, epoch, error, costs)
 
-    def recall(self, row: Evaluation) -> None:
+    def recall(self, architecture: Architecture, row: Evaluation) -> None:
         """Record the errors of a training that ended before the run was interrupted, as its reports did."""
         curve = row.details.get("curve", ())
         if row.details.get(FITTED) or not row.details.get("epochs"):
             return
         for epoch, error in enumerate(curve, start=1):
-            self.record(row.architecture, epoch, error)
+            self.record(architecture, epoch, error)
             if epoch < len(curve) or row.failed or row.details.get("stopped_early"):
-                self.goes_on(row.architecture, epoch)
+                self.goes_on(architecture, epoch)
 
     def goes_on(self, architecture: Architecture, epoch: int) -> bool:
         """Return True if a candidate is trained beyond ``epoch``, for which it was recorded."""

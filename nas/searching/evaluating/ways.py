@@ -8,9 +8,10 @@ from pathlib import Path
 from nas.progress import duration_text
 from nas.recipe.recipe import Recipe
 from nas.recipe.ways import OPEN, Way, by_way
-from nas.searching.evaluating.pacing import guess_epochs
+from nas.searching.evaluating.pacing import guess_epochs, usual_layers
 from nas.searching.evaluating.parents import parent_epoch_seconds, supernet_epoch_seconds
 from nas.searching.state import RunState
+from nas.space.search_space import HasSupernet, SearchSpace
 from nas.storage.journal_rows import Agreement, WayChosen
 
 ENOUGH_ALONE = 40
@@ -24,15 +25,20 @@ def choose_way(state: RunState, folder: Path) -> None:
     """Choose how candidates are evaluated if the recipe leaves that open, note it in the journal, and say why."""
     if state.recipe.evaluate != OPEN or not state.recipe.trials:
         return
-    alone = _alone_by_recipe(state.recipe)
+    state.durations.pace.layers = usual_layers(state)
+    alone = _why_alone(state.recipe, state.resolved.space)
     found: tuple[Way, str] = ("train", alone) if alone else _by_time(state, state.recipe, folder)
     way, reason = found
     state.go_on_by(way, reason)
     state.progress.say(f"{WORDS[way]}, because {reason}")
 
 
-def _alone_by_recipe(recipe: Recipe) -> str:
-    """Return why candidates of a recipe are tuned alone, whatever time there is; empty if both ways are open."""
+def _why_alone(recipe: Recipe, space: SearchSpace) -> str:
+    """Return why candidates are tuned alone, whatever time there is; empty if both ways are open."""
+    if not isinstance(space, HasSupernet):
+        return "this space has no weights that candidates share"
+    if own := [choice.name for choice in space.choices if choice.is_of_training]:
+        return f"candidates differ in how they are tuned: {', '.join(own)}"
     if recipe.precisions:
         return f"it is also evaluated in {' and '.join(recipe.precisions)}, from weights of its own"
     if recipe.training.search:
@@ -90,4 +96,5 @@ def goes_on_alone(state: RunState) -> bool:
 def turn_to_training(state: RunState, reason: str) -> None:
     """Tune each candidate alone from now on, and say why."""
     state.go_on_by("train", reason)
+    state.durations.supernet_epoch_s = 0.0
     state.progress.say(f"each candidate is tuned alone from now on, because {reason.rstrip('.')}")

@@ -12,6 +12,7 @@ from nas.errors import JournalError, RecipeError
 from nas.jobs.choosing import executor_of
 from nas.progress import Progress, command_text
 from nas.recipe.recipe import Recipe, read_recorded_recipe
+from nas.recipe.ways import by_way
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.reports.report import write_report
 from nas.results.front import REPORT_NAME, Front
@@ -32,8 +33,8 @@ from nas.searching.winners.retraining import Retraining
 from nas.searching.winners.retraining_plan import RetrainingPlan, Start, run_plan
 from nas.searching.winners.teaching import best_of, retrained_teacher
 from nas.signals import stopping
-from nas.storage.journal import RECIPE, Journal
-from nas.storage.journal_rows import Began, RecipeText, RetrainingBegan, RetrainingEnded, RoundEnded
+from nas.storage.journal import RECIPE, Journal, read_rows
+from nas.storage.journal_rows import Began, RecipeText, RetrainingBegan, RetrainingEnded, RoundEnded, WayChosen
 from nas.tasks.data_source import DataSource
 from nas.tasks.further_items import Further, enlarged
 from nas.tasks.task import Task
@@ -114,7 +115,8 @@ def _retrained(
     folder: Path, recipe: Recipe, asked: Asked, given: _Given, progress: Progress, instruments: Instruments
 ) -> Front:
     """Return the front of a run with the new models."""
-    changed = asked.recipe(recipe)
+    ways = read_rows(folder, WayChosen)
+    changed = asked.recipe(by_way(recipe, ways[-1].evaluate) if ways else recipe)
     advice = _advice(folder, recipe, asked, is_named=not isinstance(given.more_data, Task))
     with (
         advised(folder, advice, (KeyboardInterrupt,)),

@@ -31,7 +31,7 @@ def say_only_chance(state: RunState) -> None:
     if not within:
         return
     tally = task.criterion.tally()
-    for batch in in_order(task.validation, TOGETHER):
+    for batch in in_order(task.validation, task.signature.together(TOGETHER)):
         tally.add(torch.zeros((len(batch.targets), *task.signature.output)), batch.targets)
     chance, best = tally.chance_error, min(within, key=lambda row: row.values["error"])
     doubt = math.sqrt(max(0.0, chance * (1 - chance)) / len(task.validation))
