@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import evaluations_of
-from quick_runs import resume, search
+from quick_runs import Stopping, resume, search
 
 from nas.searching.proposer import Proposer
 from nas.storage.writer_lock import WRITER
@@ -90,6 +90,18 @@ def test_measured_costs_and_limits_do_not_change_that(tmp_path: Path) -> None:
         for run in (calm, killed)
     ]
     assert turned_away[0] == turned_away[1]
+
+
+def test_precisions_share_a_training_in_both(tmp_path: Path) -> None:
+    """Rows of one training come together, and early stopping sees each once, as the sampler proposed it."""
+    changes = {**ROUNDS, "trials": 12, "objectives": ["error", "macs"], "precisions": ["fp32", "int8"]}
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, progress=Stopping("retraining winners"), **changes)
+    calm = tmp_path / "run"
+    killed = cut(calm, trainings_at(calm)[9], tmp_path / "killed" / "run")
+    with pytest.raises(KeyboardInterrupt):
+        resume(killed, progress=Stopping("retraining winners"))
+    assert told(killed) == told(calm)
 
 
 def test_where_the_run_went_another_way_its_rows_count_all_the_same(
