@@ -12,6 +12,7 @@ from acting_bench import ActingBench
 from in_process import printed, refused
 from run_of_winners import write_run_of_winners
 
+from nas.bundles.agreement import Agreement
 from nas.bundles.measuring import Effort
 from nas.cli.main import main
 
@@ -61,7 +62,8 @@ def test_a_model_that_decides_otherwise_ends_with_1(
 ) -> None:
     """Unless the user asks for less."""
     monkeypatch.setattr(Effort, "open", lambda self, target, *_: ActingBench(bend=lambda outputs: -outputs)(target))
-    monkeypatch.setattr("nas.bundles.verifying._precision_of", lambda bundle: "int8")
+    judged = Agreement.is_damaged
+    monkeypatch.setattr(Agreement, "is_damaged", lambda found, precision, least: judged(found, "int8", least))
     winner = sorted((runs / "run" / "winners").iterdir())[0]
     command = ["bundle", "verify", winner, "--no-measure"]
     assert ended(capsys, monkeypatch, *command).splitlines()[-1] == "The bundle is not sound."

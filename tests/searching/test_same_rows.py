@@ -19,7 +19,8 @@ from nas.values.evaluation import Evaluation
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 
-KILLS = int(os.environ.get("NAS_KILLS", "2"))
+OTHERS = ("tpe", "nsga2", "local", "random")
+KILLS = int(os.environ.get("NAS_KILLS", "1"))
 ROUNDS: dict[str, Any] = {
     "trials": 21,
     "rounds": 3,
@@ -60,7 +61,7 @@ def told(run: Path) -> list[tuple[object, ...]]:
     return [of(row) for stage in ("measure", "train", "winner") for row in evaluations_of(run, stage)]
 
 
-@pytest.mark.parametrize("sampler", ["gp", "tpe", "nsga2", "local", "random"])
+@pytest.mark.parametrize("sampler", ["gp", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_a_run_killed_within_a_round_has_the_same_rows(tmp_path: Path, sampler: str) -> None:
     """With each sampler, and killed again after it was resumed. NAS_KILLS sets the kills of each run."""
     search(tmp_path, sampler=sampler, objectives=["error", "macs"], **ROUNDS)
