@@ -93,6 +93,7 @@ def test_measured_costs_and_limits_do_not_change_that(tmp_path: Path) -> None:
     assert turned_away[0] == turned_away[1]
 
 
+@pytest.mark.slow
 def test_precisions_share_a_training_in_both(tmp_path: Path) -> None:
     """Rows of one training come together, and early stopping sees each once, as the sampler proposed it."""
     changes = {**ROUNDS, "trials": 12, "objectives": ["error", "macs"], "precisions": ["fp32", "int8"]}
