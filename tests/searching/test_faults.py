@@ -67,7 +67,7 @@ def test_parts_that_the_target_refuses_become_rows_and_others_take_their_place(t
     """
     run = tmp_path / "run"
     done = run_nas("search", *faults("refused", "export"), *SHORT, *INLINE, "--trials", "30", "--name", "run", "--runs",
-                   tmp_path, "--seed", "3")  # fmt: skip
+                   tmp_path, "--seed", "3", "--set", "measuring.per_round=1")  # fmt: skip
     assert done.returncode == 0, done.stderr
     kinds = kinds_by_part(run, "measure")
     assert kinds["refused"] == {"measure"}

@@ -13,6 +13,7 @@ import small_parents
 from commands import evaluations_of
 from made_schedule import schedule
 from quick_runs import BASE, Diary, Stopping, instruments
+from tiny_space import TinySpace
 from torch import nn
 
 import nas
@@ -33,6 +34,13 @@ from nas.values.rank_correlation import RankCorrelation
 IN_TIME: Mapping[str, Any] = {"search_time_s": 600.0, "execution": {"executor": "inline"}}
 
 
+class Sharing(TinySpace):
+    """A space whose candidates can share weights, which nothing here makes."""
+
+    def supernet(self) -> Any:
+        """Return none."""
+
+
 class Choosing:
     """A run's state before anything is evaluated, for which the way is chosen."""
 
@@ -44,6 +52,7 @@ class Choosing:
         self.news: list[str] = []
         self.progress = SimpleNamespace(say=self.news.append)
         self.chosen: list[str] = []
+        self.resolved = SimpleNamespace(space=Sharing())
 
     def check_bench(self) -> None:
         """There is none."""
@@ -65,6 +74,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch, epoch_s: float | None, shared_s: flo
         state.durations.guess = epoch_s
 
     monkeypatch.setattr(ways, "guess_epochs", guess)
+    monkeypatch.setattr(ways, "usual_layers", lambda _: 0)
     monkeypatch.setattr(ways, "parent_epoch_seconds", lambda *_: 0.0)
     monkeypatch.setattr(ways, "supernet_epoch_seconds", lambda _: shared_s)
     choose_way(state, Path("unused"))
@@ -93,6 +103,13 @@ def test_the_time_decides(
     assert state.chosen == [way]
     (text,) = state.news
     assert told in text
+
+
+def test_a_space_that_cannot_share_is_tuned_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "Sharing", TinySpace)
+    state = chosen(monkeypatch, 20.0, 10.0)
+    assert state.chosen == ["train"]
+    assert "this space has no weights that candidates share" in state.news[0]
 
 
 @pytest.mark.parametrize(
