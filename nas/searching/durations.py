@@ -236,12 +236,7 @@ class Durations:
     def _retraining_work_s(self, count: int) -> float | None:
         """Return the same without the seconds in which workers begin again."""
         training, retraining = self._recipe.training, self._recipe.retraining
-        prices = [
-            self._tuned_on_s(row)
-            if self._is_tuned_on(row.architecture) and row.is_in_epochs
-            else self._retrained_s(row)
-            for row in self._likely_winners
-        ]
+        prices = [self._as_winner_s(row) for row in self._likely_winners]
         if prices:
             count, each_s = min(count, len(self._beliefs.candidates)), float(np.mean(prices))
         else:
@@ -316,6 +311,11 @@ class Durations:
         longer = self._recipe.retraining.epochs / self._recipe.training.epochs
         epoch_s = float(row.details["seconds"]) / float(row.details["epochs"])
         return epoch_s * epochs * longer * more
+
+    def _as_winner_s(self, row: Evaluation) -> float:
+        """Return the seconds that are kept for the last training of a candidate that may win."""
+        is_tuned_on = row.is_in_epochs and self._is_tuned_on(row.architecture)
+        return self._tuned_on_s(row) if is_tuned_on else self._retrained_s(row)
 
     def _tuned_on_s(self, row: Evaluation) -> float:
         """Return the seconds in which a candidate would be tuned on for an epoch, on all items."""

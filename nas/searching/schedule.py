@@ -168,7 +168,7 @@ class Schedule:
     def checks(self) -> int:
         """Return how many forms are trained alone to check shared weights: fewer than the recipe's in a short time.
 
-        None if not even the fewest that have a rank correlation fit into their share of it.
+        0 if not even the fewest that have a rank correlation fit into their share of it.
         """
         asked = self._recipe.supernet.check
         fitting = (n for n in range(asked, FEWEST - 1, -1) if self.durations.checks_s(n) <= CHECK_SHARE * self._time_s)

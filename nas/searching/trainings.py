@@ -165,9 +165,8 @@ class Trainings:
         verdict = self._state.screening.judge(architecture)
         if self._room_s == math.inf or not verdict.is_accepted:
             return verdict
-        return (
-            verdict if self._fits(self._state.durations.candidate_s(architecture), self._room_s) else Verdict(TOO_LONG)
-        )
+        takes_s = self._state.durations.candidate_s(architecture)
+        return verdict if self._fits(takes_s, self._room_s) else Verdict(TOO_LONG)
 
     def _first(self) -> Architecture | None:
         """Return the parent, or one of those that the space wants to see first, if there is one left."""
