@@ -67,5 +67,4 @@ def unended_from(rows: Sequence[Evaluation], rounds_ended: Collection[int]) -> i
     place = len(rows)
     while place and (rows[place - 1].stage, rows[place - 1].round) == ("train", rows[-1].round):
         place -= 1
-    is_shared = any(row.is_shared for row in rows[place:])
-    return len(rows) if is_shared or len(rows) - place > MOST else place
+    return len(rows) if len(rows) - place > MOST else place
