@@ -100,6 +100,10 @@ def yields_text(module: torch.nn.Module, task: Any, settings: Any) -> Iterator[d
     yield {"error": 0.1, "f1": "good"}
 
 
+def yields_too_many(module: torch.nn.Module, task: Any, settings: Any) -> Iterator[dict[str, float]]:
+    yield {"error": 0.1, **{f"metric{number}": 0.5 for number in range(100_000)}}
+
+
 def yields_for_ever(module: torch.nn.Module, task: Any, settings: Any) -> Iterator[dict[str, float]]:
     while True:
         yield {"error": 0.5}

@@ -37,6 +37,8 @@ from nas.training.settings import TrainingSettings
 from nas.values.metric import is_result, trained_values
 
 WEIGHTS = "weights"
+MOST_METRICS = 1000
+"""More metrics a report are refused: a journal of such rows takes minutes to read."""
 Step = Callable[[], Any]
 
 
@@ -200,6 +202,11 @@ class _Steps:
         """Return metrics as a report. Raises CandidateError if they are none."""
         if not isinstance(metrics, Mapping):
             raise self._wrong(f'must give metrics as a dict, such as {{"error": 0.1}}, but gave {metrics!r:.80}')
+        if len(metrics) > MOST_METRICS:
+            raise self._wrong(
+                f"must give at most {MOST_METRICS:,} metrics at a time, but gave {len(metrics):,}. Give their mean, or "
+                "write them to a file of your own"
+            )
         values = {str(key): _number(value) for key, value in metrics.items() if key != WEIGHTS}
         strange = [key for key, value in values.items() if value is None]
         if "error" not in values:
