@@ -39,6 +39,8 @@ FEWEST_BETWEEN = 2
 BETWEEN_SHARE = 0.5
 """The largest share of a round's time for measuring after it. Rounds are left out where it would be more."""
 FEWEST_FIRST = 5
+LEFT_OVER = 2
+"""After the first few measurements so many others would be left, and are taken with them."""
 
 
 @final
@@ -95,11 +97,14 @@ class Schedule:
         """Return how many measurements there should be after the next ones.
 
         In a search time the next ones are few, until they have taught the pace. Measurements that are kept from earlier
-        runs teach none.
+        runs teach none. One or two that would be left are measured with them, because alone they take twice as long.
         """
+        count = self.first_count()
         if self.is_timed and not self.durations.pace.has_seen(MEASURING):
-            return min(len(self._beliefs.measurements) + FEWEST_FIRST, self.first_count())
-        return self.first_count()
+            few = len(self._beliefs.measurements) + FEWEST_FIRST
+            left = min(count, self._networks or count) - few
+            return count if left <= LEFT_OVER else few
+        return count
 
     def has_time_for_first(self, count: int) -> bool:
         """Return True if ``count`` further first measurements fit into their share of the search time."""

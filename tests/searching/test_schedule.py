@@ -250,6 +250,16 @@ class TestInASearchTime:
         assert quick.next_count() == 16
         assert schedule().next_count() == 16
 
+    def test_one_or_two_that_would_be_left_are_measured_with_the_first_few(self) -> None:
+        """Alone they take twice as long: each start of measuring has its own export and its own references."""
+
+        for widths, expected in ((6, 16), (7, 16), (8, 5)):
+            space = TinySpace()
+            space.choices = (Choice("width", tuple(range(4, 4 + widths))), Choice("depth", (0,)))
+            recipe = Recipe.from_mapping({"search_time_s": 3600.0, "execution": {"executor": "inline"}})
+            beliefs = beliefs_of(objectives=("error", "latency_ms"), space=space)
+            assert Schedule(recipe, beliefs, Clock(), Durations(recipe, beliefs, (80, 20))).next_count() == expected
+
     def test_the_pace_is_learned_anew_when_a_load_goes_away(self) -> None:
         """Two quick measurings outweigh any number of slow ones; the newest trainings tell how long an epoch takes."""
         planned, usual = schedule(search_time_s=3600), usual_s(5)
@@ -266,7 +276,7 @@ class TestInASearchTime:
     def test_measurements_that_are_kept_are_followed_by_others(self) -> None:
         """They take no time, so nothing is learned of the pace, and a second run would end with five."""
         kept = [measured(architecture, 1.0) for architecture in ARCHITECTURES[:15]]
-        for known, expected in ((0, 5), (5, 10), (10, 15), (15, 16)):
+        for known, expected in ((0, 5), (5, 10), (10, 16), (15, 16)):
             planned = schedule(*kept[:known], search_time_s=3600)
             planned.durations.pace.learn(MEASURING, 0, 0.1)
             assert planned.next_count() == expected
