@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from nas.errors import did_you_mean
-from nas.space.layer import Layer, total_macs, total_params
+from nas.space.layer import TOTALS, Layer, total_macs, total_params
 
 # pJ for one operation. Int8 products are added up in 32 bits. The table lacks bf16, which gets the energies of fp16.
 _MULTIPLY_PJ = {"fp32": 3.7, "fp16": 1.1, "bf16": 1.1, "int8": 0.2}
@@ -151,6 +151,16 @@ def modelled_costs(layers: Sequence[Layer], precision: str, hierarchy: MemoryHie
     traffic = traffic_bytes(layers, precision, hierarchy)
     moved_pj = sum(moved * level.pj_per_byte for level, moved in traffic.items())
     return (total_macs(layers) * mac_pj + moved_pj) * _MJ_PER_PJ, traffic[hierarchy.dram]
+
+
+def counts_of(layers: Sequence[Layer], precision: str, hierarchy: MemoryHierarchy) -> dict[str, float]:
+    """Return ``params`` and ``macs`` of layers, and the modelled ``modelled_energy_mj`` and ``dram_traffic_bytes``."""
+    energy_mj, traffic_bytes = modelled_costs(layers, precision, hierarchy)
+    return {
+        **{name: float(total(layers)) for name, total in TOTALS.items()},
+        "modelled_energy_mj": energy_mj,
+        "dram_traffic_bytes": float(traffic_bytes),
+    }
 
 
 def traffic_bytes(

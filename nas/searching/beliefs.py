@@ -9,13 +9,13 @@ from typing import final
 
 import numpy as np
 
-from nas.hardware.energy_model import DEFAULT_HIERARCHY, MemoryHierarchy, modelled_costs
+from nas.hardware.energy_model import DEFAULT_HIERARCHY, MemoryHierarchy, counts_of
 from nas.prediction.predictor import Predictor
 from nas.searching.failures import RepeatedFailures
 from nas.space.architecture import Architecture, Option
 from nas.space.description import Describer
 from nas.space.first_look import FirstLook, LookHere
-from nas.space.layer import Layer, total_macs, total_params
+from nas.space.layer import TOTALS
 from nas.space.parts.candidate import ByPart, Candidate, SpaceParts
 from nas.space.parts.device_parts import device_space
 from nas.space.search_space import SearchSpace, whole_space
@@ -261,6 +261,13 @@ class Beliefs:
             self._counted[architecture] = counts_of(layers, precision, self._hierarchy) if layers else {}
         return dict(self._counted[architecture])
 
+    def _count(self, architecture: Architecture, name: str) -> float:
+        """Return one metric of ``counted``. Samplers ask for one of thousands, and modelling takes ten times as long."""
+        layers = self.device_describer.layers(self.parts.on_device(architecture))
+        if architecture in self._counted or name not in TOTALS or not layers:
+            return self.counted(architecture)[name]
+        return float(TOTALS[name](layers))
+
     def is_measured(self, architecture: Architecture) -> bool:
         """Return True if each of the measured metrics was measured."""
         return set(self.measured_metrics) <= self.measurements.get(architecture, {}).keys()
@@ -301,7 +308,7 @@ class Beliefs:
     def costs(self, architectures: Sequence[Architecture], name: str) -> FloatArray:
         """Return the best known values, shape (N,), of a metric that needs no training."""
         if METRICS[name].source != "measured":
-            return np.array([self.counted(architecture)[name] for architecture in architectures])
+            return np.array([self._count(architecture, name) for architecture in architectures])
         self.predict_all(architectures)
         found = [self.measurements.get(architecture, {}) for architecture in architectures]
         return np.array(
@@ -378,14 +385,3 @@ class Beliefs:
     def hoped_excesses(self, architecture: Architecture) -> dict[str, float]:
         """Return the excesses over all limits, as if training would meet those that need it."""
         return self.excesses({**dict.fromkeys(TRAINED, 0.0), **self.values(architecture)})
-
-
-def counts_of(layers: Sequence[Layer], precision: str, hierarchy: MemoryHierarchy) -> dict[str, float]:
-    """Return ``params`` and ``macs`` of layers, and the modelled ``modelled_energy_mj`` and ``dram_traffic_bytes``."""
-    energy_mj, traffic_bytes = modelled_costs(layers, precision, hierarchy)
-    return {
-        "params": float(total_params(layers)),
-        "macs": float(total_macs(layers)),
-        "modelled_energy_mj": energy_mj,
-        "dram_traffic_bytes": float(traffic_bytes),
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,3 +91,7 @@ def total_macs(layers: Sequence[Layer]) -> int:
 def total_params(layers: Sequence[Layer]) -> int:
     """Return the number of trained weights."""
     return sum(layer.params for layer in layers)
+
+
+TOTALS: Mapping[str, Callable[[Sequence[Layer]], int]] = {"params": total_params, "macs": total_macs}
+"""The metrics that are sums over layers, by name."""

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from nas.prediction.predictor import FloatArray
-from nas.values.pareto import IntArray, hypervolume
+from nas.values.pareto import IntArray, hypervolume, non_dominated
 from predictors.samplers.error_surrogate import Belief
 from predictors.samplers.hypervolume_improvement import DominatedRegion
 
@@ -146,11 +146,14 @@ class Preference:
         This is the additive epsilon indicator (Zitzler and others, 2003) of the front against the single point.
         """
         found = np.zeros(len(points))
-        step = max(1, _CELLS_AT_ONCE // max(1, self._front.size))
-        for start in range(0, len(points), step):
+        front = self._front[non_dominated(self._front)]  # no other point tells more, and running ones are many
+        step = max(1, _CELLS_AT_ONCE // max(1, front.size))
+        for start in range(0, len(points) if len(front) else 0, step):
             part = points[start : start + step]
-            if len(self._front):
-                found[start : start + step] = (part[:, None] - self._front[None]).min(axis=2).max(axis=1)
+            gaps = part[:, None, 0] - front[None, :, 0]
+            for axis in range(1, points.shape[1]):
+                np.minimum(gaps, part[:, None, axis] - front[None, :, axis], out=gaps)
+            found[start : start + step] = gaps.max(axis=1)
         return np.maximum(found, 0.0)
 
     def _scaled(self, losses: FloatArray) -> FloatArray:

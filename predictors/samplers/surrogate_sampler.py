@@ -41,6 +41,8 @@ OPTIMISM = (0.0, 0.5, 1.0, 1.5)
 """Standard deviations by which uncertain objectives are assumed to be better than expected, used in turn."""
 FIRST = 5
 """Number of architectures, from the cheapest to the largest, that are proposed before the model is used."""
+FIRST_SHARE = 0.1
+"""Where many workers wait for their first architecture, so many are chosen together, as a share of those begun."""
 UNLIKE_AT = (16, 24)
 """Numbers of proposals after which one is unlike all before it, so that the model also learns what is off the curve.
 
@@ -157,7 +159,7 @@ class SurrogateSampler(SpaceSampler):
         # The largest network is the best one by its size. What a prior ranks first need not be the best.
         ends = [*range(1, losses.shape[1]), *([] if self._pool.is_ranked else [0])]
         best = best_together(losses, begun_losses, ends, lambda place: self._is_place_accepted(int(places[place])))
-        for place in islice(best, max(1, FIRST - len(begun))):
+        for place in islice(best, max(1, FIRST - len(begun), int(FIRST_SHARE * len(begun)))):
             yield self._pool.architecture(places[place])
 
     def _with_family(self, candidates: IntArray) -> tuple[IntArray, FloatArray]:
