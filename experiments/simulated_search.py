@@ -8,11 +8,12 @@ on that clock: while it proposes, workers wait.
 from __future__ import annotations
 
 import functools
+import gc
 import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,32 +143,31 @@ def search(
 
     Each begins again from nothing but the journal in ``folder``. What was in progress is trained again.
     """
-    table, resumed_s = table or MadeUpTable(), list[float]()
-    kills = [*kills_s, float("inf")]
-    while kills:
-        cluster.kill_at_s = kills.pop(0)
+    table, rows, begun_s = table or MadeUpTable(), list[Evaluation](), list[float]()
+    for kill_s in (*kills_s, float("inf")):
+        cluster.kill_at_s = kill_s
         began_s = time.process_time()
-        try:
-            with ExitStack() as open_now:
-                start = Journal.resume if (folder / "run").exists() else None
-                journal = open_now.enter_context(
-                    Journal.start(folder / "run", recipe.to_toml(), clock=cluster.clock)
-                    if start is None
-                    else start(folder / "run", clock=cluster.clock)
-                )
-                found = resolved(recipe, table)
-                cost = open_now.enter_context(cost_of(recipe, found, cluster.clock))
-                state = RunState(recipe, found, journal, NullProgress(), cluster.clock, cost)
-                evaluator: Any = table
-                for number in range(1, recipe.rounds + 1):
-                    train_round(state, evaluator, cluster, number, None)
-                    state.end_round(number)
-                begun = (*resumed_s, cluster.first_job_s - began_s)
-                return Told(list(journal.rows(Evaluation)), cluster.now_s, begun[1:])
-        except KilledError:
-            resumed_s.append(cluster.first_job_s - began_s)
-            cluster.forget()
-    raise AssertionError("the last try is not killed")
+        with suppress(KilledError):
+            rows = _searched(recipe, cluster, folder / "run", table)
+        begun_s.append(cluster.first_job_s - began_s)
+        cluster.forget()
+        gc.collect()  # a killed process leaves no memory to the next one
+    return Told(rows, cluster.now_s, begun_s[1:])
+
+
+def _searched(recipe: Recipe, cluster: VirtualCluster, folder: Path, table: MadeUpTable) -> list[Evaluation]:
+    """Search, or go on with the search in ``folder``, and return its trainings. Raises KilledError."""
+    with ExitStack() as open_now:
+        start = Journal.resume(folder, clock=cluster.clock) if folder.exists() else None
+        journal = open_now.enter_context(start or Journal.start(folder, recipe.to_toml(), clock=cluster.clock))
+        found = resolved(recipe, table)
+        cost = open_now.enter_context(cost_of(recipe, found, cluster.clock))
+        state = RunState(recipe, found, journal, NullProgress(), cluster.clock, cost)
+        evaluator: Any = table
+        for number in range(1, recipe.rounds + 1):
+            train_round(state, evaluator, cluster, number, None)
+            state.end_round(number)
+        return list(journal.rows(Evaluation))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -332,8 +333,20 @@ class _Trials(optuna.storages.InMemoryStorage):
     """Optuna's own storage in memory, without what grows with the trials or copies each of them.
 
     Before each proposal Optuna looks through all trials for one that waits, and here none ever does. It copies each
-    trial that is added, with all distributions, which takes most of the time in which a long run is resumed.
+    trial that is added, with all distributions, which takes most of the time in which a long run is resumed. Each trial
+    that it asks for has distributions of its own, which here are one object for each choice.
     """
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: optuna.distributions.BaseDistribution,
+    ) -> None:
+        if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+            distribution = _distribution_of(distribution.choices)
+        super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
 
     def create_new_trial(self, study_id: int, template_trial: optuna.trial.FrozenTrial | None = None) -> int:
         added: Any = None if template_trial is None else _Given(template_trial)
@@ -362,4 +375,17 @@ def _suggest(trial: optuna.Trial, choice: Choice) -> Option:
 
 
 def _distribution(choice: Choice) -> optuna.distributions.CategoricalDistribution:
-    return optuna.distributions.CategoricalDistribution(choice.options)
+    return _distribution_of(choice.options)
+
+
+def _distribution_of(options: Sequence[Option | None]) -> optuna.distributions.CategoricalDistribution:
+    """Return the distribution of some options, always the same object."""
+    return _with_types(tuple(options), tuple(map(type, options)))
+
+
+@lru_cache
+def _with_types(
+    options: tuple[Option | None, ...], types: tuple[type, ...]
+) -> optuna.distributions.CategoricalDistribution:
+    """Return the distribution. The types are there because 1, 1.0 and True are equal."""
+    return optuna.distributions.CategoricalDistribution(options)
