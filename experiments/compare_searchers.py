@@ -19,6 +19,9 @@ Evaluations. Only distinct evaluations count. A searcher that proposes a row aga
 proposal that repeats a row or fails is useless. 500 useless proposals in a row end a run. After 50 in a row, Optuna's
 samplers get one random proposal; Ax and Syne Tune get one after 5.
 
+In flight. With ``--in-flight K`` a searcher has always K proposals whose losses it does not know yet, as K workers
+have. Which of them ends next is drawn. The order of evaluations is that of their ends.
+
 Twins. Twins are architectures that are written differently but build the same network. ``gp``, ours, evaluates one row
 for all twins; the others evaluate the row that they propose. The column of twins counts evaluations of a network that
 was evaluated before in another row. With ``--twins joined`` each network has one row, in canonical form, whichever twin
@@ -162,6 +165,9 @@ def command_parser() -> argparse.ArgumentParser:
         default=(),
         metavar="COUNT[,COUNT]",
         help="evaluations after which scores are shown, beside the last one; default: a few",
+    )
+    parser.add_argument(
+        "--in-flight", type=positive, default=1, metavar="K", help="proposals that are evaluated at once; default: 1"
     )
     parser.add_argument("--seeds", type=positive, default=20, help="number of seeds, counted from 0")
     parser.add_argument("--json", type=Path, help="file for all runs")

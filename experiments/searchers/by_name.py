@@ -97,4 +97,6 @@ _PACKAGES = {
 }
 """The packages that a searcher needs, each with the extra of this project that installs it."""
 SEARCHERS = tuple(_MAKERS)
+IN_FLIGHT = ("gp", "random", "tpe", "tpe-multivariate", "nsga2", "optuna-gp")
+"""The searchers that may be asked again before the last proposal was evaluated."""
 DEFAULT_SEARCHERS = ("gp", "tpe", "tpe-multivariate", "nsga2", "local", "random")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import final
@@ -38,7 +39,7 @@ class OptunaSearcher:
         self._problem = problem
         self._joins_twins = joins_twins
         self._study = optuna.create_study(directions=["minimize"] * problem.objectives, sampler=sampler)
-        self._trial: optuna.Trial | None = None
+        self._trials: dict[str, list[optuna.Trial]] = {}
         self._patience = Patience(problem, seed)
 
     def propose(self) -> Architecture:
@@ -46,23 +47,26 @@ class OptunaSearcher:
         replacement = self._patience.replacement()
         if replacement is not None:
             self._study.enqueue_trial(dict(replacement))
-        self._trial = trial = self._study.ask()
+        trial = self._study.ask()
         if replacement is not None and isinstance(self._study.sampler, optuna.samplers.NSGAIISampler):
             trial.relative_params  # noqa: B018  # reading it makes NSGA-II assign the trial to a generation
+        compose = self._problem.composed
         if self._joins_twins:
-            return settle(self._problem.space, lambda choice: suggest(trial, choice))
-        return self._problem.composed(lambda choice: suggest(trial, choice))
+            compose = functools.partial(settle, self._problem.space)
+        architecture = compose(lambda choice: suggest(trial, choice))
+        self._trials.setdefault(architecture.id, []).append(trial)
+        return architecture
 
     def tell(self, architecture: Architecture, losses: tuple[float, ...] | None) -> None:
-        """Report the losses of the last proposal to the study, with its excess over each limit."""
-        assert self._trial is not None, "tell() must follow propose()"
+        """Report the losses of a proposal to the study, with its excess over each limit."""
+        trial = self._trials[architecture.id].pop(0)
         self._patience.tell(architecture, losses)
         if losses is None:
-            self._study.tell(self._trial, state=TrialState.FAIL)
+            self._study.tell(trial, state=TrialState.FAIL)
             return
         for name, excess in self._problem.excesses(losses).items():
-            self._trial.set_constraint(name, excess)
-        self._study.tell(self._trial, list(losses))
+            trial.set_constraint(name, excess)
+        self._study.tell(trial, list(losses))
 
 
 def suggest(trial: optuna.Trial, choice: Choice) -> Option:

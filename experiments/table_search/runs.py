@@ -19,6 +19,7 @@ from experiments.searchers.by_name import make_searcher
 from experiments.searchers.planned_family import PLANNED
 from experiments.searchers.searcher import Searcher
 from experiments.table_search.study import SearchSettings, SearchStudy, study_of
+from nas.space.architecture import Architecture
 from nas.values.rank_correlation import rank_correlation
 
 CHECKPOINTS, EARLY = (25, 50, 100, 200), (10, 20, 30, 40)
@@ -101,7 +102,7 @@ def _run_for(
         evaluations=evaluations,
     )
     evaluated, counts, proposing_s = search(
-        make_searcher(name, problem, seed), study.networks, task, known, evaluations
+        make_searcher(name, problem, seed), study.networks, task, known, evaluations, settings.in_flight, seed
     )
     won = winners(task, known, evaluated)
     shares = task.shares(evaluated)
@@ -144,23 +145,37 @@ def _ranks(study: SearchStudy, task: TableTask, evaluated: Sequence[int]) -> dic
 
 
 def search(
-    searcher: Searcher, networks: Networks, task: TableTask, known: KnownCosts, evaluations: int
+    searcher: Searcher,
+    networks: Networks,
+    task: TableTask,
+    known: KnownCosts,
+    evaluations: int,
+    in_flight: int = 1,
+    seed: int = 0,
 ) -> tuple[list[int], dict[str, int], float]:
     """Let a searcher evaluate up to ``evaluations`` distinct rows, and add their costs to ``known``.
 
-    Returns the evaluated rows, the counts of proposals, repeats, twins and failures, and the seconds of the searcher.
+    It has ``in_flight`` proposals at once, of which any may end next, by the ``seed``. Returns the evaluated rows, the
+    counts of proposals, repeats, twins and failures, and the seconds of the searcher.
     """
     evaluated: dict[int, None] = {}
     seen: set[int] = set()
     counts = {"proposals": 0, "repeats": 0, "twins": 0, "failures": 0}
     proposing_s, useless = 0.0, 0
+    going: list[Architecture] = []
+    rng = np.random.default_rng((seed, in_flight))
     while len(evaluated) < evaluations and useless < MOST_USELESS:
         began = time.perf_counter()
-        architecture = searcher.propose()
+        while len(going) < min(in_flight, evaluations - len(evaluated)):
+            architecture = searcher.propose()
+            if architecture is None:
+                break
+            going.append(architecture)
+            counts["proposals"] += 1
         proposing_s += time.perf_counter() - began
-        if architecture is None:
+        if not going:
             break
-        counts["proposals"] += 1
+        architecture = going.pop(int(rng.integers(len(going))))
         useless += 1
         losses = None
         row = networks.row(architecture)

@@ -15,7 +15,7 @@ import numpy as np
 from experiments.row_sampling import Known, draw_rows, known_of
 from experiments.search_problem import KnownCosts
 from experiments.search_tasks import CostLimit, Networks, TableTask
-from experiments.searchers.by_name import check_searcher
+from experiments.searchers.by_name import IN_FLIGHT, check_searcher
 from experiments.table_options import (
     check_sources,
     column_on,
@@ -60,6 +60,7 @@ class SearchSettings:
     prior: tuple[str, ...] = ()
     source_rows: int | None = None
     after: tuple[int, ...] = ()
+    in_flight: int = 1
 
     @property
     def samples(self) -> int | None:
@@ -88,6 +89,10 @@ class SearchStudy:
         self.space: SearchSpace = space_of(settings)
         for name in settings.searchers:
             check_searcher(name)
+            if settings.in_flight > 1 and name not in IN_FLIGHT:
+                raise RecipeError(
+                    f"--in-flight {settings.in_flight} is for {', '.join(IN_FLIGHT)}, but got the searcher {name!r}."
+                )
         self.table: Table = read_table(settings.table, self.space)
         self.networks = Networks(self.table, self.space, are_twins_joined=settings.twins == "joined")
         self.prior = TablePrior(self.table, settings.prior) if settings.prior else None

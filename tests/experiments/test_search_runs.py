@@ -77,6 +77,26 @@ class TestRuns:
         assert evaluated == [0, 1, 2, 3, 4]
         assert len(searcher.told) == 5
 
+    def test_some_proposals_are_evaluated_at_once(self, table: Table, task: TableTask) -> None:
+        """As many as asked are under way until the last ones begin, and they end in an order of their own."""
+        script, going, most = list(table.architectures), list[Architecture](), list[int]()
+
+        class Waiting:
+            def propose(self) -> Architecture | None:
+                going.append(script[len(most)])
+                most.append(len(going))
+                return going[-1]
+
+            def tell(self, architecture: Architecture, losses: tuple[float, ...] | None) -> None:
+                going.remove(architecture)
+
+        networks = Networks(table, SPACE)
+        evaluated, _, _ = search(Waiting(), networks, task, KnownCosts.nothing(task), 9, in_flight=3, seed=1)
+        assert most == [1, 2, *[3] * 7]
+        assert sorted(evaluated) == list(range(9))
+        assert evaluated != sorted(evaluated)
+        assert not going
+
     def test_useless_proposals_end_a_run(self, table: Table, task: TableTask) -> None:
         """A searcher that repeats itself for ever does not hang the run."""
         searcher = Scripted([table.architectures[0]] * 2 * MOST_USELESS)
