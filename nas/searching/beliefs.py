@@ -262,7 +262,7 @@ class Beliefs:
         return dict(self._counted[architecture])
 
     def _count(self, architecture: Architecture, name: str) -> float:
-        """Return one metric of ``counted``. Samplers ask for one of thousands, and modelling takes ten times as long."""
+        """Return one metric of ``counted``. Samplers ask for one of thousands, and modelling takes longest."""
         layers = self.device_describer.layers(self.parts.on_device(architecture))
         if architecture in self._counted or name not in TOTALS or not layers:
             return self.counted(architecture)[name]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from datetime import datetime
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 
 from nas.errors import NasError, RecipeError, raised_text
 from nas.searching.screening import Verdict
+from nas.searching.trials_in_memory import Trials, distribution
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.description import Describer
 from nas.space.own_code import own_code
@@ -194,7 +195,7 @@ class Proposer:
         self._rng = np.random.default_rng((seed, len(history)))
         made = make_sampler(sampler, options or {}, beforehand, self._accepts, int(self._rng.integers(2**31)))
         self._population = int(getattr(made, "population_size", POPULATION))
-        self._study = optuna.create_study(storage=_Trials(), directions=["minimize"] * objectives, sampler=made)
+        self._study = optuna.create_study(storage=Trials(), directions=["minimize"] * objectives, sampler=made)
         self._asked: dict[str, optuna.Trial] = {}
         self._known: dict[str, Told | None] = {}
         self._judge: Callable[[Architecture], Verdict] = lambda architecture: Verdict()
@@ -284,20 +285,34 @@ class Proposer:
             return
         if told.losses is None and not told.stopped:
             return
+        self._study.add_trial(self._trial_of(told, finished))
+
+    def _trial_of(self, told: Told, finished: int) -> optuna.trial.FrozenTrial:
+        """Return a trial that another proposer had asked for. ``finished`` trials came before it.
+
+        Optuna's ``create_trial`` compares all distributions first, which takes most of the time of a long resume.
+        """
         active = [choice for choice in self._space.choices if choice.name in told.architecture]
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                params={choice.name: told.architecture[choice.name] for choice in active},
-                distributions={choice.name: _distribution(choice) for choice in active},
-                state=TrialState.PRUNED if told.losses is None else TrialState.COMPLETE,
-                values=told.losses,
-                constraints=dict(told.excesses),
-                user_attrs=told.attributes,
-                # Optuna's NSGA-II sees only trials with a generation, and gives one only to trials that it proposed.
-                # Without this a rebuilt study would begin with a random generation, whatever it knows.
-                system_attrs={f"{name}:generation": finished // self._population for name in GENETIC},
-            )
+        now = datetime.now()
+        trial = optuna.trial.FrozenTrial(
+            number=-1,
+            trial_id=-1,
+            state=TrialState.PRUNED if told.losses is None else TrialState.COMPLETE,
+            value=None,
+            values=told.losses,
+            datetime_start=now,
+            datetime_complete=now,
+            params={choice.name: told.architecture[choice.name] for choice in active},
+            distributions={choice.name: distribution(choice) for choice in active},
+            user_attrs=told.attributes,
+            # Optuna's NSGA-II sees only trials with a generation, and gives one only to trials that it proposed.
+            # Without this a rebuilt study would begin with a random generation, whatever it knows.
+            system_attrs={f"{name}:generation": finished // self._population for name in GENETIC},
+            intermediate_values={},
         )
+        for name, excess in told.excesses.items():
+            trial.set_constraint(name, excess)
+        return trial
 
     def _draw(self, starts: Sequence[Architecture]) -> Architecture | None:
         """Return a new candidate near the best that meet the limits, or anywhere.
@@ -329,63 +344,7 @@ class Proposer:
         return [told.architecture for told, rank in zip(pool, order, strict=True) if rank <= 1]
 
 
-class _Trials(optuna.storages.InMemoryStorage):
-    """Optuna's own storage in memory, without what grows with the trials or copies each of them.
-
-    Before each proposal Optuna looks through all trials for one that waits, and here none ever does. It copies each
-    trial that is added, with all distributions, which takes most of the time in which a long run is resumed. Each trial
-    that it asks for has distributions of its own, which here are one object for each choice.
-    """
-
-    def set_trial_param(
-        self,
-        trial_id: int,
-        param_name: str,
-        param_value_internal: float,
-        distribution: optuna.distributions.BaseDistribution,
-    ) -> None:
-        if isinstance(distribution, optuna.distributions.CategoricalDistribution):
-            distribution = _distribution_of(distribution.choices)
-        super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
-
-    def create_new_trial(self, study_id: int, template_trial: optuna.trial.FrozenTrial | None = None) -> int:
-        added: Any = None if template_trial is None else _Given(template_trial)
-        return super().create_new_trial(study_id, added)
-
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[optuna.trial.FrozenTrial]:
-        return [] if states == (TrialState.WAITING,) else super().get_all_trials(study_id, deepcopy, states)
-
-
-@dataclass(frozen=True)
-class _Given:
-    """A trial that nobody else holds, so it is its own copy."""
-
-    trial: optuna.trial.FrozenTrial
-
-    def __deepcopy__(self, memo: object) -> optuna.trial.FrozenTrial:
-        return self.trial
-
-
 def _suggest(trial: optuna.Trial, choice: Choice) -> Option:
     option = trial.suggest_categorical(choice.name, choice.options)
     assert option is not None
     return option
-
-
-def _distribution(choice: Choice) -> optuna.distributions.CategoricalDistribution:
-    return _distribution_of(choice.options)
-
-
-def _distribution_of(options: Sequence[Option | None]) -> optuna.distributions.CategoricalDistribution:
-    """Return the distribution of some options, always the same object."""
-    return _with_types(tuple(options), tuple(map(type, options)))
-
-
-@lru_cache
-def _with_types(
-    options: tuple[Option | None, ...], types: tuple[type, ...]
-) -> optuna.distributions.CategoricalDistribution:
-    """Return the distribution. The types are there because 1, 1.0 and True are equal."""
-    return optuna.distributions.CategoricalDistribution(options)

@@ -391,7 +391,12 @@ def test_trials_share_the_options_of_a_choice() -> None:
     """Each had its own before, which was a third of the memory of a long search. Types of equal options stay."""
 
     class Equal(TinySpace):
-        choices = (*TinySpace.choices, Choice("whole", (1, 2)), Choice("real", (1.0, 2.0)), Choice("flag", (True, False)))
+        choices = (
+            *TinySpace.choices,
+            Choice("whole", (1, 2)),
+            Choice("real", (1.0, 2.0)),
+            Choice("flag", (True, False)),
+        )
 
     space, rng = Equal(), np.random.default_rng(0)
     proposer = proposer_of(space, 2, "random", seed=0, history=[told(sample(space, rng)) for _ in range(3)])

@@ -128,7 +128,10 @@ FAULTS = {
     own_trainings.yields_nan: ("nan", "the error must be finite, but yields_nan gave nan"),
     own_trainings.yields_per_cent: ("report", "must give an error from 0 to 1: a share, not per cent, but gave 35"),
     own_trainings.yields_accuracy: ("report", "but gave 'accuracy'"),
-    own_trainings.yields_too_many: ("report", "must give at most 1,000 metrics at a time, but gave 100,001. Give their"),
+    own_trainings.yields_too_many: (
+        "report",
+        "must give at most 1,000 metrics at a time, but gave 100,001. Give their",
+    ),
     own_trainings.yields_text: ("report", "must give numbers, but 'f1' is 'good'"),
     own_trainings.yields_for_ever: ("report", "at most settings.epochs times (2), but did so once more"),
     own_trainings.raises: ("exception", "raises raised ValueError"),

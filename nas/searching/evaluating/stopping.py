@@ -31,9 +31,10 @@ class Stopping:
                 self.record(row.architecture, epoch, error)
 
     def record(self, architecture: Architecture, epoch: int, error: float) -> None:
-        """Record a candidate's error after an epoch."""
-        costs = known_losses(self._state.beliefs, architecture)
-        self._of(architecture).record(architecture.id, epoch, error, costs)
+        """Record a candidate's error after an epoch. Only those after which trainings may stop count."""
+        of = self._of(architecture)
+        if epoch in of.rungs:
+            of.record(architecture.id, epoch, error, known_losses(self._state.beliefs, architecture))
 
     def recall(self, architecture: Architecture, row: Evaluation) -> None:
         """Record the errors of a training that ended before the run was interrupted, as its reports did."""

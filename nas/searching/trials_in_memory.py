@@ -1,0 +1,70 @@
+"""Optuna's trials in memory: without what grows with them or is copied for each, so that a search may have many."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, final
+
+import optuna
+from optuna.trial import TrialState
+
+from nas.space.architecture import Choice, Option
+
+
+@final
+class Trials(optuna.storages.InMemoryStorage):
+    """Optuna's own storage in memory, without what grows with the trials or copies each of them.
+
+    Before each proposal Optuna looks through all trials for one that waits, and here none ever does. It copies each
+    trial that is added, with all distributions, which takes most of the time in which a long run is resumed. Each trial
+    that it asks for has distributions of its own, which here are one object for each choice.
+    """
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: optuna.distributions.BaseDistribution,
+    ) -> None:
+        if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+            distribution = _of(distribution.choices)
+        super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
+
+    def create_new_trial(self, study_id: int, template_trial: optuna.trial.FrozenTrial | None = None) -> int:
+        added: Any = None if template_trial is None else _Given(template_trial)
+        return super().create_new_trial(study_id, added)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[optuna.trial.FrozenTrial]:
+        return [] if states == (TrialState.WAITING,) else super().get_all_trials(study_id, deepcopy, states)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A trial that nobody else holds, so it is its own copy."""
+
+    trial: optuna.trial.FrozenTrial
+
+    def __deepcopy__(self, memo: object) -> optuna.trial.FrozenTrial:
+        return self.trial
+
+
+def distribution(choice: Choice) -> optuna.distributions.CategoricalDistribution:
+    """Return the distribution of a choice's options, always the same object."""
+    return _of(choice.options)
+
+
+def _of(options: Sequence[Option | None]) -> optuna.distributions.CategoricalDistribution:
+    return _with_types(tuple(options), tuple(map(type, options)))
+
+
+@lru_cache
+def _with_types(
+    options: tuple[Option | None, ...], types: tuple[type, ...]
+) -> optuna.distributions.CategoricalDistribution:
+    """Return the distribution. The types are there because 1, 1.0 and True are equal."""
+    return optuna.distributions.CategoricalDistribution(options)
