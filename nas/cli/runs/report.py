@@ -11,6 +11,7 @@ from nas.cli.completing import run_names
 from nas.cli.output import check_page, tell_damages
 from nas.errors import RecipeError
 from nas.paths import RUNS
+from nas.storage.garbage import without_garbage_collection
 
 Folders = Annotated[
     list[Path],
@@ -26,6 +27,7 @@ Page = Annotated[
 COMPARISON_NAME = "comparison.html"
 
 
+@without_garbage_collection()
 def report(runs: Folders, out: Page = None) -> None:
     """Rewrite a run's HTML report, or write one that compares several runs, and print its path.
 
