@@ -19,6 +19,7 @@ from nas.space.search_space import HasCanonical, HasLayers, SearchSpace, canonic
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int16]
+LayerNumbers = npt.NDArray[np.int32]
 
 QUANTITIES = ("count", "macs", "moved_elements", "params", "padded_macs")
 POPULATION, TRACED_POPULATION = 400, 60
@@ -133,8 +134,9 @@ class Describer:
         self._groups: dict[LayerGroup, int] = {}
         self._numbers_of_layers: dict[tuple[Layer, tuple[int, ...], str], int] = {}
         self._grouped: list[GroupedLayer] = []
-        self._rows: dict[Architecture, tuple[IntArray, IntArray, _Summed]] = {}
-        self._sums: dict[tuple[int, ...], _Summed] = {}
+        self._quantities = _Quantities()
+        self._rows: dict[Architecture, tuple[IntArray, IntArray, LayerNumbers]] = {}
+        self._numbered: dict[tuple[int, ...], LayerNumbers] = {}
         self._population: tuple[Architecture, ...] | None = None
         self._unfit: set[Architecture] = set()
         self._positive: npt.NDArray[np.bool_] | None = None
@@ -177,18 +179,15 @@ class Describer:
             ValueError: a choice or an option that the space does not have.
         """
         rows = [self._row(architecture) for architecture in architectures]
-        width = len(self._groups)
-        sums = np.zeros((len(rows), width, len(QUANTITIES)))
-        numbers = np.full((len(rows), max((len(row[2].numbers) for row in rows), default=0)), -1, dtype=np.int32)
-        for index, (_, _, summed) in enumerate(rows):
-            sums[index, : len(summed.sums)] = summed.sums
-            numbers[index, : len(summed.numbers)] = summed.numbers
+        numbers = np.full((len(rows), max((len(row[2]) for row in rows), default=0)), -1, dtype=np.int32)
+        for index, (_, _, of_row) in enumerate(rows):
+            numbers[index, : len(of_row)] = of_row
         shape = (len(rows), len(self.choices))
         return Descriptions(
             np.array([row[0] for row in rows], dtype=np.int16).reshape(shape),
             np.array([row[1] for row in rows], dtype=np.int16).reshape(shape),
             tuple(self._groups),
-            sums,
+            self._quantities.sums(numbers, self._grouped, len(self._groups)),
             tuple(self._grouped),
             numbers,
             *self._known_numbers(architectures),
@@ -250,7 +249,7 @@ class Describer:
             return False
         return True
 
-    def _row(self, architecture: Architecture) -> tuple[IntArray, IntArray, _Summed]:
+    def _row(self, architecture: Architecture) -> tuple[IntArray, IntArray, LayerNumbers]:
         if architecture not in self._rows:
             options = self._option_numbers(architecture)
             canonical, live = architecture, options
@@ -258,9 +257,9 @@ class Describer:
                 canonical = Architecture(canonical_values(self.space, architecture))
                 live = self._option_numbers(canonical)
             key = tuple(live.tolist())
-            if key not in self._sums:
-                self._sums[key] = self._add_up(self.layers(canonical), self.precision_of(architecture))
-            self._rows[architecture] = (options, live, self._sums[key])
+            if key not in self._numbered:
+                self._numbered[key] = self._numbers_of(self.layers(canonical), self.precision_of(architecture))
+            self._rows[architecture] = (options, live, self._numbered[key])
         return self._rows[architecture]
 
     def _option_numbers(self, architecture: Architecture) -> IntArray:
@@ -278,16 +277,11 @@ class Describer:
             raise ValueError(f"an architecture must have only choices of its space, but it also has {strange}.")
         return numbers
 
-    def _add_up(self, layers: Sequence[Layer], precision: str) -> _Summed:
+    def _numbers_of(self, layers: Sequence[Layer], precision: str) -> LayerNumbers:
         kept = [layer for layer in layers if layer.kind not in self.merged]
         by_object = {id(layer): layer for layer in kept}  # hashing a layer is slow, and spaces repeat layer objects
         number_of = {identity: self._number(layer, layers[0], precision) for identity, layer in by_object.items()}
-        numbers = [number_of[id(layer)] for layer in kept]
-        sums = np.zeros((len(self._groups), len(QUANTITIES)))
-        if numbers:
-            grouped = [self._grouped[number] for number in numbers]
-            np.add.at(sums, [each.group for each in grouped], [each.quantities for each in grouped])
-        return _Summed(sums, np.array(numbers, dtype=np.int32))
+        return np.array([number_of[id(layer)] for layer in kept], dtype=np.int32)
 
     def _number(self, layer: Layer, first: Layer, precision: str) -> int:
         key = (layer, first.input_shape, precision)
@@ -304,11 +298,29 @@ class Describer:
         return number
 
 
-class _Summed(NamedTuple):
-    """Sums over an architecture's layers by group, shape (groups, 5), and the layers' numbers, shape (layers,)."""
+@final
+class _Quantities:
+    """The groups and quantities of all different layers, as arrays that grow with them."""
 
-    sums: FloatArray
-    numbers: npt.NDArray[np.int32]
+    def __init__(self) -> None:
+        self._groups = np.empty(0, dtype=np.int64)
+        self._values = np.empty((0, len(QUANTITIES)))
+
+    def sums(self, numbers: LayerNumbers, layers: Sequence[GroupedLayer], groups: int) -> FloatArray:
+        """Return the sums of N networks by group, shape (N, groups, 5), for the numbers of their layers, (N, L).
+
+        They are added up anew each time: kept, they would be a fifth of a long search's memory.
+        """
+        if new := layers[len(self._groups) :]:
+            self._groups = np.append(self._groups, [each.group for each in new])
+            self._values = np.vstack([self._values, [each.quantities for each in new]])
+        networks, places = np.nonzero(numbers >= 0)
+        found = numbers[networks, places]
+        cells = networks * groups + self._groups[found]
+        sums = np.empty((len(numbers) * groups, len(QUANTITIES)))
+        for index in range(len(QUANTITIES)):
+            sums[:, index] = np.bincount(cells, self._values[found, index], len(sums))
+        return sums.reshape(len(numbers), groups, len(QUANTITIES))
 
 
 def group_of(layer: Layer, first: Layer, precision: str = "") -> LayerGroup:
