@@ -19,8 +19,9 @@ Evaluations. Only distinct evaluations count. A searcher that proposes a row aga
 proposal that repeats a row or fails is useless. 500 useless proposals in a row end a run. After 50 in a row, Optuna's
 samplers get one random proposal; Ax and Syne Tune get one after 5.
 
-In flight. With ``--in-flight K`` a searcher has always K proposals whose losses it does not know yet, as K workers
-have. Which of them ends next is drawn. The order of evaluations is that of their ends.
+In flight. With ``--in-flight K`` a searcher has K proposals whose losses it does not know yet, until the last ones
+begin. Each is as likely to end next, so some wait long. The order of evaluations is that of their ends. Only Optuna's
+samplers, ``gp`` and ``random`` can be asked again meanwhile: name them by ``--searchers``.
 
 Twins. Twins are architectures that are written differently but build the same network. ``gp``, ours, evaluates one row
 for all twins; the others evaluate the row that they propose. The column of twins counts evaluations of a network that

@@ -143,16 +143,18 @@ def search(
 
     Each begins again from nothing but the journal in ``folder``. What was in progress is trained again.
     """
-    table, rows, begun_s = table or MadeUpTable(), list[Evaluation](), list[float]()
+    table, begun_s = table or MadeUpTable(), list[float]()
     for kill_s in (*kills_s, float("inf")):
         cluster.kill_at_s = kill_s
-        began_s = time.process_time()
+        began_s, rows = time.process_time(), None
         with suppress(KilledError):
             rows = _searched(recipe, cluster, folder / "run", table)
         begun_s.append(cluster.first_job_s - began_s)
+        if rows is not None:  # it may end before it is killed
+            return Told(rows, cluster.now_s, begun_s[1:])
         cluster.forget()
         gc.collect()  # a killed process leaves no memory to the next one
-    return Told(rows, cluster.now_s, begun_s[1:])
+    raise AssertionError("the last try is not killed")
 
 
 def _searched(recipe: Recipe, cluster: VirtualCluster, folder: Path, table: MadeUpTable) -> list[Evaluation]:

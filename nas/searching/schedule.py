@@ -40,7 +40,7 @@ BETWEEN_SHARE = 0.5
 """The largest share of a round's time for measuring after it. Rounds are left out where it would be more."""
 FEWEST_FIRST = 5
 LEFT_OVER = 2
-"""After the first few measurements so many others would be left, and are taken with them."""
+"""If at most so many would be left after the first few, and there is time, they are measured with them."""
 
 
 @final
@@ -102,8 +102,8 @@ class Schedule:
         count = self.first_count()
         if self.is_timed and not self.durations.pace.has_seen(MEASURING):
             few = len(self._beliefs.measurements) + FEWEST_FIRST
-            left = min(count, self._networks or count) - few
-            return count if left <= LEFT_OVER else few
+            whole = min(self._recipe.measuring.initial, self._networks or math.inf)
+            return count if count >= whole and whole - few <= LEFT_OVER else min(few, count)
         return count
 
     def has_time_for_first(self, count: int) -> bool:

@@ -62,7 +62,7 @@ def _of(options: Sequence[Option | None]) -> optuna.distributions.CategoricalDis
     return _with_types(tuple(options), tuple(map(type, options)))
 
 
-@lru_cache
+@lru_cache(maxsize=4096)
 def _with_types(
     options: tuple[Option | None, ...], types: tuple[type, ...]
 ) -> optuna.distributions.CategoricalDistribution:

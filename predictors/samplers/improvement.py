@@ -146,7 +146,8 @@ class Preference:
         This is the additive epsilon indicator (Zitzler and others, 2003) of the front against the single point.
         """
         found = np.zeros(len(points))
-        front = self._front[non_dominated(self._front)]  # no other point tells more, and running ones are many
+        front = self._front[~np.isnan(self._front).any(axis=1)]  # an infinite cost has no place on a scale
+        front = front[non_dominated(front)]  # no other point tells more, and running ones are many
         step = max(1, _CELLS_AT_ONCE // max(1, front.size))
         for start in range(0, len(points) if len(front) else 0, step):
             part = points[start : start + step]

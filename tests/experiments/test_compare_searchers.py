@@ -240,6 +240,10 @@ class TestPredictedCosts:
         (["--ask", "9"], "--ask 9 needs a --limit and --cost-known predicted:N"),
         (["--evaluations", "82"], "at most the number of rows that have all values, 81 with .* but got 82"),
         (["--evaluations", "64", "--searchers", "gp"], "number of different networks that have all values, 63"),
+        (
+            ["--in-flight", "4", "--searchers", "gp,local"],
+            "--in-flight 4 is for gp, random, .*, but got the searcher 'local'",
+        ),
         (["--evaluations", "0"], "must be a whole number of at least 1, but got '0'"),
         (["--input-shape", "3x8"], "channels, height and width, such as 3x32x32, but got '3x8'"),
         (["--option", "cells"], "--option takes KEY=VALUE, such as channels=8, but got 'cells'"),

@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 import pytest
 from chain_table import SPACE, command, problem_of, run, settings_of, without_times
+from optuna.trial import TrialState
 
 from experiments.compare_searchers import main
 from experiments.search_problem import KnownCosts
@@ -93,6 +94,21 @@ class TestSearchers:
         evaluated, counts, _ = search(searcher, Networks(table, SPACE), task, KnownCosts.nothing(task), 4)
         assert len(evaluated) == 4
         assert counts["repeats"] >= 3 * (PATIENCE - 1)
+
+    def test_the_same_row_may_be_under_way_twice(self, table: Table, task: TableTask) -> None:
+        """Each proposal gets its own losses."""
+
+        class Stuck(optuna.samplers.RandomSampler):
+            def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+                return param_distribution.choices[0]
+
+        searcher = OptunaSearcher(problem_of(table, task, KnownCosts.nothing(task), is_informed=False), 0, Stuck())
+        first, second = searcher.propose(), searcher.propose()
+        assert first == second
+        searcher.tell(first, (1.0, 2.0))
+        searcher.tell(second, None)
+        states = [trial.state for trial in searcher._study.get_trials()]
+        assert states == [TrialState.COMPLETE, TrialState.FAIL]
 
     def test_nsga2_learns_from_random_proposals(self, table: Table, task: TableTask) -> None:
         """A random proposal in place of NSGA-II's own belongs to a generation, so NSGA-II learns from it."""

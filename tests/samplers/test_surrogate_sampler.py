@@ -19,6 +19,7 @@ from nas.space.search_space import enumerate_space, sample, settle
 from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from nas.values.pareto import hypervolume
+from predictors.samplers.candidate_pool import CandidatePool
 from predictors.samplers.surrogate_sampler import FIRST, SurrogateSampler
 
 
@@ -67,6 +68,15 @@ def test_maximising_is_minimising_what_is_negated(cells: Describer) -> None:
         study.tell(trial, (-error(architecture), cost(architecture)))
         found.append(architecture)
     assert found == search(SurrogateSampler(cells, seed=0, known={1: costs}), 15, both)
+
+
+def test_many_that_wait_for_a_first_one_are_served_together(cells: Describer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand workers ask before any training has ended, and each look at all candidates takes long."""
+    looks, look = list[int](), CandidatePool.candidates
+    monkeypatch.setattr(CandidatePool, "candidates", lambda *given: looks.append(1) or look(*given))
+    study = new_study(SurrogateSampler(cells, seed=0, known={1: costs}))
+    assert len({ask(study)[1] for _ in range(100)}) == 100
+    assert len(looks) < 50
 
 
 def test_learns_from_what_others_proposed(cells: Describer) -> None:

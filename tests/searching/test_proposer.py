@@ -387,28 +387,6 @@ def test_a_history_is_told_without_looking_at_all_trials_each_time(monkeypatch: 
     assert not looked
 
 
-def test_trials_share_the_options_of_a_choice() -> None:
-    """Each had its own before, which was a third of the memory of a long search. Types of equal options stay."""
-
-    class Equal(TinySpace):
-        choices = (
-            *TinySpace.choices,
-            Choice("whole", (1, 2)),
-            Choice("real", (1.0, 2.0)),
-            Choice("flag", (True, False)),
-        )
-
-    space, rng = Equal(), np.random.default_rng(0)
-    proposer = proposer_of(space, 2, "random", seed=0, history=[told(sample(space, rng)) for _ in range(3)])
-    for _ in range(3):
-        assert proposed_by(proposer) is not None
-    for choice in space.choices:
-        having = [trial for trial in trials_of(proposer) if choice.name in trial.params]
-        assert len(having) >= 2
-        assert {id(trial.distributions[choice.name]) for trial in having} == {id(having[0].distributions[choice.name])}
-        assert {type(trial.params[choice.name]) for trial in having} == {type(choice.options[0])}
-
-
 def test_a_generation_of_a_genetic_sampler_is_counted_in_finished_trials() -> None:
     """A failed or stopped one does not fill it."""
     space, rng = WideSpace(), np.random.default_rng(0)

@@ -260,6 +260,12 @@ class TestInASearchTime:
             beliefs = beliefs_of(objectives=("error", "latency_ms"), space=space)
             assert Schedule(recipe, beliefs, Clock(), Durations(recipe, beliefs, (80, 20))).next_count() == expected
 
+    def test_less_time_never_means_more_before_the_pace_is_known(self) -> None:
+        """Where the time allows seven of sixteen by a guess, five come first."""
+        counts = [schedule(search_time_s=half / 2).next_count() for half in range(2, 120)]
+        assert counts == sorted(counts)
+        assert set(counts) == {5}
+
     def test_the_pace_is_learned_anew_when_a_load_goes_away(self) -> None:
         """Two quick measurings outweigh any number of slow ones; the newest trainings tell how long an epoch takes."""
         planned, usual = schedule(search_time_s=3600), usual_s(5)

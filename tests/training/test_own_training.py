@@ -130,7 +130,7 @@ FAULTS = {
     own_trainings.yields_accuracy: ("report", "but gave 'accuracy'"),
     own_trainings.yields_too_many: (
         "report",
-        "must give at most 1,000 metrics at a time, but gave 100,001. Give their",
+        "must give at most 1,000 metrics beside the error, but gave 1,001. Give",
     ),
     own_trainings.yields_text: ("report", "must give numbers, but 'f1' is 'good'"),
     own_trainings.yields_for_ever: ("report", "at most settings.epochs times (2), but did so once more"),

@@ -38,7 +38,7 @@ from nas.values.metric import is_result, trained_values
 
 WEIGHTS = "weights"
 MOST_METRICS = 1000
-"""More metrics a report are refused: a journal of such rows takes minutes to read."""
+"""More metrics beside the error are refused: a journal of such rows takes minutes to read."""
 Step = Callable[[], Any]
 
 
@@ -202,10 +202,11 @@ class _Steps:
         """Return metrics as a report. Raises CandidateError if they are none."""
         if not isinstance(metrics, Mapping):
             raise self._wrong(f'must give metrics as a dict, such as {{"error": 0.1}}, but gave {metrics!r:.80}')
-        if len(metrics) > MOST_METRICS:
+        others = len(metrics.keys() - {"error", WEIGHTS})
+        if others > MOST_METRICS:
             raise self._wrong(
-                f"must give at most {MOST_METRICS:,} metrics at a time, but gave {len(metrics):,}. Give their mean, or "
-                "write them to a file of your own"
+                f"must give at most {MOST_METRICS:,} metrics beside the error, but gave {others:,}. "
+                "Give their mean, or write them to a file of your own"
             )
         values = {str(key): _number(value) for key, value in metrics.items() if key != WEIGHTS}
         strange = [key for key, value in values.items() if value is None]
@@ -225,8 +226,8 @@ class _Steps:
         known = trained_values(values)  # those that may be objectives or limits
         # Notes such as a loss of NaN are no reason to fail, but no value that a journal can hold.
         notes = {name: value for name, value in values.items() if name not in known and value is not None}
-        others = {name: value for name, value in notes.items() if is_result(value)}
-        return {"error": error, **known, **({"metrics": others} if others else {})}
+        kept = {name: value for name, value in notes.items() if is_result(value)}
+        return {"error": error, **known, **({"metrics": kept} if kept else {})}
 
     def _weights(self, metrics: Mapping[str, Any]) -> bytes:
         """Return the weights for the module that the space builds, as the bytes of a safetensors file.

@@ -1,0 +1,50 @@
+"""Optuna's trials in memory: what they share, and that their options keep their types."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from nas.searching.trials_in_memory import Trials, distribution
+from nas.space.architecture import Choice
+
+EQUAL = (Choice("whole", (0, 1)), Choice("real", (0.0, 1.0)), Choice("flag", (False, True)))
+
+
+def asked(trials: int) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(storage=Trials(), sampler=optuna.samplers.RandomSampler(seed=0))
+    for number in range(trials):
+        trial = study.ask()
+        for choice in EQUAL:
+            trial.suggest_categorical(choice.name, choice.options)
+        study.tell(trial, float(number))
+    return study
+
+
+@pytest.mark.parametrize("choice", EQUAL, ids=lambda choice: choice.name)
+def test_trials_share_the_options_of_a_choice(choice: Choice) -> None:
+    """Each had its own before, a third of the memory of a long search. Equal options of other types are others."""
+    trials = asked(5).get_trials(deepcopy=False)
+    assert {id(trial.distributions[choice.name]) for trial in trials} == {id(distribution(choice))}
+    assert {type(trial.params[choice.name]) for trial in trials} == {type(choice.options[0])}
+    options = trials[0].distributions[choice.name].choices  # type: ignore[attr-defined]
+    assert list(map(type, options)) == list(map(type, choice.options))
+
+
+def test_other_parameters_are_taken_as_they_are() -> None:
+    """A number of a sampler's own has no options."""
+    study = asked(1)
+    trial = study.ask()
+    assert 1.0 <= trial.suggest_float("rate", 1.0, 2.0) <= 2.0
+    study.tell(trial, state=TrialState.FAIL)
+    assert study.trials[-1].distributions["rate"] == optuna.distributions.FloatDistribution(1.0, 2.0)
+
+
+def test_nothing_waits_and_all_are_found() -> None:
+    """Optuna asks for waiting trials before each proposal, and here none ever waits."""
+    study = asked(3)
+    storage, number = study._storage, study._study_id
+    assert storage.get_all_trials(number, states=(TrialState.WAITING,)) == []
+    assert len(storage.get_all_trials(number)) == 3
