@@ -44,6 +44,15 @@ def test_what_is_expected_counts_as_found() -> None:
     assert set(Preference(outlook, FRONT, FRONT, running=running).order(0.0)) == {0, 1, 2}
 
 
+def test_an_infinite_cost_ends_nothing() -> None:
+    """As of a network that could not be measured. It has no place on the scale, and the others keep theirs."""
+    outlook = Outlook({1: np.array([9.0, np.inf, 8.0])}, {0: sure(9.0, 4.0, 9.0)})
+    preference = Preference(outlook, FRONT, FRONT)
+    with np.errstate(invalid="ignore"):
+        preference.expect(1)
+        assert set(preference.order(0.0)) == {0, 2}
+
+
 def test_what_runs_decides_too_whether_costs_have_logarithms() -> None:
     """A running evaluation with a cost of 0 has no logarithm."""
     outlook = Outlook({1: np.array([4.0, 1.0])}, {0: sure(4.0, 8.0)})

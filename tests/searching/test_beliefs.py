@@ -98,9 +98,9 @@ class TestValues:
         """Costs of many architectures are measured before predicted, or counted."""
         beliefs = predicting()
         beliefs.add(measured(ALL[1], 0.5))
-        for name in ("latency_ms", "macs"):
-            expected = [beliefs.values(architecture)[name] for architecture in ALL[:3]]
-            assert beliefs.costs(ALL[:3], name).tolist() == expected
+        for name in ("latency_ms", "macs", "params", "modelled_energy_mj"):
+            found = beliefs.costs(ALL[:3], name).tolist()  # before all of them are counted
+            assert found == [beliefs.values(architecture)[name] for architecture in ALL[:3]]
         assert beliefs.costs(ALL[1:2], "latency_ms").tolist() == [0.5]
 
     @pytest.mark.parametrize(("share", "meets"), [(1.04, True), (1.06, False)])
