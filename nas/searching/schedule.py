@@ -324,7 +324,9 @@ class Schedule:
             return []
         most = self.first_count() if self._networks is None else min(self.first_count(), self._networks)
         count = max(0, most - len(beliefs.measurements))
-        return [(f"measure {count} model{'s' * (count != 1)}", self.durations.pace.measuring_s(count))]
+        first = min(count, max(0, self.next_count() - len(beliefs.measurements)))
+        goes = (first, count - first)  # the others follow once the first few have taught the pace
+        return [(f"measure {count} model{'s' * (count != 1)}", sum(map(self.durations.pace.measuring_s, goes)))]
 
     def _preparing_part(self) -> list[tuple[str, float]]:
         durations, epochs = self.durations, self.parent_epochs()
