@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,9 +71,9 @@ def power_law(sizes: FloatArray, values: FloatArray) -> PowerLaw | None:
     design = np.column_stack([np.ones(len(logs)), logs - centre])
     if np.linalg.matrix_rank(design) < design.shape[1] or np.linalg.cond(design / np.abs(design).max(axis=0)) > 1e4:
         return None
-    coefficients, covariance = _least_squares(design, target)
+    coefficients, influence = _least_squares(design, target)
     reach = _student(len(values) - design.shape[1])
-    errors = np.sqrt(np.diag(covariance))
+    errors = np.linalg.norm(influence, axis=0)
     exponents = tuple(
         Exponent(float(c), float(c - reach * e), float(c + reach * e))
         for c, e in zip(coefficients[1:], errors[1:], strict=True)
@@ -87,18 +86,22 @@ def power_law(sizes: FloatArray, values: FloatArray) -> PowerLaw | None:
     at = np.linspace(logs.min(), logs.max(), CURVE_POINTS)
     curve = np.column_stack([np.ones(len(at)), at - centre[0]])
     middle = curve @ coefficients
-    half = reach * np.sqrt(np.einsum("ij,jk,ik->i", curve, covariance, curve))
+    half = reach * np.linalg.norm(curve @ influence.T, axis=1)
     drawn = (np.exp(at), np.exp(middle), np.exp(middle - half), np.exp(middle + half))
     return PowerLaw(exponents, explained, len(values), _bend(logs[:, 0] - centre[0], target), drawn)
 
 
 def _least_squares(design: FloatArray, target: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return coefficients, shape (K,), and their covariance by HC3, shape (K, K)."""
+    """Return coefficients, shape (K,), and how each point moves them, shape (N, K), by HC3.
+
+    Their covariance is the product of the latter with itself. As a product it is never made, because where values
+    hardly differ, rounding makes its variances negative.
+    """
     inverse = np.linalg.inv(design.T @ design)
     coefficients = inverse @ design.T @ target
     leverage = np.clip(np.einsum("ij,jk,ik->i", design, inverse, design), 0, 1 - 1e-6)
     scaled = ((target - design @ coefficients) / (1 - leverage))[:, None] * design
-    return coefficients, inverse @ (scaled.T @ scaled) @ inverse
+    return coefficients, scaled @ inverse
 
 
 def _bend(logs: FloatArray, target: FloatArray) -> tuple[float, float] | None:
@@ -108,9 +111,9 @@ def _bend(logs: FloatArray, target: FloatArray) -> tuple[float, float] | None:
     design = np.column_stack([np.ones(len(logs)), logs, logs**2])
     if np.linalg.cond(design) > 1e6:
         return None
-    coefficients, covariance = _least_squares(design, target)
+    coefficients, influence = _least_squares(design, target)
     ends = coefficients[1] + 2 * coefficients[2] * np.array([logs.min(), logs.max()])
-    if abs(coefficients[2]) <= _student(len(logs) - 3) * math.sqrt(covariance[2, 2]):
+    if abs(coefficients[2]) <= _student(len(logs) - 3) * float(np.linalg.norm(influence[:, 2])):
         return None
     return (float(ends[0]), float(ends[1])) if abs(ends[1] - ends[0]) >= LEAST_BEND else None
 

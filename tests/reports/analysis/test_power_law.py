@@ -87,3 +87,18 @@ def test_nothing_is_told_where_nothing_can_be(sizes: np.ndarray, values: np.ndar
 def test_sizes_that_grow_together_are_not_told_apart() -> None:
     sizes = np.geomspace(1, 100, 20)
     assert power_law(np.column_stack([sizes, sizes**2]), sizes) is None
+
+
+def test_values_that_hardly_differ_have_bounds() -> None:
+    """Sizes of files of a pretrained model with two heads at two resolutions, for which a report could not be written.
+
+    Rounding made the variance at the larger resolution negative, because all values there are equal.
+    """
+    side = np.array([0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 1, 0, 0, 0])
+    values = np.full(14, 13_491_695.0)
+    values[[1, 3]] = 13_477_332.0
+    law = power_law(np.where(side, 27_648.0, 12_288.0)[:, None], values)
+    assert law is not None
+    assert law.curve is not None
+    assert np.isfinite(np.concatenate(law.curve)).all()
+    assert np.isfinite([bound for each in law.exponents for bound in (each.value, each.lower, each.upper)]).all()
