@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fake_predictor import fit_fake
-from made_up_beliefs import beliefs_of
+from made_up_beliefs import beliefs_of, of_simple
 from tiny_space import TinySpace
 
 from nas.searching.beliefs import Beliefs
@@ -190,17 +190,6 @@ def test_of_candidates_with_equal_errors_the_one_with_the_lower_log_loss_wins() 
     )
     assert choose_winners(beliefs, 3) == [GOOD, BEST, FAIR]
     assert choose_winners(beliefs, 1) == [GOOD]
-
-
-def of_simple(*points: tuple[float, float, bool]) -> Beliefs:
-    """Return beliefs of an error and a latency, with a limit of 10 ms; candidates are fitted, or trained in epochs."""
-    rows = []
-    for architecture, (error, latency, is_fitted) in zip(ALL, points, strict=False):
-        measured = Measurement("latency_ms", "", ((latency,), (latency,)))
-        details = {"epochs": 1, "fitted": True} if is_fitted else {"epochs": 8}
-        rows.append(Evaluation("measure", architecture, measurements={"latency_ms": measured}))
-        rows.append(Evaluation("train", architecture, values={"error": error}, details=details))
-    return beliefs_of("latency_ms <= 10ms", objectives=("error", "latency_ms"), rows=rows)
 
 
 def test_the_best_simple_models_are_winners_though_others_seem_better() -> None:

@@ -149,14 +149,15 @@ class Retraining:
         return taken
 
     def _that_fit(self) -> int:
-        """Return the most winners for which there is time beside the best simple model, one at least.
+        """Return the most winners for which there is time beside the simple models, one at least.
 
-        Those that are made already count.
+        Simple models need no retraining, and with few items the others often only seem better than they are. Winners
+        that are made already count.
         """
         beliefs, wanted = self._state.beliefs, self._state.recipe.retraining.winners
         self._too_long = self._that_take_too_long()
         for count in range(len(choose_winners(beliefs, wanted, self._too_long)), 1, -1):
-            if self._has_time_for([*simple_winners(beliefs)[:1], *choose_winners(beliefs, count, self._too_long)]):
+            if self._has_time_for([*simple_winners(beliefs), *choose_winners(beliefs, count, self._too_long)]):
                 return count
         return 1
 
