@@ -18,7 +18,7 @@ from nas.space.signature import Signature
 from nas.space.tracing import trace_layers, zero_inputs
 from search_spaces.shrinking.elastic import ElasticParent
 from search_spaces.shrinking.importance import importance_by_data, importance_by_weights, most_important
-from search_spaces.shrinking.layer_table import layer_table
+from search_spaces.shrinking.layer_table import LayerTable, layer_table
 from search_spaces.shrinking.parents import PICTURES, TIMM, parent_of
 from search_spaces.shrinking.plan import IntArray, Plan, plan_of, pruned
 from search_spaces.shrinking.weight_files import SCORE, WEIGHT
@@ -31,6 +31,10 @@ FIRST_SHARES = (0.75, 0.5)
 """The same share everywhere: what people try first, and what the sampler learns from."""
 FIRST_SIZES = 2
 """The parent itself at so many lower sizes is tried before anything else is: it costs no channel."""
+LOWER = "lower"
+"""What ``sizes`` may be in the place of sides: some lower ones, at which the parent runs."""
+LOWER_SHARES, SIDE_STEP, LEAST_SIDE, LEAST_OWN = (1 / 2, 2 / 3, 5 / 6), 16, 32, 64
+"""The lower sides are about these shares of the pictures' own side, in whole steps. Smaller pictures have none."""
 MOST_REFUSED = 5
 SIZE = "image_size"
 SCALED = {"crop", "interpolation"}
@@ -43,9 +47,10 @@ class Shrunk:
     ``parent`` is ``module:function`` that returns the model, ``timm:NAME``, or a torch module. ``weights`` is a file of
     its weights. Each stage, at one side of the map, has a share of channels (``width``), a share of those that its
     shortcuts carry (``trunk``), and a number of blocks that have a shortcut (``blocks``). ``sizes`` are lower sides of
-    the pictures, in pixels. ``preparation`` tells how pictures were prepared when the parent was trained: ``mean`` and
-    ``std`` of each channel on a scale from 0 to 1, ``crop`` and ``interpolation``. Without it, models of timm's with
-    weights have timm's mean and deviation, and others those of the data; ``{}`` stands for those of the data.
+    the pictures, in pixels, or "lower" for some of them. ``preparation`` tells how pictures were prepared when the
+    parent was trained: ``mean`` and ``std`` of each channel on a scale from 0 to 1, ``crop`` and ``interpolation``.
+    Without it, models of timm's with weights have timm's mean and deviation, and others those of the data; ``{}``
+    stands for those of the data.
 
     >>> space = Shrunk(nas.image_signature((3, 32, 32), 10), parent="timm:resnet10t")
     >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
@@ -67,7 +72,7 @@ class Shrunk:
         weights: str | None = None,
         widths: Sequence[float] = WIDTHS,
         trunks: Sequence[float] = TRUNKS,
-        sizes: Sequence[int] = (),
+        sizes: Sequence[int] | str = (),
         preparation: Mapping[str, Any] | None = None,
     ) -> None:
         if parent is None:
@@ -88,9 +93,8 @@ class Shrunk:
             self.untuned = (*self.untuned, "it was tuned with another preparation")
         self._plan = self._planned()
         self._sizes, self._left_out = self._usable_sizes(sizes)
-        tables = {size: layer_table(self._module, self._plan, self._at(size)) for size in self._sizes}
-        self._tables = {size: table for size, table in tables.items() if table is not None}
-        if len(self._tables) == len(tables):
+        self._tables: dict[int, LayerTable | None] = {}
+        if self._table(self._own_size) is not None:
             self.layers = self._layers  # as an attribute, so that a space without it is traced
         self.choices = _choices(self._plan, _shares("widths", widths), _shares("trunks", trunks))
         if len(self._sizes) > 1:
@@ -127,8 +131,17 @@ class Shrunk:
         return pruned(self._module, self._plan.groups, kept, self._dropped(architecture)).train()
 
     def _layers(self, architecture: Architecture) -> tuple[Layer, ...]:
-        table = self._tables[int(architecture.get(SIZE, self._sizes[-1]))]
+        size = int(architecture.get(SIZE, self._own_size))
+        table = self._table(size)
+        if table is None:
+            return trace_layers(self.build(architecture), self._at(size))
         return table.layers(self._counts(architecture), self._dropped(architecture))
+
+    def _table(self, size: int) -> LayerTable | None:
+        """Return the table of layers at a side, made when it is first asked for: workers need none of lower sides."""
+        if size not in self._tables:
+            self._tables[size] = layer_table(self._module, self._plan, self._at(size))
+        return self._tables[size]
 
     # The preparation of pictures, and lower resolutions
 
@@ -163,8 +176,14 @@ class Shrunk:
     def _own_size(self) -> int:
         return int(self._signature.inputs[0].shape[-1])
 
-    def _usable_sizes(self, sizes: Sequence[int]) -> tuple[tuple[int, ...], list[str]]:
-        """Return the sides at which the parent runs, its own last, and in words why others are left out."""
+    def _usable_sizes(self, sizes: Sequence[int] | str) -> tuple[tuple[int, ...], list[str]]:
+        """Return the sides at which the parent runs, its own last, and in words why others are left out.
+
+        Nobody named those that ``LOWER`` stands for, so nothing is said of them.
+        """
+        if sizes == LOWER:
+            usable, _ = self._usable_sizes(self._lower_sizes)
+            return usable, []
         own, left_out, found = self._own_size, [], []
         if not isinstance(sizes, list | tuple):
             raise ValueError(f"sizes must be a list, such as [64, 80], but got {sizes!r:.80}.")
@@ -180,6 +199,15 @@ class Shrunk:
             except CandidateError as error:
                 left_out.append(f"pictures of {size} pixels are left out, because {error.reason}")
         return (*found, own), left_out
+
+    @property
+    def _lower_sizes(self) -> tuple[int, ...]:
+        """The lower sides that ``LOWER`` stands for; none for small pictures, and for what is no square picture."""
+        own = self._own_size
+        if self._signature.inputs[0].name != PICTURES or not self._are_square or own < LEAST_OWN:
+            return ()
+        sides = {SIDE_STEP * round(share * own / SIDE_STEP) for share in LOWER_SHARES}
+        return tuple(sorted(side for side in sides if LEAST_SIDE <= side < own))
 
     def canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
         """Map architectures that differ only in the widths of blocks that they lack to one of them."""

@@ -25,6 +25,7 @@ from nas.space.plug_ins import load_plug_in
 from nas.space.search_space import make_space
 
 SPACE = "shrunk"
+FOLDER = "folder:"
 PRETRAINED = "pretrained"
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     # Weights that are inherited need few epochs, and a rate that does not destroy them.
@@ -99,13 +100,23 @@ def shrink(
 
 def shrinking_values(values: Mapping[str, Any], parent: str, weights: Path | str | None = None) -> dict[str, Any]:
     """Return the keys of a recipe for shrinking a parent that a name stands for."""
-    space = {**_options(values), "name": SPACE, "parent": parent}
+    space = {**_lower_sizes(values), **_options(values), "name": SPACE, "parent": parent}
     if weights is not None:
         # A resumed run may be started in another folder.
         space["weights"] = (
             PRETRAINED if str(weights) == PRETRAINED else str(Path(os.path.expanduser(weights)).resolve())
         )
     return _with_defaults({**values, "space": space})
+
+
+def _lower_sizes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the option that lets folders of pictures be seen at lower resolutions too.
+
+    It costs a parent no channel, and most often less accuracy than one. A teacher sees pictures as the data have them.
+    """
+    has_teacher = any(_table(values.get(stage)).get("teacher") for stage in ("training", "retraining"))
+    is_folder = str(_table(values.get("data")).get("name", "")).startswith(FOLDER)
+    return {"sizes": "lower"} if is_folder and not has_teacher else {}
 
 
 def _options(values: Mapping[str, Any]) -> dict[str, Any]:

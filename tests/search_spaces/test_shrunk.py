@@ -351,3 +351,29 @@ def test_a_size_at_which_the_parent_does_not_run_is_left_out_and_told() -> None:
     space = shrunk(fixed, sizes=[4])
     assert space.choices[0].name == "stage0.width"
     assert space.notes[-1].startswith("pictures of 4 pixels are left out, because forward raised")
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"),
+    [(224, (112, 144, 192, 224)), (96, (48, 64, 80, 96)), (64, (32, 48, 64)), (63, None), (8, None)],
+)
+def test_lower_resolutions_may_be_left_to_the_space(side: int, expected: tuple[int, ...] | None) -> None:
+    """Small pictures have none."""
+    space = shrunk(f"timm:{CONVNET}", image_signature((3, side, side), 10), sizes="lower")
+    first = space.choices[0]
+    assert (first.options if first.name == "image_size" else None) == expected
+
+
+def test_nothing_is_told_of_lower_resolutions_that_nobody_named() -> None:
+    fixed = nn.Sequential(nn.Conv2d(3, 16, 3, stride=8), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 10))
+    space = shrunk(fixed, image_signature((3, 64, 64), 10), sizes="lower")
+    assert space.choices[0].name != "image_size"
+    assert not any("left out" in note for note in space.notes)
+    with pytest.raises(RecipeError, match=r"sizes must be a list, such as \[64, 80\], but got 'low'"):
+        shrunk(sizes="low")
+
+
+def test_only_pictures_have_lower_resolutions() -> None:
+    """A square map of another task is no picture that could be scaled."""
+    maps = Signature((TensorType("maps", (3, 64, 64)),), (10,))
+    assert shrunk(f"timm:{CONVNET}", maps, sizes="lower").choices[0].name != "image_size"

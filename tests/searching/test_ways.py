@@ -133,6 +133,18 @@ def test_a_way_that_is_named_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "evaluate" not in shrinking_values({}, "timm:resnet18")
 
 
+def test_folders_of_pictures_are_seen_at_lower_resolutions_too() -> None:
+    """Unless the recipe says otherwise, or has a teacher, which sees pictures as they are."""
+
+    def sizes(**keys: Any) -> object:
+        return shrinking_values(keys, "timm:resnet18")["space"].get("sizes")
+
+    assert sizes(data="folder:photos") == sizes(data={"name": "folder:photos", "image_size": 96}) == "lower"
+    assert sizes(data="folder:photos", space={"sizes": []}) == []
+    assert sizes(data="folder:photos", training={"teacher": "runs/a/winners/b"}) is None
+    assert sizes(data="digits") is sizes() is None
+
+
 def test_winners_of_a_chosen_way_begin_where_it_left_them() -> None:
     left_open = Recipe(evaluate="auto", retraining={"epochs": 5})
     shared, alone = by_way(left_open, "supernet"), by_way(left_open, "train")
