@@ -87,7 +87,8 @@ def shrink(
     if isinstance(parent, str):
         complete = Recipe.from_mapping(shrinking_values(values, parent, weights))
         return search(complete, data=objects, runs=runs, progress=progress, instruments=instruments)
-    options = {**_options(values), "parent": parent, **({} if weights is None else {"weights": str(weights)})}
+    given = {"parent": parent, **({} if weights is None else {"weights": str(weights)})}
+    options = {**_lower_sizes(values), **_options(values), **given}
     values.pop("space", None)
     complete = Recipe.from_mapping(_with_defaults(values))
     task = task_of(objects, complete.data)
