@@ -61,6 +61,15 @@ def front_json(front: Front) -> dict[str, Any]:
     return {**front.to_json(), "run_folder": ""}
 
 
+def unpredicted(front: Front) -> dict[str, Any]:
+    """Return a front without what was predicted of its winners.
+
+    Of a run that is resumed when the rest was looked up, the predictor has learned of the rest too. A calm one has not.
+    """
+    found = front_json(front)
+    return {**found, "winners": [{**winner, "predicted": {}} for winner in found["winners"]]}
+
+
 def expected_front(run: Path) -> set[Architecture]:
     """Return the candidates with known values that no other one dominates, by the table's values."""
     failed = {row.architecture for stage in ("measure", "train") for row in evaluations_of(run, stage) if row.failed}
@@ -100,7 +109,7 @@ def assert_all_is_well(killed: KilledRuns, folder: Path) -> None:
             assert row.details["test_error"] == pytest.approx(1 - final_accuracy(row.architecture) / 100)
             assert row.measurements["latency_ms"].median == latency_ms(row.architecture)
         front = load_run(run).front
-        assert front_json(front) == front_json(undisturbed_end(run, folder / f"again-{run.name}"))
+        assert unpredicted(front) == unpredicted(undisturbed_end(run, folder / f"again-{run.name}"))
         assert (run / "report.html").is_file()
 
 
