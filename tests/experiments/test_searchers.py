@@ -28,6 +28,13 @@ from nas.tables.table import Table
 from nas.values.pareto import non_dominated
 
 
+class Stuck(optuna.samplers.RandomSampler):
+    """A sampler that repeats itself."""
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        return param_distribution.choices[0]
+
+
 class TestSearchers:
     """Proposals of the searchers, and their missing packages."""
 
@@ -85,10 +92,6 @@ class TestSearchers:
     def test_a_stuck_sampler_gets_random_proposals(self, table: Table, task: TableTask) -> None:
         """A sampler that only repeats itself still evaluates four rows."""
 
-        class Stuck(optuna.samplers.RandomSampler):
-            def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-                return param_distribution.choices[0]
-
         problem = problem_of(table, task, KnownCosts.nothing(task), is_informed=False)
         searcher = OptunaSearcher(problem, 0, Stuck())
         evaluated, counts, _ = search(searcher, Networks(table, SPACE), task, KnownCosts.nothing(task), 4)
@@ -97,10 +100,6 @@ class TestSearchers:
 
     def test_the_same_row_may_be_under_way_twice(self, table: Table, task: TableTask) -> None:
         """Each proposal gets its own losses."""
-
-        class Stuck(optuna.samplers.RandomSampler):
-            def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-                return param_distribution.choices[0]
 
         searcher = OptunaSearcher(problem_of(table, task, KnownCosts.nothing(task), is_informed=False), 0, Stuck())
         first, second = searcher.propose(), searcher.propose()
