@@ -113,7 +113,7 @@ def shrinking_values(values: Mapping[str, Any], parent: str, weights: Path | str
 def _lower_sizes(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the option that lets folders of pictures be seen at lower resolutions too.
 
-    It costs a parent no channel, and most often less accuracy than one. A teacher sees pictures as the data have them.
+    It costs a parent no channel. With a teacher there is none, because that sees pictures as the data have them.
     """
     has_teacher = any(_table(values.get(stage)).get("teacher") for stage in ("training", "retraining"))
     is_folder = str(_table(values.get("data")).get("name", "")).startswith(FOLDER)
