@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from nas.formats.onnx_session import Arrays, outputs_of
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
 from nas.space.architecture import Architecture
-from nas.space.parts.device_parts import device_space
+from nas.space.parts.device_parts import device_space, with_precisions
 from nas.space.search_space import SearchSpace, enumerate_space
 from nas.values.measurement import Measurement
 from nas.values.target import ModelFormat
@@ -110,6 +111,20 @@ class FakeBench:
         value = VALUES[name](architecture)
         noise = rng.normal(1, 0.01, self.rounds) if name in NOISY else np.ones(self.rounds)
         return Measurement(name, TARGET, tuple((value * factor,) for factor in noise.tolist()))
+
+
+class InAnyPrecision(FakeBench):
+    """A bench that also knows architectures with a precision. Everything takes ``factor`` times as long here."""
+
+    def __init__(self, space: SearchSpace, factor: float = 1.0) -> None:
+        super().__init__(with_precisions(space, ("fp32", "int8")))
+        self._by_id |= {each.id: each for each in enumerate_space(space)}
+        self._factor = factor
+
+    def _measurement(self, name: str, architecture: Architecture, rng: np.random.Generator) -> Measurement:
+        found = super()._measurement(name, architecture, rng)
+        factor = self._factor if name in NOISY else 1.0
+        return replace(found, rounds=tuple(tuple(factor * each for each in samples) for samples in found.rounds))
 
 
 class FakeClock:

@@ -56,9 +56,9 @@ def check_targets(targets: Iterable[Target], precisions: Sequence[str], evaluate
         ValueError: they do not.
     """
     targets = list(targets)
-    if precisions and evaluate not in ("train", "auto"):
+    if precisions and evaluate not in ("train", "supernet", "auto"):
         raise ValueError(
-            f'precisions need evaluate = "train", but got "{evaluate}" with {", ".join(precisions)}. '
+            f'precisions need evaluate = "train" or "supernet", but got "{evaluate}" with {", ".join(precisions)}. '
             "Leave precisions out, and give the target one."
         )
     of_one = [str(target) for target in targets if target.precision != "fp32"]

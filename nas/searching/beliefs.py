@@ -352,6 +352,11 @@ class Beliefs:
         """Return True if the best known values meet every limit that needs no training."""
         return self.broken_limit(architecture) is None
 
+    def may_meet(self, architecture: Architecture) -> bool:
+        """Return True if the best known values meet these limits in the architecture's precision, or in another."""
+        siblings = [each for each in self.candidate(architecture).siblings if each not in self.unfit]
+        return any(map(self.probably_meets, siblings))
+
     def doubtful_limits(self, architecture: Architecture) -> list[Limit]:
         """Return the limits that a predicted mean meets, but not its one-sided bound. Measured values are sure."""
         measured = self.measurements.get(architecture, {})

@@ -10,10 +10,11 @@ from nas.errors import RepeatedFailureError
 from nas.jobs.execution import Executor, InlineExecutor
 from nas.progress import duration_text
 from nas.results.notes.prior_ranks import prior_sentences
-from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator, reported
+from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator
+from nas.searching.evaluating.of_models import reported
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Prior
-from nas.searching.scoring import LEAST_LIMIT_S, Scoring
+from nas.searching.scoring import score_round
 from nas.searching.selection import front_candidates, worth_measuring
 from nas.searching.state import RunState
 from nas.searching.trainings import Trainings
@@ -38,7 +39,8 @@ def train_round(state: RunState, evaluator: Evaluator, executor: Executor, numbe
         screening.take_up(row for row in state.journal.rows(TurnedAway) if row.round == number)
     until = _trials_until(state, number)
     has_ended = any(row.round == number for row in state.journal.rows(TrainingsEnded))
-    if has_ended or state.beliefs.trials >= until:
+    deploys = evaluator.scoring is not None and bool(recipe.precisions)
+    if has_ended or (state.beliefs.trials >= until and not deploys):
         return
     already = state.beliefs.trials
     total = None if recipe.has_time_alone else until - already
@@ -53,12 +55,7 @@ def train_round(state: RunState, evaluator: Evaluator, executor: Executor, numbe
         total, most_s = 1 if evaluator.scoring is None else None, None
     state.progress.stage(f"round {number}/{recipe.rounds}: {DOING[recipe.evaluate]}", total, most_s)
     if evaluator.scoring is not None:
-        jobs = Scoring(state, number, until, ends_s)
-        limit_s = max(LEAST_LIMIT_S, evaluator.time_limit_s)
-        executor.run(evaluator.scoring, jobs, time_limit_s=limit_s)
-        while jobs.is_interrupted:  # a process was lost with candidates that nobody asked for again
-            executor.run(evaluator.scoring, jobs, time_limit_s=limit_s)
-        dried_up = jobs.dried_up
+        dried_up = score_round(state, evaluator, executor, number, until, ends_s)
     else:
         for trainings in _attempts(state, evaluator, number, until, ends_s, prior):
             executor.run(Checked(evaluator.work, reported(recipe)), trainings, time_limit_s=evaluator.time_limit_s)

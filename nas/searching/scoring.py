@@ -9,10 +9,13 @@ from typing import final
 import numpy as np
 
 from nas.errors import CandidateError
-from nas.jobs.execution import Job, Report
+from nas.jobs.execution import Executor, Job, Report
+from nas.searching.deploying import deploy_hopeful
+from nas.searching.evaluating.evaluators import Evaluator
 from nas.searching.selection import front_candidates
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture, Choice, Option
+from nas.space.parts.candidate import Candidate
 from nas.space.parts.parents import first_of
 from nas.space.search_space import mutate, sample, settle
 from nas.training.settings import training_seed
@@ -26,6 +29,8 @@ MOST_AT_ONCE, BATCH_S = 128, 5.0
 FIRST_AT_ONCE = 16
 LEAST_LIMIT_S = 600.0
 """The least time limit of a job: it has many candidates, each in a part of a training's time."""
+DEPLOYING_SHARE = 0.3
+"""The share of a round's time for evaluating candidates in other precisions, where they choose one."""
 FAMILY = 16
 """The number of candidates that are alike at the beginning of the network, and so share what comes first.
 
@@ -38,6 +43,27 @@ KEPT_SHARE = 0.5
 """The chance that a member of such a family keeps an option of that candidate further on."""
 DRAWS = 40
 """The number of families to draw without a new candidate before the search gives up finding one."""
+
+
+def score_round(
+    state: RunState, evaluator: Evaluator, executor: Executor, number: int, until: int, ends_s: float
+) -> bool:
+    """Score candidates of a round, and evaluate those in other precisions that may then join the front.
+
+    The arguments are those of ``Scoring``. Return True if no further new architecture was found.
+    """
+    work, deploys = evaluator.scoring, bool(state.recipe.precisions)
+    assert work is not None, "the evaluator scores many at once"
+    is_shorter = deploys and math.isfinite(ends_s)
+    kept_s = DEPLOYING_SHARE * max(0.0, ends_s - state.spent_s) if is_shorter else 0.0
+    jobs, limit_s = Scoring(state, number, until, ends_s - kept_s), max(LEAST_LIMIT_S, evaluator.time_limit_s)
+    executor.run(work, jobs, time_limit_s=limit_s)
+    while jobs.is_interrupted:  # a process was lost with candidates that nobody asked for again
+        executor.run(work, jobs, time_limit_s=limit_s)
+    if deploys:
+        state.progress.close()
+        deploy_hopeful(state, evaluator, executor, number, ends_s)
+    return jobs.dried_up
 
 
 @final
@@ -94,20 +120,25 @@ class Scoring:
         room_s = min(BATCH_S, max(0.0, self._ends_s - self._state.spent_s))
         return max(1, min(MOST_AT_ONCE, int(room_s / float(np.median(self._each_s[-64:])))))
 
-    def _family(self) -> list[Architecture]:
+    def _family(self) -> Sequence[Architecture]:
         """Return new candidates that probably meet the limits, and begin alike; none after many attempts."""
         beliefs = self._state.beliefs
-        wanted = [beliefs.candidate(each) for each in first_of(beliefs.space)]
-        first = [each for number, each in enumerate(wanted) if not number or beliefs.probably_meets(each)]
+        wanted = [self._network(each) for each in first_of(beliefs.space)]
+        first = [each for number, each in enumerate(wanted) if not number or beliefs.may_meet(each)]
         for attempt in range(DRAWS):
-            drawn = first if not attempt else self._drawn_family()
+            drawn = first if not attempt else map(self._network, self._drawn_family())
             new = [each for each in dict.fromkeys(drawn) if each.id not in self._taken]
-            beliefs.predict_all(new)
-            found = [each for each in new if each in first or beliefs.probably_meets(each)]
+            beliefs.predict_all(sibling for each in new for sibling in each.siblings)
+            found = [each for each in new if each in first or beliefs.may_meet(each)]
             self._taken |= {each.id for each in new}
             if found:
                 return found
         return []
+
+    def _network(self, architecture: Architecture) -> Candidate:
+        """Return the candidate in fp32, in which shared weights are scored."""
+        candidate = self._state.beliefs.candidate(architecture)
+        return candidate.in_fp32 or candidate
 
     def _drawn_family(self) -> list[Architecture]:
         space, rng = self._state.beliefs.space, self._rng
@@ -116,7 +147,7 @@ class Scoring:
         base = sample(space, rng)
         if is_near:
             base = mutate(space, front[int(rng.integers(len(front)))].architecture, rng)
-        names = [choice.name for choice in space.choices]
+        names = [choice.name for choice in space.choices if not choice.is_of_deployment]
         first, members = int(rng.integers(len(names))), [base]
         while len(members) < FAMILY:
             like = members[int(rng.integers(len(members)))]

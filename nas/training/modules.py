@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 
 import torch
+from safetensors.torch import save
 
 from nas.tasks.batches import Examples, Tensors, in_order
 from nas.tasks.corruptions import NOISE, Robustness, mean_score, noise_scores
@@ -100,3 +101,8 @@ def device_named(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def weights_content(state: Mapping[str, torch.Tensor]) -> bytes:
+    """Return weights as a safetensors file. They are copied, because it refuses tensors that layers share."""
+    return save({name: each.detach().cpu().contiguous().clone() for name, each in state.items()})

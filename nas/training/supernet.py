@@ -25,7 +25,7 @@ from nas.tasks.corruptions import Robustness
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
 from nas.training.inheriting import Inheritance
-from nas.training.modules import device_named, metrics_on, move
+from nas.training.modules import device_named, metrics_on, move, weights_content
 
 BY = "supernet"
 """The value of ``by`` in rows and reports of candidates that were evaluated with shared weights."""
@@ -151,7 +151,7 @@ class SharedEvaluation:
 
     The batch norms' shared statistics fit no single architecture. They are estimated again on ``images`` training
     images, as in universally slimmable networks (Yu & Huang, 2019, arXiv:1903.05134). A parent is evaluated as it is. A
-    job is the same as for ``CandidateTraining``; it has one report.
+    job is the same as for ``CandidateTraining``; it has one report, which ``keeps_weights`` lets hold the ``weights``.
     """
 
     space: SearchSpace
@@ -162,6 +162,7 @@ class SharedEvaluation:
     threads: int
     clock: Callable[[], float] = field(default=time.monotonic)
     robustness: Robustness | None = None
+    keeps_weights: bool = False
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Evaluate the job's architecture.
@@ -182,7 +183,8 @@ class SharedEvaluation:
                 recalibrate(module, task, self.images, device)
             metrics = metrics_on(module, task.validation, task, device, self.robustness)
         way = {"trained": False} if is_parent else {"by": BY}
-        yield {"epoch": 1, **metrics, **way, "seconds": self.clock() - began, "done": True}
+        weights = {"weights": weights_content(module.state_dict())} if self.keeps_weights else {}
+        yield {"epoch": 1, **metrics, **way, **weights, "seconds": self.clock() - began, "done": True}
 
 
 def recalibrate(module: torch.nn.Module, task: Task, items: int, device: torch.device) -> None:

@@ -10,7 +10,6 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from safetensors.torch import save
 
 from nas.space.architecture import Architecture
 from nas.space.parts.own_fit import fits_itself, share_to_fit
@@ -25,7 +24,7 @@ from nas.tasks.task import Task
 from nas.training.checkpoint import CHECKPOINT, Checkpoint
 from nas.training.inheriting import Inheritance
 from nas.training.left_out import can_leave_out
-from nas.training.modules import device_named, metrics_on, move
+from nas.training.modules import device_named, metrics_on, move, weights_content
 from nas.training.settings import TrainingSettings, further_seed
 from nas.training.trainer import Trainer
 from nas.values.evaluation import BY_FOLDS, FITTED, OF_ALL
@@ -99,8 +98,8 @@ class CandidateTraining:
                     of_all = report.pop(OF_ALL, None)
                     if settings.keep_weights and is_whole:
                         if of_all is None or job.get("precisions"):  # those are judged by the validation items
-                            report["weights"] = _content(module.state_dict())
-                        report |= {} if of_all is None else {OF_ALL: _content({**module.state_dict(), **of_all})}
+                            report["weights"] = weights_content(module.state_dict())
+                        report |= {} if of_all is None else {OF_ALL: weights_content({**module.state_dict(), **of_all})}
                 yield {**report, **_kept(checkpoint), "seconds": before_s + self.clock() - began}
 
     def _module(self, architecture: Architecture, task: Task) -> torch.nn.Module:
@@ -163,7 +162,7 @@ class CandidateTraining:
         move(module, device)
         if not settings.use_validation:
             report |= metrics_on(module, task.validation, task, device, settings.robustness)
-        return report | ({"weights": _content(module.state_dict())} if settings.keep_weights else {})
+        return report | ({"weights": weights_content(module.state_dict())} if settings.keep_weights else {})
 
 
 def epochs_done(report: Mapping[str, Any]) -> int:
@@ -192,8 +191,3 @@ def _kept(checkpoint: Checkpoint | None) -> dict[str, Any]:
         return {}
     note, checkpoint.note = checkpoint.note, ""
     return {**checkpoint.to_send(), **({"note": note} if note else {})}
-
-
-def _content(state: Mapping[str, torch.Tensor]) -> bytes:
-    """Return weights as a safetensors file. They are copied, because it refuses tensors that layers share."""
-    return save({name: each.detach().cpu().contiguous().clone() for name, each in state.items()})

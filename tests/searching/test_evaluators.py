@@ -11,7 +11,8 @@ import pytest
 from nas.errors import CandidateError
 from nas.jobs.execution import Job, Report
 from nas.recipe.recipe import Recipe
-from nas.searching.evaluating.evaluators import Checked, reported
+from nas.searching.evaluating.evaluators import Checked
+from nas.searching.evaluating.of_models import reported
 
 
 def reporting(*reports: Report) -> Checked:

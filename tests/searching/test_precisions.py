@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from commands import evaluations_of
-from fake_bench import FakeBench, FakeClock, latency_ms
+from fake_bench import FakeClock, InAnyPrecision, latency_ms
 from quick_runs import BASE, OneChoice, Stopping, instruments
 from torch import nn
 
@@ -30,7 +28,6 @@ from nas.space.parts.device_parts import with_precisions
 from nas.space.search_space import count, enumerate_space
 from nas.training.deployed_errors import InPrecisions
 from nas.values.evaluation import Evaluation, Stage
-from nas.values.measurement import Measurement
 from nas.values.target import Target
 
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -49,13 +46,11 @@ DEPLOYED = "nas.training.deployed_errors.InPrecisions._by_precision"
 """The method that deploys a trained network and runs it. It takes a second or two."""
 
 
-class InPrecision(FakeBench):
+class InPrecision(InAnyPrecision):
     """A bench on which everything takes ``factor`` times as long as on ``FakeBench``. It refuses some widths."""
 
     def __init__(self, factor: float, refused: Sequence[int] = ()) -> None:
-        super().__init__(with_precisions(OneChoice(), ("fp32", "int8")))
-        self._by_id |= {each.id: each for each in enumerate_space(OneChoice())}
-        self._factor = factor
+        super().__init__(OneChoice(), factor)
         self._refused = refused
 
     def deploy(self, models: Sequence[ExportedModel], folders: Sequence[Path], *rest: Any) -> list[Any]:
@@ -63,11 +58,6 @@ class InPrecision(FakeBench):
         widths = [self._by_id[identity]["width"] for identity in self.deployed[-len(models) :]]
         refusal = CandidateError("measure", "this runtime does not take it")
         return [refusal if width in self._refused else each for width, each in zip(widths, found, strict=True)]
-
-    def _measurement(self, name: str, architecture: Architecture, rng: np.random.Generator) -> Measurement:
-        found = super()._measurement(name, architecture, rng)
-        factor = self._factor if name == "latency_ms" else 1.0
-        return replace(found, rounds=tuple(tuple(factor * each for each in samples) for samples in found.rounds))
 
 
 def tools(factor: float, refused: Sequence[int] = (), plain: Sequence[int] = ()) -> Instruments:
@@ -200,7 +190,7 @@ def test_a_run_is_measured_further_in_each_precision(tmp_path: Path) -> None:
     solved = nas.solve(
         tmp_path / "run", objectives=objectives, space=OneChoice(), trust=True, progress=None, instruments=given
     )
-    counts = [len(bench.measured) for bench in given.benches.values() if isinstance(bench, FakeBench)]
+    counts = [len(bench.measured) for bench in given.benches.values() if isinstance(bench, InAnyPrecision)]
     assert min(counts) > 0
     assert sum(counts) == solved.newly_measured > 0
     for point in solved.candidates:
@@ -308,7 +298,7 @@ def test_a_run_resumes_among_its_winners(tmp_path: Path, stage: str) -> None:
         ({"precisions": ["fp32", "int4"]}, "but got 'int4'. Did you mean 'int8'"),
         ({"precisions": ["fp32", "int8", "int8"]}, "must differ, but int8 comes more than once"),
         ({"precisions": ["fp32", "int8"], "target": "onnxruntime-cpu:int8"}, "or a target with one, but got both"),
-        ({"precisions": ["fp32", "int8"], "evaluate": "zero-cost"}, 'precisions need evaluate = "train"'),
+        ({"precisions": ["fp32", "int8"], "evaluate": "zero-cost"}, 'precisions need evaluate = "train" or "supernet"'),
     ],
 )
 def test_precisions_that_cannot_be_chosen_from_are_refused(changes: dict[str, Any], message: str) -> None:

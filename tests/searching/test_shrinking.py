@@ -22,8 +22,7 @@ from nas.results.bundled.card import CARD
 from nas.results.front import Front
 from nas.searching.evaluating import parents
 from nas.space.architecture import Architecture
-from nas.space.parts.device_parts import with_precisions
-from nas.space.search_space import SearchSpace, enumerate_space, load_space
+from nas.space.search_space import SearchSpace, load_space
 from nas.space.signature import image_signature
 from nas.storage.run_files import PARENT_WEIGHTS as PARENT
 from nas.tasks.images.images import Images
@@ -279,20 +278,12 @@ def test_a_module_is_shrunk_on_named_data(tmp_path: Path, trained: nn.Module) ->
         nas.shrink(trained, keys, data="digits", runs=tmp_path, progress=None, instruments=tools)
 
 
-class InAnyPrecision(fake_bench.FakeBench):
-    """A bench that also knows architectures without their precision, as candidates are measured."""
-
-    def __init__(self, space: SearchSpace) -> None:
-        super().__init__(with_precisions(space, ("fp32", "int8")))
-        self._by_id |= {each.id: each for each in enumerate_space(space)}
-
-
 @pytest.mark.slow
 def test_parts_of_a_parent_choose_their_precision(tmp_path: Path, trained: nn.Module, digits: Images) -> None:
     """The parent comes first as it is, and in int8 from the same weights."""
     space = space_of(trained)
     assert isinstance(space, nas.HasParent)
-    clock, benches = fake_bench.FakeClock(), {name: InAnyPrecision(space) for name in ("fp32", "int8")}
+    clock, benches = fake_bench.FakeClock(), {name: fake_bench.InAnyPrecision(space) for name in ("fp32", "int8")}
     tools = nas.Instruments(benches=benches, looks_apart=False, clock=clock, stopwatch=clock)
     recipe = {**KEYS, "precisions": ["fp32", "int8"], "trials": 2, "retraining": {"epochs": 1, "winners": 1}}
     front = nas.search(recipe, space=space, runs=tmp_path, progress=None, instruments=tools)

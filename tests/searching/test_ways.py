@@ -116,7 +116,6 @@ def test_a_space_that_cannot_share_is_tuned_alone(monkeypatch: pytest.MonkeyPatc
     ("keys", "told"),
     [
         ({"search_time_s": None, "evaluate": "auto"}, "no time limits the search"),
-        ({"precisions": ["fp32", "int8"]}, "it is also evaluated in fp32 and int8, from weights of its own"),
         ({"training": {"search": {"learning_rate": [1e-3, 1e-2]}}}, "candidates differ in how they are tuned"),
     ],
 )
@@ -124,6 +123,10 @@ def test_some_recipes_leave_one_way_alone(monkeypatch: pytest.MonkeyPatch, keys:
     state = chosen(monkeypatch, 20.0, 10.0, **keys)
     assert state.chosen == ["train"]
     assert told in state.news[0]
+
+
+def test_precisions_leave_both_ways_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen(monkeypatch, 20.0, 10.0, precisions=["fp32", "int8"]).chosen == ["supernet"]
 
 
 def test_a_way_that_is_named_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,8 @@ from typing import Protocol, final
 
 from nas.errors import CandidateError
 from nas.jobs.execution import Executor, Job, Report, Work, reports_of
-from nas.recipe.recipe import Recipe
 from nas.searching.evaluating.handful import Handful
-from nas.searching.evaluating.of_models import OfModels
+from nas.searching.evaluating.of_models import OfModels, in_precisions
 from nas.searching.evaluating.parents import supernet_settings
 from nas.searching.evaluating.proxies import SupernetEvaluator, UntrainableError, ZeroCostEvaluator
 from nas.searching.evaluating.ways import goes_on_alone, is_open, turn_to_training
@@ -24,11 +23,9 @@ from nas.searching.trained_weights import TrainedWeights, may_ship
 from nas.searching.training_work import training_work
 from nas.searching.winners.table_winners import TableWinners
 from nas.tables.table_evaluation import SearchedTable, TableLookup
-from nas.training.deployed_errors import InPrecisions
 from nas.training.early_stopping import rung_subsets
 from nas.training.settings import TrainingSettings, training_seed, training_settings
 from nas.values.metric import LARGEST_VALUE, is_result
-from nas.values.objective import trained_metrics
 
 DOING = {
     "train": "training",
@@ -154,12 +151,6 @@ class Checked:
             raise CandidateError("nan", f"{name} must be at most {LARGEST_VALUE:g}, but was {value:g}: it diverged.")
 
 
-def reported(recipe: Recipe) -> tuple[str, ...]:
-    """Return the names of the metrics that reports must have: the error, and what else is minimised or limited."""
-    asked = trained_metrics(recipe.parsed_objectives, recipe.parsed_limits)
-    return tuple(dict.fromkeys(("error", *asked)))
-
-
 @final
 class TrainingEvaluator(OfModels):
     """Trains each candidate, by the trainer of this project or by a function of the user's own."""
@@ -181,20 +172,7 @@ class TrainingEvaluator(OfModels):
             state.recipe, training.epochs, training.subset, limit_s, subsets=subsets, keep_weights=keeps
         )
         self.training = training_work(state, settings)
-        self.work: Work = self.training
-        if state.recipe.precisions:
-            self.work = InPrecisions(
-                self.training,
-                state.resolved.space,
-                state.resolved.source,
-                state.recipe.targets,
-                settings.threads,
-                robustness=settings.robustness,
-                wanted=reported(state.recipe),
-                narrow=state.resolved.device.facts.adds_bytes_in_16_bits,
-                keeps_weights=self.weights is not None,
-                clock=state.stopwatch,
-            )
+        self.work = in_precisions(state, self.training, settings, keeps_weights=self.weights is not None)
 
     def prepare(self, executor: Executor) -> None:
         """Do nothing: no work comes before the first training."""

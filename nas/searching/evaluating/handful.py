@@ -54,14 +54,14 @@ class Handful:
 
     def _chosen(self, count: int) -> list[Architecture]:
         """Return architectures that probably meet the limits, or any if there are too few of these."""
-        beliefs = self._state.beliefs
-        within = self._representatives(count, beliefs.probably_meets)
+        within = self._representatives(count, self._state.beliefs.may_meet)
         return within if len(within) >= count else self._representatives(count, lambda architecture: True)
 
     def _representatives(self, count: int, is_wanted: Callable[[Architecture], bool]) -> list[Architecture]:
         beliefs = self._state.beliefs
         rng = np.random.default_rng((self._state.recipe.seed, 3))
         drawn = draw(beliefs.space, max(pool_size(beliefs.space), 2 * count), rng)
+        drawn = list(dict.fromkeys(beliefs.candidate(each).in_fp32 or each for each in drawn))
         fit = [a for a in drawn if a not in beliefs.unfit and beliefs.describer.can_be_built(a)]
         return representatives(beliefs, [architecture for architecture in fit if is_wanted(architecture)], count, rng)
 

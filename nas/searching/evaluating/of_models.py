@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nas.jobs.execution import Executor, Work
+from nas.recipe.recipe import Recipe
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Prior
 from nas.searching.state import RunState
@@ -12,8 +13,10 @@ from nas.searching.trained_weights import TrainedWeights
 from nas.searching.winners.baselines import Baselines
 from nas.searching.winners.retraining import Retraining
 from nas.space.parts.known_values import known_prior
-from nas.training.settings import training_seed
+from nas.training.deployed_errors import InPrecisions
+from nas.training.settings import TrainingSettings, training_seed
 from nas.training.zero_cost import ScorePrior, ZeroCostEvaluation
+from nas.values.objective import trained_metrics
 
 
 class OfModels:
@@ -49,3 +52,31 @@ class OfModels:
         Retraining(self._state, fitting, self._folder, weights=self.weights).run(executor)
         TrainedWeights(self._state, self._folder).clear()  # also those of an earlier part of the run
         Baselines(self._state, self._folder).run()
+
+
+def reported(recipe: Recipe) -> tuple[str, ...]:
+    """Return the names of the metrics that reports must have: the error, and what else is minimised or limited."""
+    asked = trained_metrics(recipe.parsed_objectives, recipe.parsed_limits)
+    return tuple(dict.fromkeys(("error", *asked)))
+
+
+def in_precisions(state: RunState, work: Work, settings: TrainingSettings, *, keeps_weights: bool = False) -> Work:
+    """Return work that also finds the errors in the precisions that candidates choose from; ``work`` where it is none.
+
+    ``work`` keeps the weights, of which the last report keeps none unless ``keeps_weights``.
+    """
+    recipe, resolved = state.recipe, state.resolved
+    if not recipe.precisions:
+        return work
+    return InPrecisions(
+        work,
+        resolved.space,
+        resolved.source,
+        recipe.targets,
+        settings.threads,
+        robustness=settings.robustness,
+        wanted=reported(recipe),
+        narrow=resolved.device.facts.adds_bytes_in_16_bits,
+        keeps_weights=keeps_weights,
+        clock=state.stopwatch,
+    )

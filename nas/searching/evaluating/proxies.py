@@ -11,7 +11,7 @@ from nas.errors import CandidateError, RecipeError, TargetError
 from nas.jobs.execution import Executor, Job, Report, Work
 from nas.progress import duration_text
 from nas.searching.evaluating.handful import Handful, Quick, is_checked, record_agreement, record_unchecked
-from nas.searching.evaluating.of_models import OfModels
+from nas.searching.evaluating.of_models import OfModels, in_precisions
 from nas.searching.state import RunState
 from nas.storage.journal import write_aside
 from nas.storage.journal_rows import SupernetTrained
@@ -58,7 +58,7 @@ class SupernetEvaluator(OfModels):
         """
         state, recipe = self._state, self._state.recipe.supernet
         resolved = state.resolved
-        self._work = alone = SharedEvaluation(
+        alone = SharedEvaluation(
             resolved.space,
             resolved.source,
             SharedWeights(resolved.space, self._trained(executor), state.inheritance),
@@ -67,7 +67,9 @@ class SupernetEvaluator(OfModels):
             state.recipe.execution.threads_per_worker,
             state.stopwatch,
             self._settings.robustness,
+            keeps_weights=bool(state.recipe.precisions),
         )
+        self._work = in_precisions(state, alone, self._settings)
         self.scoring = None if state.inheritance is None else SharedScoring(alone)
         state.durations.supernet_epoch_s = 0.0
         if is_checked(state):
@@ -78,7 +80,7 @@ class SupernetEvaluator(OfModels):
             return
         trained = self._handful.errors(executor, count)
         quick = Quick(list(trained), self._handful.seed_of, lambda: None)
-        executor.run(self._work, quick, time_limit_s=self.time_limit_s)
+        executor.run(alone, quick, time_limit_s=self.time_limit_s)
         name = state.beliefs.quality.name
         shared = {architecture: float(report[name]) for architecture, report in quick.reports.items()}
         record_agreement(

@@ -36,19 +36,27 @@ def rows_of_training(beliefs: Beliefs, row: Evaluation, report: Mapping[str, Any
     if BY_PRECISION not in report:
         return [row]
     by_precision: dict[str, dict[str, Any]] = report[BY_PRECISION]
-    rows, first = [], ""
+    rows: list[Evaluation] = []
     for sibling in beliefs.candidate(row.architecture).siblings:
-        counted, predicted = beliefs.counted(sibling), beliefs.predicted(sibling)
         if sibling.precision == PLAIN:
-            first = sibling.id
-            values = {**row.values, **counted}
-            rows.append(replace(row, architecture=sibling, values=values, predicted=predicted))
+            values = {**row.values, **beliefs.counted(sibling)}
+            rows.append(replace(row, architecture=sibling, values=values, predicted=beliefs.predicted(sibling)))
         elif sibling.precision in by_precision:
-            found = by_precision[sibling.precision]
-            details = {"epochs": row.details["epochs"], TRAINED_AS: first}
-            shared = Evaluation("train", sibling, row.round, predicted=predicted, details=details)
-            if "failure" in found:
-                rows.append(replace(shared, failure=Failure(*found["failure"])))
-            else:
-                rows.append(replace(shared, values={**trained_values(found), **counted}))
+            rows.append(row_in_precision(beliefs, rows[0], sibling, by_precision[sibling.precision]))
     return rows
+
+
+def row_in_precision(
+    beliefs: Beliefs, plain: Evaluation, candidate: Architecture, found: Mapping[str, Any]
+) -> Evaluation:
+    """Return the row of a candidate that shares a network with ``plain``, the row in fp32.
+
+    ``found`` holds its metrics or, under ``failure``, the kind and the reason.
+    """
+    details = {"epochs": plain.details["epochs"], TRAINED_AS: plain.architecture.id}
+    details |= {key: plain.details[key] for key in ("by",) if key in plain.details}
+    predicted = beliefs.predicted(candidate)
+    row = Evaluation("train", candidate, plain.round, predicted=predicted, details=details)
+    if "failure" in found:
+        return replace(row, failure=Failure(*found["failure"]))
+    return replace(row, values={**trained_values(found), **beliefs.counted(candidate)})

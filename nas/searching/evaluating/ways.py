@@ -39,8 +39,6 @@ def _why_alone(recipe: Recipe, space: SearchSpace) -> str:
         return "this space has no weights that candidates share"
     if own := [choice.name for choice in space.choices if choice.is_of_training]:
         return f"candidates differ in how they are tuned: {', '.join(own)}"
-    if recipe.precisions:
-        return f"it is also evaluated in {' and '.join(recipe.precisions)}, from weights of its own"
     if recipe.training.search:
         return f"candidates differ in how they are tuned: {', '.join(recipe.training.search)}"
     if recipe.search_time_s is None:
@@ -80,7 +78,8 @@ def is_open(state: RunState) -> bool:
 def goes_on_alone(state: RunState) -> bool:
     """Turn to separate trainings, and return True, if the check of shared weights went badly and the way is open.
 
-    The trainings of the check are the first candidates then.
+    The trainings of the check are the first candidates then, unless candidates choose their precision: the check was in
+    fp32 alone.
     """
     checks = state.journal.rows(Agreement)
     found = checks[-1].spearman if checks else None
@@ -88,7 +87,8 @@ def goes_on_alone(state: RunState) -> bool:
         return False
     known, number = state.beliefs.trainings, state.begins.round + 1
     trained = [row for row in state.beliefs.rows if row.stage == "check" and row.architecture not in known]
-    state.add(*(replace(row, stage="train", round=number) for row in trained))
+    if not state.recipe.precisions:
+        state.add(*(replace(row, stage="train", round=number) for row in trained))
     turn_to_training(state, "shared weights rank the forms of this parent otherwise than separate trainings do")
     return True
 
