@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 from nas.recipe.recipe import Recipe
 
 OPEN = "auto"
 """The value of ``evaluate`` that leaves the way open."""
-Way = Literal["train", "supernet"]
-"""A way that may be chosen for parts of a parent: each is tuned alone, or all share the weights of one tuning."""
+Way = Literal["train", "supernet", "heads"]
+"""A way that may be chosen for parts of a parent: each is tuned alone, all share the weights of one tuning, or each
+gets a head that is fitted to what it makes of the items."""
 WAYS: tuple[Way, ...] = get_args(Way)
+HEADS: Mapping[str, Any] = {"tune": "head", "augment": False, "augmentation_strength": 0.0, "mixup": 0.0, "cutmix": 0.0}
+"""Keys of ``[training]`` with which a head is fitted in one pass over the items as they are."""
 
 
 def by_way(recipe: Recipe, way: str) -> Recipe:
     """Return the recipe with the chosen way of evaluating; one that names its way itself is returned as it is.
 
-    Winners of shared weights are tuned on from these, for half of the epochs.
+    Winners of shared weights are tuned on from these, for half of the epochs. Fitted heads are a way of training.
 
     Raises:
         ValueError: the way is none of ``WAYS``.
@@ -25,7 +29,9 @@ def by_way(recipe: Recipe, way: str) -> Recipe:
         return recipe
     if way not in WAYS:
         raise ValueError(f"candidates must be evaluated by one of {', '.join(WAYS)}, but got {way!r}.")
-    values = {**recipe.model_dump(exclude_none=True), "evaluate": way}
+    values = {**recipe.model_dump(exclude_none=True), "evaluate": "train" if way == "heads" else way}
+    if way == "heads":
+        values["training"] = {**values["training"], **HEADS}
     retraining = values["retraining"]
     if way == "supernet":
         values["retraining"] = {**retraining, "start": "supernet", "epochs": -(-retraining["epochs"] // 2)}

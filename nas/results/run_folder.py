@@ -188,7 +188,7 @@ def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation], t
     if ways := journal.rows(WayChosen):
         notes["chosen way of evaluating"] = "; then ".join(f"{way.evaluate}, because {way.reason}" for way in ways)
     for agreement in journal.rows(Agreement):
-        were_trained = bool(ways) and ways[-1].evaluate == "train"  # after the check had gone badly
+        were_trained = bool(ways) and ways[-1].evaluate != "supernet"  # after the check had gone badly
         notes["check of shared weights" if were_trained else "agreement with training"] = _agreement(agreement)
     for trained in journal.rows(SupernetTrained):
         facts = {"epochs": trained.epochs, "seconds": trained.seconds, "loss of the largest": trained.loss}

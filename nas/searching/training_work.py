@@ -9,8 +9,10 @@ import torch
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.tasks.data_source import DataSource
+from nas.training.fitted_heads import from_fitted_head
 from nas.training.own.work import OwnTraining
 from nas.training.settings import TrainingSettings
+from nas.training.supernet import SharedWeights
 from nas.training.training import CandidateTraining
 
 
@@ -32,6 +34,9 @@ def training_work(
     source = source or found.source
     if found.function is not None:
         return OwnTraining(found.space, source, settings, found.function, state.stopwatch, longer)
+    # Shared weights come without statistics of batch normalisations, so that no head can be fitted to features.
+    if state.inheritance is not None and not isinstance(start, SharedWeights):
+        settings = from_fitted_head(settings, found.task)
     return CandidateTraining(
         found.space, source, settings, state.stopwatch, start, teacher or found.teacher, longer, state.inheritance
     )

@@ -194,7 +194,7 @@ class _Agreement(_Shape):
 
 
 class _WayChosen(_Shape):
-    evaluate: Literal["train", "supernet"]
+    evaluate: Literal["train", "supernet", "heads"]
     reason: str
 
 

@@ -9,7 +9,7 @@ pretrained features and underperform out-of-distribution", ICLR 2022).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -24,6 +24,13 @@ from nas.training.optimizing import HEAD, head_layer_of
 from nas.training.regressions import Linear, can_regress, regression
 from nas.training.settings import TrainingSettings
 
+RATE_FROM_FITTED_HEAD = 0.3
+"""The share of the learning rate for a network whose head was fitted: more would spoil the features that it relies on.
+
+An EfficientNet-Lite0 on 598 photos, after four epochs and two seeds, has validation errors of 22.9 and 21.9 % with it,
+47.9 and 29.2 % at the whole rate, and 29.2 and 33.3 % at the whole rate from a new head. The same at 48 instead of 64
+pixels, from a parent tuned on 1,600 photos, has a test error of 19.8 % after two epochs with it, and of 32.0 % without.
+"""
 LARGEST_BYTES = 2**28
 """The most memory that features may take; a regression takes six times as much. Of more items, some are drawn."""
 _CLOSE = 1e-4
@@ -44,6 +51,16 @@ def is_head_alone(settings: TrainingSettings) -> bool:
     """Return True if the settings ask for a head on the features of items as they are: then it can be fitted."""
     changes = settings.augment or max(settings.augmentation_strength, settings.mixup, settings.cutmix) > 0
     return settings.tune == HEAD and not changes
+
+
+def from_fitted_head(settings: TrainingSettings, task: Task) -> TrainingSettings:
+    """Return how a network with trained weights is tuned: from a fitted head, where there is a regression for the task.
+
+    Then its learning rate is lower. A head alone has no rate.
+    """
+    if not can_regress(task.criterion) or is_head_alone(settings):
+        return settings
+    return replace(settings, fit_head=True, learning_rate=RATE_FROM_FITTED_HEAD * settings.learning_rate)
 
 
 def fit_head(

@@ -12,6 +12,7 @@ from safetensors.torch import load, save
 
 from nas.errors import CandidateError
 from nas.space.architecture import Architecture
+from nas.space.parts.own_inputs import wishes_of
 from nas.space.parts.parents import HasParent, parents_space
 from nas.space.search_space import SearchSpace
 from nas.tasks.batches import Items, Tensors
@@ -68,6 +69,10 @@ class Inheritance:
     def teacher(self) -> torch.nn.Module:
         """Return the parent, made once in each process."""
         return self._parent
+
+    def sees_alike(self, architecture: Architecture) -> bool:
+        """Return True if an architecture sees its inputs as the parent does, such as pictures of the same side."""
+        return wishes_of(self._space, architecture) == wishes_of(self._space, self._with_parent.parent)
 
     def is_parent(self, architecture: Architecture) -> bool:
         """Return True for the parent itself, however it would be trained."""

@@ -22,6 +22,7 @@ from nas.tasks.data_source import DataSource
 from nas.tasks.folds import folds_of
 from nas.tasks.task import Task
 from nas.training.checkpoint import CHECKPOINT, Checkpoint
+from nas.training.fitted_heads import is_head_alone
 from nas.training.inheriting import Inheritance
 from nas.training.left_out import can_leave_out
 from nas.training.modules import device_named, metrics_on, move, weights_content
@@ -47,8 +48,8 @@ class CandidateTraining:
     A candidate's choices of training take the place of the settings of the same name; ``longer`` multiplies its epochs.
     Training begins from the weights that the space draws or, if it has a ``start``, loads; ``start`` of this work then
     loads others. ``teacher`` makes the module that candidates also learn from. With an ``inheritance`` they begin with
-    a parent's weights, and learn from the parent unless there is another teacher. The parent itself is evaluated as it
-    is: its only report has ``trained`` false.
+    a parent's weights, and learn from the parent unless there is another teacher, or they see other inputs than the
+    parent. The parent itself is evaluated as it is: its only report has ``trained`` false.
 
     A job with ``tuned_on`` tunes a module for one epoch that ``start`` gave the weights of an earlier training.
 
@@ -81,7 +82,7 @@ class CandidateTraining:
             if self.inheritance is not None and self.inheritance.is_parent(architecture):
                 yield {**self._as_it_is(module, task, settings), "seconds": self.clock() - began}
                 return
-            teacher = self._teacher()
+            teacher = self._teacher(architecture, settings)
             checkpoint = None
             if CHECKPOINT in job:
                 checkpoint = Checkpoint(job[CHECKPOINT], self._identity(job, task, settings))
@@ -150,10 +151,18 @@ class CandidateTraining:
             "torch": torch.__version__,
         }
 
-    def _teacher(self) -> torch.nn.Module | None:
+    def _teacher(self, architecture: Architecture, settings: TrainingSettings) -> torch.nn.Module | None:
+        """Return the model to learn from too.
+
+        A parent teaches what is tuned on inputs as it sees them itself: on smaller pictures it often is wrong. A head
+        that is fitted to the items learns from these alone.
+        """
         if self.teacher is not None:
             return self.teacher()
-        return None if self.inheritance is None else self.inheritance.teacher()
+        inherited = self.inheritance
+        if inherited is None or is_head_alone(settings) or not inherited.sees_alike(architecture):
+            return None
+        return inherited.teacher()
 
     def _as_it_is(self, module: torch.nn.Module, task: Task, settings: TrainingSettings) -> dict[str, Any]:
         """Return the only report of a module that is not trained."""

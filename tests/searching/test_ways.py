@@ -105,6 +105,15 @@ def test_the_time_decides(
     assert told in text
 
 
+def test_where_time_is_short_for_both_ways_heads_are_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If fewer than ten trainings fit, and what is trained is open."""
+    monkeypatch.setattr(ways, "may_fit_heads", lambda state, recipe: True)
+    state = chosen(monkeypatch, 60.0, 400.0)
+    assert state.chosen == ["heads"]
+    assert "gets a head that is fitted to its features, because 10 min 00 s are too short" in state.news[0]
+    assert "allow no more than about" in state.news[0]
+
+
 def test_a_space_that_cannot_share_is_tuned_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "Sharing", TinySpace)
     state = chosen(monkeypatch, 20.0, 10.0)
@@ -155,7 +164,7 @@ def test_winners_of_a_chosen_way_begin_where_it_left_them() -> None:
     assert (alone.evaluate, alone.retraining.start, alone.retraining.epochs) == ("train", "scratch", 5)
     named = Recipe(evaluate="train")
     assert by_way(named, "supernet") is named
-    with pytest.raises(ValueError, match="must be evaluated by one of train, supernet, but got 'table'"):
+    with pytest.raises(ValueError, match="must be evaluated by one of train, supernet, heads, but got 'table'"):
         by_way(left_open, "table")
 
 

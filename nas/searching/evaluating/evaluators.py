@@ -12,6 +12,7 @@ from typing import Protocol, final
 from nas.errors import CandidateError
 from nas.jobs.execution import Executor, Job, Report, Work, reports_of
 from nas.searching.evaluating.handful import Handful
+from nas.searching.evaluating.heads import goes_on_by_heads
 from nas.searching.evaluating.of_models import OfModels, in_precisions
 from nas.searching.evaluating.parents import supernet_settings
 from nas.searching.evaluating.proxies import SupernetEvaluator, UntrainableError, ZeroCostEvaluator
@@ -77,7 +78,7 @@ def prepared_evaluator(state: RunState, folder: Path, executor: Executor) -> Eva
     """Return the evaluator of a run, after all that comes before the first candidate.
 
     Where the recipe leaves the way open, it trains each candidate if shared weights cannot be tuned, or rank otherwise
-    than separate trainings do.
+    than separate trainings do; and it fits heads if a few candidates are better with these.
 
     Raises:
         RecipeError: they cannot be tuned, and the recipe asks for them.
@@ -94,6 +95,8 @@ def prepared_evaluator(state: RunState, folder: Path, executor: Executor) -> Eva
     if turns:
         evaluator = evaluator_of(state, folder)
         evaluator.prepare(executor)
+    if not turns and goes_on_by_heads(state, _handful(state, folder), executor):
+        evaluator = evaluator_of(state, folder)
     return evaluator
 
 

@@ -34,13 +34,19 @@ class Handful:
         self._training = training
         self.seed_of = seed_of
 
-    def errors(self, executor: Executor, count: int) -> dict[Architecture, float]:
+    @property
+    def training(self) -> CandidateTraining | OwnTraining:
+        """The work that trains them."""
+        return self._training
+
+    def errors(self, executor: Executor, count: int, first: Sequence[Architecture] = ()) -> dict[Architecture, float]:
         """Train those of ``count`` that are not trained yet, and return the error of each that could be trained.
 
-        The error is the metric that the search minimises, on the validation items.
+        Those named ``first`` come before drawn ones. The error is the metric that the search minimises, on the
+        validation items.
         """
         rows = {row.architecture: row for row in self._state.beliefs.rows if row.stage == "check"}
-        missing = [architecture for architecture in self._chosen(count) if architecture not in rows]
+        missing = [architecture for architecture in self._chosen(count, first) if architecture not in rows]
         missing = missing[: max(0, count - len(rows))]
         if missing:
             self._state.progress.stage("training a few architectures alone, as a check", len(missing))
@@ -52,16 +58,21 @@ class Handful:
         name = self._state.beliefs.quality.name
         return {architecture: row.values[name] for architecture, row in rows.items() if not row.failed}
 
-    def _chosen(self, count: int) -> list[Architecture]:
-        """Return architectures that probably meet the limits, or any if there are too few of these."""
+    def _chosen(self, count: int, first: Sequence[Architecture]) -> list[Architecture]:
+        """Return the first, and drawn ones that probably meet the limits, or any if there are too few of these."""
+        if len(first) >= count:
+            return list(first[:count])
         within = self._representatives(count, self._state.beliefs.may_meet)
-        return within if len(within) >= count else self._representatives(count, lambda architecture: True)
+        drawn = within if len(within) >= count else self._representatives(count, lambda architecture: True)
+        return list(dict.fromkeys([*first, *drawn]))[:count]
 
     def _representatives(self, count: int, is_wanted: Callable[[Architecture], bool]) -> list[Architecture]:
         beliefs = self._state.beliefs
         rng = np.random.default_rng((self._state.recipe.seed, 3))
         drawn = draw(beliefs.space, max(pool_size(beliefs.space), 2 * count), rng)
         drawn = list(dict.fromkeys(beliefs.candidate(each).in_fp32 or each for each in drawn))
+        if self._state.inheritance is not None:  # the parent is as it is
+            drawn = [each for each in drawn if not self._state.inheritance.is_parent(each)]
         fit = [a for a in drawn if a not in beliefs.unfit and beliefs.describer.can_be_built(a)]
         return representatives(beliefs, [architecture for architecture in fit if is_wanted(architecture)], count, rng)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 from safetensors.torch import load
@@ -11,6 +12,7 @@ from safetensors.torch import load
 from nas.errors import CandidateError, RecipeError
 from nas.hardware.machine import usable_cores
 from nas.recipe.recipe import Recipe
+from nas.recipe.ways import HEADS
 from nas.searching.durations import FITTING_EPOCHS
 from nas.searching.state import RunState
 from nas.space.parts.device_parts import innermost
@@ -21,18 +23,16 @@ from nas.storage.journal import write_aside
 from nas.storage.journal_rows import SupernetTrained
 from nas.storage.run_files import PARENT_WEIGHTS
 from nas.tasks.task import Task
+from nas.training.fitted_heads import from_fitted_head
 from nas.training.inheriting import Inheritance, inheritance_of
 from nas.training.pace import epoch_seconds
-from nas.training.regressions import can_regress
 from nas.training.settings import TrainingSettings, training_seed, training_settings
 from nas.training.trainer import Trainer
+from nas.values.evaluation import FITTED
 
-RATE_FROM_FITTED_HEAD = 0.3
-"""The share of the learning rate for a parent whose head was fitted: more would spoil the features that it relies on.
+if TYPE_CHECKING:
+    import torch
 
-An EfficientNet-Lite0 on 598 photos, after four epochs and two seeds, has validation errors of 22.9 and 21.9 % with it,
-47.9 and 29.2 % at the whole rate, and 29.2 and 33.3 % at the whole rate from a new head.
-"""
 PARENTS_A_STEP = 2.0
 """How many times longer a step of shared weights takes than one of the parent: the others on it are smaller."""
 
@@ -87,15 +87,40 @@ def _made(state: RunState, space: HasParent) -> bytes:
             state.progress.stage("tuning the parent", epochs)
             began_s = state.spent_s
             try:
-                for report in Trainer(settings).train(parent, task, training_seed(recipe, space.parent)):
-                    quality = state.beliefs.quality
-                    state.progress.advance(best=f"{quality.title.lower()} {quality.format(report[quality.name])}")
+                _tune(state, parent, task, settings, training_seed(recipe, space.parent))
             except CandidateError as error:
                 raise RecipeError(f"the parent must be tuned on the data, but that failed: {error.reason}") from error
             finally:
                 state.progress.close()
             _learn_pace(state, epochs, state.spent_s - began_s)
         return inheritance_of(space, parent.cpu(), task, wishes)
+
+
+def _tune(state: RunState, parent: torch.nn.Module, task: Task, settings: TrainingSettings, seed: int) -> None:
+    """Tune a parent, unless that makes it worse than with a fitted head: then it keeps its features, and that head.
+
+    An EfficientNet-Lite0 on 388 photos has a validation error of 25.5 % with a fitted head, and of 31.6 % after six
+    epochs; their test errors are 31.1 and 32.8 %.
+
+    Raises:
+        CandidateError: it cannot be trained.
+    """
+    quality, say = state.beliefs.quality, state.progress.say
+    fitted: dict[str, float] = {}
+    if settings.fit_head:
+        *_, first = Trainer(replace(settings, **HEADS)).train(parent, task, seed)
+        fitted = first if first.get(FITTED) else {}
+    before = {name: tensor.detach().clone() for name, tensor in parent.state_dict().items()} if fitted else {}
+    if fitted:
+        settings = replace(settings, fit_head=False, keep_statistics=True)
+    for report in Trainer(settings).train(parent, task, seed):
+        state.progress.advance(best=f"{quality.title.lower()} {quality.format(report[quality.name])}")
+    if fitted and fitted[quality.name] <= report[quality.name]:
+        parent.load_state_dict(before)
+        say(
+            f"the parent keeps its features, with a fitted head alone: {quality.title.lower()} "
+            f"{quality.format(fitted[quality.name])} instead of {quality.format(report[quality.name])} after tuning"
+        )
 
 
 def _learn_pace(state: RunState, epochs: int, seconds: float) -> None:
@@ -122,10 +147,7 @@ def why_untuned(space: HasParent, task: Task) -> tuple[tuple[str, ...], str]:
 def parent_settings(recipe: Recipe, task: Task, epochs: int) -> TrainingSettings:
     """Return how a parent is tuned: as winners are, by all cores, and from a fitted head, at a lower rate then."""
     settings = training_settings(recipe, epochs, recipe.training.subset, recipe.retraining.time_limit_s)
-    settings = replace(settings, threads=max(usable_cores(), settings.threads))
-    if not can_regress(task.criterion):
-        return settings
-    return replace(settings, fit_head=True, learning_rate=RATE_FROM_FITTED_HEAD * settings.learning_rate)
+    return from_fitted_head(replace(settings, threads=max(usable_cores(), settings.threads)), task)
 
 
 def parent_epoch_seconds(state: RunState, folder: Path) -> float:

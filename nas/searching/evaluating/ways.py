@@ -11,12 +11,20 @@ from nas.recipe.ways import OPEN, Way, by_way
 from nas.searching.evaluating.pacing import guess_epochs, usual_layers
 from nas.searching.evaluating.parents import parent_epoch_seconds, supernet_epoch_seconds
 from nas.searching.state import RunState
+from nas.space.parts.parents import parents_space
 from nas.space.search_space import HasSupernet, SearchSpace
 from nas.storage.journal_rows import Agreement, WayChosen
+from nas.training.regressions import can_regress
 
 ENOUGH_ALONE = 40
 """With this many separate trainings nothing is gained by sharing: it is the usual number without a time."""
-WORDS = {"train": "each candidate is tuned alone", "supernet": "candidates share the weights of one tuning"}
+WORDS = {
+    "train": "each candidate is tuned alone",
+    "supernet": "candidates share the weights of one tuning",
+    "heads": "each candidate gets a head that is fitted to its features",
+}
+FEWEST_ALONE = 10
+"""Fewer separate trainings find little. Fitting a head takes a fraction of the time of one."""
 FEWEST_SHARED = 3
 """Shared weights that were tuned for fewer epochs fit no form but the whole parent."""
 
@@ -66,8 +74,20 @@ def _by_time(state: RunState, recipe: Recipe, folder: Path) -> tuple[Way, str]:
     epochs = f"{shared} epoch{'s' * (shared != 1)}"
     if shared < min(FEWEST_SHARED, state.recipe.supernet.epochs):
         durations.supernet_epoch_s = 0.0
-        return "train", f"{time} are too short for one tuning that all share, with {epochs}, but allow {trainings}"
+        too_short = f"{time} are too short for one tuning that all share, with {epochs}"
+        if alone < FEWEST_ALONE and may_fit_heads(state, recipe):
+            return "heads", f"{too_short}, and allow no more than {trainings}"
+        return "train", f"{too_short}, but allow {trainings}"
     return "supernet", f"{time} would allow {trainings}, but after one tuning of {epochs} hundreds are scored"
+
+
+def may_fit_heads(state: RunState, recipe: Recipe) -> bool:
+    """Return True if candidates are parts of a parent, and the recipe leaves open what of them is trained."""
+    found, training = state.resolved, recipe.training
+    if parents_space(found.space) is None or found.function is not None or not can_regress(found.task.criterion):
+        return False
+    has_teacher = training.teacher is not None or recipe.retraining.teacher is not None
+    return training.tune == "all" and not training.search and not has_teacher
 
 
 def is_open(state: RunState) -> bool:
@@ -76,19 +96,12 @@ def is_open(state: RunState) -> bool:
 
 
 def goes_on_alone(state: RunState) -> bool:
-    """Turn to separate trainings, and return True, if the check of shared weights went badly and the way is open.
-
-    The trainings of the check are the first candidates then, unless candidates choose their precision: the check was in
-    fp32 alone.
-    """
+    """Turn to separate trainings, and return True, if the check of shared weights went badly and the way is open."""
     checks = state.journal.rows(Agreement)
     found = checks[-1].spearman if checks else None
     if not is_open(state) or found is None or found >= state.recipe.supernet.least_correlation:
         return False
-    known, number = state.beliefs.trainings, state.begins.round + 1
-    trained = [row for row in state.beliefs.rows if row.stage == "check" and row.architecture not in known]
-    if not state.recipe.precisions:
-        state.add(*(replace(row, stage="train", round=number) for row in trained))
+    take_checks(state)
     turn_to_training(state, "shared weights rank the forms of this parent otherwise than separate trainings do")
     return True
 
@@ -98,3 +111,14 @@ def turn_to_training(state: RunState, reason: str) -> None:
     state.go_on_by("train", reason)
     state.durations.supernet_epoch_s = 0.0
     state.progress.say(f"each candidate is tuned alone from now on, because {reason.rstrip('.')}")
+
+
+def take_checks(state: RunState) -> None:
+    """Let what was trained alone as a check be the first candidates, unless candidates choose their precision.
+
+    The check was in fp32 alone.
+    """
+    known, number = state.beliefs.trainings, state.begins.round + 1
+    trained = [row for row in state.beliefs.rows if row.stage == "check" and row.architecture not in known]
+    if not state.recipe.precisions:
+        state.add(*(replace(row, stage="train", round=number) for row in trained))

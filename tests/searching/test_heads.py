@@ -1,0 +1,189 @@
+"""Parts of a parent get a fitted head where a few of them are better with it than after their tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fake_bench
+import pytest
+import small_parents
+from commands import assert_nothing_twice, evaluations_of
+from quick_runs import BASE, Stopping, instruments
+from torch import nn
+
+import nas
+from nas.recipe.recipe import Recipe
+from nas.recipe.ways import HEADS, by_way
+from nas.searching.evaluating import heads
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace, load_space, settle
+from nas.space.signature import image_signature
+from nas.storage.journal import JournalReader
+from nas.storage.journal_rows import WayChosen
+from nas.tasks.criteria import NextToken
+from nas.tasks.images.images import Images
+from nas.training.fitted_heads import from_fitted_head, is_head_alone
+from nas.training.inheriting import Inheritance, inheritance_of
+from nas.training.settings import training_settings
+from nas.training.training import CandidateTraining
+
+pytestmark = pytest.mark.usefixtures("quick_export", "latency_by_choices")
+SPOILING = 0.1
+"""A learning rate at which an epoch leaves nothing of what the parent knew."""
+KEYS: Mapping[str, Any] = {
+    **BASE,
+    "rounds": 1,
+    "evaluate": "auto",
+    "trials": 40,
+    "training": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-3},
+    "retraining": {"epochs": 1, "winners": 2},
+}
+
+
+@pytest.fixture(name="latency_by_choices")
+def _latency_by_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake bench takes any choices that are numbers: more of each is slower and larger."""
+
+    def size(architecture: Architecture) -> int:
+        return round(100 * sum(float(option) for option in architecture.values()))
+
+    values = {name: lambda architecture: 0.5 + size(architecture) / 100 for name in fake_bench.VALUES}
+    monkeypatch.setattr(fake_bench, "VALUES", values)
+    monkeypatch.setattr(fake_bench, "weight_bytes", size)
+
+
+def space_of(parent: str | nn.Module) -> SearchSpace:
+    return load_space("shrunk", {"parent": parent, "widths": [0.5], "trunks": [0.5]}, image_signature((1, 8, 8), 10))
+
+
+@pytest.fixture(name="trained", scope="module")
+def _trained(digits: Images) -> nn.Module:
+    """A model that tells most digits apart."""
+    module = small_parents.make_digits()
+    settings = training_settings(Recipe(training={"epochs": 2, "batch_size": 32, "device": "cpu"}))
+    for _ in nas.Trainer(settings).train(module, digits):
+        pass
+    return module.eval()
+
+
+def ways_in(run: Path) -> list[str]:
+    with JournalReader(run) as journal:
+        return [row.evaluate for row in journal.rows(WayChosen)]
+
+
+def search(runs: Path, parent: str | nn.Module, progress: Any = None, **changes: Any) -> nas.Front:
+    space = space_of(parent)
+    return nas.search({**KEYS, **changes}, space=space, runs=runs, progress=progress, instruments=instruments(space))
+
+
+def test_where_tuning_spoils_the_features_heads_are_fitted(tmp_path: Path, trained: nn.Module) -> None:
+    """A run that is stopped goes on with them, and winners have their heads from all items."""
+    spoiling = {**KEYS["training"], "learning_rate": SPOILING}
+    diary = Stopping("retraining winners")
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, trained, diary, training=spoiling)
+    run = tmp_path / "run"
+    said = next(text for text in diary.news if text.startswith("each candidate gets a head that is fitted"))
+    assert "because 4 of them have a mean error" in said
+    parent, *others = evaluations_of(run, "train")
+    assert parent.details["epochs"] == 0
+    assert others
+    assert all(row.is_fitted for row in others)
+    checks = evaluations_of(run, "check")
+    assert len(checks) == 4
+    errors = {row.architecture: row.values["error"] for row in others}
+    assert all(errors[row.architecture] < row.values["error"] for row in checks if row.architecture in errors)
+    front = nas.resume(run, space=space_of(trained), progress=None, instruments=instruments(space_of(trained)))
+    assert ways_in(run) == ["train", "heads"]
+    assert min(winner.test_error for winner in front if not winner.is_parent) < 0.5
+    assert "; then heads, because 4 of them" in nas.load_run(run).notes["chosen way of evaluating"]
+    assert_nothing_twice(run)
+
+
+def test_where_tuning_is_better_it_goes_on(tmp_path: Path, trained: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were tuned to compare are the first candidates then, and are not tuned again."""
+    monkeypatch.setattr(heads, "_with_heads", lambda state, tuning, those, executor: dict.fromkeys(those, 0.99))
+    diary = Stopping("retraining winners")
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, trained, diary, trials=20)
+    assert any("and gets no fitted head, because 2 of them have a mean error" in text for text in diary.news)
+    checks, rows = evaluations_of(tmp_path / "run", "check"), evaluations_of(tmp_path / "run", "train")
+    assert [row.architecture for row in rows[:2]] == [row.architecture for row in checks]
+    assert len({row.architecture for row in rows}) == len(rows)
+    assert not any(row.is_fitted for row in rows)
+    assert ways_in(tmp_path / "run") == ["train"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"trials": 19}, {"training": {**KEYS["training"], "tune": "norms"}}, {"evaluate": "train"}],
+    ids=["too few trainings", "tuned as asked for", "the way is named"],
+)
+def test_some_searches_compare_nothing(tmp_path: Path, trained: nn.Module, changes: dict[str, Any]) -> None:
+    diary = Stopping("round 1/1: training")
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, trained, diary, **changes)
+    assert not evaluations_of(tmp_path / "run", "check")
+    assert "heads" not in ways_in(tmp_path / "run")
+
+
+@pytest.mark.parametrize("is_spoilt", [True, False])
+def test_a_parent_that_tuning_spoils_keeps_its_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_spoilt: bool
+) -> None:
+    """It has a fitted head then, and both errors are told."""
+    train = nas.Trainer.train
+
+    def reports(trainer: nas.Trainer, *given: Any) -> Iterator[dict[str, Any]]:
+        for report in train(trainer, *given):
+            yield report if is_spoilt or not report.get("fitted") else {**report, "error": 1.0}
+
+    monkeypatch.setattr(nas.Trainer, "train", reports)
+    diary, spoiling = Stopping("round 1/1: training"), {**KEYS["training"], "learning_rate": 50 * SPOILING}
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, "small_parents:make_colours", diary, training=spoiling)
+    assert "tuning the parent" in diary.stages
+    told = [text for text in diary.news if text.startswith("the parent keeps its features, with a fitted head alone")]
+    assert len(told) == is_spoilt
+    assert all(" instead of " in text for text in told)
+
+
+def test_a_parent_teaches_what_is_tuned_on_pictures_of_its_own_size(trained: nn.Module, digits: Images) -> None:
+    """On smaller ones it often is wrong, and a head that is fitted learns from the items alone."""
+    options = {"parent": trained, "widths": [0.5], "trunks": [0.5], "sizes": [6]}
+    space: Any = load_space("shrunk", options, image_signature((1, 8, 8), 10))
+    inheritance = Inheritance(space, inheritance_of(space, trained, digits, {}))
+    settings = training_settings(Recipe(training={"epochs": 1, "device": "cpu"}))
+    source = nas.DataSource(name="digits")
+
+    def teacher(size: int, **changes: Any) -> nn.Module | None:
+        training = CandidateTraining(space, source, settings, inheritance=inheritance)
+        part = settle(space, lambda choice: size if choice.name == "image_size" else choice.options[0])
+        return training._teacher(part, replace(settings, **changes))
+
+    assert teacher(8) is inheritance.teacher()
+    assert teacher(6) is None
+    assert teacher(8, **HEADS) is None
+
+
+def test_what_inherits_weights_is_tuned_from_a_fitted_head(digits: Images) -> None:
+    """At a lower rate. A head alone has none, and for text there is no regression."""
+    settings = training_settings(Recipe())
+    tuned = from_fitted_head(settings, digits)
+    assert tuned.fit_head
+    assert tuned.learning_rate < settings.learning_rate
+    alone = replace(settings, **HEADS)
+    assert from_fitted_head(alone, digits) is alone
+    text: Any = SimpleNamespace(criterion=NextToken(2, (1, 1)))
+    assert from_fitted_head(settings, text) is settings
+
+
+def test_a_recipe_whose_way_is_heads_fits_them_alone() -> None:
+    found = by_way(Recipe(evaluate="auto", training={"augment": True, "mixup": 0.2}), "heads")
+    assert found.evaluate == "train"
+    assert is_head_alone(training_settings(found))
+    assert found.retraining.start == "scratch"
