@@ -133,11 +133,11 @@ def _options(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     is_timed = values.get("search_time_s") is not None
-    found = {"evaluate": OPEN, **values} if is_timed and values.get("trials") != 0 else dict(values)
+    found = {"evaluate": OPEN, **values} if values.get("trials") != 0 else dict(values)
     shared: Mapping[str, Any] = {}
     if found.get("evaluate") == "supernet":
         shared = {**SHARED, **(IN_TIME if is_timed else WITHOUT_TIME)}
-    elif found.get("evaluate") == OPEN:
+    elif found.get("evaluate") == OPEN and is_timed:
         shared = IN_TIME
     for name, usual in {**DEFAULTS, **shared}.items():
         found[name] = {**usual, **_table(values.get(name))} if isinstance(usual, Mapping) else values.get(name, usual)

@@ -142,7 +142,9 @@ def test_a_way_that_is_named_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for way in ("train", "supernet"):
         assert not chosen(monkeypatch, 20.0, 10.0, evaluate=way).chosen
     assert shrinking_values({"search_time_s": 60}, "timm:resnet18")["evaluate"] == "auto"
-    assert "evaluate" not in shrinking_values({}, "timm:resnet18")
+    assert shrinking_values({}, "timm:resnet18")["evaluate"] == "auto"
+    assert "supernet" not in shrinking_values({}, "timm:resnet18")
+    assert "evaluate" not in shrinking_values({"trials": 0}, "timm:resnet18")
 
 
 def test_folders_of_pictures_are_seen_at_lower_resolutions_too() -> None:

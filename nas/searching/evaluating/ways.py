@@ -24,7 +24,7 @@ WORDS = {
     "heads": "each candidate gets a head that is fitted to its features",
 }
 FEWEST_ALONE = 10
-"""Fewer separate trainings find little. Fitting a head takes a fraction of the time of one."""
+"""Fewer separate trainings find little. Fitting a head takes less time than one."""
 FEWEST_SHARED = 3
 """Shared weights that were tuned for fewer epochs fit no form but the whole parent."""
 
