@@ -52,11 +52,11 @@ class Row:
     errors: Mapping[str, float]
 
 
-def ways_of(settings: nas.TrainingSettings, task: nas.Task) -> dict[str, tuple[nas.TrainingSettings, bool]]:
+def ways_of(settings: nas.TrainingSettings) -> dict[str, tuple[nas.TrainingSettings, bool]]:
     """Return by way the settings, and if a part learns from the parent too."""
     return {
         "tuned from its parent's head": (settings, True),
-        "tuned from a fitted head": (from_fitted_head(settings, task), False),
+        "tuned from a fitted head": (replace(settings, fit_head=True), False),
         "fitted head alone": (replace(settings, **HEADS), False),
     }
 
@@ -98,9 +98,9 @@ def rows_of(name: str, folder: Path, weights: Path, side: int, seed: int) -> Ite
             return nas.error_of(module.eval(), seen.test, seen)
 
     tuned, fitted = space.parent_module(), space.parent_module()
-    as_tuned = replace(parent_settings(recipe, view, recipe.retraining.epochs), threads=threads)
+    as_tuned = replace(parent_settings(recipe, recipe.retraining.epochs), threads=threads, fit_head=True)
     errors = {
-        "tuned from a fitted head": error_of(tuned, view, nas.Trainer(as_tuned)),
+        "tuned from a fitted head": error_of(tuned, view, nas.Trainer(from_fitted_head(as_tuned, tuned, view))),
         "fitted head alone": error_of(fitted, view, nas.Trainer(replace(settings, **HEADS))),
     }
     yield Row(name, len(view.train), seed, WHOLE, side, errors)
@@ -109,11 +109,13 @@ def rows_of(name: str, folder: Path, weights: Path, side: int, seed: int) -> Ite
     inheritance = Inheritance(space, inheritance_of(space, parent, view, wishes))
     for part, architecture in parts_of(space).items():
         seen, errors = task.prepared_for(nas.wishes_of(space, architecture)), {}
-        for way, (how, is_taught) in ways_of(settings, task).items():
+        for way, (how, is_taught) in ways_of(settings).items():
             module = build_checked(space, architecture, seen.signature)
             inheritance(architecture, module)
             teacher = inheritance.teacher() if is_taught else None
-            errors[way] = error_of(module, seen, nas.Trainer(replace(how, threads=threads), teacher))
+            errors[way] = error_of(
+                module, seen, nas.Trainer(from_fitted_head(replace(how, threads=threads), module, seen), teacher)
+            )
         yield Row(name, len(view.train), seed, part, side, errors)
 
 

@@ -94,7 +94,7 @@ class Recipe(Section):
     """A zero-cost score from which the sampler expects errors, on ``zero_cost.batch`` items."""
     evaluate: Annotated[Evaluate, OwnOption("--evaluate")] = "train"
     """How a candidate gets its error: by training, shared weights, a zero-cost score, or a table. For parts of a parent
-    ``auto`` chooses training or shared weights by the time."""
+    ``auto`` chooses training, fitted heads or shared weights."""
     predictor: PredictorRecipe = PredictorRecipe()
     """The predictor of measured metrics: a name, or a table with its options."""
     measuring: MeasuringRecipe = MeasuringRecipe()

@@ -152,7 +152,8 @@ class Beliefs:
     def _index(self, row: Evaluation) -> None:
         """Index a row. Rows of the stage ``check`` are no candidates: they test another way of evaluating."""
         self._indexed.add(row)
-        self._failures.add(row)
+        if not row.is_shared:  # the network itself was evaluated before
+            self._failures.add(row)
         architecture = row.architecture
         if row.stage == "train":
             (self._shared.add if row.is_shared else self._shared.discard)(architecture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import final
@@ -25,6 +26,9 @@ PASSES, MOST_AT_ONCE = 4, 16
 """The most passes after the scoring of a round, and the most networks of each. What one pass finds tells the next one
 what a precision usually costs."""
 
+FEWEST_FAILED = 5
+"""After so many failures without a success, a precision is given up."""
+
 
 def deploy_hopeful(state: RunState, evaluator: Evaluator, executor: Executor, number: int, ends_s: float) -> None:
     """Deploy the networks that may join the front in another precision, and add a row for each.
@@ -41,6 +45,8 @@ def deploy_hopeful(state: RunState, evaluator: Evaluator, executor: Executor, nu
         executor.run(evaluator.work, _Deploying(state, number, waiting, ends_s), time_limit_s=evaluator.time_limit_s)
         state.progress.close()
         state.note_cost()
+        for precision in hopeless(state.beliefs):
+            state.progress.say(f"no network could be evaluated in {precision}, so no more are tried")
 
 
 def hopeful(beliefs: Beliefs) -> list[Evaluation]:
@@ -49,13 +55,15 @@ def hopeful(beliefs: Beliefs) -> list[Evaluation]:
     Their error is that in fp32, and what this precision has added in the middle one of those that were deployed.
     """
     quality = beliefs.quality.name
+    without = hopeless(beliefs)
     in_fp32 = {row.architecture: row for row in beliefs.candidates if _precision(beliefs, row) == PLAIN}
     added = _usually_added(beliefs, in_fp32)
     hoped = []
     beliefs.predict_all(each for architecture in in_fp32 for each in beliefs.candidate(architecture).siblings)
     for row in in_fp32.values():
         for sibling in beliefs.candidate(row.architecture).siblings:
-            if sibling in beliefs.trainings or sibling in beliefs.unfit or not _meets(beliefs, sibling):
+            is_known = sibling in beliefs.trainings or sibling in beliefs.unfit or sibling.precision in without
+            if is_known or not _meets(beliefs, sibling):
                 continue
             error = row.values[quality] + added.get(str(sibling.precision), 0.0)
             values = {**row.values, **beliefs.counted(sibling), quality: error}
@@ -64,6 +72,17 @@ def hopeful(beliefs: Beliefs) -> list[Evaluation]:
     known = front_candidates(beliefs, surely=False)
     front = non_dominated_rows(beliefs, [*known, *(accurate or hoped)])
     return [row for row in front if row.architecture not in beliefs.trainings]
+
+
+def hopeless(beliefs: Beliefs) -> set[str]:
+    """Return the precisions in which several networks failed and none could be evaluated."""
+    failed, worked = Counter[str](), set[str]()
+    for row in beliefs.trainings.values():
+        if row.is_shared:
+            precision = str(_precision(beliefs, row))
+            failed[precision] += row.failed
+            worked |= set() if row.failed else {precision}
+    return {precision for precision, count in failed.items() if count >= FEWEST_FAILED} - worked
 
 
 def _precision(beliefs: Beliefs, row: Evaluation) -> str | None:

@@ -31,6 +31,8 @@ LEAST_LIMIT_S = 600.0
 """The least time limit of a job: it has many candidates, each in a part of a training's time."""
 DEPLOYING_SHARE = 0.3
 """The share of a round's time for evaluating candidates in other precisions, where they choose one."""
+WORTH_GOING_ON = 0.1
+"""If more than this share of the time is left after that, more are scored."""
 FAMILY = 16
 """The number of candidates that are alike at the beginning of the network, and so share what comes first.
 
@@ -54,16 +56,22 @@ def score_round(
     """
     work, deploys = evaluator.scoring, bool(state.recipe.precisions)
     assert work is not None, "the evaluator scores many at once"
-    is_shorter = deploys and math.isfinite(ends_s)
-    kept_s = DEPLOYING_SHARE * max(0.0, ends_s - state.spent_s) if is_shorter else 0.0
-    jobs, limit_s = Scoring(state, number, until, ends_s - kept_s), max(LEAST_LIMIT_S, evaluator.time_limit_s)
-    executor.run(work, jobs, time_limit_s=limit_s)
-    while jobs.is_interrupted:  # a process was lost with candidates that nobody asked for again
+    limit_s = max(LEAST_LIMIT_S, evaluator.time_limit_s)
+    while True:
+        left_s = ends_s - state.spent_s
+        kept_s = DEPLOYING_SHARE * max(0.0, left_s) if deploys and math.isfinite(left_s) else 0.0
+        jobs = Scoring(state, number, until, ends_s - kept_s)
         executor.run(work, jobs, time_limit_s=limit_s)
-    if deploys:
+        while jobs.is_interrupted:  # a process was lost with candidates that nobody asked for again
+            executor.run(work, jobs, time_limit_s=limit_s)
+        if not deploys:
+            return jobs.dried_up
         state.progress.close()
         deploy_hopeful(state, evaluator, executor, number, ends_s)
-    return jobs.dried_up
+        # Often little is hopeful, and then there is time for more.
+        is_over = jobs.dried_up or state.beliefs.trials >= until or ends_s - state.spent_s < WORTH_GOING_ON * left_s
+        if is_over or not math.isfinite(ends_s):
+            return jobs.dried_up
 
 
 @final

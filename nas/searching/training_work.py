@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.tasks.data_source import DataSource
-from nas.training.fitted_heads import from_fitted_head
 from nas.training.own.work import OwnTraining
 from nas.training.settings import TrainingSettings
 from nas.training.supernet import SharedWeights
@@ -35,8 +35,8 @@ def training_work(
     if found.function is not None:
         return OwnTraining(found.space, source, settings, found.function, state.stopwatch, longer)
     # Shared weights come without statistics of batch normalisations, so that no head can be fitted to features.
-    if state.inheritance is not None and not isinstance(start, SharedWeights):
-        settings = from_fitted_head(settings, found.task)
+    if isinstance(start, SharedWeights):
+        settings = replace(settings, fit_head=False)
     return CandidateTraining(
         found.space, source, settings, state.stopwatch, start, teacher or found.teacher, longer, state.inheritance
     )

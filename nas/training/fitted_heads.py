@@ -53,14 +53,27 @@ def is_head_alone(settings: TrainingSettings) -> bool:
     return settings.tune == HEAD and not changes
 
 
-def from_fitted_head(settings: TrainingSettings, task: Task) -> TrainingSettings:
-    """Return how a network with trained weights is tuned: from a fitted head, where there is a regression for the task.
+def from_fitted_head(settings: TrainingSettings, module: torch.nn.Module, task: Task) -> TrainingSettings:
+    """Return how a module with trained weights is tuned: at a lower rate where its head is fitted first."""
+    is_fitted = settings.fit_head and not is_head_alone(settings) and can_fit_head(module, task)
+    return replace(settings, learning_rate=RATE_FROM_FITTED_HEAD * settings.learning_rate) if is_fitted else settings
 
-    Then its learning rate is lower. A head alone has no rate.
+
+def can_fit_head(module: torch.nn.Module, task: Task) -> bool:
+    """Return True if the module's outputs are simply those of a last linear layer, and the task has a regression.
+
+    The module is left in eval mode.
     """
-    if not can_regress(task.criterion) or is_head_alone(settings):
-        return settings
-    return replace(settings, fit_head=True, learning_rate=RATE_FROM_FITTED_HEAD * settings.learning_rate)
+    head = head_layer_of(module)
+    if not isinstance(head, torch.nn.Linear) or head.bias is None or not can_regress(task.criterion):
+        return False
+    try:
+        return (
+            features_of(module, Part(task.train, np.arange(min(2, len(task.train)))), task, head.bias.device)
+            is not None
+        )
+    except CandidateError:  # features that are not finite are told where the head is fitted
+        return True
 
 
 def fit_head(

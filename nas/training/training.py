@@ -22,7 +22,7 @@ from nas.tasks.data_source import DataSource
 from nas.tasks.folds import folds_of
 from nas.tasks.task import Task
 from nas.training.checkpoint import CHECKPOINT, Checkpoint
-from nas.training.fitted_heads import is_head_alone
+from nas.training.fitted_heads import from_fitted_head, is_head_alone
 from nas.training.inheriting import Inheritance
 from nas.training.left_out import can_leave_out
 from nas.training.modules import device_named, metrics_on, move, weights_content
@@ -79,6 +79,8 @@ class CandidateTraining:
         settings = settings.tuned_on() if job.get("tuned_on") else settings
         with torch_with(settings.threads, job["seed"]):
             module = self._module(architecture, task)
+            if self.inheritance is not None:
+                settings = from_fitted_head(settings, module, task)
             if self.inheritance is not None and self.inheritance.is_parent(architecture):
                 yield {**self._as_it_is(module, task, settings), "seconds": self.clock() - began}
                 return

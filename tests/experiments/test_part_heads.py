@@ -10,7 +10,6 @@ from quick_training import SETTINGS
 import nas
 from experiments import part_heads
 from experiments.part_heads import Row
-from nas.tasks.images.images import Images
 from nas.training.fitted_heads import is_head_alone
 
 
@@ -24,8 +23,8 @@ def test_parts_are_smaller_in_pixels_or_in_channels() -> None:
     assert [each["image_size"] for each in parts.values()] == [6, 8, 8]
 
 
-def test_one_way_is_a_head_alone_and_one_learns_from_the_parent(digits: Images) -> None:
-    ways = part_heads.ways_of(SETTINGS, digits)
+def test_one_way_is_a_head_alone_and_one_learns_from_the_parent() -> None:
+    ways = part_heads.ways_of(SETTINGS)
     assert [is_head_alone(settings) for settings, _ in ways.values()] == [False, False, True]
     assert [settings.fit_head for settings, _ in ways.values()] == [False, True, False]
     assert [is_taught for _, is_taught in ways.values()] == [True, False, False]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from quick_runs import BASE, Diary, OneChoice, Stopping
 from sharing_space import SharingSpace
 
 import nas
-from nas.searching.deploying import hopeful
+from nas.searching.deploying import hopeful, hopeless
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import PRECISION, precision_of
 from nas.space.parts.device_parts import with_precisions
 from nas.space.search_space import SearchSpace, load_space
 from nas.space.signature import image_signature
 from nas.training.deployed_errors import InPrecisions
-from nas.values.evaluation import Evaluation
+from nas.values.evaluation import Evaluation, Failure
 from nas.values.measurement import Measurement
 
 BOTH = ("fp32", "int8")
@@ -69,6 +70,19 @@ def test_what_int8_usually_costs_is_learned() -> None:
     assert hoped(*rows) == pytest.approx({4: 0.3, 5: 0.29, 8: 0.1})
     assert hoped(*rows, *seen) == {}
     assert hoped(*rows, *seen[:1]) == pytest.approx({5: 0.31, 8: 0.12})
+
+
+def test_a_precision_in_which_nothing_works_is_given_up() -> None:
+    """However many failed, the run goes on: networks in fp32 were evaluated."""
+    rows = [row(width, "fp32", 1 / width) for width in (2, 3, 4, 5, 6, 8)]
+    lost = Failure("measure", "no such operator")
+    failed = [replace(row(width, "int8", 0.5, trained_as="a"), values={}, failure=lost) for width in (2, 3, 4, 5, 6)]
+    assert set(hoped(*rows, *failed[:4])) == {6, 8}
+    assert hoped(*rows, *failed) == {}
+    beliefs = beliefs_of(space=with_precisions(OneChoice(), BOTH), rows=rows)
+    for each in failed * 3:
+        beliefs.add(each)
+    assert hopeless(beliefs) == {"int8"}
 
 
 def test_nothing_is_hoped_for_without_candidates() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import fake_bench
 import pytest
 import small_parents
+import torch
 from commands import assert_nothing_twice, evaluations_of
 from quick_runs import BASE, Stopping, instruments
 from torch import nn
@@ -24,7 +24,6 @@ from nas.space.search_space import SearchSpace, load_space, settle
 from nas.space.signature import image_signature
 from nas.storage.journal import JournalReader
 from nas.storage.journal_rows import WayChosen
-from nas.tasks.criteria import NextToken
 from nas.tasks.images.images import Images
 from nas.training.fitted_heads import from_fitted_head, is_head_alone
 from nas.training.inheriting import Inheritance, inheritance_of
@@ -107,21 +106,37 @@ def test_where_tuning_spoils_the_features_heads_are_fitted(tmp_path: Path, train
 def test_where_tuning_is_better_it_goes_on(tmp_path: Path, trained: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that were tuned to compare are the first candidates then, and are not tuned again."""
     monkeypatch.setattr(heads, "_with_heads", lambda state, tuning, those, executor: dict.fromkeys(those, 0.99))
-    diary = Stopping("retraining winners")
+    diary, space = Stopping("round 1/1: training"), space_of(trained)
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path, trained, diary, trials=20)
-    assert any("and gets no fitted head, because 2 of them have a mean error" in text for text in diary.news)
+    for stop in ("round 1/1: training", "retraining winners"):
+        with pytest.raises(KeyboardInterrupt):
+            nas.resume(tmp_path / "run", space=space, progress=Stopping(stop), instruments=instruments(space))
+    assert any("rather than its head alone fitted, because 2 of them have a mean" in text for text in diary.news)
     checks, rows = evaluations_of(tmp_path / "run", "check"), evaluations_of(tmp_path / "run", "train")
     assert [row.architecture for row in rows[:2]] == [row.architecture for row in checks]
     assert len({row.architecture for row in rows}) == len(rows)
     assert not any(row.is_fitted for row in rows)
-    assert ways_in(tmp_path / "run") == ["train"]
+    assert ways_in(tmp_path / "run") == ["train", "train"]
+    assert_nothing_twice(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"trials": 19}, {"training": {**KEYS["training"], "tune": "norms"}}, {"evaluate": "train"}],
-    ids=["too few trainings", "tuned as asked for", "the way is named"],
+    [
+        {"trials": 19},
+        {"training": {**KEYS["training"], "tune": "norms"}},
+        {"training": {**KEYS["training"], "mixup": 0.2}},
+        {"training": {**KEYS["training"], "fit_head": False}},
+        {"evaluate": "train"},
+    ],
+    ids=[
+        "too few trainings",
+        "tuned as asked for",
+        "blended as asked for",
+        "unfitted as asked for",
+        "the way is named",
+    ],
 )
 def test_some_searches_compare_nothing(tmp_path: Path, trained: nn.Module, changes: dict[str, Any]) -> None:
     diary = Stopping("round 1/1: training")
@@ -129,6 +144,33 @@ def test_some_searches_compare_nothing(tmp_path: Path, trained: nn.Module, chang
         search(tmp_path, trained, diary, **changes)
     assert not evaluations_of(tmp_path / "run", "check")
     assert "heads" not in ways_in(tmp_path / "run")
+
+
+class HeadOfPixels(nn.Module):
+    """A network whose outputs are those of a convolution, so that no head can be fitted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU())
+        self.head = nn.Conv2d(16, 10, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
+        found: torch.Tensor = self.head(self.second(self.first(x))).mean(dim=(2, 3))
+        return found
+
+
+def test_parts_without_a_head_to_fit_are_tuned_as_before(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    diary = Stopping("retraining winners")
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, HeadOfPixels(), diary, trials=20)
+    assert not evaluations_of(tmp_path / "run", "check")
+    parent, *others = evaluations_of(tmp_path / "run", "train")
+    assert parent.details["epochs"] == 0
+    assert not any(row.is_fitted for row in others)
+    assert ways_in(tmp_path / "run") == ["train"]
 
 
 @pytest.mark.parametrize("is_spoilt", [True, False])
@@ -170,16 +212,16 @@ def test_a_parent_teaches_what_is_tuned_on_pictures_of_its_own_size(trained: nn.
     assert teacher(8, **HEADS) is None
 
 
-def test_what_inherits_weights_is_tuned_from_a_fitted_head(digits: Images) -> None:
-    """At a lower rate. A head alone has none, and for text there is no regression."""
-    settings = training_settings(Recipe())
-    tuned = from_fitted_head(settings, digits)
-    assert tuned.fit_head
-    assert tuned.learning_rate < settings.learning_rate
-    alone = replace(settings, **HEADS)
-    assert from_fitted_head(alone, digits) is alone
-    text: Any = SimpleNamespace(criterion=NextToken(2, (1, 1)))
-    assert from_fitted_head(settings, text) is settings
+def test_a_rate_is_lower_where_a_head_is_fitted_first(trained: nn.Module, digits: Images) -> None:
+    """Not for a head alone, which has none, and not where no head can be fitted."""
+    settings = training_settings(Recipe(training={"fit_head": True}))
+    assert from_fitted_head(settings, trained, digits).learning_rate == pytest.approx(0.3 * settings.learning_rate)
+    without_bias = nn.Sequential(nn.Flatten(), nn.Linear(64, 10, bias=False))
+    behind = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Tanh())
+    for module in (without_bias, behind):
+        assert from_fitted_head(settings, module, digits) is settings
+    for same in (replace(settings, **HEADS), replace(settings, fit_head=False)):
+        assert from_fitted_head(same, trained, digits) is same
 
 
 def test_a_recipe_whose_way_is_heads_fits_them_alone() -> None:

@@ -17,3 +17,11 @@ def test_the_same_request_goes_on_whatever_holds_its_values() -> None:
     assert session_of(asked, [read], []) == read
     assert session_of(Asked(ids=("abcd",), epochs=4), [read], []) is None
     assert session_of(asked, [read], [RetrainingEnded(1)]) is None
+
+
+def test_winners_of_fitted_heads_are_tuned_where_that_is_asked_for() -> None:
+    """A head that is fitted again is the same."""
+    for tuning in (Asked(epochs=3), Asked(training={"tune": "all"}), Asked(teacher="best")):
+        assert tuning.way("heads") == "train"
+        assert tuning.way("supernet") == "supernet"
+    assert Asked(top=2, teacher="none").way("heads") == "heads"

@@ -110,7 +110,7 @@ def test_where_time_is_short_for_both_ways_heads_are_fitted(monkeypatch: pytest.
     monkeypatch.setattr(ways, "may_fit_heads", lambda state, recipe: True)
     state = chosen(monkeypatch, 60.0, 400.0)
     assert state.chosen == ["heads"]
-    assert "gets a head that is fitted to its features, because 10 min 00 s are too short" in state.news[0]
+    assert "and nothing is tuned, because 10 min 00 s are too short" in state.news[0]
     assert "allow no more than about" in state.news[0]
 
 

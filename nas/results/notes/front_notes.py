@@ -73,7 +73,7 @@ def choice_notes(front: Front) -> list[str]:
 
 def simple_notes(winner: Winner, winners: Sequence[Winner]) -> list[str]:
     """Return the sentence about a simple model that no trained winner beats; nothing for others."""
-    trained = [each for each in winners if not each.is_fitted]
+    trained = [each for each in winners if not each.is_fitted and not each.is_parent]
     if not winner.is_fitted or not trained or min(each.test_error for each in winners) < winner.test_error:
         return []
     own, title = winner.architecture.id, winner.words.title

@@ -95,7 +95,8 @@ def prepared_evaluator(state: RunState, folder: Path, executor: Executor) -> Eva
     if turns:
         evaluator = evaluator_of(state, folder)
         evaluator.prepare(executor)
-    if not turns and goes_on_by_heads(state, _handful(state, folder), executor):
+    trains = isinstance(evaluator, TrainingEvaluator) and not turns
+    if trains and goes_on_by_heads(state, _handful(state, folder), executor):
         evaluator = evaluator_of(state, folder)
     return evaluator
 

@@ -32,11 +32,11 @@ SHARE = 10
 def goes_on_by_heads(state: RunState, tuning: Handful, executor: Executor) -> bool:
     """Turn to fitted heads, and return True, if a few candidates have lower errors with them than after their tuning.
 
-    That is looked at once in a run that chose to train, before its first candidate. Otherwise those that were tuned are
-    the first candidates.
+    That is looked at once in a run that chose to train, before its first candidate. The journal keeps what came out.
+    Otherwise those that were tuned are the first candidates.
     """
     ways = state.journal.rows(WayChosen)
-    is_first = bool(ways) and ways[-1].evaluate == "train" and not state.beliefs.trials
+    is_first = [way.evaluate for way in ways] == ["train"] and not state.beliefs.trials and not state.recorded
     if not is_first or not may_fit_heads(state, state.recipe):
         return False
     count = min(FORMS, _trainings(state) // SHARE)
@@ -46,6 +46,8 @@ def goes_on_by_heads(state: RunState, tuning: Handful, executor: Executor) -> bo
     fitted = _with_heads(state, tuning, list(trained), executor)
     both = [architecture for architecture in trained if architecture in fitted]
     if len(both) < FEWEST_FORMS:
+        state.go_on_by("train", f"only {len(both)} of {count} could be compared with fitted heads")
+        take_checks(state)
         return False
     heads, tuned = (float(np.mean([found[each] for each in both])) for found in (fitted, trained))
     quality = state.beliefs.quality
@@ -55,7 +57,8 @@ def goes_on_by_heads(state: RunState, tuning: Handful, executor: Executor) -> bo
         state.go_on_by("heads", reason)
         state.progress.say(f"{WORDS['heads']}, because {reason}")
         return True
-    state.progress.say(f"{WORDS['train']}, and gets no fitted head, because {reason}")
+    state.go_on_by("train", reason)
+    state.progress.say(f"{WORDS['train']}, rather than its head alone fitted, because {reason}")
     take_checks(state)
     return False
 

@@ -23,12 +23,11 @@ from nas.storage.journal import write_aside
 from nas.storage.journal_rows import SupernetTrained
 from nas.storage.run_files import PARENT_WEIGHTS
 from nas.tasks.task import Task
-from nas.training.fitted_heads import from_fitted_head
+from nas.training.fitted_heads import can_fit_head, from_fitted_head
 from nas.training.inheriting import Inheritance, inheritance_of
 from nas.training.pace import epoch_seconds
 from nas.training.settings import TrainingSettings, training_seed, training_settings
 from nas.training.trainer import Trainer
-from nas.values.evaluation import FITTED
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +76,7 @@ def _made(state: RunState, space: HasParent) -> bytes:
     task = _prepared(state, space)
     parent = space.parent_module()
     epochs = state.schedule.parent_epochs()
-    settings = parent_settings(recipe, task, epochs)
+    settings = parent_settings(recipe, epochs)
     with torch_with(settings.threads, training_seed(recipe, space.parent)):
         untuned, note = why_untuned(space, task)
         if note:
@@ -107,11 +106,14 @@ def _tune(state: RunState, parent: torch.nn.Module, task: Task, settings: Traini
     """
     quality, say = state.beliefs.quality, state.progress.say
     fitted: dict[str, float] = {}
-    if settings.fit_head:
-        *_, first = Trainer(replace(settings, **HEADS)).train(parent, task, seed)
-        fitted = first if first.get(FITTED) else {}
-    before = {name: tensor.detach().clone() for name, tensor in parent.state_dict().items()} if fitted else {}
-    if fitted:
+    before: dict[str, torch.Tensor] = {}
+    settings = from_fitted_head(settings, parent, task)
+    if settings.fit_head and can_fit_head(parent, task):
+        grown = [each.requires_grad for each in parent.parameters()]
+        *_, fitted = Trainer(replace(settings, **HEADS)).train(parent, task, seed)
+        for each, requires in zip(parent.parameters(), grown, strict=True):
+            each.requires_grad_(requires)
+        before = {name: tensor.detach().clone() for name, tensor in parent.state_dict().items()}
         settings = replace(settings, fit_head=False, keep_statistics=True)
     for report in Trainer(settings).train(parent, task, seed):
         state.progress.advance(best=f"{quality.title.lower()} {quality.format(report[quality.name])}")
@@ -144,10 +146,10 @@ def why_untuned(space: HasParent, task: Task) -> tuple[tuple[str, ...], str]:
     return ("an earlier run had it on other data, in another size, or in other splits",), ""
 
 
-def parent_settings(recipe: Recipe, task: Task, epochs: int) -> TrainingSettings:
-    """Return how a parent is tuned: as winners are, by all cores, and from a fitted head, at a lower rate then."""
+def parent_settings(recipe: Recipe, epochs: int) -> TrainingSettings:
+    """Return how a parent is tuned: as winners are, and by all cores."""
     settings = training_settings(recipe, epochs, recipe.training.subset, recipe.retraining.time_limit_s)
-    return from_fitted_head(replace(settings, threads=max(usable_cores(), settings.threads)), task)
+    return replace(settings, threads=max(usable_cores(), settings.threads))
 
 
 def parent_epoch_seconds(state: RunState, folder: Path) -> float:
@@ -160,7 +162,7 @@ def parent_epoch_seconds(state: RunState, folder: Path) -> float:
     if not untuned:
         return 0.0
     parent = state.beliefs.candidate(space.parent)
-    return epoch_seconds(state.beliefs.look, parent, task, parent_settings(state.recipe, task, 1)) or 0.0
+    return epoch_seconds(state.beliefs.look, parent, task, parent_settings(state.recipe, 1)) or 0.0
 
 
 def supernet_settings(recipe: Recipe, epochs: int) -> TrainingSettings:

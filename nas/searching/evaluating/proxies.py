@@ -19,7 +19,7 @@ from nas.storage.run_files import SUPERNET_WEIGHTS
 from nas.tasks.criteria import largest_error
 from nas.training.settings import TrainingSettings
 from nas.training.shared_scoring import SharedScoring
-from nas.training.supernet import SharedEvaluation, SharedWeights
+from nas.training.supernet import RECALIBRATION_BATCH, SharedEvaluation, SharedWeights
 from nas.training.supernet_training import SupernetTraining
 from nas.training.zero_cost import ZeroCostEvaluation, fit_score_map
 
@@ -67,9 +67,8 @@ class SupernetEvaluator(OfModels):
             state.recipe.execution.threads_per_worker,
             state.stopwatch,
             self._settings.robustness,
-            keeps_weights=bool(state.recipe.precisions),
         )
-        self._work = in_precisions(state, alone, self._settings)
+        self._work = self._deploying(alone)
         self.scoring = None if state.inheritance is None else SharedScoring(alone)
         state.durations.supernet_epoch_s = 0.0
         if is_checked(state):
@@ -91,6 +90,12 @@ class SupernetEvaluator(OfModels):
             recipe.least_correlation,
             'A larger supernet.epochs often helps; where it does not, evaluate by "train".',
         )
+
+    def _deploying(self, alone: SharedEvaluation) -> Work:
+        """Return the work that finds errors in other precisions too, with the statistics by which forms are scored."""
+        images = alone.images if self._state.inheritance is None else min(alone.images, RECALIBRATION_BATCH)
+        with_weights = replace(alone, images=images, keeps_weights=bool(self._state.recipe.precisions))
+        return in_precisions(self._state, with_weights, self._settings)
 
     def _trained(self, executor: Executor) -> bytes:
         """Return the shared weights: from the folder if the journal knows them, else newly trained."""

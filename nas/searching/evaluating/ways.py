@@ -1,4 +1,4 @@
-"""Choosing how parts of a parent get their errors, where the recipe leaves that open: alone, or by one tuning."""
+"""Choosing how parts of a parent get their errors, where that is left open: alone, by one tuning, or by heads."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from nas.recipe.ways import OPEN, Way, by_way
 from nas.searching.evaluating.pacing import guess_epochs, usual_layers
 from nas.searching.evaluating.parents import parent_epoch_seconds, supernet_epoch_seconds
 from nas.searching.state import RunState
+from nas.space.parts.device_parts import innermost
+from nas.space.parts.own_inputs import wishes_of
 from nas.space.parts.parents import parents_space
 from nas.space.search_space import HasSupernet, SearchSpace
 from nas.storage.journal_rows import Agreement, WayChosen
-from nas.training.regressions import can_regress
+from nas.training.fitted_heads import can_fit_head
 
 ENOUGH_ALONE = 40
 """With this many separate trainings nothing is gained by sharing: it is the usual number without a time."""
 WORDS = {
     "train": "each candidate is tuned alone",
     "supernet": "candidates share the weights of one tuning",
-    "heads": "each candidate gets a head that is fitted to its features",
+    "heads": "each candidate gets a head that is fitted to its features, and nothing is tuned",
 }
 FEWEST_ALONE = 10
 """Fewer separate trainings find little. Fitting a head takes less time than one."""
@@ -82,12 +84,16 @@ def _by_time(state: RunState, recipe: Recipe, folder: Path) -> tuple[Way, str]:
 
 
 def may_fit_heads(state: RunState, recipe: Recipe) -> bool:
-    """Return True if candidates are parts of a parent, and the recipe leaves open what of them is trained."""
-    found, training = state.resolved, recipe.training
-    if parents_space(found.space) is None or found.function is not None or not can_regress(found.task.criterion):
+    """Return True if candidates are parts of a parent whose head can be fitted, and the recipe leaves training open."""
+    found, training, retraining = state.resolved, recipe.training, recipe.retraining
+    space = parents_space(found.space)
+    if space is None or found.function is not None or not training.fit_head:
         return False
-    has_teacher = training.teacher is not None or recipe.retraining.teacher is not None
-    return training.tune == "all" and not training.search and not has_teacher
+    blends = training.mixup or training.cutmix or training.augmentation_strength
+    has_teacher = training.teacher is not None or retraining.teacher is not None
+    if training.tune != "all" or training.search or blends or has_teacher or retraining.training:
+        return False
+    return can_fit_head(space.parent_module(), found.task.prepared_for(wishes_of(innermost(found.space), space.parent)))
 
 
 def is_open(state: RunState) -> bool:
@@ -116,9 +122,9 @@ def turn_to_training(state: RunState, reason: str) -> None:
 def take_checks(state: RunState) -> None:
     """Let what was trained alone as a check be the first candidates, unless candidates choose their precision.
 
-    The check was in fp32 alone.
+    The check was in fp32 alone. It came before the first round, so no interrupted round proposes these again.
     """
-    known, number = state.beliefs.trainings, state.begins.round + 1
+    known = state.beliefs.trainings
     trained = [row for row in state.beliefs.rows if row.stage == "check" and row.architecture not in known]
     if not state.recipe.precisions:
-        state.add(*(replace(row, stage="train", round=number) for row in trained))
+        state.add(*(replace(row, stage="train", round=state.begins.round) for row in trained))

@@ -75,6 +75,11 @@ class Asked:
             section["teacher"] = self.teacher
         return Recipe.from_mapping({**recipe.model_dump(exclude_none=True), "retraining": section})
 
+    def way(self, chosen: str) -> str:
+        """Return the way of training: the one that the search chose, unless it fitted heads and more is asked for."""
+        tunes = self.epochs is not None or bool(self.training) or self.teacher not in (None, NO_TEACHER)
+        return "train" if chosen == "heads" and tunes else chosen
+
     def words(self) -> list[str]:
         """Return the request as words of the command line."""
         named = {

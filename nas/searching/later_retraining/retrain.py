@@ -116,7 +116,7 @@ def _retrained(
 ) -> Front:
     """Return the front of a run with the new models."""
     ways = read_rows(folder, WayChosen)
-    changed = asked.recipe(by_way(recipe, ways[-1].evaluate) if ways else recipe)
+    changed = asked.recipe(by_way(recipe, asked.way(ways[-1].evaluate)) if ways else recipe)
     advice = _advice(folder, recipe, asked, is_named=not isinstance(given.more_data, Task))
     with (
         advised(folder, advice, (KeyboardInterrupt,)),

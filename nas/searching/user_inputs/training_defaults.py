@@ -10,23 +10,27 @@ from nas.recipe.training_sections import why_no_folds
 from nas.space.parts.parents import parents_space
 from nas.space.search_space import SearchSpace
 from nas.tasks.task import Task
+from nas.training.regressions import can_regress
 
 
 def with_training_defaults(recipe: Recipe, given: Recipe, task: Task | None, space: SearchSpace) -> Recipe:
     """Return the recipe with the task's own defaults for keys that ``given``, the recipe as it was written, lacks.
 
-    Folds are no default where candidates cannot be trained in folds.
+    Folds are no default where candidates cannot be trained in folds. Parts of a parent begin with a fitted head.
     """
-    if task is None or not task.training_defaults:
+    if task is None:
         return recipe
     _check(task)
+    of_task, is_part = dict(task.training_defaults), parents_space(space) is not None
+    if is_part and can_regress(task.criterion):
+        of_task["training"] = {**of_task.get("training", {}), "fit_head": True}
     values = recipe.model_dump()
-    for section, defaults in task.training_defaults.items():
+    for section, defaults in of_task.items():
         written = set(getattr(given, section).model_fields_set if section in given.model_fields_set else ())
-        if why_no_folds(recipe.training, recipe.evaluate, recipe.precisions) or parents_space(space) is not None:
+        if why_no_folds(recipe.training, recipe.evaluate, recipe.precisions) or is_part:
             written.add("folds")
         values[section] = {**values[section], **{key: each for key, each in defaults.items() if key not in written}}
-    return Recipe.from_mapping(values)
+    return Recipe.from_mapping(values) if of_task else recipe
 
 
 def defaults_told(recipe: Recipe, task: Task) -> list[str]:

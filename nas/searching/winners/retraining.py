@@ -143,7 +143,9 @@ class Retraining:
         """Return the simple models that are winners beside ``chosen``: those retrained, and others if there is time."""
         state = self._state
         taken: list[Architecture] = []
-        for each in simple_winners(state.beliefs):
+        # Where all are heads, those that were chosen are such already; the best by folds may be missing.
+        most = 1 if state.recipe.training.tune == "head" else None
+        for each in simple_winners(state.beliefs)[:most]:
             if each in state.beliefs.retrainings or self._has_time_for([*chosen, *taken, each]):
                 taken.append(each)
         return taken

@@ -30,7 +30,7 @@ class HasParent(Protocol):
     """A space whose architectures are made of one trained model.
 
     ``build`` returns the structure alone. ``inherit`` gives it the parent's weights, as far as they are kept. The
-    parent is evaluated first and as it is, teaches the others, and is always a winner.
+    parent is evaluated first and as it is, teaches others that see inputs as it does, and is always a winner.
     """
 
     @property
