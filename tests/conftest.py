@@ -16,6 +16,7 @@ from spaces_here import take_for_the_project_s
 from nas.hardware.cooling import warmth_of
 from nas.hardware.kept_profiles import profile_of
 from nas.hardware.target_profile import TargetProfile
+from nas.space.architecture import Architecture
 from nas.storage.home import home
 from nas.storage.measurement_store import STORE
 from nas.tasks.images.images import Images
@@ -97,6 +98,18 @@ def digits_data() -> Images:
 @pytest.fixture(name="rng")
 def fresh_rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def latency_by_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake bench takes any choices that are numbers: more of each is slower and larger."""
+    import fake_bench
+
+    def value(architecture: Architecture) -> float:
+        return 0.5 + fake_bench.size_by_choices(architecture) / 100
+
+    monkeypatch.setattr(fake_bench, "VALUES", dict.fromkeys(fake_bench.VALUES, value))
+    monkeypatch.setattr(fake_bench, "weight_bytes", fake_bench.size_by_choices)
 
 
 @pytest.fixture

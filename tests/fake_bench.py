@@ -45,6 +45,11 @@ VALUES: Mapping[str, Callable[[Architecture], float]] = {
 NOISY = ("latency_ms", "item_ms")
 
 
+def size_by_choices(architecture: Architecture) -> int:
+    """Return a hundred times the sum of all choices that are numbers, such as shares of channels."""
+    return round(100 * sum(float(option) for option in architecture.values() if not isinstance(option, str)))
+
+
 class FakeBench:
     """A bench that recognises each architecture by the name of its file, or of its bundle's folder.
 

@@ -103,18 +103,6 @@ KEYS: Mapping[str, Any] = {
 }
 
 
-def size(architecture: Architecture) -> int:
-    return round(100 * sum(float(option) for option in architecture.values() if not isinstance(option, str)))
-
-
-@pytest.fixture(name="latency_by_choices")
-def _latency_by_choices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fake bench takes any choices that are numbers: more of each is slower and larger."""
-    values = {name: lambda architecture: 0.5 + size(architecture) / 100 for name in fake_bench.VALUES}
-    monkeypatch.setattr(fake_bench, "VALUES", values)
-    monkeypatch.setattr(fake_bench, "weight_bytes", size)
-
-
 @pytest.fixture(name="deployed")
 def _deployed(monkeypatch: pytest.MonkeyPatch) -> list[Architecture]:
     """Errors in int8 are made up, which spares a second or two each. Returns the networks that were deployed."""

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import fake_bench
 import pytest
 import small_parents
 import torch
@@ -19,7 +18,6 @@ import nas
 from nas.recipe.recipe import Recipe
 from nas.recipe.ways import HEADS, by_way
 from nas.searching.evaluating import heads
-from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, load_space, settle
 from nas.space.signature import image_signature
 from nas.storage.journal import JournalReader
@@ -41,18 +39,6 @@ KEYS: Mapping[str, Any] = {
     "training": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-3},
     "retraining": {"epochs": 1, "winners": 2},
 }
-
-
-@pytest.fixture(name="latency_by_choices")
-def _latency_by_choices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fake bench takes any choices that are numbers: more of each is slower and larger."""
-
-    def size(architecture: Architecture) -> int:
-        return round(100 * sum(float(option) for option in architecture.values()))
-
-    values = {name: lambda architecture: 0.5 + size(architecture) / 100 for name in fake_bench.VALUES}
-    monkeypatch.setattr(fake_bench, "VALUES", values)
-    monkeypatch.setattr(fake_bench, "weight_bytes", size)
 
 
 def space_of(parent: str | nn.Module) -> SearchSpace:

@@ -21,7 +21,6 @@ from nas.errors import LimitError, RecipeError
 from nas.results.bundled.card import CARD
 from nas.results.front import Front
 from nas.searching.evaluating import parents
-from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, load_space
 from nas.space.signature import image_signature
 from nas.storage.run_files import PARENT_WEIGHTS as PARENT
@@ -32,18 +31,6 @@ pytestmark = pytest.mark.usefixtures("quick_export", "latency_by_choices")
 
 FEW: Mapping[str, Any] = {"widths": [0.5], "trunks": [0.5]}
 KEYS: Mapping[str, Any] = {**BASE, "trials": 4, "rounds": 1, "retraining": {"epochs": 2, "winners": 2}}
-
-
-def size(architecture: Architecture) -> int:
-    return round(100 * sum(float(option) for option in architecture.values() if not isinstance(option, str)))
-
-
-@pytest.fixture(name="latency_by_choices")
-def _latency_by_choices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fake bench takes any choices that are numbers: more of each is slower and larger."""
-    values = {name: lambda architecture: 0.5 + size(architecture) / 100 for name in fake_bench.VALUES}
-    monkeypatch.setattr(fake_bench, "VALUES", values)
-    monkeypatch.setattr(fake_bench, "weight_bytes", size)
 
 
 def space_of(parent: str | nn.Module, **more: Any) -> SearchSpace:
@@ -172,8 +159,8 @@ def test_a_parent_with_another_head_is_tuned_first(tmp_path: Path) -> None:
     assert (tmp_path / "run" / PARENT).read_bytes() == kept
     first, *_ = evaluations_of(tmp_path / "run", "train")
     assert first.values["error"] < 0.8
-    smallest = min(front, key=lambda winner: size(winner.architecture))
-    whole = max(front, key=lambda winner: size(winner.architecture))
+    smallest = min(front, key=lambda winner: fake_bench.size_by_choices(winner.architecture))
+    whole = max(front, key=lambda winner: fake_bench.size_by_choices(winner.architecture))
     (tuned,) = (winner.bundle for winner in front if winner.is_parent)
     assert tuned is not None
     assert "It was tuned on the training items before the search began." in (tuned / CARD).read_text()

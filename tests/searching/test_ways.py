@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import fake_bench
 import pytest
 import small_parents
 from commands import evaluations_of
@@ -23,7 +22,6 @@ from nas.recipe.ways import by_way
 from nas.searching.evaluating import handful, ways
 from nas.searching.evaluating.ways import choose_way
 from nas.searching.shrinking import shrinking_values
-from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, load_space
 from nas.space.signature import image_signature
 from nas.storage.journal import JournalReader
@@ -189,16 +187,9 @@ KEYS: Mapping[str, Any] = {
 }
 
 
-def size(architecture: Architecture) -> int:
-    return round(100 * sum(float(option) for option in architecture.values()))
-
-
 @pytest.fixture(name="shared")
-def _shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that chooses to share, and a bench that takes any choices that are numbers."""
-    values = {name: lambda architecture: 0.5 + size(architecture) / 100 for name in fake_bench.VALUES}
-    monkeypatch.setattr(fake_bench, "VALUES", values)
-    monkeypatch.setattr(fake_bench, "weight_bytes", size)
+def _shared(monkeypatch: pytest.MonkeyPatch, latency_by_choices: None) -> None:
+    """A run that chooses to share."""
     monkeypatch.setattr(ways, "ENOUGH_ALONE", 10_000)
 
 
