@@ -58,7 +58,7 @@ def score_round(
     assert work is not None, "the evaluator scores many at once"
     limit_s = max(LEAST_LIMIT_S, evaluator.time_limit_s)
     while True:
-        left_s = ends_s - state.spent_s
+        left_s, before = ends_s - state.spent_s, state.beliefs.trials
         kept_s = DEPLOYING_SHARE * max(0.0, left_s) if deploys and math.isfinite(left_s) else 0.0
         jobs = Scoring(state, number, until, ends_s - kept_s)
         executor.run(work, jobs, time_limit_s=limit_s)
@@ -69,8 +69,8 @@ def score_round(
         state.progress.close()
         deploy_hopeful(state, evaluator, executor, number, ends_s)
         # Often little is hopeful, and then there is time for more.
-        is_over = jobs.dried_up or state.beliefs.trials >= until or ends_s - state.spent_s < WORTH_GOING_ON * left_s
-        if is_over or not math.isfinite(ends_s):
+        has_time = math.isfinite(ends_s) and ends_s - state.spent_s > WORTH_GOING_ON * left_s
+        if jobs.dried_up or not has_time or not before < state.beliefs.trials < until:
             return jobs.dried_up
 
 

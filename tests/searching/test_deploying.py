@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fake_bench
@@ -17,6 +18,7 @@ from sharing_space import SharingSpace
 
 import nas
 from nas.searching.deploying import hopeful, hopeless
+from nas.searching.scoring import score_round
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import PRECISION, precision_of
 from nas.space.parts.device_parts import with_precisions
@@ -189,3 +191,37 @@ def test_a_space_without_a_parent_is_deployed_candidate_by_candidate(
     assert [precision_of(each.architecture) for each in rows] == ["fp32", "int8"] * 3
     assert {each.by for each in rows} == {"supernet"}
     assert len(deployed) == 3
+
+
+@pytest.mark.parametrize(("until", "each", "passes"), [(1000, 10, 4), (10, 10, 1), (1000, 0, 1)])
+def test_time_that_deploying_leaves_is_for_scoring_more(
+    monkeypatch: pytest.MonkeyPatch, until: int, each: int, passes: int
+) -> None:
+    """Unless there are enough candidates, or nothing new was scored. Each pass leaves time to deploy."""
+    state: Any = SimpleNamespace(
+        recipe=SimpleNamespace(precisions=BOTH),
+        beliefs=SimpleNamespace(trials=0),
+        progress=SimpleNamespace(close=lambda: None),
+        spent_s=0.0,
+    )
+    ends: list[float] = []
+
+    def scoring(state: Any, number: int, until: int, ends_s: float) -> Any:
+        ends.append(ends_s)
+        return SimpleNamespace(is_interrupted=False, dried_up=False)
+
+    def run(*_: Any, **__: Any) -> None:
+        state.spent_s = ends[-1]
+        state.beliefs.trials += each
+
+    def deploy(*_: Any) -> None:
+        state.spent_s += 1.0
+
+    monkeypatch.setattr("nas.searching.scoring.Scoring", scoring)
+    monkeypatch.setattr("nas.searching.scoring.deploy_hopeful", deploy)
+    evaluator: Any = SimpleNamespace(scoring=object(), time_limit_s=1.0)
+    executor: Any = SimpleNamespace(run=run)
+    assert not score_round(state, evaluator, executor, 1, until, 100.0)
+    assert len(ends) == passes
+    assert ends[0] == pytest.approx(70.0)
+    assert state.spent_s <= 101.0
