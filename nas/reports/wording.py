@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.results.winner import Winner
-from nas.values.evaluation import AS_TRAINED, OF_SPACE, TUNED_ON, Evaluation
+from nas.values.evaluation import AS_TRAINED, FITTED, OF_SPACE, TUNED_ON, Evaluation
 from nas.values.indexed_rows import IndexedRows, last_rows
 
 
@@ -103,6 +103,7 @@ BEGINNINGS = {
     "": "retrained from scratch",
     "supernet": "fine-tuned from the shared weights",
     OF_SPACE: "fine-tuned from the weights that its space gives",
+    FITTED: "given a fitted head on the weights that its space gives",
     "winner": "trained further from the winner before it",
     TUNED_ON: "trained by the search and tuned on for one epoch, because no time was left to retrain it",
     AS_TRAINED: "left as the search trained it, because no time was left to retrain it",
@@ -111,10 +112,11 @@ BEGINNINGS = {
 
 
 def retrained_text(rows: Sequence[Evaluation] | IndexedRows, winners: Iterable[Winner]) -> str:
-    """Return how the winners were trained; several ways if they differ."""
+    """Return how the winners were trained; several ways if they differ. Nothing was trained for a parent."""
     trainings = last_rows(rows, "retrain")
-    of_winners = (trainings[each.architecture].details for each in winners if each.architecture in trainings)
-    found = {details.get("start", "") for details in of_winners}
+    made = [each.architecture for each in winners if not each.is_parent and each.architecture in trainings]
+    starts = [(trainings[each].details.get("start", ""), trainings[each].is_fitted) for each in made]
+    found = {FITTED if is_fitted and start == OF_SPACE else start for start, is_fitted in starts}
     return " or ".join(words for start, words in BEGINNINGS.items() if start in found) or "retrained"
 
 

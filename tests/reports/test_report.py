@@ -242,6 +242,17 @@ def test_the_page_says_with_which_weights_winners_began(starts: tuple[str | None
     assert f"Each winner {words}" in Page(render_report(replace(record, rows=tuple(rows)))).text
 
 
+def test_the_page_says_that_winners_have_fitted_heads() -> None:
+    """On weights that were given: nothing of them was tuned."""
+    record, fitted = example_record(), {"start": "space", "fitted": True}
+    rows = tuple(
+        replace(row, details={**row.details, **fitted}) if row.stage == "retrain" and not row.failed else row
+        for row in record.rows
+    )
+    words = "Each winner was given a fitted head on the weights that its space gives, exported"
+    assert words in Page(render_report(replace(record, rows=rows))).text
+
+
 def test_errors_that_do_not_come_from_training_are_never_called_trained() -> None:
     """Tile, funnel, table and caption name their origin, and a paragraph says how reliable they are."""
     record = example_record()
