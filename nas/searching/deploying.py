@@ -14,7 +14,7 @@ from nas.jobs.execution import Executor, Job, Report
 from nas.searching.beliefs import Beliefs
 from nas.searching.evaluating.evaluators import Evaluator
 from nas.searching.evaluating.siblings import row_in_precision
-from nas.searching.selection import front_candidates, non_dominated_rows
+from nas.searching.selection import front_candidates, meets_as_known, non_dominated_rows
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import PLAIN, Candidate, by_training
@@ -40,12 +40,12 @@ def deploy_hopeful(state: RunState, evaluator: Evaluator, executor: Executor, nu
         chosen = by_training(state.beliefs.candidate(row.architecture) for row in hopeful(state.beliefs))
         if not chosen or state.spent_s >= ends_s:
             break
-        waiting = list(chosen.values())[:MOST_AT_ONCE]
+        waiting, given_up = list(chosen.values())[:MOST_AT_ONCE], hopeless(state.beliefs)
         state.progress.stage(f"round {number}/{state.recipe.rounds}: evaluating in other precisions", len(waiting))
         executor.run(evaluator.work, _Deploying(state, number, waiting, ends_s), time_limit_s=evaluator.time_limit_s)
         state.progress.close()
         state.note_cost()
-        for precision in hopeless(state.beliefs):
+        for precision in hopeless(state.beliefs) - given_up:
             state.progress.say(f"no network could be evaluated in {precision}, so no more are tried")
 
 
@@ -63,7 +63,7 @@ def hopeful(beliefs: Beliefs) -> list[Evaluation]:
     for row in in_fp32.values():
         for sibling in beliefs.candidate(row.architecture).siblings:
             is_known = sibling in beliefs.trainings or sibling in beliefs.unfit or sibling.precision in without
-            if is_known or not _meets(beliefs, sibling):
+            if is_known or not meets_as_known(beliefs, sibling):
                 continue
             error = row.values[quality] + added.get(str(sibling.precision), 0.0)
             values = {**row.values, **beliefs.counted(sibling), quality: error}
@@ -87,12 +87,6 @@ def hopeless(beliefs: Beliefs) -> set[str]:
 
 def _precision(beliefs: Beliefs, row: Evaluation) -> str | None:
     return beliefs.candidate(row.architecture).precision
-
-
-def _meets(beliefs: Beliefs, candidate: Candidate) -> bool:
-    if candidate in beliefs.measurements:
-        return beliefs.surely_meets(candidate)
-    return beliefs.probably_meets(candidate)
 
 
 def _usually_added(beliefs: Beliefs, in_fp32: Mapping[Architecture, Evaluation]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -32,14 +33,17 @@ def front_candidates(beliefs: Beliefs, *, surely: bool, without: Collection[Arch
     """
     beliefs.predict_all(row.architecture for row in beliefs.candidates)
 
-    def meets(architecture: Architecture) -> bool:
-        if surely or architecture in beliefs.measurements:
-            return beliefs.surely_meets(architecture)
-        return beliefs.probably_meets(architecture)
-
+    meets = beliefs.surely_meets if surely else partial(meets_as_known, beliefs)
     rows = [row for row in beliefs.candidates if row.architecture not in without and meets(row.architecture)]
     accurate = [row for row in rows if beliefs.accuracy_excess(row.values) == 0]
     return non_dominated_rows(beliefs, accurate or rows)
+
+
+def meets_as_known(beliefs: Beliefs, architecture: Architecture) -> bool:
+    """Return True if measured upper bounds meet the limits or, where nothing was measured, the predicted means."""
+    if architecture in beliefs.measurements:
+        return beliefs.surely_meets(architecture)
+    return beliefs.probably_meets(architecture)
 
 
 def non_dominated_rows(beliefs: Beliefs, rows: Sequence[Evaluation]) -> list[Evaluation]:

@@ -31,13 +31,8 @@ class Handful:
 
     def __init__(self, state: RunState, training: CandidateTraining | OwnTraining, seed_of: SeedOf) -> None:
         self._state = state
-        self._training = training
+        self.training = training
         self.seed_of = seed_of
-
-    @property
-    def training(self) -> CandidateTraining | OwnTraining:
-        """The work that trains them."""
-        return self._training
 
     def errors(self, executor: Executor, count: int, first: Sequence[Architecture] = ()) -> dict[Architecture, float]:
         """Train those of ``count`` that are not trained yet, and return the error of each that could be trained.
@@ -50,8 +45,8 @@ class Handful:
         missing = missing[: max(0, count - len(rows))]
         if missing:
             self._state.progress.stage("training a few architectures alone, as a check", len(missing))
-            source = _HandfulJobs(self._state, self.seed_of, missing, self._training.settings.subset)
-            executor.run(self._training, source, time_limit_s=self._training.settings.time_limit_s)
+            source = _HandfulJobs(self._state, self.seed_of, missing, self.training.settings.subset)
+            executor.run(self.training, source, time_limit_s=self.training.settings.time_limit_s)
             self._state.progress.close()
             self._state.note_cost()
         rows = {row.architecture: row for row in self._state.beliefs.rows if row.stage == "check"}

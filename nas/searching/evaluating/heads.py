@@ -22,6 +22,7 @@ from nas.space.parts.candidate import Candidate
 from nas.space.parts.parents import first_of
 from nas.storage.journal_rows import WayChosen
 from nas.training.training import CandidateTraining
+from nas.values.evaluation import FITTED
 
 FORMS, FEWEST_FORMS = 4, 2
 """The candidates that are evaluated in both ways, and the fewest that tell anything."""
@@ -90,4 +91,4 @@ def _with_heads(
     state.progress.close()
     state.note_cost()
     name = state.beliefs.quality.name
-    return {each: float(report[name]) for each, report in quick.reports.items() if report.get("fitted")}
+    return {each: float(report[name]) for each, report in quick.reports.items() if report.get(FITTED)}

@@ -109,10 +109,7 @@ def _tune(state: RunState, parent: torch.nn.Module, task: Task, settings: Traini
     before: dict[str, torch.Tensor] = {}
     settings = from_fitted_head(settings, parent, task)
     if settings.fit_head and can_fit_head(parent, task):
-        grown = [each.requires_grad for each in parent.parameters()]
-        *_, fitted = Trainer(replace(settings, **HEADS)).train(parent, task, seed)
-        for each, requires in zip(parent.parameters(), grown, strict=True):
-            each.requires_grad_(requires)
+        (fitted,) = Trainer(replace(settings, **HEADS)).train(parent, task, seed)
         before = {name: tensor.detach().clone() for name, tensor in parent.state_dict().items()}
         settings = replace(settings, fit_head=False, keep_statistics=True)
     for report in Trainer(settings).train(parent, task, seed):
