@@ -2,6 +2,7 @@
 
 For each folder of photos and each side, all photos are divided ten times, a fifth is tested, and both heads are fitted
 to the rest. The table gives both mean errors, and their difference with its standard error over the divisions.
+With ``--parts``, the same for parts of the model at the highest side, which inherit its weights as in ``nas shrink``.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sklearn.model_selection import StratifiedShuffleSplit
 from threadpoolctl import threadpool_limits
@@ -22,9 +25,16 @@ from experiments.command_line import parser_of
 from experiments.desk.__main__ import named_folder
 from experiments.desk.data_sets import SIZES
 from experiments.desk.simple_models import prepared_items
+from experiments.part_heads import WHOLE, parts_of
 from experiments.shrink_study import PARENT, pretrained_weights
+from nas.recipe.ways import HEADS
+from nas.results.data_of_run import source_of
+from nas.searching.shrinking import shrinking_values
 from nas.space.parts.own_inputs import wishes_of
+from nas.space.tracing import build_checked
 from nas.tasks.criteria import Classification
+from nas.training.fitted_heads import features_of as seen_by_head
+from nas.training.inheriting import Inheritance, inheritance_of
 from nas.training.regressions import regression
 from search_spaces.timm_stages import WithStages
 from search_spaces.timm_zoo import TimmZoo
@@ -32,11 +42,15 @@ from search_spaces.timm_zoo import TimmZoo
 RESULTS = Path(__file__).parent / "results" / "head_stages.jsonl"
 DIVISIONS, SHARE, SEED = 10, 0.2, 2
 TOGETHER = 64
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Row:
-    """The mean errors of both heads on one set at one side, their difference, and its standard error."""
+    """The mean errors of both heads on one set at one side, their difference, and its standard error.
+
+    With parts, the side is that of all photos, and a part may see them smaller.
+    """
 
     photos: str
     side: int
@@ -44,6 +58,7 @@ class Row:
     stages: float
     difference: float
     standard_error: float
+    part: str = WHOLE
 
 
 def main() -> None:
@@ -52,19 +67,24 @@ def main() -> None:
     parser.add_argument("--photos", nargs="+", type=named_folder, required=True, metavar="NAME=FOLDER")
     parser.add_argument("--weights", type=Path, default=Path("runs/desk/weights"), help="the folder of the weights")
     parser.add_argument("--sides", nargs="+", type=int, default=SIZES, help="sides of photos in pixels")
+    parser.add_argument("--parts", action="store_true", help="compare heads of parts instead, at the highest side")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the file that rows are added to")
     options: argparse.Namespace = parser.parse_args()
     if not (options.weights / f"{PARENT}.safetensors").exists():
         options.weights.mkdir(parents=True, exist_ok=True)
         pretrained_weights(options.weights)
-    print("| photos | side | last features | all stages | difference |\n|---|---|---|---|---|")
+    print("| photos | side | part | last features | all stages | difference |\n|---|---|---|---|---|---|")
     for name, folder in options.photos:
-        for row in rows_of(name, folder, options.weights, options.sides):
+        if options.parts:
+            rows = rows_of_parts(name, folder, options.weights, max(options.sides))
+        else:
+            rows = rows_of(name, folder, options.weights, options.sides)
+        for row in rows:
             with options.out.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(asdict(row)) + "\n")
             percent = [f"{100 * value:.2f} %" for value in (row.last, row.stages)]
             difference = f"{100 * row.difference:+.2f} ± {100 * row.standard_error:.2f}"
-            print(f"| {name} | {row.side} | {' | '.join(percent)} | {difference} |", flush=True)
+            print(f"| {name} | {row.side} | {row.part} | {' | '.join(percent)} | {difference} |", flush=True)
 
 
 def rows_of(name: str, folder: Path, weights: Path, sides: list[int]) -> Iterator[Row]:
@@ -92,6 +112,38 @@ def rows_of(name: str, folder: Path, weights: Path, sides: list[int]) -> Iterato
         yield Row(name, int(architecture["resolution"]), float(last), float(stages), float(stages - last), spread)
 
 
+def rows_of_parts(name: str, folder: Path, weights: Path, side: int) -> Iterator[Row]:
+    """Yield a row for the parent of ``nas shrink``, and for each part. A form with a head of each kind has its own."""
+    keys = {"data": {"name": f"folder:{folder.absolute()}", "image_size": side}, "seed": SEED}
+    values = shrinking_values(keys, f"timm:{PARENT}", weights / f"{PARENT}.safetensors")
+    recipe = nas.Recipe.from_mapping(values)
+    task = source_of(recipe, None).load()
+    errors: dict[str, dict[str, FloatArray]] = {}
+    for features in ("last", "stages"):
+        options = {**recipe.space.options, "features": features}
+        space: Any = nas.load_space(recipe.space.name, options, task.signature)
+        wishes = nas.wishes_of(space, space.parent)
+        parent, view = space.parent_module(), task.prepared_for(wishes)
+        for _ in nas.Trainer(replace(nas.training_settings(recipe), **HEADS)).train(parent, view, SEED):
+            pass
+        inheritance = Inheritance(space, inheritance_of(space, parent, view, wishes))
+        for part, architecture in {WHOLE: space.parent, **parts_of(space)}.items():
+            seen = task.prepared_for(nas.wishes_of(space, architecture))
+            module = build_checked(space, architecture, seen.signature)
+            inheritance(architecture, module)
+            found = [
+                seen_by_head(module, items, seen, torch.device("cpu"))
+                for items in (seen.train, seen.validation, seen.test)
+            ]
+            seen_features, targets = (torch.cat(each) for each in zip(*filter(None, found), strict=True))
+            of_part = [errors_of_heads(seen_features, None, targets, number)[0] for number in range(DIVISIONS)]
+            errors.setdefault(part, {})[features] = np.array(of_part)
+    for part, (last, stages) in ((part, each.values()) for part, each in errors.items()):
+        difference = stages - last
+        spread = float(difference.std(ddof=1) / DIVISIONS**0.5)
+        yield Row(name, side, float(last.mean()), float(stages.mean()), float(difference.mean()), spread, part)
+
+
 def features_of(module: WithStages, pictures: torch.Tensor) -> torch.Tensor:
     """Return what the head sees, (N, features)."""
     with torch.inference_mode():
@@ -105,12 +157,12 @@ def maps_of(module: WithStages, pictures: torch.Tensor) -> int:
     return sum(each.shape[1] for each in maps)
 
 
-def errors_of_heads(features: torch.Tensor, width: int, targets: torch.Tensor, number: int) -> list[float]:
-    """Return the test errors of the head of the first ``width`` features, and of all, in the division of a number."""
+def errors_of_heads(features: torch.Tensor, width: int | None, targets: torch.Tensor, number: int) -> list[float]:
+    """Return the test errors of heads in the division of a number: of the first ``width`` features if given, of all."""
     divided = StratifiedShuffleSplit(DIVISIONS, test_size=SHARE, random_state=SEED).split(targets, targets)
     fitted, tested = list(divided)[number]
     errors = []
-    for seen in (features[:, :width], features):
+    for seen in (*([] if width is None else [features[:, :width]]), features):
         with threadpool_limits(1):
             head = regression(seen[fitted], targets[fitted], Classification(int(targets.max()) + 1), number)
         answers = head(seen[tested].double().numpy()).argmax(axis=1)

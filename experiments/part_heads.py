@@ -67,7 +67,7 @@ def parts_of(space: Any) -> dict[str, Architecture]:
     smaller = {f"all, {each['image_size']} of {own} px": each for each in space.first[1:] if each["image_size"] != own}
 
     def narrower(share: float) -> Architecture:
-        is_whole = {"image_size"}
+        is_whole = {"image_size", "features"}
         return settle(
             space,
             lambda choice: (

@@ -19,9 +19,10 @@ from nas.space.tracing import trace_layers, zero_inputs
 from search_spaces.shrinking.elastic import ElasticParent
 from search_spaces.shrinking.importance import importance_by_data, importance_by_weights, most_important
 from search_spaces.shrinking.layer_table import LayerTable, layer_table
-from search_spaces.shrinking.parents import PICTURES, TIMM, parent_of
+from search_spaces.shrinking.parents import PICTURES, TIMM, Parent, parent_of
 from search_spaces.shrinking.plan import IntArray, Plan, plan_of, pruned
 from search_spaces.shrinking.weight_files import SCORE, WEIGHT
+from search_spaces.timm_descriptions import LAST, STAGES
 
 WIDTHS = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 TRUNKS = (0.5, 0.625, 0.75, 0.875, 1.0)
@@ -36,7 +37,7 @@ LOWER = "lower"
 LOWER_SHARES, SIDE_STEP, LEAST_SIDE, LEAST_OWN = (1 / 2, 2 / 3, 5 / 6), 16, 32, 64
 """The lower sides are about these shares of the pictures' own side, in whole steps. Smaller pictures have none."""
 MOST_REFUSED = 5
-SIZE = "image_size"
+SIZE, FEATURES = "image_size", "features"
 SCALED = {"crop", "interpolation"}
 PREPARATION = ("mean", "std", *sorted(SCALED))
 
@@ -47,10 +48,11 @@ class Shrunk:
     ``parent`` is ``module:function`` that returns the model, ``timm:NAME``, or a torch module. ``weights`` is a file of
     its weights. Each stage, at one side of the map, has a share of channels (``width``), a share of those that its
     shortcuts carry (``trunk``), and a number of blocks that have a shortcut (``blocks``). ``sizes`` are lower sides of
-    the pictures, in pixels, or "lower" for some of them. ``preparation`` tells how pictures were prepared when the
-    parent was trained: ``mean`` and ``std`` of each channel on a scale from 0 to 1, ``crop`` and ``interpolation``.
-    Without it, models of timm's with weights have timm's mean and deviation, and others those of the data; ``{}``
-    stands for those of the data.
+    the pictures, in pixels, or "lower" for some of them. With ``features="stages"``, the new head of a model of timm's
+    also sees the means of all stages. ``preparation`` tells how pictures were prepared when the parent was trained:
+    ``mean`` and ``std`` of each channel on a scale from 0 to 1, ``crop`` and ``interpolation``. Without it, models of
+    timm's with weights have timm's mean and deviation, and others those of the data; ``{}`` stands for those of the
+    data.
 
     >>> space = Shrunk(nas.image_signature((3, 32, 32), 10), parent="timm:resnet10t")
     >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
@@ -74,6 +76,7 @@ class Shrunk:
         trunks: Sequence[float] = TRUNKS,
         sizes: Sequence[int] | str = (),
         preparation: Mapping[str, Any] | None = None,
+        features: str = LAST,
     ) -> None:
         if parent is None:
             raise RecipeError(
@@ -81,7 +84,9 @@ class Shrunk:
                 "or space.parent in a recipe."
             )
         self._signature = signature
-        found = parent_of(parent, weights, signature)
+        if features not in (LAST, STAGES):
+            raise ValueError(f"features must be {LAST!r} or {STAGES!r}, but got {features!r:.80}.")
+        found, self._plan = self._planned(parent, weights, features)
         self._module, self._name, self.untuned, self._told = found.module, found.name, found.untuned, found.notes
         self.tuned_on = found.tuned_on
         is_picture = signature.inputs[0].name == PICTURES
@@ -91,7 +96,6 @@ class Shrunk:
         self._preparation = self._checked_preparation(usual if preparation is None else preparation)
         if self.tuned_on and not _are_alike(self._preparation, found.scaling):
             self.untuned = (*self.untuned, "it was tuned with another preparation")
-        self._plan = self._planned()
         self._sizes, self._left_out = self._usable_sizes(sizes)
         self._tables: dict[int, LayerTable | None] = {}
         if self._table(self._own_size) is not None:
@@ -99,30 +103,41 @@ class Shrunk:
         self.choices = _choices(self._plan, _shares("widths", widths), _shares("trunks", trunks))
         if len(self._sizes) > 1:
             self.choices = (Choice(SIZE, self._sizes), *self.choices)
+        if found.features == STAGES:  # a winner's space is made by it, without the weights that may have a head
+            self.choices = (*self.choices, Choice(FEATURES, (STAGES,)))
         if len(self._sizes) > 1 or self._preparation:
             self.inputs = self._inputs
 
     @staticmethod
     def options_of_winner(options: Mapping[str, Any], choices: Mapping[str, Option]) -> dict[str, Any]:
         """Return the options with which a winner is built: without the parent's weights, for it has its own."""
-        return {key: value for key, value in options.items() if key != "weights"}
+        kept = {key: value for key, value in options.items() if key not in ("weights", FEATURES)}
+        return kept | {name: option for name, option in choices.items() if name == FEATURES}
 
-    def _planned(self) -> Plan:
+    def _planned(self, parent: str | nn.Module, weights: str | None, features: str) -> tuple[Parent, Plan]:
+        """Return the parent, and what can be removed. Its head sees no stages if less could be removed then."""
+        found = parent_of(parent, weights, self._signature, features)
         inputs = zero_inputs(self._signature.inputs, 1)
         try:
-            plan = plan_of(self._module, inputs)
+            plan = plan_of(found.module, inputs)
         except Exception as error:
+            if found.features == STAGES:
+                return self._planned(parent, weights, LAST)
             raise RecipeError(
-                f"a parent must be a model that autograd can follow from input to output, but {self._name} raised "
+                f"a parent must be a model that autograd can follow from input to output, but {found.name} raised "
                 f"{raised_text(error)}."
             ) from error
+        if found.features == STAGES and plan.refused:
+            plain, other = self._planned(parent, weights, LAST)
+            if len(other.groups) + len(other.blocks) > len(plan.groups) + len(plan.blocks):
+                return plain, other
         if not plan.groups and not plan.blocks:
             whole = "; ".join(f"{name}, because {why}" for name, why in plan.refused[:MOST_REFUSED])
             raise RecipeError(
-                f"a parent must have channels or blocks that can be removed, but {self._name} has none"
+                f"a parent must have channels or blocks that can be removed, but {found.name} has none"
                 f"{': ' + whole if whole else ''}. Pick another parent, or the space of the task."
             )
-        return plan
+        return found, plan
 
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the structure, with weights that are yet to be inherited."""
@@ -234,7 +249,7 @@ class Shrunk:
 
         def narrower(share: float) -> Architecture:
             def pick(choice: Choice) -> Option:
-                if choice.name.endswith(".blocks") or choice.name == SIZE:
+                if choice.name.endswith(".blocks") or choice.name in (SIZE, FEATURES):
                     return choice.options[-1]
                 return min(choice.options, key=lambda option: abs(float(option) - share))
 

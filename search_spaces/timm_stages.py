@@ -14,17 +14,20 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from nas.space.own_code import own_code
+
 
 class WithStages(nn.Module):
     """A model of timm without its head, and a linear head for its last features and for the means of all stages.
 
-    ``side`` is that of pictures that the model takes, by which the number of features is found.
+    ``shape`` is that of pictures that the model takes, by which the number of features is found. ``repeats`` tells if
+    the mean of the last map is seen twice where it is also the last features, as in a ResNet.
 
     Raises:
         ValueError: the model cannot tell its stages.
     """
 
-    def __init__(self, body: nn.Module, shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, body: nn.Module, shape: tuple[int, int, int], classes: int, *, repeats: bool = True) -> None:
         super().__init__()
         if not callable(getattr(body, "forward_intermediates", None)):
             raise ValueError(f"the model must tell its stages, but {type(body).__name__} has no forward_intermediates.")
@@ -32,6 +35,7 @@ class WithStages(nn.Module):
         was_training = body.training
         body.eval()
         with torch.no_grad():
+            self._sees_last = repeats or not self._are_last_map(shape)
             width = self.features(torch.zeros(1, *shape)).shape[1]
         body.train(was_training)
         self.head = nn.Linear(width, classes)
@@ -45,7 +49,16 @@ class WithStages(nn.Module):
         """Return what the head sees, shape (N, features)."""
         body = cast(Any, self.body)
         last, maps = body.forward_intermediates(images, output_fmt="NCHW")
-        return torch.cat([body.forward_head(last, pre_logits=True), *(each.mean((2, 3)) for each in maps)], dim=1)
+        means = [each.mean((2, 3)) for each in maps]
+        return torch.cat([*([body.forward_head(last, pre_logits=True)] if self._sees_last else []), *means], dim=1)
+
+    def _are_last_map(self, shape: tuple[int, int, int]) -> bool:
+        """Return True if the last features are the mean of the last stage's map."""
+        body = cast(Any, self.body)
+        pictures = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+        last, maps = body.forward_intermediates(pictures, output_fmt="NCHW")
+        features, mean = body.forward_head(last, pre_logits=True), maps[-1].mean((2, 3))
+        return features.shape == mean.shape and torch.allclose(features, mean)
 
     def get_classifier(self) -> nn.Module:
         """Return the head, as models of timm do."""
@@ -58,3 +71,29 @@ class WithStages(nn.Module):
         matcher = cast(Any, self.body).group_matcher(coarse=coarse)
         places: dict[str, int] = group_parameters(self.body, matcher, reverse=True)
         return lambda name: places.get(name.removeprefix("body."), math.inf)
+
+
+def has_stages(body: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Return True for a model of timm with maps of several sides, which it tells, and with a head to be replaced.
+
+    ``shape`` is that of pictures that the model takes.
+    """
+    told = (getattr(body, name, None) for name in ("forward_intermediates", "forward_head", "reset_classifier"))
+    if not all(map(callable, told)) or len(shape) != 3:
+        return False
+    was_training = body.training
+    try:
+        with own_code(), torch.no_grad():
+            _, maps = cast(Any, body.eval()).forward_intermediates(torch.zeros(1, *shape), output_fmt="NCHW")
+    except Exception:  # a model may refuse the layout of maps: then its head sees the last features
+        return False
+    finally:
+        body.train(was_training)
+    return len({each.shape[-1] for each in maps}) > 1
+
+
+def with_stages(body: nn.Module, shape: tuple[int, ...], classes: int) -> WithStages:
+    """Return a model of timm with a new head that sees all stages, in the place of its own one."""
+    cast(Any, body).reset_classifier(0)
+    channels, height, width = shape
+    return WithStages(body, (channels, height, width), classes, repeats=False)

@@ -88,7 +88,7 @@ def shrink(
         complete = Recipe.from_mapping(shrinking_values(values, parent, weights))
         return search(complete, data=objects, runs=runs, progress=progress, instruments=instruments)
     given = {"parent": parent, **({} if weights is None else {"weights": str(weights)})}
-    options = {**_lower_sizes(values), **_options(values), **given}
+    options = {**_for_photos(values), **_options(values), **given}
     values.pop("space", None)
     complete = Recipe.from_mapping(_with_defaults(values))
     task = task_of(objects, complete.data)
@@ -101,7 +101,7 @@ def shrink(
 
 def shrinking_values(values: Mapping[str, Any], parent: str, weights: Path | str | None = None) -> dict[str, Any]:
     """Return the keys of a recipe for shrinking a parent that a name stands for."""
-    space = {**_lower_sizes(values), **_options(values), "name": SPACE, "parent": parent}
+    space = {**_for_photos(values), **_options(values), "name": SPACE, "parent": parent}
     if weights is not None:
         # A resumed run may be started in another folder.
         space["weights"] = (
@@ -110,14 +110,16 @@ def shrinking_values(values: Mapping[str, Any], parent: str, weights: Path | str
     return _with_defaults({**values, "space": space})
 
 
-def _lower_sizes(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the option that lets folders of pictures be seen at lower resolutions too.
+def _for_photos(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options that let folders of pictures be seen at lower resolutions, and let new heads see all stages.
 
-    It costs a parent no channel. With a teacher there is none, because that sees pictures as the data have them.
+    Neither costs a parent channels. With a teacher there are no lower resolutions, because that sees pictures as the
+    data have them.
     """
+    if not str(_table(values.get("data")).get("name", "")).startswith(FOLDER):
+        return {}
     has_teacher = any(_table(values.get(stage)).get("teacher") for stage in ("training", "retraining"))
-    is_folder = str(_table(values.get("data")).get("name", "")).startswith(FOLDER)
-    return {"sizes": "lower"} if is_folder and not has_teacher else {}
+    return {"features": "stages", **({} if has_teacher else {"sizes": "lower"})}
 
 
 def _options(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,22 +21,30 @@ from search_spaces.shrinking.plan import Group, Plan, pruned
 
 CONVOLUTIONS = ("conv", "depthwise_conv")
 Shape = tuple[int, ...]
+Groups = tuple[str, ...]
+MOST_SHIFTS = 8
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A layer of the parent. ``inputs`` and ``outputs`` hold the group of each size, or None where it is fixed."""
+    """A layer of the parent. ``inputs`` and ``outputs`` hold the groups of each size, none where it is fixed.
+
+    A head that sees several stages takes the channels of several groups.
+    """
 
     layer: Layer
-    inputs: tuple[str | None, ...]
-    outputs: tuple[str | None, ...]
+    inputs: tuple[Groups, ...]
+    outputs: tuple[Groups, ...]
 
-    def of(self, counts: Mapping[str, int]) -> Layer:
-        """Return the layer with these channels."""
+    def of(self, counts: Mapping[str, int], removed: Mapping[str, int]) -> Layer:
+        """Return the layer with these channels of each group, and without the others."""
         layer = self.layer
         if not any(self.inputs) and not any(self.outputs):
             return layer
-        taken, given = _sized(layer.input_shape, self.inputs, counts), _sized(layer.output_shape, self.outputs, counts)
+        taken = _sized(layer.input_shape, self.inputs, removed)
+        given = _sized(layer.output_shape, self.outputs, removed)
+        if layer.kind == "concat" and len(taken) == len(given) == 1:  # its input is the largest of several
+            taken = (max(*taken, *(counts[name] for name in self.outputs[0])),)
         groups = layer.groups if layer.groups == 1 else taken[0]  # a group for each channel: no other can be sliced
         changed = replace(layer, input_shape=taken, output_shape=given, groups=groups)
         if layer.kind in CONVOLUTIONS or layer.kind == "linear":
@@ -46,8 +54,8 @@ class _Row:
         return changed
 
 
-def _sized(shape: Shape, groups: Sequence[str | None], counts: Mapping[str, int]) -> Shape:
-    return tuple(size if group is None else counts[group] for size, group in zip(shape, groups, strict=True))
+def _sized(shape: Shape, groups: Sequence[Groups], removed: Mapping[str, int]) -> Shape:
+    return tuple(size - sum(removed[name] for name in names) for size, names in zip(shape, groups, strict=True))
 
 
 def _weighted(layer: Layer, changed: Layer) -> Layer:
@@ -65,21 +73,23 @@ def _weighted(layer: Layer, changed: Layer) -> Layer:
 class LayerTable:
     """The layers of all parts of a parent."""
 
-    def __init__(self, rows: Sequence[_Row], blocks: Mapping[str, range]) -> None:
+    def __init__(self, rows: Sequence[_Row], blocks: Mapping[str, range], whole: Mapping[str, int]) -> None:
         self._rows = rows
         self._blocks = blocks
+        self._whole = whole
 
     def layers(self, counts: Mapping[str, int], dropped: Collection[str] = ()) -> tuple[Layer, ...]:
         """Return the layers that remain with these channels of each group, and without the dropped blocks."""
         gone = {place for name in dropped for place in self._blocks[name]}
-        return tuple(row.of(counts) for place, row in enumerate(self._rows) if place not in gone)
+        removed = {name: channels - counts[name] for name, channels in self._whole.items()}
+        return tuple(row.of(counts, removed) for place, row in enumerate(self._rows) if place not in gone)
 
 
 def layer_table(module: nn.Module, plan: Plan, signature: Signature) -> LayerTable | None:
     """Return the table of a parent's layers, or None where arithmetic does not reproduce what traces show."""
     groups = sorted(plan.groups, key=lambda group: group.channels)
-    removed = {group.name: number for number, group in enumerate(groups, start=1)}
-    if any(group.channels <= removed[group.name] for group in groups):
+    removed, told_by = _numbers(groups)
+    if not told_by:
         return None
 
     def traced(counts: Mapping[str, int], dropped: Collection[str] = ()) -> tuple[Layer, ...]:
@@ -90,11 +100,11 @@ def layer_table(module: nn.Module, plan: Plan, signature: Signature) -> LayerTab
     varied = {group.name: group.channels - removed[group.name] for group in groups}
     try:
         base, changed = traced(whole), traced(varied)
-        rows = _rows(base, changed, {number: name for name, number in removed.items()})
+        rows = _rows(base, changed, told_by)
         if rows is None:
             return None
         blocks = {block.name: _gap(changed, traced(varied, [block.name])) for block in plan.blocks}
-        table = LayerTable(rows, {name: gap for name, gap in blocks.items() if gap is not None})
+        table = LayerTable(rows, {name: gap for name, gap in blocks.items() if gap is not None}, whole)
         if len(table._blocks) < len(blocks):
             return None
         for counts, dropped in _tried(groups, list(blocks)):
@@ -105,8 +115,31 @@ def layer_table(module: nn.Module, plan: Plan, signature: Signature) -> LayerTab
     return table
 
 
-def _rows(base: Sequence[Layer], changed: Sequence[Layer], names: Mapping[int, str]) -> list[_Row] | None:
-    """Return the rows, of which each size that changed did so by the number of one group; None if one did not."""
+def _numbers(groups: Sequence[Group]) -> tuple[dict[str, int], dict[int, Groups]]:
+    """Return how many channels to remove of each group, and which groups each possible change of a size tells.
+
+    Sizes change by the number of one group, or by the sum of those that one layer takes, some perhaps several times.
+    All of these differ. Both are empty where that cannot be. ``groups`` come in the order of their channels.
+    """
+    takers: dict[str, list[str]] = {}
+    for group in groups:
+        for cut in group.cuts:
+            if cut.is_consumer:
+                takers.setdefault(cut.name, []).extend([group.name] * (len(cut.indices) // group.channels))
+    together = {tuple(names) for names in takers.values() if len(names) > 1}
+    for shift in range(MOST_SHIFTS):
+        removed = {group.name: number for number, group in enumerate(groups, start=1 + shift)}
+        if any(group.channels <= removed[group.name] for group in groups):
+            break
+        alone = {number: (name,) for name, number in removed.items()}
+        found = alone | {sum(removed[name] for name in names): names for names in together}
+        if len(found) == len(alone) + len(together):
+            return removed, found
+    return {}, {}
+
+
+def _rows(base: Sequence[Layer], changed: Sequence[Layer], told_by: Mapping[int, Groups]) -> list[_Row] | None:
+    """Return the rows, of which each size changed by a number that tells its groups; None if one did not."""
     if [layer.kind for layer in base] != [layer.kind for layer in changed]:
         return None
     rows = []
@@ -114,9 +147,9 @@ def _rows(base: Sequence[Layer], changed: Sequence[Layer], names: Mapping[int, s
         found = []
         for before, after in ((one.input_shape, other.input_shape), (one.output_shape, other.output_shape)):
             differences = [a - b for a, b in zip(before, after, strict=True)]
-            if any(number and number not in names for number in differences):
+            if any(number and number not in told_by for number in differences):
                 return None
-            found.append(tuple(names[number] if number else None for number in differences))
+            found.append(tuple(told_by[number] if number else () for number in differences))
         is_known = one.kind in (*CONVOLUTIONS, "linear") or not one.macs
         if any(map(any, found)) and (not is_known or 1 < one.groups < one.input_shape[0]):
             return None

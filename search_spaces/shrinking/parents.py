@@ -17,7 +17,8 @@ from nas.space.plug_ins import load_plug_in, parameters_of
 from nas.space.signature import Signature
 from nas.space.tracing import zero_inputs
 from search_spaces.shrinking.weight_files import class_count, load_checked, named_alike, read_weights, run_that_left
-from search_spaces.timm_descriptions import scaling_of
+from search_spaces.timm_descriptions import LAST, STAGES, scaling_of
+from search_spaces.timm_stages import WithStages, has_stages, with_stages
 from search_spaces.weight_matching import flaw_of, mismatches
 
 TIMM = "timm:"
@@ -51,12 +52,18 @@ class Parent:
     tuned_on: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def features(self) -> str:
+        """What the head sees: the ``last`` features, or also the means of all ``stages``."""
+        return STAGES if isinstance(self.module, WithStages) else LAST
 
-def parent_of(given: str | nn.Module, weights: str | None, signature: Signature) -> Parent:
+
+def parent_of(given: str | nn.Module, weights: str | None, signature: Signature, features: str = LAST) -> Parent:
     """Return the parent that ``given`` stands for, on the CPU, as a model of ``signature``.
 
     ``given`` is a module, ``module:function`` that returns one, or ``timm:NAME``. Another number of classes gets a new
-    head, and another number of input channels the sum of the first layer's weights, or copies of them.
+    head, and another number of input channels the sum of the first layer's weights, or copies of them. Where
+    ``features`` are ``stages``, the new head of a model of timm's sees the means of all stages too.
 
     Raises:
         RecipeError: it cannot be found or made, the weights are not its own, or it takes other inputs.
@@ -82,11 +89,15 @@ def parent_of(given: str | nn.Module, weights: str | None, signature: Signature)
             if weights is None and (given.startswith(TIMM) or given.partition(".")[0].partition(":")[0] in UNTRAINED):
                 reasons.append(f"{given} comes without weights")
         reasons += _fit_channels(module, signature)
-        reasons += _fit_classes(module, name, signature)
+        new_head = _fit_classes(module, name, signature)
+        reasons += new_head
+        if new_head and features == STAGES and has_stages(module, signature.inputs[0].shape):
+            module = with_stages(module, signature.inputs[0].shape, signature.classes)
     if run is not None:
         return _parent(name, module, reasons, run.preparation, notes)
     is_timm_s = isinstance(given, str) and given.startswith(TIMM) and weights is not None
-    return _parent(name, module, reasons, _scaling(module, signature) if is_timm_s else {}, notes)
+    body = module.body if isinstance(module, WithStages) else module
+    return _parent(name, module, reasons, _scaling(body, signature) if is_timm_s else {}, notes)
 
 
 def _parent(
@@ -112,7 +123,9 @@ def _as_in_its_run(given: str | nn.Module, name: str, weights: str, signature: S
     module = _on_cpu(_copied(given, name), name) if isinstance(given, nn.Module) else _made(given, {})
     held = read_weights(weights)
     _fit_channels(module, signature)
-    _fit_classes(module, name, signature)
+    new_head, shape = _fit_classes(module, name, signature), signature.inputs[0].shape
+    if new_head and mismatches(module.state_dict(), held) and has_stages(module, shape):
+        module = with_stages(module, shape, signature.classes)
     if mismatches(module.state_dict(), held):
         return None
     load_checked(module, held, name, weights)

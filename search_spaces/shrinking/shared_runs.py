@@ -14,6 +14,7 @@ from torch.nn.functional import batch_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from search_spaces.shrinking.plan import Plan
+from search_spaces.timm_stages import WithStages
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 MOST_PARAMETERS = 0.5
@@ -198,14 +199,16 @@ def units_of(
 ) -> Iterator[str]:
     """Yield the names of the layers and blocks that a module is made of: what containers hold, and what they do not.
 
-    Those in ``blocks`` are units whatever they hold.
+    Those in ``blocks`` are units whatever they hold. The body below a head that sees all stages is never one, because
+    it is not called as a whole.
     """
     total = sum(parameter.numel() for parameter in module.parameters()) if most is None else most
     for name, child in module.named_children():
         path = f"{prefix}{name}"
         size = sum(parameter.numel() for parameter in child.parameters())
         is_large = size > MOST_PARAMETERS * total and any(isinstance(each, CONTAINERS) for each in child.children())
-        if path not in blocks and (isinstance(child, CONTAINERS) or is_large):
+        is_body = isinstance(module, WithStages) and child is module.body
+        if path not in blocks and (isinstance(child, CONTAINERS) or is_large or is_body):
             yield from units_of(child, blocks, f"{path}.", total)
         else:
             yield path
