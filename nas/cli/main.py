@@ -148,6 +148,7 @@ SECTIONS: Mapping[str, Mapping[str, str | _Commands]] = {
         "show": "nas.cli.runs.show:show",
         "report": "nas.cli.runs.report:report",
         "serve": "nas.cli.runs.serve:serve",
+        "workers": "nas.cli.runs.workers:workers",
         "plot": "nas.cli.runs.plot:plot",
         "export": "nas.cli.runs.export:export",
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 from nas.hardware.machine import default_workers
 from nas.jobs.execution import Executor, InlineExecutor
@@ -20,12 +21,13 @@ def executor_of(
     is_brief: bool = False,
     needs: NodeNeeds | None = None,
     say: Callable[[str], None] = lambda text: None,
+    folder: Path | None = None,
 ) -> Executor:
     """Return the executor that a recipe asks for, with as many workers as this machine can serve.
 
     ``data_bytes`` is the memory that the data take in each worker. ``is_brief`` tells that all trainings take seconds,
     by code that comes with the project: then they need no workers, unless the recipe asks for some. ``needs`` are what
-    nodes of a cluster must have, and ``say`` is told what becomes of these.
+    nodes of a cluster must have, and ``say`` is told what becomes of these. A file in ``folder`` tells what runs.
     """
     execution = recipe.execution
     if needs_no_workers(recipe, is_brief=is_brief):
@@ -35,7 +37,7 @@ def executor_of(
     share = gpu_share(gpus, workers) if execution.gpus_per_worker is None else execution.gpus_per_worker
     most = workers if execution.ray_address is None else execution.workers or None
     resources = Resources(execution.threads_per_worker, share)
-    return RayExecutor(most, resources, address=execution.ray_address, needs=needs, say=say)
+    return RayExecutor(most, resources, address=execution.ray_address, needs=needs, say=say, folder=folder)
 
 
 def needs_no_workers(recipe: Recipe, *, is_brief: bool) -> bool:

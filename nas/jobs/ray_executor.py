@@ -7,10 +7,12 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
 from nas.errors import TargetError
+from nas.hardware.machine import default_workers
 from nas.jobs.execution import JobSource, Work
 from nas.jobs.node_needs import NodeNeeds
 from nas.jobs.quiet_output import QuietOutput
@@ -29,6 +31,7 @@ from nas.jobs.ray_trials import placement, scheduler, searcher, trainable
 from nas.jobs.relay import Relay, hard_limit_of
 from nas.jobs.resources import Resources
 from nas.jobs.sending import Sending
+from nas.jobs.workers_now import WorkersNow
 from nas.signals import deferred
 from nas.storage.scratch import temporary_folder
 from nas.tasks.data_source import leaving
@@ -52,13 +55,18 @@ class RayExecutor:
         address: str | None = None,
         needs: NodeNeeds | None = None,
         say: Callable[[str], None] = lambda text: None,
+        folder: Path | None = None,
     ) -> None:
-        """``needs`` are what nodes of a cluster must have; ``say`` is told of nodes that join, are lost or lack it."""
+        """``needs`` are what nodes of a cluster must have; ``say`` is told of nodes that join, are lost or lack it.
+
+        A file in ``folder`` tells what runs, and another one may lower or raise the number of workers meanwhile.
+        """
         assert workers is not None or address is not None, "a local Ray needs a number of workers"
         self._workers = workers or 1
         self._resources = resources
         self._nodes = Nodes(resources, workers, needs if address is not None else None, say)
         self._address = address
+        self._now = None if folder is None else WorkersNow(folder)
         self._variables: tuple[str, ...] = ()
         self._cleanup: RayCleanup | None = None
         self._sending = Sending(_RayStore())
@@ -81,6 +89,8 @@ class RayExecutor:
         except BaseException:
             self._leave()
             raise
+        if self._now is not None:
+            self._now.begin()
         set_pending_trials()
         logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures become rows; Ray would report them again
         sys.stdout = QuietOutput(sys.stdout)
@@ -115,7 +125,7 @@ class RayExecutor:
             options: dict[str, Any] = {
                 "address": "local",  # otherwise Ray searches this machine for a running Ray, and joins it
                 "_temp_dir": str(self._cleanup.folder),
-                "num_cpus": self._workers * self._resources.cpus,
+                "num_cpus": max(self._workers, default_workers(self._resources.cpus)) * self._resources.cpus,
                 "object_store_memory": 200 * 2**20,
             }
         else:
@@ -143,6 +153,8 @@ class RayExecutor:
 
         self._sending = Sending(_RayStore())
         with deferred():
+            if self._now is not None:
+                self._now.end()
             if self._owns_ray:
                 ray.shutdown()
             self._nodes.end()
@@ -170,8 +182,8 @@ class RayExecutor:
                     placement(self._resources, self._nodes.shunned),
                 ),
                 tune_config=tune.TuneConfig(
-                    search_alg=searcher(relay, self._nodes),
-                    scheduler=scheduler(relay, self._nodes, self._resources),
+                    search_alg=searcher(relay, self._nodes, self._now),
+                    scheduler=scheduler(relay, self._nodes, self._resources, self._now),
                     num_samples=-1,
                     reuse_actors=True,
                     metric="training_iteration",  # Tune itself reports it; nobody reads Tune's best trial

@@ -36,6 +36,7 @@ class Nodes:
         """
         self._resources = resources
         self._most = most
+        self._by_memory = most is None
         self._needs = needs
         self._say = say
         self._told: set[str] = set()
@@ -101,6 +102,21 @@ class Nodes:
         self._recount()
         if self.workers != before:
             self._say(f"trainings at once: {self.workers} instead of {before}")
+
+    def allow(self, most: int) -> None:
+        """Let at most so many jobs run side by side from now on. Those that run are not stopped."""
+        before, self._most = self.workers, most
+        self._recount()
+        if self.workers != before:
+            self._say(f"trainings at once: {self.workers} instead of {before}, as nas workers asked")
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """Each node that is alive: its name, for how many jobs it has room, and why it is left out, or None."""
+        alive = sorted(self._used | (self._aside.keys() & self._alive.keys()), key=self._name)
+        return [
+            {"name": self._name(node), "at_once": self._room(node), "left_out": self._aside.get(node)} for node in alive
+        ]
 
     def set_aside(self, node: str, reason: str) -> None:
         """Give a node no more jobs, and say why.
@@ -198,7 +214,7 @@ class Nodes:
             self._tell("no node is left that can train; the search waits for one to join")
 
     def _room(self, node: str) -> int:
-        return room_for([self._alive[node]], self._resources, by_memory=self._most is None)
+        return room_for([self._alive[node]], self._resources, by_memory=self._by_memory)
 
     def _name(self, node: str) -> str:
         """Return the address of a node; with a part of its id, where several have the same."""

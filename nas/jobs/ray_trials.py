@@ -12,10 +12,11 @@ from nas.jobs.ray_nodes import Nodes, last_line
 from nas.jobs.relay import Relay
 from nas.jobs.resources import Resources
 from nas.jobs.worker import Worker
+from nas.jobs.workers_now import WorkersNow
 from nas.signals import check
 
 
-def searcher(relay: Relay, nodes: Nodes) -> Any:
+def searcher(relay: Relay, nodes: Nodes, now: WorkersNow | None = None) -> Any:
     """Tune's searcher: hands out the relay's jobs, and reports their ends to it."""
     from ray.tune.search import Searcher
 
@@ -24,7 +25,7 @@ def searcher(relay: Relay, nodes: Nodes) -> Any:
             super().__init__(metric="training_iteration", mode="max")
 
         def suggest(self, trial_id: str) -> Any:
-            if not _looked(relay, nodes) or relay.running >= nodes.workers:
+            if not _looked(relay, nodes, now) or relay.running >= nodes.workers:
                 return None if relay.error is None else Searcher.FINISHED
             job = relay.next_job(trial_id)
             if job is None:
@@ -47,7 +48,7 @@ def searcher(relay: Relay, nodes: Nodes) -> Any:
     return SourceSearcher()
 
 
-def scheduler(relay: Relay, nodes: Nodes, resources: Resources) -> Any:
+def scheduler(relay: Relay, nodes: Nodes, resources: Resources, now: WorkersNow | None = None) -> Any:
     """Tune's scheduler: stops a trial when the source says so, and reports lost processes to the relay.
 
     A trial is placed on any node that was not set aside.
@@ -61,9 +62,11 @@ def scheduler(relay: Relay, nodes: Nodes, resources: Resources) -> Any:
         def choose_trial_to_run(self, tune_controller: Any) -> Any:
             check()  # Tune asks at each of its steps
             nodes.check_head()
+            _exchange(relay, nodes, now)
             return super().choose_trial_to_run(tune_controller)
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+            relay.place(trial.trial_id, str(result.get("node_ip", "")))
             goes_on = relay.goes_on(trial.trial_id, result["outcome"][0])
             decision: str = TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
             return decision
@@ -113,10 +116,20 @@ def placement(resources: Resources, shunned: tuple[str, ...]) -> Any:
     return PlacementGroupFactory([dict(resources.needs)], **where)
 
 
-def _looked(relay: Relay, nodes: Nodes) -> bool:
+def _exchange(relay: Relay, nodes: Nodes, now: WorkersNow | None) -> None:
+    """Tell others what runs, and do what they asked for."""
+    if now is None or not now.is_due:
+        return
+    if (allowed := now.allowed) is not None:
+        nodes.allow(allowed)
+    now.tell(nodes.workers, nodes.told, relay.doing())
+
+
+def _looked(relay: Relay, nodes: Nodes, now: WorkersNow | None) -> bool:
     """Look at the nodes. Return False, and end the run, if none is left that can do the work."""
     try:
         nodes.look()
+        _exchange(relay, nodes, now)
     except NasError as error:
         relay.error = relay.error or error
     return relay.error is None

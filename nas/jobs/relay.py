@@ -13,6 +13,7 @@ from typing import final
 
 from nas.errors import CandidateError, NasError
 from nas.jobs.execution import Job, JobSource, Report, as_failure
+from nas.jobs.workers_now import Doing
 
 Outcome = Report | NasError
 """The latest result of a job: a report, or the exception that ended it."""
@@ -57,6 +58,8 @@ class Relay:
         self._hard_limit_s = hard_limit_s
         self._jobs: dict[str, Job] = {}
         self._epochs: dict[str, int] = {}
+        self._began_at: dict[str, float] = {}
+        self._nodes: dict[str, str] = {}
         self._lost: deque[Job] = deque()
         self._deaths: Counter[str] = Counter()
         self._one_by_one = self._is_dry = False
@@ -79,6 +82,18 @@ class Relay:
         """
         return len(self._jobs)
 
+    def doing(self) -> list[Doing]:
+        """Return what runs, and where as far as that is known."""
+        return [
+            Doing(job["id"], self._nodes.get(trial, ""), self._epochs.get(trial), self._began_at[trial])
+            for trial, job in self._jobs.items()
+        ]
+
+    def place(self, trial_id: str, node: str) -> None:
+        """Note on which node a trial runs."""
+        if trial_id in self._jobs:
+            self._nodes[trial_id] = node
+
     def begin_pass(self) -> None:
         """Prepare for a run of Tune: jobs run side by side again, unless lost ones still have to run alone."""
         self._is_dry = False
@@ -98,7 +113,7 @@ class Relay:
             return None
         if job is not None:
             self._jobs[trial_id] = job
-            self._handed_out_s[trial_id] = self._clock()
+            self._handed_out_s[trial_id], self._began_at[trial_id] = self._clock(), time.time()
         return job
 
     def goes_on(self, trial_id: str, outcome: Outcome) -> bool:
@@ -176,8 +191,8 @@ class Relay:
 
     def _take(self, trial_id: str) -> Job | None:
         """Return the job of a trial, of which nothing more is expected; None if there is none."""
-        self._handed_out_s.pop(trial_id, None)
-        self._epochs.pop(trial_id, None)
+        for known in (self._handed_out_s, self._began_at, self._epochs, self._nodes):
+            known.pop(trial_id, None)
         return self._jobs.pop(trial_id, None)
 
     def _timeout_text(self, lasted_s: float) -> str:

@@ -286,7 +286,7 @@ def _work(state: RunState, folder: Path) -> None:
     if state.is_over:
         state.progress.say(f"this run is over. To go on with it: {further_text(folder, state.recipe)}")
         return
-    cluster = joined_cluster(state)
+    cluster = joined_cluster(state, folder)
     fitting = Fitting(state)
     choose_way(state, folder)
     tell_plan(state, folder)
@@ -297,7 +297,7 @@ def _work(state: RunState, folder: Path) -> None:
         return
     task = state.resolved.backend.task
     data_bytes = 0 if task is None else task.memory_bytes
-    with cluster or executor_of(state.recipe, data_bytes, is_brief=is_brief(state)) as executor:
+    with cluster or executor_of(state.recipe, data_bytes, is_brief=is_brief(state), folder=folder) as executor:
         state.durations.begin(needs_again=not isinstance(executor, InlineExecutor))
         prepare_parent(state, folder)
         evaluator = prepared_evaluator(state, folder, executor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from nas.hardware.machine import free_memory_bytes, usable_cores
+from nas.jobs.workers_now import read_workers
+from nas.progress import duration_text
 from nas.reports.analysis.architecture_values import known_of, trainings_of
 from nas.reports.analysis.course import limits_by_objective, objectives_of, points_of
 from nas.reports.analysis.growth import growth, reference_point
@@ -20,6 +23,7 @@ from nas.values.evaluation import Evaluation
 from nas.values.metric import METRICS, readable
 
 LAST_ROWS = 12
+MOST_WORKERS = 100
 RUNNING, FINISHED, ENDED, STOPPED, UNKNOWN = "running", "finished", "ended", "stopped", "not finished"
 
 
@@ -61,6 +65,32 @@ def summary_of(run: Run, is_held: bool | None) -> dict[str, Any]:
         "latest": [latest_text(run, row) for row in reversed(run.rows[-LAST_ROWS:])],
         "last_at": run.timeline.last_at,
         "damages": list(run.damages_in_short),
+    }
+
+
+def workers_told(folder: Path) -> dict[str, Any] | None:
+    """Return what the workers of a run do now, as a sentence and rows of texts; None if none train."""
+    told = read_workers(folder)
+    if told is None:
+        return None
+    now = time.time()
+    left_out = [f"{node['name']} is left out: {node['left_out']}" for node in told["nodes"] if node["left_out"]]
+    nodes = sum(node["left_out"] is None for node in told["nodes"])
+    on = f", on {nodes} nodes" if nodes > 1 else ""
+    return {
+        "sentence": ". ".join(
+            [f"{len(told['trainings'])} of at most {told['at_once']} trainings at once{on}", *left_out]
+        )
+        + ".",
+        "rows": [
+            [
+                each["job"],
+                each["node"],
+                "" if each["epoch"] is None else str(each["epoch"]),
+                duration_text(max(0.0, now - each["began_at"])),
+            ]
+            for each in told["trainings"][:MOST_WORKERS]
+        ],
     }
 
 

@@ -179,7 +179,8 @@ def _work(state: RunState, folder: Path, session: RetrainingBegan, plan: Retrain
     if session not in state.journal.rows(RetrainingBegan):
         state.journal.append(session)
     task = state.resolved.task if plan.source is None else plan.source.load()
-    with joined_cluster(state) or executor_of(state.recipe, task.memory_bytes) as executor:
+    cluster = joined_cluster(state, folder)
+    with cluster or executor_of(state.recipe, task.memory_bytes, folder=folder) as executor:
         prepare_parent(state, folder)
         Retraining(state, Fitting(state), folder, plan).make(session.architectures, executor)
     state.journal.append(RetrainingEnded(session.number))

@@ -133,6 +133,9 @@
   const run = (data) => {
     say(data.problem || data.gone);
     facts(at("machine"), data.machine);
+    at("workers-part").hidden = !data.workers;
+    at("workers-text").textContent = data.workers ? data.workers.sentence : "";
+    at("workers").replaceChildren(...(data.workers ? data.workers.rows : []).map(([job, ...cells]) => el("tr", {}, el("th", { scope: "row" }, job), ...cells.map((cell) => el("td", {}, cell)))));
     if (data.evaluations === undefined) return;
     at("headline").textContent = data.headline;
     const last = data.last_at ? new Date(1000 * data.last_at) : null;
