@@ -16,10 +16,11 @@ from nas.searching.beliefs import Beliefs
 from nas.searching.measuring_pace import MeasuringPace
 from nas.searching.selection import choose_winners
 from nas.space.architecture import Architecture, Option
-from nas.space.parts.parents import first_of
+from nas.space.parts.parents import first_of, parents_space
 from nas.space.parts.start_weights import origin_of
 from nas.space.search_space import sample
 from nas.training.fitted_heads import is_head_alone
+from nas.training.optimizing import HEAD
 from nas.training.settings import training_settings
 from nas.values.evaluation import OF_ALL, Evaluation
 
@@ -348,8 +349,13 @@ class Durations:
         return float(np.median(seen[-RECENT:])) if seen else self.guess
 
     def winners_s(self, count: int) -> float:
-        """Return the seconds that ``count`` winners take in all, as far as they are known."""
-        return (self.retraining_s(count) or 0.0) + self.pace.finishing_s(count)
+        """Return the seconds that ``count`` winners, and those beside them, take in all, as far as they are known."""
+        return (self.retraining_s(count) or 0.0) + self.pace.finishing_s(count + self._beside)
+
+    @property
+    def _beside(self) -> int:
+        """The winners that are made beside those asked for: a parent, and where all are heads the best one by folds."""
+        return sum([parents_space(self._beliefs.space) is not None, self._recipe.training.tune == HEAD])
 
 
 def _was_timed(row: Evaluation) -> bool:

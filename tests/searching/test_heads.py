@@ -18,6 +18,8 @@ import nas
 from nas.recipe.recipe import Recipe
 from nas.recipe.ways import HEADS, by_way
 from nas.searching.evaluating import heads
+from nas.searching.measuring_pace import MeasuringPace
+from nas.searching.schedule import Schedule
 from nas.space.search_space import SearchSpace, load_space, settle
 from nas.space.signature import image_signature
 from nas.storage.journal import JournalReader
@@ -87,6 +89,32 @@ def test_where_tuning_spoils_the_features_heads_are_fitted(tmp_path: Path, train
     assert min(winner.test_error for winner in front if not winner.is_parent) < 0.5
     assert "; then heads, because 2 of them" in nas.load_run(run).notes["chosen way of evaluating"]
     assert_nothing_twice(run)
+
+
+def test_winners_share_the_time_with_the_parent_and_one_head_alone(
+    tmp_path: Path, trained: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all are heads, one that is the best by folds may come beside those asked for, and not three."""
+    planned: list[int] = []
+    finishing_s = MeasuringPace.finishing_s
+
+    def noted(pace: MeasuringPace, count: int) -> float:
+        planned.append(count)
+        return finishing_s(pace, count)
+
+    monkeypatch.setattr(MeasuringPace, "finishing_s", noted)
+    monkeypatch.setattr(
+        Schedule, "has_time_to_make", lambda self, those, kept=(), tuned_on=(), late=False: len(those) <= 4
+    )
+    diary = Stopping("exporting winners")
+    spoiling = {**KEYS["training"], "learning_rate": SPOILING}
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, trained, diary, training=spoiling, trials=20)
+    assert ways_in(tmp_path / "run") == ["train", "heads"]
+    assert not any("is enough for" in text for text in diary.news)
+    winners = KEYS["retraining"]["winners"]
+    assert winners + 1 in planned  # the parent comes beside them
+    assert max(planned) == winners + 2
 
 
 def test_where_tuning_is_better_it_goes_on(tmp_path: Path, trained: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:

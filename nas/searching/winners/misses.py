@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from nas.progress import duration_text
+from nas.searching.selection import choose_winners
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import Candidate
@@ -22,6 +24,14 @@ def say_only_misses(state: RunState) -> None:
     state.progress.say(
         f"no trained candidate surely meets {limits} as measured; the nearest misses become winners instead."
     )
+
+
+def say_how_many(state: RunState, fitting: int) -> None:
+    """Say that there is no time for as many winners as were asked for, if that is so."""
+    possible = len(choose_winners(state.beliefs, state.recipe.retraining.winners))
+    if fitting < possible:
+        left = duration_text(max(0.0, state.schedule.left_s))
+        state.progress.say(f"the search time that is left, {left}, is enough for {fitting} of {possible} winners")
 
 
 def say_only_chance(state: RunState) -> None:

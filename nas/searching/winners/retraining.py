@@ -13,7 +13,6 @@ import torch
 from nas.errors import CandidateError
 from nas.hardware.runtimes.runtime import Deployed
 from nas.jobs.execution import Executor
-from nas.progress import duration_text
 from nas.results.bundled.unfinished import weights_of
 from nas.searching.fitting import Fitting
 from nas.searching.measuring_pace import FINISHING
@@ -26,7 +25,7 @@ from nas.searching.winners.bundles import BundleMaker
 from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.final_measurements import FinalMeasurements
 from nas.searching.winners.further_seeds import FurtherSeeds
-from nas.searching.winners.misses import say_only_chance, say_only_misses, shortened_text
+from nas.searching.winners.misses import say_how_many, say_only_chance, say_only_misses, shortened_text
 from nas.searching.winners.retraining_jobs import (
     RetrainingJobs,
     SeedOf,
@@ -50,6 +49,7 @@ from nas.space.parts.candidate import Candidate, by_training
 from nas.space.parts.parents import parents_space
 from nas.storage.retraining_rows import RETRAINING
 from nas.storage.run_files import SUPERNET_WEIGHTS
+from nas.training.optimizing import HEAD
 from nas.training.supernet import SharedWeights
 from nas.values.evaluation import AS_TRAINED, FITTED, PARENT, Evaluation, Failure, Stage
 
@@ -82,7 +82,7 @@ class Retraining:
         """Retrain, export, measure and test, until there are as many winners as asked for, or as the front has."""
         state = self._state
         wanted = self._that_fit()
-        self._tell_how_many(wanted)
+        say_how_many(state, wanted)
         say_only_chance(state)
         is_said = False
         while True:  # each pass adds a row for at least one architecture of the front, or raises ``wanted``
@@ -141,25 +141,27 @@ class Retraining:
 
     def _simple(self, chosen: Sequence[Architecture]) -> list[Architecture]:
         """Return the simple models that are winners beside ``chosen``: those retrained, and others if there is time."""
-        state = self._state
         taken: list[Architecture] = []
-        # Where all are heads, those that were chosen are such already; the best by folds may be missing.
-        most = 1 if state.recipe.training.tune == "head" else None
-        for each in simple_winners(state.beliefs)[:most]:
-            if each in state.beliefs.retrainings or self._has_time_for([*chosen, *taken, each]):
+        for each in self._simple_ones:
+            if each in self._state.beliefs.retrainings or self._has_time_for([*chosen, *taken, each]):
                 taken.append(each)
         return taken
 
+    @property
+    def _simple_ones(self) -> list[Architecture]:
+        """Where all are heads, those that are chosen are such already. The best by folds may not be among them."""
+        return simple_winners(self._state.beliefs)[: 1 if self._state.recipe.training.tune == HEAD else None]
+
     def _that_fit(self) -> int:
-        """Return the most winners for which there is time beside the simple models, one at least.
+        """Return the most winners for which there is time beside the simple models and the parent, one at least.
 
         Simple models need no retraining, and with few items the others often only seem better than they are. Winners
         that are made already count.
         """
         beliefs, wanted = self._state.beliefs, self._state.recipe.retraining.winners
-        self._too_long = self._that_take_too_long()
+        self._too_long, beside = self._that_take_too_long(), [*self._simple_ones, *self._sound_parent()]
         for count in range(len(choose_winners(beliefs, wanted, self._too_long)), 1, -1):
-            if self._has_time_for([*simple_winners(beliefs), *choose_winners(beliefs, count, self._too_long)]):
+            if self._has_time_for([*beside, *choose_winners(beliefs, count, self._too_long)]):
                 return count
         return 1
 
@@ -201,14 +203,6 @@ class Retraining:
     def _has_weights(self, architecture: Architecture) -> bool:
         """Return True if the weights are kept that the search trained."""
         return self._weights is not None and self._weights.has(self._state.beliefs.candidate(architecture).trained)
-
-    def _tell_how_many(self, fitting: int) -> None:
-        """Say that there is no time for as many winners as were asked for."""
-        state = self._state
-        possible = len(choose_winners(state.beliefs, state.recipe.retraining.winners))
-        if fitting < possible:
-            left = duration_text(max(0.0, state.schedule.left_s))
-            state.progress.say(f"the search time that is left, {left}, is enough for {fitting} of {possible} winners")
 
     # Training
 
