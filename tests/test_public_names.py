@@ -71,7 +71,7 @@ def test_names_that_our_own_plug_ins_use_are_public(folder: str) -> None:
     inside |= {"ProfiledNetwork", "profiled_network", "profiled_costs", "PRECISION", "with_precisions"}
     inside |= {"LayerCosts", "LayerProcess", "fit_layer_process", "shrunk_costs", "terms_of"}
     inside |= {"regression", "floored"}
-    inside |= {"HEADS", "from_fitted_head", "inheritance_of", "parent_settings"}
+    inside |= {"HEADS", "features_of", "from_fitted_head", "inheritance_of", "parent_settings"}
     inside |= {"SupernetTrained", "Inheritance", "PARENT_WEIGHTS", "SUPERNET_WEIGHTS", "usable_cores"}
     inside |= {"Beliefs", "WholeCurves", "known_losses", "told"}
     inside |= {"JobSource", "Outcome", "Relay", "Work", "as_failure", "hard_limit_of", "reports_of"}
