@@ -52,14 +52,16 @@ def goes_on_by_heads(state: RunState, tuning: Handful, executor: Executor) -> bo
         return False
     heads, tuned = (float(np.mean([found[each] for each in both])) for found in (fitted, trained))
     quality = state.beliefs.quality
-    told = f"{quality.title.lower()} {quality.format(heads)} with it and {quality.format(tuned)} after tuning"
+    told = (
+        f"{quality.title.lower()} {quality.format(heads)} with a fitted head and {quality.format(tuned)} after tuning"
+    )
     reason = f"{len(both)} of them have a mean {told}"
     if heads < tuned:
         state.go_on_by("heads", reason)
         state.progress.say(f"{WORDS['heads']}, because {reason}")
         return True
     state.go_on_by("train", reason)
-    state.progress.say(f"{WORDS['train']}, rather than its head alone fitted, because {reason}")
+    state.progress.say(f"{WORDS['train']}, because {reason}")
     take_checks(state)
     return False
 
