@@ -56,6 +56,12 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 """Options without which an installed space cannot be made."""
 
 
+SMALL: Mapping[str, Mapping[str, Any]] = {
+    "timm": {"models": ["test_vit.r*", "test_efficientnet.r*", "lcnet_050.*"], "resolutions": [64, 80, 96]}
+}
+"""Small models in the place of the default ones, which take minutes to be described."""
+
+
 def options_for(space: str) -> Mapping[str, Any]:
     """Return the options that the installed space needs."""
     return OPTIONS.get(space, {})

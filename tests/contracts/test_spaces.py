@@ -15,7 +15,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save
-from space_signatures import building_spaces, options_for, signatures_for
+from space_signatures import SMALL, building_spaces, options_for, signatures_for
 from torch.func import functional_call
 
 import nas
@@ -41,10 +41,6 @@ from nas.training.supernet import SharedWeights, make_supernet, weights_for
 from search_spaces.fbnet import BLOCK_KINDS, Block
 
 NAMES = building_spaces()
-SMALL: dict[str, dict[str, Any]] = {
-    "timm": {"models": ["test_vit.r*", "test_efficientnet.r*", "lcnet_050.*"], "resolutions": [64, 80, 96]}
-}
-"""Small models in the place of the default ones, which take minutes."""
 CASES = [
     (name, signature)
     for name in NAMES

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from space_signatures import building_spaces, options_for, signatures_for
+from space_signatures import SMALL, building_spaces, options_for, signatures_for
 
 from nas.errors import RecipeError, SpaceError
 from nas.space.architecture import Architecture, Choice, Option
@@ -55,7 +55,10 @@ class TwinSpace(TinySpace):
 SPACES: dict[str, SearchSpace] = {
     "tiny": TinySpace(),
     "twin": TwinSpace(),
-    **{name: load_space(name, options_for(name), signatures_for(name)[0]) for name in building_spaces()},
+    **{
+        name: load_space(name, {**options_for(name), **SMALL.get(name, {})}, signatures_for(name)[0])
+        for name in building_spaces()
+    },
     "mobilenet-imagenet": load_space("mobilenet", {"preset": "imagenet"}, input_shape=(3, 64, 64), classes=10),
 }
 seeds = st.integers(0, 2**32 - 1)
