@@ -1,15 +1,17 @@
 """The best winner, chosen by what the search knew of it, so that its test says how good it is.
 
 A few validation items make one of many candidates look best by luck. So a simple model, which folds over all items have
-judged, gives way only to one that is better by more than the standard error (the rule of one standard error of Breiman
-and others, "Classification and regression trees", 1984). Simple models whose errors differ by less than that are told
-apart by the log loss: each item moves it, and not only those near a border between classes.
+judged, gives way only to one that is better by more than the luckiest of so many would be by chance, and by more than
+one standard error (the rule of Breiman and others, "Classification and regression trees", 1984). Simple models whose
+errors differ by less than a standard error are told apart by the log loss: each item moves it, and not only those near
+a border between classes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import NormalDist
 
 from nas.results.winner import Winner
 from nas.values.comparison import Z95
@@ -20,8 +22,8 @@ def best_of(winners: Iterable[Winner], quality: Metric) -> Winner | None:
     """Return the best of some winners by their ``quality`` in the search; None of none.
 
     Of simple models that folds have judged, ``best_judged`` is best. Another model takes its place if its quality is
-    lower by more than the standard error. Winners of tables are compared by the values that they are shown with, and so
-    are all if the search says nothing of the model that one of them has now.
+    lower by more than ``luck`` times the standard error. Winners of tables are compared by the values that they are
+    shown with, and so are all if the search says nothing of the model that one of them has now.
     """
     every = list(winners)
     if any(quality.name not in each.searched or not each.folder for each in every):
@@ -37,7 +39,16 @@ def best_of(winners: Iterable[Winner], quality: Metric) -> Winner | None:
     best = min((each for each in every if not each.by_folds), key=in_search, default=None)
     simple = judged[best_judged([each.by_folds for each in judged])]
     gain = 0.0 if best is None else simple.searched[quality.name] - best.searched[quality.name]
-    return best if gain > standard_error(simple) else simple
+    return best if best is not None and gain > luck(best.tried) * standard_error(simple) else simple
+
+
+def luck(tried: int) -> float:
+    """Return by how many standard errors the luckiest of so many equally good candidates looks better than it is.
+
+    That is the expected largest of as many normal deviates (Blom, "Statistical estimates and transformed
+    beta-variables", 1958), and one at least.
+    """
+    return max(1.0, NormalDist().inv_cdf((tried - 0.375) / (tried + 0.25))) if tried > 1 else 1.0
 
 
 def best_judged(found: Sequence[Mapping[str, float]]) -> int:

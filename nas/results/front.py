@@ -23,7 +23,7 @@ from nas.storage.journal_rows import BaselineTested
 from nas.storage.retraining_rows import RETRAINING
 from nas.values.comparison import Standing, standings
 from nas.values.error_words import OF_IMAGES, ErrorWords
-from nas.values.evaluation import PARENT, TESTED_PER_VALIDATED, Evaluation, errors_elsewhere
+from nas.values.evaluation import PARENT, TESTED_PER_VALIDATED, TRIED, Evaluation, errors_elsewhere
 from nas.values.indexed_rows import IndexedRows
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Estimate, Interval, Measurement
@@ -309,8 +309,7 @@ def cost_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tu
 def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence[Evaluation]) -> Winner:
     """Return the winner of a row, given all rows of its architecture."""
     lower, upper = row.details["test_interval"]
-    parity = row.details.get("parity")
-    folder = str(row.details.get("folder", ""))
+    parity, folder = row.details.get("parity"), str(row.details.get("folder", ""))
     earlier = [each for each in rows if each.stage == "winner" and not each.failed]
     return Winner(
         architecture=row.architecture,
@@ -336,6 +335,7 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence
         searched=searched_of(row, rows),
         by_folds=folds_of_winner(rows),
         tested_per_validated=row.details.get(TESTED_PER_VALIDATED, 1.0),
+        tried=row.details.get(TRIED, 1),
         confusion=row.details.get("confusion"),
         layer_times=_layer_times(row.details),
         words=words,

@@ -66,6 +66,7 @@ class Winner:
         by_folds: of a simple model the ``error`` on items that are left out, by folds over all that the search knew,
             its ``standard_error``, and the ``log_loss`` there; none for others, and where validation items are many.
         tested_per_validated: the number of test items for each validation item.
+        tried: how many candidates of the search validation items alone had judged; 1 for old runs.
         confusion: the ``names`` of the classes, and the ``counts`` of test items by true and given class; None where
             there are many classes, none, or the run is older than version 0.9.
         layer_times: the milliseconds of each operator in an inference, or the reason why they are not known; None for
@@ -103,6 +104,7 @@ class Winner:
     searched: Mapping[str, float] = field(default_factory=dict)
     by_folds: Mapping[str, float] = field(default_factory=dict)
     tested_per_validated: float = 1.0
+    tried: int = 1
     confusion: Mapping[str, Any] | None = None
     layer_times: LayerTimes | None = None
     bundle: Path | None = None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from judged_winners import front, rows_of, simple
 from run_record_example import architecture_at
 
-from nas.results.best_winner import best_judged, best_of, standard_error
+from nas.results.best_winner import best_judged, best_of, luck, standard_error
 from nas.results.front import Front
-from nas.values.evaluation import BY_FOLDS, FITTED, TESTED_PER_VALIDATED
+from nas.values.evaluation import BY_FOLDS, FITTED, TESTED_PER_VALIDATED, TRIED
 from nas.values.metric import METRICS
 
 
@@ -35,6 +36,24 @@ def test_a_simple_model_gives_way_only_to_one_that_is_better_by_more_than_the_st
     found = front(simple(0, 0.3, validation=0.2, folds=0.25), rows_of(1, 0.1, {"error": validation}))
     assert standard_error(found[f"{architecture_at(0).id}"]) == pytest.approx(0.02)
     assert found.best.architecture == architecture_at(best)
+
+
+@pytest.mark.parametrize(("tried", "best"), [(1, 1), (2, 1), (30, 0), (1000, 0)])
+def test_the_luckiest_of_many_must_be_better_by_more(tried: int, best: int) -> None:
+    """It is better by 1.75 standard errors: more than chance with one or two candidates, and less with thirty."""
+    network = rows_of(1, 0.1, {"error": 0.165})
+    network[-1] = replace(network[-1], details={**network[-1].details, TRIED: tried})
+    found = front(simple(0, 0.3, validation=0.2, folds=0.25), network)
+    assert found.best.architecture == architecture_at(best)
+
+
+def test_luck_is_the_expected_largest_of_normal_deviates() -> None:
+    """Known values for 2, 10 and 100 are 0.56, 1.54 and 2.51; one standard error is the least."""
+    assert luck(1) == luck(2) == 1.0
+    assert luck(10) == pytest.approx(1.54, abs=0.02)
+    assert luck(100) == pytest.approx(2.51, abs=0.02)
+    drawn = np.random.default_rng(0).normal(size=(4000, 30)).max(axis=1)
+    assert luck(30) == pytest.approx(drawn.mean(), abs=0.03)
 
 
 def test_a_lucky_simple_model_hides_no_network_that_is_better_than_the_best_one() -> None:
@@ -122,7 +141,7 @@ def test_a_note_says_why_the_winner_of_the_test_is_not_the_best() -> None:
     first, second, third = (architecture_at(number).id for number in range(3))
     assert said_of(simple_best) == [
         f"The search chose {first} as the best, though the test of {second} looks better: in the search none was "
-        "better than this simple model by more than the standard error."
+        "better than this simple model by more than luck may explain."
     ]
     assert said_of(lucky) == [
         f"The search chose {third} as the best, though the test of {second} looks better: the luckiest of several "

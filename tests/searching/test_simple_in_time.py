@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,9 @@ from torch import nn
 import nas
 from nas.results.bundled.card import CARD
 from nas.searching.selection import choose_winners, simple_winners
+from nas.searching.winners.luck import may_be_luck
 from nas.searching.winners.retraining import Retraining
+from nas.values.evaluation import BY_FOLDS
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 
@@ -86,10 +89,33 @@ def test_where_time_is_short_simple_models_go_before_what_seems_better() -> None
     simple = [(0.2, 4.5, True), (0.3, 2.5, True), (0.4, 1.5, True)]
     beliefs = of_simple(*trained, *simple)
     assert len({*choose_winners(beliefs, 4), *simple_winners(beliefs)}) == 7
-    recipe = SimpleNamespace(retraining=SimpleNamespace(winners=4))
+    recipe = SimpleNamespace(retraining=SimpleNamespace(winners=4), training=SimpleNamespace(tune="all"))
     for most, expected in ((7, 4), (5, 2), (4, 1), (2, 1)):
         schedule = SimpleNamespace(is_timed=False, has_time_to_make=lambda missing, *_, most=most: len(missing) <= most)
         retraining = object.__new__(Retraining)
         retraining._state = SimpleNamespace(beliefs=beliefs, recipe=recipe, schedule=schedule)
         retraining._weights = None
         assert retraining._that_fit() == expected
+
+
+@pytest.mark.parametrize(("error", "tried", "is_luck"), [(0.17, 1, True), (0.15, 1, False), (0.15, 30, True)])
+def test_with_time_for_one_winner_a_simple_one_goes_before_what_may_be_luck(
+    error: float, tried: int, is_luck: bool
+) -> None:
+    """The simple model errs on 0.2 of the validation items, and a standard error of them is 0.04."""
+    others = [(error + 0.3, 9.0, False)] * (tried - 1)
+    beliefs = of_simple((0.2, 1.0, True), (error, 2.0, False), *others)
+    simple, network = (row.architecture for row in beliefs.candidates[:2])
+    judged = {"error": 0.2, "standard_error": 0.02}
+    beliefs.trainings[simple].details[BY_FOLDS] = judged  # type: ignore[index]
+    task = SimpleNamespace(train=range(300), validation=range(100))
+    schedule = SimpleNamespace(is_timed=False, has_time_to_make=lambda missing, *_: len(missing) <= 1)
+    recipe = SimpleNamespace(training=SimpleNamespace(tune="all"))
+    retraining = object.__new__(Retraining)
+    resolved = SimpleNamespace(task=task)
+    state: Any = SimpleNamespace(beliefs=beliefs, recipe=recipe, schedule=schedule, resolved=resolved)
+    retraining._state, retraining._weights, retraining._too_long = state, None, set()
+    assert may_be_luck(state, network, simple) == is_luck
+    assert retraining._chosen(1) == [simple if is_luck else network]
+    schedule.has_time_to_make = lambda missing, *_: True
+    assert retraining._chosen(1) == [network]

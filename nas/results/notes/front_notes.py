@@ -64,7 +64,7 @@ def choice_notes(front: Front) -> list[str]:
     luckiest, own = min(meeting, key=lambda winner: winner.score(quality)), best.architecture.id
     chosen = f"The search chose {own} as the best, though the test of {luckiest.architecture.id} looks better:"
     if best.by_folds and not luckiest.by_folds:
-        return [f"{chosen} in the search none was better than this simple model by more than the standard error."]
+        return [f"{chosen} in the search none was better than this simple model by more than luck may explain."]
     if best.by_folds and luckiest.by_folds:
         errors = [best.words.text(winner.by_folds["error"]) for winner in (best, luckiest)]
         return [f"{chosen} folds over all training and validation items found {errors[0]} against {errors[1]}."]

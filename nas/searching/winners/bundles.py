@@ -26,6 +26,7 @@ from nas.results.bundled.writing import write_about
 from nas.results.search_cost import total_cost
 from nas.searching.fitting import Fitting
 from nas.searching.state import RunState
+from nas.searching.winners.luck import tried
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import Candidate
 from nas.space.parts.device_parts import innermost
@@ -44,7 +45,7 @@ from nas.tasks.tallies import ClassTally
 from nas.tasks.task import Task, facts_of
 from nas.tasks.testing import recordable, tallies_of
 from nas.training.settings import robustness_of, searched_robustness
-from nas.values.evaluation import ELSEWHERE, TESTED_PER_VALIDATED, Evaluation, Failure
+from nas.values.evaluation import ELSEWHERE, TESTED_PER_VALIDATED, TRIED, Evaluation, Failure
 from nas.values.measurement import Measurement
 from nas.values.metric import LARGEST_VALUE, is_result
 
@@ -179,6 +180,7 @@ class BundleMaker:
                 "test_error": tested.value,
                 "test_interval": [tested.low, tested.high],
                 TESTED_PER_VALIDATED: round(len(task.test) / self._validated(task), 4),
+                TRIED: max(1, tried(state.beliefs)),
                 "scores": {name: list(score) for name, score in scores.items()},
                 **({"noise": {name: list(score) for name, score in noise.items()}} if noise else {}),
                 "exported_test_error": exported.error if is_result(exported.error) else None,

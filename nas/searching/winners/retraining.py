@@ -25,6 +25,7 @@ from nas.searching.winners.bundles import BundleMaker
 from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.final_measurements import FinalMeasurements
 from nas.searching.winners.further_seeds import FurtherSeeds
+from nas.searching.winners.luck import may_be_luck
 from nas.searching.winners.misses import say_how_many, say_only_chance, say_only_misses, shortened_text
 from nas.searching.winners.retraining_jobs import (
     RetrainingJobs,
@@ -90,12 +91,11 @@ class Retraining:
                 say_only_misses(state)
                 is_said = True
             self._too_long = self._that_take_too_long()
-            chosen = [*choose_winners(state.beliefs, wanted, self._too_long), *self._sound_parent()]
+            chosen = [*self._chosen(wanted), *self._sound_parent()]
             chosen += self._simple(chosen)
             if not self._advance(list(map(state.beliefs.candidate, dict.fromkeys(chosen))), executor):
                 wanted = max(wanted, self._that_fit())
-                made = self._rows("winner").keys() | self._rows("retrain").keys()
-                if made.issuperset(choose_winners(state.beliefs, wanted, self._too_long)):
+                if (self._rows("winner").keys() | self._rows("retrain").keys()).issuperset(self._chosen(wanted)):
                     break
         self._checkpoints.close()
 
@@ -139,6 +139,13 @@ class Retraining:
         known = [row for row in rows if row is not None]
         return [] if parent is None or not known or any(row.failed for row in known) else [parent]
 
+    def _chosen(self, wanted: int) -> list[Architecture]:
+        """Return the winners; where there is time for one alone, a simple model goes before what may be luck."""
+        chosen, simple = choose_winners(self._state.beliefs, wanted, self._too_long), self._simple_ones[:1]
+        if len(chosen) != 1 or not simple or self._has_time_for([*chosen, *simple]):
+            return chosen
+        return simple if may_be_luck(self._state, chosen[0], simple[0]) else chosen
+
     def _simple(self, chosen: Sequence[Architecture]) -> list[Architecture]:
         """Return the simple models that are winners beside ``chosen``: those retrained, and others if there is time."""
         taken: list[Architecture] = []
@@ -155,8 +162,7 @@ class Retraining:
     def _that_fit(self) -> int:
         """Return the most winners for which there is time beside the simple models and the parent, one at least.
 
-        Simple models need no retraining, and with few items the others often only seem better than they are. Winners
-        that are made already count.
+        Simple models need no retraining. Winners that are made already count.
         """
         beliefs, wanted = self._state.beliefs, self._state.recipe.retraining.winners
         self._too_long, beside = self._that_take_too_long(), [*self._simple_ones, *self._sound_parent()]
