@@ -19,7 +19,7 @@ from nas.space.tracing import trace_layers, zero_inputs
 from search_spaces.shrinking.elastic import ElasticParent
 from search_spaces.shrinking.importance import importance_by_data, importance_by_weights, most_important
 from search_spaces.shrinking.layer_table import LayerTable, layer_table
-from search_spaces.shrinking.parents import PICTURES, TIMM, Parent, parent_of
+from search_spaces.shrinking.parents import OF_WINNER, PICTURES, TIMM, Parent, parent_of
 from search_spaces.shrinking.plan import IntArray, Plan, plan_of, pruned
 from search_spaces.shrinking.weight_files import SCORE, WEIGHT
 from search_spaces.timm_descriptions import LAST, STAGES
@@ -84,7 +84,7 @@ class Shrunk:
                 "or space.parent in a recipe."
             )
         self._signature = signature
-        if features not in (LAST, STAGES):
+        if features not in (LAST, STAGES, OF_WINNER):
             raise ValueError(f"features must be {LAST!r} or {STAGES!r}, but got {features!r:.80}.")
         found, self._plan = self._planned(parent, weights, features)
         self._module, self._name, self.untuned, self._told = found.module, found.name, found.untuned, found.notes
@@ -112,22 +112,23 @@ class Shrunk:
     def options_of_winner(options: Mapping[str, Any], choices: Mapping[str, Option]) -> dict[str, Any]:
         """Return the options with which a winner is built: without the parent's weights, for it has its own."""
         kept = {key: value for key, value in options.items() if key not in ("weights", FEATURES)}
-        return kept | {name: option for name, option in choices.items() if name == FEATURES}
+        return kept | ({FEATURES: OF_WINNER} if choices.get(FEATURES) == STAGES else {})
 
     def _planned(self, parent: str | nn.Module, weights: str | None, features: str) -> tuple[Parent, Plan]:
-        """Return the parent, and what can be removed. Its head sees no stages if less could be removed then."""
+        """Return the parent, and what can be removed. A new head sees no stages if less could be removed then."""
         found = parent_of(parent, weights, self._signature, features)
+        is_settled = features != STAGES or found.features != STAGES or bool(found.tuned_on)
         inputs = zero_inputs(self._signature.inputs, 1)
         try:
             plan = plan_of(found.module, inputs)
         except Exception as error:
-            if found.features == STAGES:
+            if not is_settled:
                 return self._planned(parent, weights, LAST)
             raise RecipeError(
                 f"a parent must be a model that autograd can follow from input to output, but {found.name} raised "
                 f"{raised_text(error)}."
             ) from error
-        if found.features == STAGES and plan.refused:
+        if plan.refused and not is_settled:
             plain, other = self._planned(parent, weights, LAST)
             if len(other.groups) + len(other.blocks) > len(plan.groups) + len(plan.blocks):
                 return plain, other

@@ -7,6 +7,7 @@ arXiv:2201.03529). A mean costs hardly anything beside the convolutions that mak
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any, cast
@@ -53,12 +54,15 @@ class WithStages(nn.Module):
         return torch.cat([*([body.forward_head(last, pre_logits=True)] if self._sees_last else []), *means], dim=1)
 
     def _are_last_map(self, shape: tuple[int, int, int]) -> bool:
-        """Return True if the last features are the mean of the last stage's map."""
+        """Return True if the last features are the mean of the last stage's map, whatever the weights are."""
         body = cast(Any, self.body)
-        pictures = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
-        last, maps = body.forward_intermediates(pictures, output_fmt="NCHW")
-        features, mean = body.forward_head(last, pre_logits=True), maps[-1].mean((2, 3))
-        return features.shape == mean.shape and torch.allclose(features, mean)
+        last, maps = body.forward_intermediates(torch.zeros(1, *shape), output_fmt="NCHW")
+        if maps[-1] is not last:
+            return False
+        # Large numbers, so that a normalisation that has learned nothing yet is told from none.
+        drawn = 100 * torch.rand(last.shape, generator=torch.Generator().manual_seed(0))
+        features, mean = body.forward_head(drawn, pre_logits=True), drawn.mean((2, 3))
+        return features.shape == mean.shape and torch.allclose(features, mean, rtol=0, atol=1e-4)
 
     def get_classifier(self) -> nn.Module:
         """Return the head, as models of timm do."""
@@ -73,27 +77,24 @@ class WithStages(nn.Module):
         return lambda name: places.get(name.removeprefix("body."), math.inf)
 
 
-def has_stages(body: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Return True for a model of timm with maps of several sides, which it tells, and with a head to be replaced.
+def with_stages(body: nn.Module, shape: tuple[int, ...], classes: int) -> WithStages | None:
+    """Return a model of timm with a new head that sees all stages; None for one that tells no maps of several sides.
 
-    ``shape`` is that of pictures that the model takes.
+    ``shape`` is that of pictures that the model takes. The model itself stays as it is.
     """
     told = (getattr(body, name, None) for name in ("forward_intermediates", "forward_head", "reset_classifier"))
     if not all(map(callable, told)) or len(shape) != 3:
-        return False
-    was_training = body.training
+        return None
+    channels, height, width = shape
     try:
         with own_code(), torch.no_grad():
-            _, maps = cast(Any, body.eval()).forward_intermediates(torch.zeros(1, *shape), output_fmt="NCHW")
-    except Exception:  # a model may refuse the layout of maps: then its head sees the last features
-        return False
-    finally:
-        body.train(was_training)
-    return len({each.shape[-1] for each in maps}) > 1
-
-
-def with_stages(body: nn.Module, shape: tuple[int, ...], classes: int) -> WithStages:
-    """Return a model of timm with a new head that sees all stages, in the place of its own one."""
-    cast(Any, body).reset_classifier(0)
-    channels, height, width = shape
-    return WithStages(body, (channels, height, width), classes, repeats=False)
+            changed = cast(Any, copy.deepcopy(body).eval())
+            changed.reset_classifier(0)
+            _, maps = changed.forward_intermediates(torch.zeros(1, *shape), output_fmt="NCHW")
+            if len({each.shape[-1] for each in maps}) < 2:
+                return None
+            found = WithStages(changed, (channels, height, width), classes, repeats=False)
+            found(torch.zeros(1, *shape))
+    except Exception:  # a model may refuse the layout of maps, or its head: then it keeps the usual one
+        return None
+    return found.train(body.training)

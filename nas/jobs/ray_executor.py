@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any, Self, final
 
 from nas.errors import TargetError
-from nas.hardware.machine import default_workers
 from nas.jobs.execution import JobSource, Work
 from nas.jobs.node_needs import NodeNeeds
 from nas.jobs.quiet_output import QuietOutput
@@ -86,11 +85,11 @@ class RayExecutor:
                 at = ray.get_runtime_context().gcs_address if self._address == "auto" else self._address
                 self._nodes.watch_head(at)
             self._nodes.begin()
+            if self._now is not None:
+                self._now.begin()
         except BaseException:
             self._leave()
             raise
-        if self._now is not None:
-            self._now.begin()
         set_pending_trials()
         logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures become rows; Ray would report them again
         sys.stdout = QuietOutput(sys.stdout)
@@ -105,9 +104,13 @@ class RayExecutor:
         """Do ``work`` for each job of ``source``; a job that exceeds ``time_limit_s`` by far loses its process."""
         hard_limit_s = hard_limit_of(time_limit_s)
         relay = Relay(source, time_limit_s, hard_limit_s)
-        self._run_pass(work, relay, hard_limit_s)
-        while not relay.is_over:
+        try:
             self._run_pass(work, relay, hard_limit_s)
+            while not relay.is_over:
+                self._run_pass(work, relay, hard_limit_s)
+        finally:
+            if self._now is not None:
+                self._now.tell(self._nodes.workers, self._nodes.told, [])
         if relay.error is not None:
             raise relay.error
 
@@ -125,7 +128,7 @@ class RayExecutor:
             options: dict[str, Any] = {
                 "address": "local",  # otherwise Ray searches this machine for a running Ray, and joins it
                 "_temp_dir": str(self._cleanup.folder),
-                "num_cpus": max(self._workers, default_workers(self._resources.cpus)) * self._resources.cpus,
+                "num_cpus": self._workers * self._resources.cpus,
                 "object_store_memory": 200 * 2**20,
             }
         else:
@@ -153,8 +156,6 @@ class RayExecutor:
 
         self._sending = Sending(_RayStore())
         with deferred():
-            if self._now is not None:
-                self._now.end()
             if self._owns_ray:
                 ray.shutdown()
             self._nodes.end()
@@ -165,6 +166,8 @@ class RayExecutor:
                 self._cleanup = None
             if isinstance(sys.stdout, QuietOutput):
                 sys.stdout = self._stdout
+            if self._now is not None:
+                self._now.end()
 
     def _run_pass(self, work: Work, relay: Relay, hard_limit_s: float) -> None:
         """Run Tune until the relay has no more jobs for it."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any, final
 
 from nas.errors import RecipeError
-from nas.storage.file_lock import is_held
+from nas.storage.file_lock import holder_of, is_held
 from nas.storage.journal import write_aside
 from nas.storage.run_files import ALLOWED_WORKERS, WORKERS
 from nas.storage.writer_lock import WRITER
@@ -51,10 +53,11 @@ class WorkersNow:
         self.end()
 
     def end(self) -> None:
-        """Take the files away."""
+        """Take the files away, as far as nobody has them open."""
         self._told = None
         for name in (WORKERS, ALLOWED_WORKERS):
-            (self._folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self._folder / name).unlink(missing_ok=True)
 
     @property
     def is_due(self) -> bool:
@@ -65,13 +68,19 @@ class WorkersNow:
         """Write how many trainings may run at once, what each node is, and what runs, if something has changed.
 
         A node has its ``name``, the number of trainings ``at_once`` for which it has room, and why it is ``left_out``,
-        or None.
+        or None. Where the file cannot be written, such as on a full disk, the search goes on without it.
         """
         self._next_s = self._clock() + EVERY_S
-        told = {"at_once": at_once, "nodes": list(nodes), "trainings": [asdict(each) for each in doing]}
+        told = {
+            "process": os.getpid(),
+            "at_once": at_once,
+            "nodes": list(nodes),
+            "trainings": [asdict(each) for each in doing],
+        }
         if told != self._told:
-            self._told = told
-            write_aside(self._folder / WORKERS, json.dumps(told).encode())
+            with contextlib.suppress(OSError):  # on Windows also while another process reads it
+                write_aside(self._folder / WORKERS, json.dumps(told).encode())
+                self._told = told
 
     @property
     def allowed(self) -> int | None:
@@ -86,7 +95,7 @@ class WorkersNow:
 def read_workers(folder: Path) -> dict[str, Any] | None:
     """Return what the workers of a run do now, as it was told last; None if no search with workers trains.
 
-    A process that was killed leaves its file, but writes to the run no more.
+    A process that was killed leaves its file, but writes to the run no more, and another one may go on with it.
     """
     if is_held(folder / WRITER) is False:
         return None
@@ -94,7 +103,9 @@ def read_workers(folder: Path) -> dict[str, Any] | None:
         found = json.loads((folder / WORKERS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    writer = holder_of(folder / WRITER)
+    is_live = isinstance(found, dict) and (not writer or found.get("process") == writer)
+    return found if is_live else None
 
 
 def allow_workers(folder: Path, count: int) -> None:

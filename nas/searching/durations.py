@@ -348,9 +348,9 @@ class Durations:
         seen = self._seconds_of(is_fitted=False)
         return float(np.median(seen[-RECENT:])) if seen else self.guess
 
-    def winners_s(self, count: int) -> float:
-        """Return the seconds that ``count`` winners, and those beside them, take in all, as far as they are known."""
-        return (self.retraining_s(count) or 0.0) + self.pace.finishing_s(count + self._beside)
+    def winners_s(self, count: int, *, alone: bool = False) -> float:
+        """Return the seconds that ``count`` winners take in all, and unless ``alone`` those beside them, as known."""
+        return (self.retraining_s(count) or 0.0) + self.pace.finishing_s(count + (0 if alone else self._beside))
 
     @property
     def _beside(self) -> int:

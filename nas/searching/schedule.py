@@ -255,7 +255,7 @@ class Schedule:
         """The seconds that a run without any training takes at least: one training, measured, and one winner of it."""
         durations = self.durations
         first_s = durations.pace.measuring_s(FEWEST_FIRST) + self._preparing_s
-        return first_s + (durations.training_s(1) or 0.0) + durations.winners_s(1)
+        return first_s + (durations.training_s(1) or 0.0) + durations.winners_s(1, alone=True)
 
     @property
     def reserve_s(self) -> float:

@@ -88,7 +88,7 @@ def shrink(
         complete = Recipe.from_mapping(shrinking_values(values, parent, weights))
         return search(complete, data=objects, runs=runs, progress=progress, instruments=instruments)
     given = {"parent": parent, **({} if weights is None else {"weights": str(weights)})}
-    options = {**_for_photos(values), **_options(values), **given}
+    options = {**_for_photos(values, is_named=False), **_options(values), **given}
     values.pop("space", None)
     complete = Recipe.from_mapping(_with_defaults(values))
     task = task_of(objects, complete.data)
@@ -101,7 +101,7 @@ def shrink(
 
 def shrinking_values(values: Mapping[str, Any], parent: str, weights: Path | str | None = None) -> dict[str, Any]:
     """Return the keys of a recipe for shrinking a parent that a name stands for."""
-    space = {**_for_photos(values), **_options(values), "name": SPACE, "parent": parent}
+    space = {**_for_photos(values, is_named=True), **_options(values), "name": SPACE, "parent": parent}
     if weights is not None:
         # A resumed run may be started in another folder.
         space["weights"] = (
@@ -110,16 +110,16 @@ def shrinking_values(values: Mapping[str, Any], parent: str, weights: Path | str
     return _with_defaults({**values, "space": space})
 
 
-def _for_photos(values: Mapping[str, Any]) -> dict[str, Any]:
+def _for_photos(values: Mapping[str, Any], *, is_named: bool) -> dict[str, Any]:
     """Return options that let folders of pictures be seen at lower resolutions, and let new heads see all stages.
 
     Neither costs a parent channels. With a teacher there are no lower resolutions, because that sees pictures as the
-    data have them.
+    data have them. The head of a parent that no name stands for is its maker's.
     """
     if not str(_table(values.get("data")).get("name", "")).startswith(FOLDER):
         return {}
     has_teacher = any(_table(values.get(stage)).get("teacher") for stage in ("training", "retraining"))
-    return {"features": "stages", **({} if has_teacher else {"sizes": "lower"})}
+    return {**({"features": "stages"} if is_named else {}), **({} if has_teacher else {"sizes": "lower"})}
 
 
 def _options(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from nas.reports.analysis.runs import MOST_RUNS
 from nas.reports.comparison import render_comparison
 from nas.reports.report import render_report
 from nas.results.run import Run
-from nas.serving.live import machine_now
+from nas.serving.live import machine_now, workers_told
 from nas.serving.pages import files_page, index_page, message_page, policy_of_pages, run_page
 from nas.serving.watching import Seen, Watch, is_outside, segment
 
@@ -82,7 +82,14 @@ class Answers:
             case []:
                 return _page(run_page(seen))
             case ["live.json"]:
-                return _json({**seen.to_json(), "machine": machine_now(), "gone": self._watch.gone})
+                return _json(
+                    {
+                        **seen.to_json(),
+                        "workers": workers_told(seen.folder),
+                        "machine": machine_now(),
+                        "gone": self._watch.gone,
+                    }
+                )
             case ["report"] | ["report.html"]:
                 return self._report([seen])
         return self._file(seen, rest, is_folder)

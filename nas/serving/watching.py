@@ -15,7 +15,7 @@ from urllib.parse import quote
 from nas.errors import NasError
 from nas.results.run import Run
 from nas.results.run_folder import read_run, run_folders
-from nas.serving.live import summary_of, workers_told
+from nas.serving.live import summary_of
 from nas.storage.file_lock import is_held
 from nas.storage.journal import JOURNAL, RECIPE
 from nas.storage.writer_lock import WRITER
@@ -57,7 +57,7 @@ class Seen:
         """Return plain data for a page."""
         state = "unreadable" if self.problem else "being read" if self.summary is None else self.summary["state"]
         told = {"name": self.name, "link": f"/runs/{segment(self.name)}/", "state": state, "problem": self.problem}
-        return {**told, "workers": workers_told(self.folder) if self.held else None, **(self.summary or {})}
+        return {**told, **(self.summary or {})}
 
 
 @final

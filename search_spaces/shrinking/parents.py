@@ -18,7 +18,7 @@ from nas.space.signature import Signature
 from nas.space.tracing import zero_inputs
 from search_spaces.shrinking.weight_files import class_count, load_checked, named_alike, read_weights, run_that_left
 from search_spaces.timm_descriptions import LAST, STAGES, scaling_of
-from search_spaces.timm_stages import WithStages, has_stages, with_stages
+from search_spaces.timm_stages import WithStages, with_stages
 from search_spaces.weight_matching import flaw_of, mismatches
 
 TIMM = "timm:"
@@ -26,6 +26,8 @@ PRETRAINED = "pretrained"
 """In the place of a file: the weights that timm offers for its model, from its hub."""
 PICTURES = "images"
 """The name of the input of models of pictures, which a task can prepare in several ways."""
+OF_WINNER = "stages of a winner"
+"""What the head of a winner sees, which is built without the weights that tell if the search made a new one."""
 CLASS_WORDS = ("num_classes", "classes")
 UNTRAINED = ("timm", "torchvision")
 """Libraries whose functions draw weights at random unless they are asked for others."""
@@ -91,8 +93,8 @@ def parent_of(given: str | nn.Module, weights: str | None, signature: Signature,
         reasons += _fit_channels(module, signature)
         new_head = _fit_classes(module, name, signature)
         reasons += new_head
-        if new_head and features == STAGES and has_stages(module, signature.inputs[0].shape):
-            module = with_stages(module, signature.inputs[0].shape, signature.classes)
+        if features == OF_WINNER or (new_head and features == STAGES):
+            module = with_stages(module, signature.inputs[0].shape, signature.classes) or module
     if run is not None:
         return _parent(name, module, reasons, run.preparation, notes)
     is_timm_s = isinstance(given, str) and given.startswith(TIMM) and weights is not None
@@ -123,9 +125,9 @@ def _as_in_its_run(given: str | nn.Module, name: str, weights: str, signature: S
     module = _on_cpu(_copied(given, name), name) if isinstance(given, nn.Module) else _made(given, {})
     held = read_weights(weights)
     _fit_channels(module, signature)
-    new_head, shape = _fit_classes(module, name, signature), signature.inputs[0].shape
-    if new_head and mismatches(module.state_dict(), held) and has_stages(module, shape):
-        module = with_stages(module, shape, signature.classes)
+    _fit_classes(module, name, signature)
+    if mismatches(module.state_dict(), held):
+        module = with_stages(module, signature.inputs[0].shape, signature.classes) or module
     if mismatches(module.state_dict(), held):
         return None
     load_checked(module, held, name, weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -85,6 +86,27 @@ def test_what_a_killed_process_left_is_not_told(tmp_path: Path) -> None:
         assert read_workers(tmp_path / "run") is not None
     if sys.platform == "linux":  # elsewhere nobody can tell whether a process holds the lock
         assert read_workers(tmp_path / "run") is None
+
+
+def test_what_a_killed_process_left_is_not_told_while_another_one_goes_on(folder: Path) -> None:
+    now = WorkersNow(folder)
+    now.tell(2, NODES, [])
+    assert read_workers(folder) is not None
+    left = json.loads((folder / WORKERS).read_text())
+    (folder / WORKERS).write_text(json.dumps({**left, "process": left["process"] + 1}))
+    if sys.platform == "linux":
+        assert read_workers(folder) is None
+        with pytest.raises(RecipeError, match="has none now"):
+            allow_workers(folder, 1)
+
+
+def test_a_search_goes_on_where_the_file_cannot_be_written(folder: Path) -> None:
+    (folder / WORKERS).mkdir()
+    now = WorkersNow(folder)
+    now.begin()
+    now.tell(2, NODES, [])
+    assert read_workers(folder) is None
+    now.end()
 
 
 def test_a_relay_tells_what_runs() -> None:
@@ -174,11 +196,14 @@ def test_the_number_of_workers_changes_while_they_work(folder: Path) -> None:
         asking.start()
         executor.run(work, source, time_limit_s=ENOUGH_S)
         asking.join(10)
+        told = read_workers(folder)
     assert asked[0][0] == 1
     fewer, more = (f"trainings at once: {a} instead of {b}, as nas workers asked" for a, b in ((1, 2), (2, 1)))
     assert said == [fewer, more]
     assert max(source.side_by_side[1:6]) == 2
     assert 1 in source.side_by_side[6:]
     assert source.side_by_side[-1] == 2
+    assert told is not None
+    assert told["trainings"] == []  # the search may measure now
     assert source.nodes
     assert not (folder / WORKERS).exists()

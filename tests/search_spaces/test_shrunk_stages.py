@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save, save_file
 from tiny_zoo import CONVNET, VIT, write_weights
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -20,7 +20,7 @@ from nas.space.signature import image_signature
 from nas.space.tracing import trace_layers
 from search_spaces.shrinking.plan import pruned
 from search_spaces.shrunk import Shrunk
-from search_spaces.timm_stages import WithStages, has_stages
+from search_spaces.timm_stages import WithStages, with_stages
 
 PICTURES = image_signature((3, 32, 32), 5)
 RESNET = "resnet10t"
@@ -137,31 +137,68 @@ def test_a_winner_has_the_head_of_its_search(tmp_path: Path) -> None:
     options = {"parent": f"timm:{CONVNET}", "features": "stages", "weights": str(tmp_path / f"{CONVNET}.safetensors")}
     space = shrunk(**options)
     winner = Shrunk.options_of_winner(options, space.parent)
-    assert winner == {"parent": f"timm:{CONVNET}", "features": "stages"}
     made = nas.load_space("shrunk", winner, PICTURES)
+    made.build(space.parent).load_state_dict(space.build(space.parent).state_dict())
+    assert "features" not in Shrunk.options_of_winner({**options, "features": "last"}, {})
+
+
+def make_five(num_classes: int = 5) -> nn.Module:
+    """A parent whose own number of classes is that of the data."""
+    made: nn.Module = timm.create_model(RESNET, num_classes=num_classes)
+    return made
+
+
+def test_a_winner_has_that_head_also_where_its_parent_would_get_none(tmp_path: Path) -> None:
+    """The weights have nine classes, so the search makes a new head; without the weights there is no need for one."""
+    save_file(make_five(9).state_dict(), tmp_path / "nine.safetensors")
+    options = {"parent": f"{__name__}:make_five", "features": "stages", "weights": str(tmp_path / "nine.safetensors")}
+    space = shrunk(**options)
+    assert sees_stages(space)
+    made = nas.load_space("shrunk", Shrunk.options_of_winner(options, space.parent), PICTURES)
     made.build(space.parent).load_state_dict(space.build(space.parent).state_dict())
 
 
 @pytest.mark.parametrize("features", ["last", "stages"])
-def test_a_parent_of_an_earlier_run_is_taken_as_it_is(features: str, tmp_path: Path) -> None:
-    """The file tells what its head sees."""
-    write_weights(tmp_path, [CONVNET])
-    first = shrunk(weights=str(tmp_path / f"{CONVNET}.safetensors"), features=features)
+@pytest.mark.parametrize("parent", [CONVNET, "regnetx_002"])
+def test_a_parent_of_an_earlier_run_is_taken_as_it_is(parent: str, features: str, tmp_path: Path) -> None:
+    """The file tells what its head sees, also where some layers of the parent must stay whole."""
+    first = shrunk(f"timm:{parent}", features=features)
     about = {"data": "photos", "fingerprint": "f", "preparation": '{"mean": [0.5]}'}
     held = first.inheritance(first.parent_module(), ())
     (tmp_path / "parent.safetensors").write_bytes(save({k: v.contiguous() for k, v in held.items()}, about))
-    later = shrunk(weights=str(tmp_path / "parent.safetensors"), features="last")
-    assert sees_stages(later) == (features == "stages")
+    for asked in ("last", "stages"):
+        later = shrunk(f"timm:{parent}", weights=str(tmp_path / "parent.safetensors"), features=asked)
+        assert sees_stages(later) == (features == "stages")
     assert later.tuned_on == "f"
     assert later.untuned == ()
     expected = first.parent_module().state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in later.parent_module().state_dict().items())
 
 
+class Headless(nn.Module):
+    """A model that tells its maps, and whose head cannot give features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, stride=2), nn.Conv2d(8, 8, 3, stride=2)
+
+    def forward_intermediates(self, x: torch.Tensor, output_fmt: str) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        first = self.first(x)
+        second = self.second(first)
+        return second, [first, second]
+
+    def forward_head(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3))
+
+    def reset_classifier(self, classes: int) -> None:
+        """It has none."""
+
+
 def test_models_without_stages_keep_the_usual_head() -> None:
     """All maps of a transformer have one side, and other modules tell none."""
-    assert not has_stages(timm.create_model(VIT, num_classes=5), (3, 160, 160))
-    assert not has_stages(nn.Linear(3, 2), (3,))
+    assert with_stages(timm.create_model(VIT, num_classes=5), (3, 160, 160), 5) is None
+    assert with_stages(nn.Linear(3, 2), (3,), 2) is None
+    assert with_stages(Headless(), (3, 32, 32), 2) is None
     model = nn.Sequential(
         nn.Conv2d(3, 16, 3, stride=2), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         nn.Linear(16, 3),

@@ -21,8 +21,8 @@ def workers(
 ) -> None:
     """Print the nodes and trainings of a search that runs, or change how many run at once.
 
-    With COUNT, trainings that run go on, and new ones begin as soon as there is room. A resumed run begins with
-    execution.workers of its recipe again.
+    With COUNT, trainings that run go on, and new ones begin as soon as there is room. The search takes it up within
+    seconds, or when it trains next. A resumed run begins with execution.workers of its recipe again.
     """
     from nas.jobs.workers_now import allow_workers, read_workers
     from nas.results.run_folder import run_folder_of
@@ -34,11 +34,12 @@ def workers(
             typer.echo(f"At most {count:,} at once from now on, as far as there is room. What runs goes on.")
     told = read_workers(folder)
     if as_json:
-        print_json(told or {"at_once": 0, "nodes": [], "trainings": []})
+        asked = {} if count is None else {"asked": count}
+        print_json({**asked, **(told or {"at_once": 0, "nodes": [], "trainings": []})})
     elif told is None:
         typer.echo(
-            "No workers train for this run now: it is over, it measures, or it trains in its own process, one after "
-            "the other."
+            "No workers train for this run now: it is over, it has not come so far, or it trains in its own process, "
+            "one after the other."
         )
     elif count is None:
         _print(told)
@@ -48,7 +49,8 @@ def _print(told: dict[str, Any]) -> None:
     """Print nodes and trainings for people."""
     from nas.progress import duration_text
 
-    typer.echo(f"{len(told['trainings'])} of at most {told['at_once']} trainings at once.")
+    busy = "" if told["trainings"] else " The search measures, or makes winners."
+    typer.echo(f"{len(told['trainings'])} of at most {told['at_once']} trainings at once.{busy}")
     for node in told["nodes"]:
         what = f"room for {node['at_once']}" if node["left_out"] is None else f"left out: {node['left_out']}"
         typer.echo(f"node {node['name']}: {what}")
