@@ -179,8 +179,7 @@ class BundleMaker:
             details={
                 "test_error": tested.value,
                 "test_interval": [tested.low, tested.high],
-                TESTED_PER_VALIDATED: round(len(task.test) / self._validated(task), 4),
-                TRIED: max(1, tried(state.beliefs)),
+                **self._evidence(task),
                 "scores": {name: list(score) for name, score in scores.items()},
                 **({"noise": {name: list(score) for name, score in noise.items()}} if noise else {}),
                 "exported_test_error": exported.error if is_result(exported.error) else None,
@@ -196,6 +195,11 @@ class BundleMaker:
         )
         self._write_bundle(row, outcome, task)
         return row
+
+    def _evidence(self, task: Task) -> dict[str, float]:
+        """Return what tells how much the search's errors say."""
+        per_validated = round(len(task.test) / self._validated(task), 4)
+        return {TESTED_PER_VALIDATED: per_validated, TRIED: max(1, tried(self._state.beliefs))}
 
     def _validated(self, task: Task) -> int:
         """Return the number of items by which the search judged candidates."""
