@@ -94,7 +94,6 @@ def with_stages(body: nn.Module, shape: tuple[int, ...], classes: int) -> WithSt
             if len({each.shape[-1] for each in maps}) < 2:
                 return None
             found = WithStages(changed, (channels, height, width), classes, repeats=False)
-            found(torch.zeros(1, *shape))
     except Exception:  # a model may refuse the layout of maps, or its head: then it keeps the usual one
         return None
     return found.train(body.training)

@@ -185,7 +185,7 @@ class RayExecutor:
                     placement(self._resources, self._nodes.shunned),
                 ),
                 tune_config=tune.TuneConfig(
-                    search_alg=searcher(relay, self._nodes, self._now),
+                    search_alg=searcher(relay, self._nodes),
                     scheduler=scheduler(relay, self._nodes, self._resources, self._now),
                     num_samples=-1,
                     reuse_actors=True,

@@ -16,7 +16,7 @@ from nas.jobs.workers_now import WorkersNow
 from nas.signals import check
 
 
-def searcher(relay: Relay, nodes: Nodes, now: WorkersNow | None = None) -> Any:
+def searcher(relay: Relay, nodes: Nodes) -> Any:
     """Tune's searcher: hands out the relay's jobs, and reports their ends to it."""
     from ray.tune.search import Searcher
 
@@ -25,7 +25,7 @@ def searcher(relay: Relay, nodes: Nodes, now: WorkersNow | None = None) -> Any:
             super().__init__(metric="training_iteration", mode="max")
 
         def suggest(self, trial_id: str) -> Any:
-            if not _looked(relay, nodes, now) or relay.running >= nodes.workers:
+            if not _looked(relay, nodes) or relay.running >= nodes.workers:
                 return None if relay.error is None else Searcher.FINISHED
             job = relay.next_job(trial_id)
             if job is None:
@@ -125,11 +125,10 @@ def _exchange(relay: Relay, nodes: Nodes, now: WorkersNow | None) -> None:
     now.tell(nodes.workers, nodes.told, relay.doing())
 
 
-def _looked(relay: Relay, nodes: Nodes, now: WorkersNow | None) -> bool:
+def _looked(relay: Relay, nodes: Nodes) -> bool:
     """Look at the nodes. Return False, and end the run, if none is left that can do the work."""
     try:
         nodes.look()
-        _exchange(relay, nodes, now)
     except NasError as error:
         relay.error = relay.error or error
     return relay.error is None

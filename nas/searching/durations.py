@@ -349,7 +349,7 @@ class Durations:
         return float(np.median(seen[-RECENT:])) if seen else self.guess
 
     def winners_s(self, count: int, *, alone: bool = False) -> float:
-        """Return the seconds that ``count`` winners take in all, and unless ``alone`` those beside them, as known."""
+        """Return the seconds that ``count`` winners take, as far as is known; with those made beside them, or alone."""
         return (self.retraining_s(count) or 0.0) + self.pace.finishing_s(count + (0 if alone else self._beside))
 
     @property

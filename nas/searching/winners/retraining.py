@@ -156,7 +156,7 @@ class Retraining:
 
     @property
     def _simple_ones(self) -> list[Architecture]:
-        """Where all are heads, those that are chosen are such already. The best by folds may not be among them."""
+        """The simple models that may come beside the chosen ones: where all are heads, only the best by folds."""
         return simple_winners(self._state.beliefs)[: 1 if self._state.recipe.training.tune == HEAD else None]
 
     def _that_fit(self) -> int:
