@@ -30,7 +30,7 @@ from nas.searching.resolving import Resolved
 from nas.searching.round import train_round
 from nas.searching.state import RunState, cost_of
 from nas.space.first_look import LookHere
-from nas.storage.journal import Journal
+from nas.storage.journal import Journal, read_rows
 from nas.values.error_words import OF_IMAGES
 from nas.values.evaluation import Evaluation
 
@@ -146,19 +146,20 @@ def search(
     table, begun_s = table or MadeUpTable(), list[float]()
     for kill_s in (*kills_s, float("inf")):
         cluster.kill_at_s = kill_s
-        began_s, rows = time.process_time(), None
+        began_s, has_ended = time.process_time(), False
         with suppress(KilledError):
-            rows = _searched(recipe, cluster, folder / "run", table)
+            _search(recipe, cluster, folder / "run", table)
+            has_ended = True  # it may end before it is killed
         begun_s.append(cluster.first_job_s - began_s)
-        if rows is not None:  # it may end before it is killed
-            return Told(rows, cluster.now_s, begun_s[1:])
         cluster.forget()
         gc.collect()  # a killed process leaves no memory to the next one
+        if has_ended:
+            return Told(read_rows(folder / "run", Evaluation), cluster.now_s, begun_s[1:])
     raise AssertionError("the last try is not killed")
 
 
-def _searched(recipe: Recipe, cluster: VirtualCluster, folder: Path, table: MadeUpTable) -> list[Evaluation]:
-    """Search, or go on with the search in ``folder``, and return its trainings. Raises KilledError."""
+def _search(recipe: Recipe, cluster: VirtualCluster, folder: Path, table: MadeUpTable) -> None:
+    """Search, or go on with the search in ``folder``. Raises KilledError."""
     with ExitStack() as open_now:
         start = Journal.resume(folder, clock=cluster.clock) if folder.exists() else None
         journal = open_now.enter_context(start or Journal.start(folder, recipe.to_toml(), clock=cluster.clock))
@@ -169,7 +170,6 @@ def _searched(recipe: Recipe, cluster: VirtualCluster, folder: Path, table: Made
         for number in range(1, recipe.rounds + 1):
             train_round(state, evaluator, cluster, number, None)
             state.end_round(number)
-        return list(journal.rows(Evaluation))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

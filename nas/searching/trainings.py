@@ -66,6 +66,7 @@ class Trainings:
         later = (row for row in beliefs.rows if row.stage == "measure" and row.round > 0)
         self._measured_later = deque(row.architecture for row in later if row.architecture not in beliefs.unfit)
         self._predicted: dict[str, dict[str, PredictedValue]] = {}
+        self._begun: dict[str, Architecture] = {}
         self._curves: dict[str, list[float]] = {}
         self._subsets: dict[str, list[float]] = {}
         self.dried_up = False
@@ -96,7 +97,7 @@ class Trainings:
 
     def _is_recorded(self, job: Job) -> bool:
         """Return True for a training that ended before the run was interrupted, and take its rows from the journal."""
-        recorded, architecture = self._state.recorded, Architecture(job["architecture"])
+        recorded, architecture = self._state.recorded, self._begun[job["id"]]
         if not recorded:
             return False
         rows = recorded.next_of(architecture)
@@ -135,7 +136,7 @@ class Trainings:
         beliefs = self._state.beliefs
         self._predicted[architecture.id] = beliefs.predicted(architecture)
         self._taken |= sibling_ids(beliefs, architecture)
-        self._curves[architecture.id] = []
+        self._begun[architecture.id], self._curves[architecture.id] = architecture, []
         return {
             "id": architecture.id,
             "architecture": dict(architecture),
@@ -271,7 +272,7 @@ class Trainings:
 
     def on_report(self, job: Job, report: Report) -> bool:
         self._record(job, report)
-        architecture = Architecture(job["architecture"])
+        architecture = self._begun[job["id"]]
         return not self._ends_too_late(architecture, report) and self._stopping.goes_on(architecture, report["epoch"])
 
     def _ends_too_late(self, architecture: Architecture, report: Report) -> bool:
@@ -295,7 +296,7 @@ class Trainings:
     def on_end(self, job: Job, report: Report) -> None:
         if report.get("done"):
             self._record(job, report)
-        architecture = Architecture(job["architecture"])
+        architecture = self._begun[job["id"]]
         if "note" in report:
             self._state.progress.say(f"training {architecture.id}: {report['note']}")
         row = Evaluation(
@@ -328,7 +329,7 @@ class Trainings:
         self._end(
             Evaluation(
                 "train",
-                Architecture(job["architecture"]),
+                self._begun[job["id"]],
                 self._number,
                 predicted=self._predicted[job["id"]],
                 details={"curve": self._curves[job["id"]], "epochs": len(self._curves[job["id"]])},
@@ -337,7 +338,7 @@ class Trainings:
         )
 
     def _record(self, job: Job, report: Report) -> None:
-        architecture, quality = Architecture(job["architecture"]), report[self._state.beliefs.quality.name]
+        architecture, quality = self._begun[job["id"]], report[self._state.beliefs.quality.name]
         curve = self._curves[job["id"]]
         # A training function of the user's may end early.
         missing = min(epochs_done(report), self._stopping.epochs_of(architecture)) - len(curve)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, final
 
 import numpy as np
@@ -26,6 +27,8 @@ POPULATION, TRACED_POPULATION = 400, 60
 """Random architectures that show how features vary over a space; fewer if layers must be traced, at 0.03 s each."""
 LISTED_POPULATION = 2000
 """The most architectures that show this of a space that lists them."""
+LAYERS_KEPT = 10_000
+"""The most architectures whose layers are kept: half a KiB each, and a millisecond to find again."""
 _LARGEST_STAGE = 7
 _TILE_IN, _TILE_OUT = 16, 64
 _WITHOUT_MAP = 8
@@ -129,7 +132,7 @@ class Describer:
         chosen = [each.options for each in self.choices if each.is_of_deployment and each.name == PRECISION]
         self.precisions = tuple(map(str, chosen[0])) if chosen else ("",)
         self._numbers = [{option: n for n, option in enumerate(choice.options)} for choice in self.choices]
-        self._layers: dict[Architecture, tuple[Layer, ...]] = {}
+        self._kept_layers = lru_cache(LAYERS_KEPT)(self._found_layers)
         self._same: dict[Layer, Layer] = {}
         self._groups: dict[LayerGroup, int] = {}
         self._numbers_of_layers: dict[tuple[Layer, tuple[int, ...], str], int] = {}
@@ -142,13 +145,12 @@ class Describer:
         self._positive: npt.NDArray[np.bool_] | None = None
 
     def layers(self, architecture: Architecture) -> tuple[Layer, ...]:
-        """Return the layers of an architecture, and cache them."""
-        if architecture not in self._layers:
-            self._layers[architecture] = self._shared(self._layers_of(architecture))
-        return self._layers[architecture]
+        """Return the layers of an architecture. Those that were asked for last are kept."""
+        return self._kept_layers(architecture)
 
-    def _shared(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
-        """Return equal layers as the same objects, which take a third of the memory in a long search."""
+    def _found_layers(self, architecture: Architecture) -> tuple[Layer, ...]:
+        """Return the layers, equal ones as the same objects: they take a third of the memory in a long search."""
+        layers = self._layers_of(architecture)
         try:
             return tuple(self._same.setdefault(layer, layer) for layer in layers)
         except TypeError:  # a list in the place of a tuple, which is refused where layers are added up
@@ -255,7 +257,7 @@ class Describer:
             canonical, live = architecture, options
             if isinstance(self.space, HasCanonical):
                 canonical = Architecture(canonical_values(self.space, architecture))
-                live = self._option_numbers(canonical)
+                live = options if canonical == architecture else self._option_numbers(canonical)
             key = tuple(live.tolist())
             if key not in self._numbered:
                 self._numbered[key] = self._numbers_of(self.layers(canonical), self.precision_of(architecture))

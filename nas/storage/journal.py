@@ -149,7 +149,7 @@ class Journal:
             kinds = _kinds_of(row, format_of(self._connection))
             any_of = ", ".join("?" * len(kinds))
             query = f"SELECT number, kind, body, at FROM rows WHERE kind IN ({any_of}) ORDER BY number"  # noqa: S608
-            stored = [StoredRow(*each) for each in self._connection.execute(query, kinds)]
+            stored = (StoredRow(*each) for each in self._connection.execute(query, kinds))
             return [(each.at, found) for each in stored for found in _parsed(row, each)]
         except sqlite3.OperationalError as error:
             raise JournalError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from sys import intern
 from typing import Any, ClassVar, Literal, get_args
 
 from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
@@ -179,15 +180,18 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Evaluation:
-        """Return the row that ``to_json`` wrote."""
+        """Return the row that ``to_json`` wrote.
+
+        The names in all rows are the same objects: a hundred thousand rows have millions of them.
+        """
         return cls(
-            stage=data["stage"],
-            architecture=Architecture(data["architecture"]),
+            stage=intern(data["stage"]),
+            architecture=Architecture({intern(name): option for name, option in data["architecture"].items()}),
             round=data["round"],
-            values=data["values"],
+            values={intern(name): value for name, value in data["values"].items()},
             predicted={name: PredictedValue(*bounds) for name, bounds in data["predicted"].items()},
             measurements={name: Measurement.from_json(m) for name, m in data["measurements"].items()},
-            details=data["details"],
+            details={intern(name): detail for name, detail in data["details"].items()},
             failure=None if data["failure"] is None else Failure(**data["failure"]),
         )
 
