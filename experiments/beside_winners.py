@@ -26,6 +26,7 @@ from nas.training.settings import training_settings
 from nas.training.training import CandidateTraining
 
 TESTED_TOGETHER = 128
+MEASURING = BenchSettings(rounds=5, max_rounds=15)
 
 
 def train_like_winners(

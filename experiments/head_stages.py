@@ -26,7 +26,7 @@ from experiments.desk.__main__ import named_folder
 from experiments.desk.data_sets import SIZES
 from experiments.desk.simple_models import prepared_items
 from experiments.part_heads import WHOLE, parts_of
-from experiments.shrink_study import PARENT, pretrained_weights
+from experiments.pretrained import PARENT, weights_in
 from nas.recipe.ways import HEADS
 from nas.results.data_of_run import source_of
 from nas.searching.shrinking import shrinking_values
@@ -70,9 +70,7 @@ def main() -> None:
     parser.add_argument("--parts", action="store_true", help="compare heads of parts instead, at the highest side")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the file that rows are added to")
     options: argparse.Namespace = parser.parse_args()
-    if not (options.weights / f"{PARENT}.safetensors").exists():
-        options.weights.mkdir(parents=True, exist_ok=True)
-        pretrained_weights(options.weights)
+    weights_in(options.weights)
     print("| photos | side | part | last features | all stages | difference |\n|---|---|---|---|---|---|")
     for name, folder in options.photos:
         if options.parts:

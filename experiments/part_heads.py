@@ -22,7 +22,7 @@ import torch
 import nas
 from experiments.command_line import heading, line, parser_of, positive
 from experiments.desk.__main__ import named_folder
-from experiments.shrink_study import PARENT, pretrained_weights
+from experiments.pretrained import PARENT, weights_in
 from nas.recipe.ways import HEADS
 from nas.results.data_of_run import source_of
 from nas.searching.evaluating.parents import parent_settings
@@ -144,9 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given: argparse.Namespace = parser.parse_args(arguments)
     if len(given.sides) != len(given.photos):
         parser.error(f"--sides needs one side for each of {len(given.photos)} sets, but got {len(given.sides)}.")
-    if not (given.weights / f"{PARENT}.safetensors").exists():
-        given.weights.mkdir(parents=True, exist_ok=True)
-        pretrained_weights(given.weights)
+    weights_in(given.weights)
     rows = []
     for (name, folder), side in zip(given.photos, given.sides, strict=True):
         for seed in range(given.seeds):

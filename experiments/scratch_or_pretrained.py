@@ -19,10 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import nas
-from experiments.beside_winners import measured_in_turns
+from experiments.beside_winners import MEASURING, measured_in_turns
 from experiments.command_line import heading, line, parser_of, positive
-from experiments.shrink_study import MEASURING, PARENT, add_pictures, pictures_of, pretrained_weights
+from experiments.pretrained import PARENT, weights_in
+from nas.tasks.images.images import Images
 
 SCRATCH, PRETRAINED = "from scratch", "pretrained"
 
@@ -47,13 +50,33 @@ def zoo(weights: Path, resolutions: Sequence[int]) -> dict[str, Any]:
     return {"name": "timm", "models": [PARENT], "weights": str(weights), "resolutions": list(resolutions)}
 
 
+def pictures_of(items: int, tested: int, size: int, seed: int) -> Images:
+    """Return as many pictures of Fashion-MNIST, of ``size`` pixels, to train and validate, and to test.
+
+    They have three channels, as the pictures of ImageNet have.
+    """
+    whole = nas.load_data("fashion-mnist", image_size=size)
+    rng = np.random.default_rng(seed)
+    train = np.sort(rng.permutation(len(whole.train))[:items])
+    test = np.sort(rng.permutation(len(whole.test))[:tested])
+    return Images.from_arrays(
+        np.repeat(whole.train.images[train], 3, axis=1),
+        whole.train.labels[train],
+        test_images=np.repeat(whole.test.images[test], 3, axis=1),
+        test_labels=whole.test.labels[test],
+        validation_share=0.1,
+        name="fashion-mnist",
+        flip=True,
+        seed=seed,
+    )
+
+
 def both(
     folder: Path, task: nas.Task, minutes: float, resolutions: Sequence[int], seed: int
 ) -> tuple[dict[str, list[Any]], dict[str, float]]:
     """Run both searches, and return their winners and how long each took in seconds."""
     weights = folder / "weights"
-    weights.mkdir(exist_ok=True)
-    pretrained_weights(weights)
+    weights_in(weights)
     found: dict[str, list[Any]] = {}
     seconds: dict[str, float] = {}
     for name, space in ((SCRATCH, {"name": "mobilenet"}), (PRETRAINED, zoo(weights, resolutions))):
@@ -95,7 +118,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run both searches, keep the results, and print the table."""
     parser = parser_of("scratch_or_pretrained", __doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="the time of each search (default: 10)")
-    add_pictures(parser, items=2000)
+    parser.add_argument("--items", type=positive, default=2000, help="pictures to train and validate (default: 2000)")
+    parser.add_argument("--tested", type=positive, default=4000, help="pictures to test (default: 4000)")
+    parser.add_argument("--size", type=positive, default=96, help="the side of pictures in pixels (default: 96)")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of everything random (default: 0)")
     parser.add_argument("--resolutions", type=positive, nargs="+", default=[48, 64, 96], help="for the pretrained one")
     parser.add_argument("--folder", type=Path, help="keep both runs here, with their reports")
     parser.add_argument("--out", type=Path, help="the file of results, as JSON")

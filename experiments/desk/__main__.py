@@ -28,7 +28,7 @@ from experiments.desk.data_sets import GROUPS, DataSet
 from experiments.desk.results import Key, add_cell, read_cells, table
 from experiments.desk.searches import SearchFailedError, finished_cell
 from experiments.desk.simple_models import Fit, simple_models
-from experiments.shrink_study import PARENT, pretrained_weights
+from experiments.pretrained import weights_in
 
 RESULTS = Path(__file__).parents[1] / "results" / "desk.jsonl"
 MINUTES = (2.0, 10.0)
@@ -107,9 +107,7 @@ def fit_of(data: DataSet, options: argparse.Namespace) -> Fit:
         from experiments.desk.photos import fit_photos
 
         weights = weights_of(options)
-        if not (weights / f"{PARENT}.safetensors").exists():
-            weights.mkdir(parents=True, exist_ok=True)
-            pretrained_weights(weights)
+        weights_in(weights)
         return partial(fit_photos, weights)
     if data.group == "series":
         from experiments.desk.series import fit_series

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import nas
-from experiments.shrink_study import PARENT
+from experiments.pretrained import PARENT
 
 GROUPS = ("photos", "series", "tables", "text")
 SIZES = (64, 96, 128)

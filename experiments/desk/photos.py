@@ -19,7 +19,7 @@ import nas
 from experiments.beside_winners import TESTED_TOGETHER
 from experiments.desk.data_sets import SIZES
 from experiments.desk.simple_models import Fitted, errors_of, linear_head, prepared_items
-from experiments.shrink_study import PARENT
+from experiments.pretrained import PARENT
 from nas.formats.export import export_onnx
 
 STRENGTHS = {"logisticregression__C": np.logspace(-5, 0, 6)}

@@ -16,7 +16,7 @@ from experiments.desk import photos as desk_photos, pictures
 from experiments.desk.data_sets import photos
 from experiments.desk.photos import fit_photos, frozen_parent, preparation_of
 from experiments.desk.pictures import CLASSES, main
-from experiments.shrink_study import PARENT
+from experiments.pretrained import PARENT
 
 timm = pytest.importorskip("timm")
 
