@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,7 @@ def searched(photos: Photos, minutes: float, way: str, runs: Path) -> tuple[list
     run = runs / keys["name"]
     kept = run / "took_s.json"
     if not kept.exists():
+        shutil.rmtree(run, ignore_errors=True)  # the rest of a start that was killed, whose time nobody knows
         began = time.monotonic()
         nas.shrink(f"timm:{PARENT}", keys, weights=photos.weights, runs=runs)
         nas.write_aside(kept, json.dumps(time.monotonic() - began).encode())
@@ -195,11 +198,15 @@ def in_int8(made: Sequence[Made], photos: Photos, folder: Path) -> Iterator[tupl
     recipe = recipe_of(photos)
     task = source_of(recipe, None).load()
     space: Any = nas.load_space(recipe.space.name, recipe.space.options, task.signature)
-    view = task.prepared_for(nas.wishes_of(space, space.parent))
+    views = {
+        HEADS: task.prepared_for(preparation_of(frozen_parent(photos.weights, task.signature.classes), photos.side)),
+        TUNED: task.prepared_for(nas.wishes_of(space, space.parent)),
+    }
     target = nas.Recipe.from_mapping({**recipe.model_dump(exclude_none=True), "target": "onnxruntime-cpu:int8"})
     bench = DeviceBench(target.parsed_target, MEASURING)
     for each in (each for each in made if each.name == f"{photos.side} px"):
-        exported = ExportedModel(each.model, lambda: view.prepared(view.sample(CALIBRATION).raw))
+        view = views[each.method]
+        exported = ExportedModel(each.model, partial(calibration_items, view))
         (deployed,) = bench.deploy([exported], [folder / each.model.stem])
         if isinstance(deployed, CandidateError):
             raise deployed
@@ -213,6 +220,11 @@ def in_int8(made: Sequence[Made], photos: Photos, folder: Path) -> Iterator[tupl
             replace(each, method=f"{each.method}, {INT8}", name=f"{each.name} {INT8}", error=tally.error),
             outcome["latency_ms"].median,
         )
+
+
+def calibration_items(task: nas.Task) -> Any:
+    """Return items as a model takes them, for quantising it."""
+    return task.prepared(task.sample(CALIBRATION).raw)
 
 
 def points_of(photos: Photos, times: Sequence[float], folder: Path) -> list[Point]:
