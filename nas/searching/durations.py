@@ -79,7 +79,7 @@ class Durations:
         self.recorded: Callable[[], int] = lambda: 0
         self.guess: float | None = None
         self.guess_macs, self.growth = 0.0, 0.0
-        self._macs_seen: list[float] = []
+        self._macs_seen: dict[bool, list[float]] = {True: [], False: []}
         self.parent_epoch_s = 0.0
         self.supernet_epoch_s = 0.0
         self.again_s = 0.0 if execution.executor == "inline" else AGAIN_S
@@ -102,7 +102,7 @@ class Durations:
         First come those that the space wants to see first; the others are as the space draws them.
         """
         first = self._first_left[:count]
-        known = [self._candidate_s(is_fitted=self._is_fitted(each)) for each in first]
+        known = list(map(self._one_s, first))
         drawn = self._mean_s(self._fitted_share)
         if drawn is None or None in known:
             return None
@@ -118,16 +118,24 @@ class Durations:
         """Return the seconds in which a candidate is trained; 0 where nothing is known yet, or none is trained."""
         if self._recipe.evaluate != "train":
             return 0.0
-        is_fitted = self._is_fitted(architecture)
-        seconds = self._candidate_s(is_fitted=is_fitted) or 0.0
-        return seconds if is_fitted else seconds * self._relative_time(architecture)
+        return self._one_s(architecture) or 0.0
 
-    def _relative_time(self, architecture: Architecture) -> float:
+    def _one_s(self, architecture: Architecture) -> float | None:
+        """Return the seconds in which this candidate is trained, or its head fitted; None where nothing is known."""
+        is_head = is_head_alone(self._settings.of(self._beliefs.space, architecture))
+        is_fitted = is_head or self._is_fitted(architecture)
+        seconds = self._candidate_s(is_fitted=is_fitted)
+        if seconds is None or (is_fitted and not is_head):  # what fits itself is not slow for its size
+            return seconds
+        return seconds * self._relative_time(architecture, is_fitted=is_fitted)
+
+    def _relative_time(self, architecture: Architecture, *, is_fitted: bool) -> float:
         """Return how many times longer a candidate takes than the usual one, by its multiply-accumulates."""
-        self._seconds_of(is_fitted=False)  # which also learns the usual ones
-        usual = float(np.median(self._macs_seen[-RECENT:])) if self._macs_seen else self.guess_macs
+        self._seconds_of(is_fitted=is_fitted)  # which also learns the usual ones
+        seen = self._macs_seen[is_fitted] or self._macs_seen[False]
+        usual = float(np.median(seen[-RECENT:])) if seen else self.guess_macs
         try:
-            macs = self._beliefs.counted(architecture)["macs"] if self.growth and usual else 0.0
+            macs = self._beliefs.counted(architecture).get("macs", 0.0) if self.growth and usual else 0.0
         except CandidateError:  # it cannot be built, and becomes a failed row where it is proposed
             return 1.0
         return (macs / usual) ** self.growth if macs else 1.0
@@ -158,7 +166,7 @@ class Durations:
         for row in rows[known:]:
             if row.stage in ("train", "check") and row.by == "train" and _was_timed(row):
                 seen[row.is_fitted].append(float(row.details["seconds"]) / row.details["epochs"])
-                self._macs_seen += [] if row.is_fitted else [row.values.get("macs", 0.0)]
+                self._macs_seen[row.is_fitted].append(row.values.get("macs", 0.0))
         self._epochs_seen = len(rows), seen
         return seen[is_fitted]
 
@@ -274,9 +282,11 @@ class Durations:
         """Return the seconds in which these become winners: retrained, as far as they were not, and finished.
 
         Those in ``as_trained`` keep the weights that they have, and those in ``tuned_on`` are tuned on for an epoch.
+        A parent stays as it came.
         """
         beliefs = self._beliefs
-        new = [each for each in architectures if each not in beliefs.retrainings and each not in as_trained]
+        ready = {*beliefs.retrainings, *as_trained, *(a for a, row in beliefs.trainings.items() if row.is_as_it_came)}
+        new = [each for each in architectures if each not in ready]
         rows = {beliefs.candidate(each).trained: beliefs.trainings.get(each) for each in new}
         timed = [row for row in rows.values() if row is not None and self._tells_training(row)]
         usual_s = self._retraining_work_s(1) or 0.0

@@ -11,11 +11,11 @@ from nas.searching.beliefs import Beliefs
 from nas.values.metric import SUSTAINED, bare_name, target_in
 
 MEASURING, FINISHING = "measuring", "finishing"
-USUAL_S: Mapping[str, tuple[float, float]] = {MEASURING: (4.0, 0.55), FINISHING: (1.0, 2.0)}
+USUAL_S: Mapping[str, tuple[float, float]] = {MEASURING: (4.0, 0.7), FINISHING: (4.0, 2.4)}
 """Seconds that measuring models, and finishing winners, takes on an idle machine with two cores: at all, and for each.
 
 They are guesses for the first plan, and of small networks. What was seen corrects them. On an idle AMD EPYC, 16 small
-networks took 17 s, one of 100 layers 6 s, and six of these 24 s.
+networks took 17 s, one of 100 layers 6 s, and six of these 24 s. On a slower one, four of 100 layers took 28 s.
 """
 LAYER_S = 0.012
 """Seconds by which each of a network's layers lengthens both, most of it for exporting."""
@@ -72,9 +72,12 @@ class MeasuringPace:
         return targets * recipe.measuring.sustained_s if recipe.evaluate != "table" else 0.0
 
     def _pace(self, stage: str) -> float:
-        """Return how many times longer than usual a stage takes here; one that was not seen is like the others.
+        """Return how many times longer than usual a stage takes here; one that was not seen is no quicker than others.
 
+        Models that are measured between rounds may be small, and then tell nothing of how long winners are tested.
         The newest time counts as much as all earlier ones together, because the load of a machine comes and goes.
         """
-        seen = self._seen[stage] or [pace for paces in self._seen.values() for pace in paces]
-        return functools.reduce(lambda earlier, newest: (earlier + newest) / 2, seen) if seen else 1.0
+        own = self._seen[stage]
+        seen = own or [pace for paces in self._seen.values() for pace in paces]
+        found = functools.reduce(lambda earlier, newest: (earlier + newest) / 2, seen) if seen else 1.0
+        return found if own else max(1.0, found)

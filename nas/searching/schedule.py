@@ -18,7 +18,7 @@ from nas.values.rank_correlation import FEWEST
 
 FIRST_SHARE = 0.3
 """The share of the search time that first measurements may take."""
-LATE_SHARE = 0.1
+LATE_SHARE, INEXACT_SHARE = 0.1, 0.02
 """A search may end late by this share of its time, rather than make a poor model or give up a training."""
 WINNERS_SHARE = 0.5
 """The share of the search time for which winners may be retrained, exported, measured and tested, if there are many."""
@@ -287,13 +287,14 @@ class Schedule:
         *,
         late: bool = False,
     ) -> bool:
-        """Return True if these can become winners in the time that is left, or ``late`` by a tenth of all of it.
+        """Return True if these can become winners in about the time that is left, or ``late`` by a tenth of all of it.
 
+        Prices are not exact to a fiftieth of the time, and a winner is worth more than that.
         Those in ``as_trained`` are not retrained, and those in ``tuned_on`` are tuned on for one epoch alone.
         """
         if not self.is_timed:
             return True
-        over_s = self.may_be_late_s if late else 0.0
+        over_s = self.may_be_late_s if late else INEXACT_SHARE * self._time_s
         return self.durations.making_s(architectures, as_trained, tuned_on) <= self.left_s + over_s
 
     @property

@@ -74,3 +74,13 @@ def test_it_follows_the_machine() -> None:
     assert planned.durations.pace.finishing_s(4) < 1.5 * before[1]
     planned.durations.pace.learn(MEASURING, 0, 100.0)
     assert planned.durations.pace.measuring_s(4) == pytest.approx(2 * usual_s(4))
+
+
+def test_small_models_that_were_measured_quickly_make_no_winner_quicker() -> None:
+    """What lies between rounds may be small; winners are large ones too, and they are tested."""
+    planned = schedule()
+    before = planned.durations.pace.finishing_s(4)
+    planned.durations.pace.learn(MEASURING, 6, 0.5 * (STARTUP_S + usual_s(6)))
+    assert planned.durations.pace.finishing_s(4) == pytest.approx(before)
+    planned.durations.pace.learn(FINISHING, 4, 0.5 * before)
+    assert planned.durations.pace.finishing_s(4) < before

@@ -171,7 +171,7 @@ class TestEarlyStopping:
     def goes_on(self, trainings: Trainings, epoch: int) -> bool:
         """Report an error that is worse than all before it. Return True if the training goes on."""
         job = {"id": ALL[9].id, "architecture": dict(ALL[9]), "seed": 0}
-        trainings._curves[ALL[9].id] = []
+        trainings._begun[ALL[9].id], trainings._curves[ALL[9].id] = ALL[9], []
         return trainings.on_report(job, {"epoch": epoch, "error": 0.95})
 
     def whole(self, count: int, *, early_tells: bool = True) -> list[Evaluation]:
@@ -207,7 +207,7 @@ class TestEarlyStopping:
         """Where the share of images grows, each epoch's share is recorded, and the last one is that of the row."""
         trainings, state = self.round_after(self.whole(4))
         job = {"id": ALL[9].id, "architecture": dict(ALL[9]), "seed": 0}
-        trainings._curves[ALL[9].id], trainings._predicted[ALL[9].id] = [], {}
+        trainings._begun[ALL[9].id], trainings._curves[ALL[9].id], trainings._predicted[ALL[9].id] = ALL[9], [], {}
         for epoch, subset in ((1, 0.25), (2, 0.5)):
             report = {"epoch": epoch, "error": 0.3, "subset": subset, "seconds": 1.0}
             trainings.on_report(job, report)

@@ -143,6 +143,27 @@ class TestHeads:
         assert planned.candidate_s(large) == pytest.approx(usual_s * (macs[large] / macs[middle]) ** 0.5)
         assert planned.least_candidate_s == pytest.approx(planned.candidate_s(small))
 
+    def test_large_heads_take_longer_than_small_ones(self) -> None:
+        """One pass over the items grows with the network, whether heads were seen before or only guessed."""
+        head, large = HEAD, Architecture({**HEAD, "width": 16, "depth": 2})
+        beliefs = beliefs_of(space=Tuned())
+        macs = [beliefs.counted(each)["macs"] for each in (head, large)]
+        seen = tuned(head, 3.0)
+        for rows in ([], [replace(seen, values={**seen.values, "macs": macs[0]})]):
+            planned = self.schedule(*rows).durations
+            planned.guess, planned.guess_macs, planned.growth = 1.0, macs[0], 1.0
+            assert planned.candidate_s(large) == pytest.approx(planned.candidate_s(head) * macs[1] / macs[0])
+            assert macs[1] > 1.5 * macs[0]
+
+    def test_a_parent_stays_as_it_came_and_takes_no_training(self) -> None:
+        came = Evaluation("train", ARCHITECTURES[0], 1, values={"error": 0.5}, details={"seconds": 0.1, "epochs": 0})
+        a_training = replace(came, architecture=ARCHITECTURES[1], details={"seconds": 40.0, "epochs": 8})
+        recipe = Recipe.from_mapping({"execution": {"executor": "inline"}})
+        beliefs = beliefs_of(objectives=("error", "latency_ms"), rows=[came, a_training])
+        planned = Durations(recipe, beliefs, (80, 20))
+        alone, both = planned.making_s(ARCHITECTURES[1:2]), planned.making_s(ARCHITECTURES[:2])
+        assert both - alone == pytest.approx(planned.pace.finishing_s(2) - planned.pace.finishing_s(1))
+
     def test_what_saw_all_items_takes_no_longer_as_a_winner(self) -> None:
         """N-grams take all items at once, whatever share of them the others see."""
         details = {"seconds": 6.0, "epochs": 1, "fitted": True, "subset": 1.0}
@@ -223,7 +244,7 @@ class TestWithoutASearchTime:
         planned.durations.guess = 0.1
         text = planned.text(0)
         stages = (
-            "measure 8 models (11 s)",
+            "measure 8 models (12 s)",
             "8 candidates in 1 round",
             "up to 6 after it",
             "up to 4 winners",
@@ -340,11 +361,14 @@ class TestInASearchTime:
         assert longer.end_of_round_s(1) < longer.end_of_round_s(3) / 2
 
     def test_winners_are_made_as_long_as_they_fit(self) -> None:
-        """What was retrained before is only finished."""
+        """What was retrained before is only finished. Some seconds that are missing are no reason to make fewer."""
         clock, chosen = Clock(), ARCHITECTURES[:1]
         planned = schedule(trained(10.0), search_time_s=1000, clock=clock)
         assert planned.has_time_to_make(chosen)
-        clock.now_s = 1000 - planned.durations.pace.finishing_s(1) - 20
+        takes_s = planned.durations.making_s(chosen)
+        clock.now_s = 1000 - takes_s + 19
+        assert planned.has_time_to_make(chosen)
+        clock.now_s = 1000 - takes_s + 21
         assert not planned.has_time_to_make(chosen)
         retrained = schedule(trained(10.0), Evaluation("retrain", chosen[0]), search_time_s=1000, clock=clock)
         assert retrained.has_time_to_make(chosen)
