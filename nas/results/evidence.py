@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nas.values.evaluation import AS_TRAINED, BY_FOLDS, PARENT, TESTED_PER_VALIDATED, TUNED_ON, Evaluation
+from nas.values.evaluation import AS_TRAINED, BY_FOLDS, PARENT, TESTED_PER_VALIDATED, TUNED_ON, Evaluation, Stage
 from nas.values.metric import TRAINED
 
 MUCH_LONGER = 2.0
@@ -18,10 +18,10 @@ def searched_of(row: Evaluation, rows: Sequence[Evaluation]) -> dict[str, float]
     Returns none if they are not about the model that is shipped: if they were estimated, if it was retrained for much
     longer, or if the run is older than these are recorded for.
     """
-    trained = _training(rows)
+    trained = _last(rows, "train")
     if TESTED_PER_VALIDATED not in row.details or trained is None or trained.by != "train":
         return {}
-    retrained = next((each for each in reversed(rows) if each.stage == "retrain" and not each.failed), None)
+    retrained = _last(rows, "retrain")
     if retrained is None or not _is_alike(row, trained, retrained):
         return {}
     return {name: trained.values[name] for name in TRAINED if name in trained.values}
@@ -29,17 +29,28 @@ def searched_of(row: Evaluation, rows: Sequence[Evaluation]) -> dict[str, float]
 
 def folds_of_winner(rows: Sequence[Evaluation]) -> Mapping[str, float]:
     """Return what folds say of a simple model, given all rows of its architecture; nothing of others."""
-    trained = _training(rows)
-    found: Mapping[str, float] = {} if trained is None else trained.details.get(BY_FOLDS, {})
+    trained = _last(rows, "train")
+    if trained is None or (trained.is_fitted and not is_fitted_winner(rows)):
+        return {}
+    found: Mapping[str, float] = trained.details.get(BY_FOLDS, {})
     return found
 
 
-def _training(rows: Sequence[Evaluation]) -> Evaluation | None:
-    return next((each for each in reversed(rows) if each.stage == "train" and not each.failed), None)
+def is_fitted_winner(rows: Sequence[Evaluation]) -> bool:
+    """Return True if a winner is a simple model, given all rows of its architecture: one may be tuned later."""
+    retrained = _last(rows, "retrain")
+    return retrained is not None and retrained.is_fitted
+
+
+def _last(rows: Sequence[Evaluation], stage: Stage) -> Evaluation | None:
+    """Return the last row of a stage that did not fail."""
+    return next((each for each in reversed(rows) if each.stage == stage and not each.failed), None)
 
 
 def _is_alike(row: Evaluation, trained: Evaluation, retrained: Evaluation) -> bool:
-    if trained.is_fitted or row.details.get(PARENT) or retrained.details.get("start") in (AS_TRAINED, TUNED_ON):
+    if trained.is_fitted:
+        return retrained.is_fitted
+    if row.details.get(PARENT) or retrained.details.get("start") in (AS_TRAINED, TUNED_ON):
         return True
     before, after = _seen(trained.details), _seen(retrained.details)
     return 0 < after <= MUCH_LONGER * before

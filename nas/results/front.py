@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from nas.errors import LimitError, RecipeError, did_you_mean
 from nas.results.baselines import baseline_sentences, baselines_json
 from nas.results.best_winner import best_of
-from nas.results.evidence import folds_of_winner, searched_of
+from nas.results.evidence import folds_of_winner, is_fitted_winner, searched_of
 from nas.results.failures import FailureCount, failure_counts
 from nas.results.first_answer import FirstAnswer
 from nas.results.found_by_id import found_by_id
@@ -331,7 +331,7 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence
         retraining=row.details.get(RETRAINING, 0),
         earlier=tuple(map(_earlier_model, earlier[:-1])),
         is_parent=bool(row.details.get(PARENT)),
-        is_fitted=any(each.is_fitted for each in rows if each.stage == "retrain"),
+        is_fitted=is_fitted_winner(rows),
         searched=searched_of(row, rows),
         by_folds=folds_of_winner(rows),
         tested_per_validated=row.details.get(TESTED_PER_VALIDATED, 1.0),

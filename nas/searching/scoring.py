@@ -99,11 +99,11 @@ class Scoring:
     # Propose
 
     def next_job(self) -> Job | None:
+        self.is_interrupted = False
         is_first = not (self._jobs or self._state.beliefs.trials)  # however short the time, a run scores something
         count = min(self._left, self._at_once)
         if count <= 0 or (self._state.spent_s >= self._ends_s and not is_first):
             return None
-        self.is_interrupted = False
         while len(self._waiting) < count:
             found = self._family()
             if not found:

@@ -13,7 +13,7 @@ from nas.results.best_winner import best_judged
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import Candidate
-from nas.values.evaluation import BY_FOLDS, Evaluation
+from nas.values.evaluation import BY_FOLDS, PARENT, Evaluation
 from nas.values.pareto import FloatArray, hypervolume, hypervolume_contributions, non_dominated
 
 SIMPLE_WINNERS = 3
@@ -194,10 +194,14 @@ def _failed_winners(beliefs: Beliefs) -> set[Architecture]:
 
 
 def _missing_winners(beliefs: Beliefs) -> set[Architecture]:
-    """Return the winners that break a limit as they were measured in the end, though they met it in the search."""
+    """Return the winners that break a limit as they were measured in the end, though they met it in the search.
+
+    A parent is a winner whether it meets limits or not.
+    """
     return {
         architecture
         for architecture, row in beliefs.winners.items()
+        if not row.details.get(PARENT)
         for limit in beliefs.cost_limits
         if (found := row.measurements.get(limit.metric.name)) and not limit.holds(found.interval.upper)
     }

@@ -155,6 +155,19 @@ def test_a_lost_job_fails_one_candidate_and_the_others_come_again() -> None:
     assert second not in again["architectures"]
 
 
+def test_what_a_lost_job_leaves_behind_does_not_come_again_after_the_time() -> None:
+    """Or else a round would wait for it for ever."""
+    state = FakeState(beliefs_of(space=TinySpace()))
+    scoring = state.scoring(until=8, ends_s=5.0)
+    job = scoring.next_job()
+    assert job is not None
+    state.spent_s = 6.0
+    scoring.on_failure(job, CandidateError("worker", "its process died"))
+    assert scoring.is_interrupted
+    assert scoring.next_job() is None
+    assert not scoring.is_interrupted
+
+
 def test_a_candidate_that_fails_in_a_report_is_a_failed_row() -> None:
     state = FakeState(beliefs_of(space=TinySpace()))
     scoring = state.scoring(until=2)

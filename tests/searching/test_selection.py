@@ -22,7 +22,7 @@ from nas.searching.selection import (
 )
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space
-from nas.values.evaluation import BY_FOLDS, Evaluation, Failure
+from nas.values.evaluation import BY_FOLDS, PARENT, Evaluation, Failure
 from nas.values.measurement import Measurement
 from nas.values.pareto import non_dominated
 
@@ -243,3 +243,12 @@ def test_a_winner_that_breaks_a_limit_in_the_end_makes_way_for_one_that_meets_it
     assert choose_winners(beliefs, 1) == simple_winners(beliefs) == [ALL[1]]
     beliefs.add(winner_at(ALL[1], 10.2))
     assert choose_winners(beliefs, 1) == [ALL[0]], "nothing is left that meets the limit"
+
+
+def test_a_parent_that_breaks_a_limit_takes_no_place_of_those_that_broke_it_in_the_end() -> None:
+    """It is a winner anyhow, and usually slower than the limit."""
+    beliefs = of_simple((0.1, 50.0, False), *((0.1 * each, 9.0, False) for each in range(2, 6)))
+    parent = winner_at(ALL[0], 50.0)
+    beliefs.add(replace(parent, details={**parent.details, PARENT: True}))
+    beliefs.add(*(winner_at(each, 10.1) for each in ALL[1:4]))
+    assert ALL[4] in choose_winners(beliefs, 1)
