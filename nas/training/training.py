@@ -76,11 +76,11 @@ class CandidateTraining:
         architecture = Architecture(job["architecture"])
         task, began = self.source.load().prepared_for(wishes_of(self.space, architecture)), self.clock()
         settings = self.settings.of(self.space, architecture, self.longer)
-        settings = settings.tuned_on() if job.get("tuned_on") else settings
         with torch_with(settings.threads, job["seed"]):
             module = self._module(architecture, task)
             if self.inheritance is not None:
                 settings = from_fitted_head(settings, module, task)
+            settings = settings.tuned_on() if job.get("tuned_on") else settings
             if self.inheritance is not None and self.inheritance.is_parent(architecture):
                 yield {**self._as_it_is(module, task, settings), "seconds": self.clock() - began}
                 return

@@ -229,6 +229,26 @@ def test_a_parent_teaches_what_is_tuned_on_pictures_of_its_own_size(trained: nn.
     assert teacher(8, **HEADS) is None
 
 
+def test_what_began_from_a_fitted_head_is_tuned_on_at_a_lower_rate_still(
+    trained: nn.Module, digits: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = space_of(trained)
+    inheritance = Inheritance(space, inheritance_of(space, trained, digits, {}))
+    settings = training_settings(Recipe(training={"epochs": 2, "device": "cpu", "fit_head": True}))
+    rates: list[float] = []
+
+    def noted(trainer: nas.Trainer, *_: object) -> Iterator[dict[str, Any]]:
+        rates.append(trainer.settings.learning_rate / settings.learning_rate)
+        yield from ()
+
+    monkeypatch.setattr(nas.Trainer, "train", noted)
+    part = settle(space, lambda choice: choice.options[0])
+    for tuned_on in (False, True):
+        training = CandidateTraining(space, nas.DataSource(name="digits"), settings, inheritance=inheritance)
+        list(training({"architecture": dict(part), "seed": 0, "tuned_on": tuned_on}))
+    assert rates == pytest.approx([0.3, 0.3 * 0.3])
+
+
 def test_a_rate_is_lower_where_a_head_is_fitted_first(trained: nn.Module, digits: Images) -> None:
     """Not for a head alone, which has none, and not where no head can be fitted."""
     settings = training_settings(Recipe(training={"fit_head": True}))
