@@ -39,6 +39,19 @@ class ThreeStages(nn.Module):
         return out
 
 
+class Held(nn.Module):
+    """A network whose layers are all those of its ``model``, as in many training scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = make_digits()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
+        out: torch.Tensor = self.model(x)
+        return out
+
+
 class Rigid(nn.Module):
     """Two convolutions, of which ``forward`` reshapes the first one's channels to fixed sizes."""
 

@@ -185,7 +185,7 @@ class Evaluation:
         The names in all rows are the same objects: a hundred thousand rows have millions of them.
         """
         return cls(
-            stage=intern(data["stage"]),
+            stage=data["stage"],
             architecture=Architecture({intern(name): option for name, option in data["architecture"].items()}),
             round=data["round"],
             values={intern(name): value for name, value in data["values"].items()},

@@ -14,7 +14,7 @@ from torch import nn
 from nas.errors import RecipeError, did_you_mean, raised_text
 from nas.space.own_code import own_code
 from nas.space.plug_ins import load_plug_in, parameters_of
-from nas.space.signature import Signature
+from nas.space.signature import Signature, image_signature
 from nas.space.tracing import zero_inputs
 from search_spaces.shrinking.weight_files import class_count, load_checked, named_alike, read_weights, run_that_left
 from search_spaces.timm_descriptions import LAST, STAGES, scaling_of
@@ -84,10 +84,9 @@ def parent_of(given: str | nn.Module, weights: str | None, signature: Signature,
         if isinstance(given, nn.Module):
             module = _on_cpu(_copied(given, name), name)
             if weights is not None:
-                held, notes = named_alike(module, read_weights(weights), name, weights)
-                load_checked(module, held, name, weights)
+                module, notes = _loaded(module, given, weights, signature)
         else:
-            module, notes = _named(given, weights)
+            module, notes = _named(given, weights, signature)
             if weights is None and (given.startswith(TIMM) or given.partition(".")[0].partition(":")[0] in UNTRAINED):
                 reasons.append(f"{given} comes without weights")
         reasons += _fit_channels(module, signature)
@@ -123,7 +122,7 @@ def _parent(
 def _as_in_its_run(given: str | nn.Module, name: str, weights: str, signature: Signature) -> nn.Module | None:
     """Return the parent that an earlier run left, fitted to the data as there; None if these have other shapes."""
     module = _on_cpu(_copied(given, name), name) if isinstance(given, nn.Module) else _made(given, {})
-    held = read_weights(weights)
+    held = read_weights(weights, module.state_dict())
     _fit_channels(module, signature)
     _fit_classes(module, name, signature)
     if mismatches(module.state_dict(), held):
@@ -150,7 +149,7 @@ def _copied(module: nn.Module, name: str) -> nn.Module:
         ) from error
 
 
-def _named(given: str, weights: str | None) -> tuple[nn.Module, tuple[str, ...]]:
+def _named(given: str, weights: str | None, signature: Signature) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the module that a name stands for, with the weights of a file if there is one, and notes on these."""
     wants_hub = weights == PRETRAINED
     if wants_hub and not given.startswith(TIMM):
@@ -160,14 +159,46 @@ def _named(given: str, weights: str | None) -> tuple[nn.Module, tuple[str, ...]]
         )
     if weights is None or wants_hub:
         return _made(given, {"pretrained": True} if wants_hub else {}), ()
-    module = _made(given, {})
-    held, notes = named_alike(module, read_weights(weights), given, weights)
-    count = class_count(module, held)
-    word = next((word for word in CLASS_WORDS if word in _words(given)), None)
-    if count is not None and word is not None:
-        module = _made(given, {word: count})
-    load_checked(module, held, given, weights)
+    return _loaded(_made(given, {}), given, weights, signature)
+
+
+def _loaded(
+    module: nn.Module, given: str | nn.Module, weights: str, signature: Signature
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return a module with the weights of a file, and notes on these.
+
+    It is made anew if they have another number of classes and its name takes one, or if their head sees all stages.
+    """
+    name = given if isinstance(given, str) else type(given).__qualname__
+    held = read_weights(weights, module.state_dict())
+    notes: tuple[str, ...] = ()
+    staged = _with_stages_of(module, held, signature)
+    if staged is None:
+        held, notes = named_alike(module, held, name, weights)
+        count = class_count(module, held)
+        words = _words(given) if isinstance(given, str) else {}
+        word = next((word for word in CLASS_WORDS if word in words), None)
+        if isinstance(given, str) and count is not None and word is not None:
+            module = _made(given, {word: count})
+    module = module if staged is None else staged
+    load_checked(module, held, name, weights)
     return module, notes
+
+
+def _with_stages_of(module: nn.Module, held: Mapping[str, torch.Tensor], signature: Signature) -> WithStages | None:
+    """Return a model of timm as an earlier run left it, with a head that sees all stages; None if it left no such one.
+
+    That run may have had other classes and other channels.
+    """
+    first = next((f"body.{name}.weight" for name, each in module.named_modules() if isinstance(each, nn.Conv2d)), "")
+    shape = signature.inputs[0].shape
+    if not {first, "head.weight"} <= held.keys() or len(shape) != 3:
+        return None
+    theirs = image_signature((held[first].shape[1], *shape[1:]), len(held["head.weight"]))
+    changed = copy.deepcopy(module)
+    _fit_channels(changed, theirs)
+    staged = with_stages(changed, theirs.inputs[0].shape, theirs.classes)
+    return None if staged is None or mismatches(staged.state_dict(), held) else staged
 
 
 def _words(given: str) -> Mapping[str, inspect.Parameter]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,10 @@ HEAD_TENSORS = 2
 REMEDY = "Name the function that makes the model of these weights, with its number of classes."
 
 
-def read_weights(path: str) -> dict[str, torch.Tensor]:
+def read_weights(path: str, own: Collection[str]) -> dict[str, torch.Tensor]:
     """Return the tensors in a file by name, on the CPU.
+
+    What wrappers put before every name is left out, unless the module's ``own`` names have it too.
 
     Raises:
         RecipeError: there is no such file, it holds no tensors by name, or it is a pickle that needs to run code.
@@ -48,7 +50,8 @@ def read_weights(path: str) -> dict[str, torch.Tensor]:
     if all(name.startswith((WEIGHT, SCORE)) for name in found):
         found = {name.removeprefix(WEIGHT): each for name, each in found.items() if name.startswith(WEIGHT)}
     for prefix in PREFIXES:
-        if found and all(name.startswith(prefix) for name in found):
+        is_own = all(name.startswith(prefix) for name in own)
+        if found and not is_own and all(name.startswith(prefix) for name in found):
             found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return found
 

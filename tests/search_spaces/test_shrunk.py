@@ -173,6 +173,16 @@ def test_a_pickle_of_tensors_alone_is_taken(tmp_path: Path, prefix: str) -> None
     torch.testing.assert_close(inherited(space, space.parent)(x), small_parents.make_digits().eval()(x))
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
+def test_a_prefix_that_is_the_module_s_own_stays(tmp_path: Path, prefix: str) -> None:
+    """Wrappers put the same word before every name, also before names that begin with it."""
+    trained = small_parents.Held()
+    save_file({f"{prefix}{name}": each for name, each in trained.state_dict().items()}, tmp_path / "w.safetensors")
+    space = shrunk("small_parents:Held", weights=str(tmp_path / "w.safetensors"))
+    x = pictures()
+    torch.testing.assert_close(inherited(space, space.parent)(x), trained.eval()(x))
+
+
 def test_weights_with_other_names_are_taken_by_their_order(tmp_path: Path) -> None:
     """It is told. Those of another number of classes are, too, and those in another order are refused."""
     state = small_parents.make_digits().state_dict()

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import nas
 from nas.errors import RecipeError
-from nas.space.signature import image_signature
+from nas.space.signature import Signature, image_signature
 from nas.space.tracing import trace_layers
 from search_spaces.shrinking.plan import pruned
 from search_spaces.shrunk import Shrunk
@@ -173,6 +173,35 @@ def test_a_parent_of_an_earlier_run_is_taken_as_it_is(parent: str, features: str
     assert later.untuned == ()
     expected = first.parent_module().state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in later.parent_module().state_dict().items())
+
+
+def later_signature(channels: int, classes: int) -> Signature:
+    _, height, width = PICTURES.inputs[0].shape
+    return nas.image_signature((channels, height, width), classes)
+
+
+@pytest.mark.parametrize(("channels", "classes"), [(3, 7), (1, 5), (1, 7)])
+def test_a_parent_of_an_earlier_run_gets_a_new_head_on_other_data(channels: int, classes: int, tmp_path: Path) -> None:
+    """What lies before the head is that of the earlier run."""
+    first = shrunk(f"timm:{CONVNET}", features="stages")
+    about = {"data": "photos", "fingerprint": "f", "preparation": '{"mean": [0.5]}'}
+    held = first.inheritance(first.parent_module(), ())
+    (tmp_path / "parent.safetensors").write_bytes(save({k: v.contiguous() for k, v in held.items()}, about))
+    weights = str(tmp_path / "parent.safetensors")
+    options = {"parent": f"timm:{CONVNET}", "features": "stages", "weights": weights}
+    later: Any = nas.load_space("shrunk", options, later_signature(channels, classes))
+    assert sees_stages(later)
+    assert later.untuned != ()
+    assert later.tuned_on == ""
+    before, after = first.parent_module().state_dict(), later.parent_module().state_dict()
+    same = [name for name, tensor in before.items() if torch.equal(tensor, after[name])] if channels == 3 else []
+    changed = {"head.weight", "head.bias"} if classes != PICTURES.classes else set()
+    assert channels != 3 or set(before) - set(same) == changed
+    assert after["head.weight"].shape[0] == classes
+    winner = nas.load_space(
+        "shrunk", Shrunk.options_of_winner(options, later.parent), later_signature(channels, classes)
+    )
+    winner.build(later.parent).load_state_dict(later.build(later.parent).state_dict())
 
 
 class Headless(nn.Module):
