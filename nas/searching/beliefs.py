@@ -18,6 +18,7 @@ from nas.space.first_look import FirstLook, LookHere
 from nas.space.layer import TOTALS
 from nas.space.parts.candidate import ByPart, Candidate, SpaceParts
 from nas.space.parts.device_parts import device_space
+from nas.space.parts.parents import parents_space
 from nas.space.search_space import SearchSpace, whole_space
 from nas.space.signature import Signature
 from nas.training.whole_curves import WholeCurves
@@ -245,6 +246,12 @@ class Beliefs:
     def candidate(self, part: Mapping[str, Option]) -> Candidate:
         """Return the candidate that has these choices; see ``SpaceParts.candidate`` for those that are missing."""
         return self.parts.candidate(part)
+
+    @cached_property
+    def parent(self) -> Candidate | None:
+        """The parent of a space whose architectures are parts of one; it is evaluated as it is."""
+        space = parents_space(self.space)
+        return None if space is None else self.candidate(space.parent)
 
     @property
     def measured_metrics(self) -> tuple[str, ...]:

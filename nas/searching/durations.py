@@ -16,7 +16,7 @@ from nas.searching.beliefs import Beliefs
 from nas.searching.measuring_pace import MeasuringPace
 from nas.searching.selection import choose_winners
 from nas.space.architecture import Architecture, Option
-from nas.space.parts.parents import first_of, parents_space
+from nas.space.parts.parents import first_of
 from nas.space.parts.start_weights import origin_of
 from nas.space.search_space import sample
 from nas.training.fitted_heads import is_head_alone
@@ -121,7 +121,12 @@ class Durations:
         return self._one_s(architecture) or 0.0
 
     def _one_s(self, architecture: Architecture) -> float | None:
-        """Return the seconds in which this candidate is trained, or its head fitted; None where nothing is known."""
+        """Return the seconds in which this candidate is trained, or its head fitted; None where nothing is known.
+
+        A parent is evaluated as it is, in one pass over the validation items.
+        """
+        if architecture == self._beliefs.parent:
+            return 0.0
         is_head = is_head_alone(self._settings.of(self._beliefs.space, architecture))
         is_fitted = is_head or self._is_fitted(architecture)
         seconds = self._candidate_s(is_fitted=is_fitted)
@@ -365,7 +370,7 @@ class Durations:
     @property
     def _beside(self) -> int:
         """The winners that are made beside those asked for: a parent, and where all are heads the best one by folds."""
-        return sum([parents_space(self._beliefs.space) is not None, self._recipe.training.tune == HEAD])
+        return sum([self._beliefs.parent is not None, self._recipe.training.tune == HEAD])
 
 
 def _was_timed(row: Evaluation) -> bool:

@@ -47,7 +47,9 @@ def train_round(state: RunState, evaluator: Evaluator, executor: Executor, numbe
     ends_s = state.schedule.end_of_round_s(number)
     most_s = ends_s - state.spent_s if math.isfinite(ends_s) else None
     if most_s is not None and most_s <= 0:
-        if already:
+        parent = state.beliefs.parent
+        has_parent = parent is None or parent in state.beliefs.trainings or parent in state.beliefs.unfit
+        if already and has_parent:
             state.progress.say(f"round {number} does not begin, because no search time is left for it")
             return
         what = "training; one candidate is trained" if evaluator.scoring is None else "scoring; a few are scored"

@@ -21,7 +21,7 @@ from nas.searching.screening import TOO_LONG, Verdict
 from nas.searching.selection import front_candidates
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
-from nas.space.parts.parents import first_of, parents_space
+from nas.space.parts.parents import first_of
 from nas.storage.journal_rows import TurnedAway
 from nas.training.settings import training_seed
 from nas.training.training import epochs_done
@@ -146,11 +146,9 @@ class Trainings:
 
     def _next_candidate(self) -> Architecture | None:
         """Return what a space names first, a proposal that measuring has settled, a new one, or one only measured."""
-        first = self._first()
-        if first is not None:
+        if (first := self._first()) is not None:
             return first
-        settled = self._settled()
-        if settled is not None:
+        if (settled := self._settled()) is not None:
             return settled
         screening = self._state.screening
         starts = [] if self._has_met_limits else self._measured_within_limits()
@@ -187,7 +185,7 @@ class Trainings:
         beliefs, recipe = self._state.beliefs, self._state.recipe
         first = list(map(beliefs.candidate, first_of(beliefs.space)))
         first = [each for each in first if each not in beliefs.unfit and beliefs.describer.can_be_built(each)]
-        if parents_space(beliefs.space) is not None:
+        if beliefs.parent is not None:
             return [*first[:1], *filter(beliefs.probably_meets, first[1:])]
         return evenly(list(filter(beliefs.probably_meets, first)), max(1, FIRST_QUARTERS * recipe.trials // 4))
 
@@ -206,14 +204,16 @@ class Trainings:
         return training_s - min(training_s / 2, self._state.schedule.may_be_late_s) < left_s
 
     def _time_left_s(self) -> float:
-        """Return the seconds that are left of the round's time; infinity for the first candidate of a run.
+        """Return the seconds that the round has left; infinity for a parent, and for the first candidate of a run.
 
         However short the time, a run trains at least one, beside a parent, which is evaluated as it is. Winners may
         need more time than when the round began.
         """
-        untrained = int(parents_space(self._state.beliefs.space) is not None)
-        is_first = max(len(self._predicted), self._state.beliefs.trials) <= untrained
-        if is_first or self._ends_s == math.inf:
+        beliefs = self._state.beliefs
+        parents = [each for each in self._wanted_first if each == beliefs.parent and each not in beliefs.trainings]
+        awaits_parent = any(each.id not in self._taken for each in parents)
+        is_first = max(len(self._predicted), beliefs.trials) <= (beliefs.parent is not None)
+        if is_first or awaits_parent or self._ends_s == math.inf:
             return math.inf
         schedule, left_s = self._state.schedule, self._ends_s - self._state.spent_s
         if self._state.recipe.evaluate != "train" or not schedule.is_timed:

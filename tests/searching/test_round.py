@@ -320,3 +320,32 @@ def test_what_is_wanted_first_and_takes_too_long_is_passed_over() -> None:
     assert trainings._first() is not None
     state.durations.candidate_s = lambda _: 60.0
     assert trainings._first() is None
+
+
+class Parted(TinySpace):
+    """A space whose architectures are parts of a parent, the last one."""
+
+    parent, first, untuned, notes = ALL[-1], (ALL[-1], ALL[0]), (), ()
+
+    def parent_module(self) -> Any:
+        """It has none: nothing is trained here."""
+
+    def inheritance(self, parent: Any, losses: Any) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
+
+    def inherit(self, architecture: Architecture, module: Any, inheritance: Any) -> None:
+        """Load nothing."""
+
+
+def test_a_parent_is_evaluated_though_no_time_is_left() -> None:
+    """Candidates that were trained as a check may come before it. It takes one pass, and is always a winner."""
+    beliefs = beliefs_of(space=Parted(), rows=[trained(ALL[1], [0.5]), trained(ALL[2], [0.4])])
+    state: Any = FakeState(beliefs, Recipe(objectives=("error",), search_time_s=100))
+    state.spent_s, state.schedule = 101.0, timed_state(1.0, 101.0).schedule
+    assert state.durations.candidate_s(Parted.parent) == 0.0
+    trainings = Trainings(state, cast(Any, SimpleNamespace(epochs=1, subset=1.0)), 1, 9, ends_s=100.0)
+    job = trainings.next_job()
+    assert job is not None
+    assert job["id"] == Parted.parent.id
+    assert trainings.next_job() is None

@@ -47,7 +47,6 @@ from nas.searching.winners.teaching import (
 )
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import Candidate, by_training
-from nas.space.parts.parents import parents_space
 from nas.storage.retraining_rows import RETRAINING
 from nas.storage.run_files import SUPERNET_WEIGHTS
 from nas.training.optimizing import HEAD
@@ -125,16 +124,9 @@ class Retraining:
         rows, number = self._state.beliefs.rows, self._plan.number
         return {row.architecture: row for row in rows if (row.stage, row.details.get(RETRAINING, 0)) == (stage, number)}
 
-    @property
-    def _parent(self) -> Architecture | None:
-        """The parent of the space, which people compare all others with."""
-        beliefs = self._state.beliefs
-        space = parents_space(beliefs.space)
-        return None if space is None else beliefs.candidate(space.parent)
-
     def _sound_parent(self) -> list[Architecture]:
-        """Return the parent, unless it was not evaluated or failed."""
-        beliefs, parent = self._state.beliefs, self._parent
+        """Return the parent, which people compare all others with, unless it was not evaluated or failed."""
+        beliefs, parent = self._state.beliefs, self._state.beliefs.parent
         rows = [rows.get(parent) for rows in (beliefs.trainings, beliefs.retrainings, beliefs.winners) if parent]
         known = [row for row in rows if row is not None]
         return [] if parent is None or not known or any(row.failed for row in known) else [parent]
@@ -264,7 +256,7 @@ class Retraining:
     def _takes_epochs(self, candidate: Candidate) -> bool:
         """Return True for a candidate that can be tuned on: neither fitted in one pass, nor the parent as it is."""
         row = self._state.beliefs.trainings.get(candidate)
-        return row is not None and row.is_in_epochs and candidate != self._parent
+        return row is not None and row.is_in_epochs and candidate != self._state.beliefs.parent
 
     def _take(self, candidates: Sequence[Candidate], start: Mapping[str, str]) -> None:
         """Let candidates have the weights that the search trained, with what rows say of where these began."""
@@ -396,5 +388,5 @@ class Retraining:
         kept = ("epochs", "start", "teacher", "items", RETRAINING)
         training = {key: retrained.details[key] for key in kept if key in retrained.details}
         layers = self._measurements.layer_details(candidate)
-        parent = {PARENT: True} if candidate == self._parent else {}
+        parent = {PARENT: True} if candidate == self._state.beliefs.parent else {}
         return {**training, **parent, **self._seeds.details(candidate, error), **layers}
