@@ -319,10 +319,8 @@ class Durations:
     def _retrained_s(self, row: Evaluation) -> float:
         """Return the seconds in which a candidate would be retrained, on all items and for a winner's epochs."""
         more = self._more_items(float(row.details.get("subset", self._recipe.training.subset)))
-        if row.details.get(OF_ALL):  # it is fitted to all items already
-            return 0.0
         if row.is_fitted:
-            return float(row.details["seconds"]) * more
+            return float(row.details["seconds"]) * (1.0 if row.details.get(OF_ALL) else more)
         epochs = float(row.architecture.get("epochs", self._recipe.training.epochs))
         longer = self._recipe.retraining.epochs / self._recipe.training.epochs
         epoch_s = float(row.details["seconds"]) / float(row.details["epochs"])
@@ -330,6 +328,8 @@ class Durations:
 
     def _as_winner_s(self, row: Evaluation) -> float:
         """Return the seconds that are kept for the last training of a candidate that may win."""
+        if row.details.get(OF_ALL):  # it is fitted to all items already
+            return 0.0
         is_tuned_on = row.is_in_epochs and self._is_tuned_on(row.architecture)
         return self._tuned_on_s(row) if is_tuned_on else self._retrained_s(row)
 

@@ -70,11 +70,10 @@ class TrainedWeights:
         beliefs = self._state.beliefs
         front = [row.architecture for row in front_candidates(beliefs, surely=False)]
         best = [self.path(beliefs.candidate(each).trained) for each in (*simple_winners(beliefs), *front)]
-        kept_bytes = 0
-        for number, path in enumerate(path for path in dict.fromkeys(best) if path in sizes):
-            kept_bytes += sizes[path]
-            if number < MOST_KEPT and (kept_bytes <= MOST_BYTES or not number):
-                del sizes[path]
+        kept: list[int] = []
+        for path in (path for path in dict.fromkeys(best) if path in sizes):
+            if not kept or (len(kept) < MOST_KEPT and sum(kept) + sizes[path] <= MOST_BYTES):
+                kept.append(sizes.pop(path))
         for path in sizes:
             path.unlink()
 

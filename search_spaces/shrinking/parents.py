@@ -28,6 +28,10 @@ PICTURES = "images"
 """The name of the input of models of pictures, which a task can prepare in several ways."""
 OF_WINNER = "stages of a winner"
 """What the head of a winner sees, which is built without the weights that tell if the search made a new one."""
+MAY_HAVE_SEEN = (
+    "the parent knows the classes of the data already: if it has learned any of their test items, all test errors look "
+    "better than they are. Then keep items for the test that it has not seen, as in a folder named test."
+)
 CLASS_WORDS = ("num_classes", "classes")
 UNTRAINED = ("timm", "torchvision")
 """Libraries whose functions draw weights at random unless they are asked for others."""
@@ -96,6 +100,7 @@ def parent_of(given: str | nn.Module, weights: str | None, signature: Signature,
             module = with_stages(module, signature.inputs[0].shape, signature.classes) or module
     if run is not None:
         return _parent(name, module, reasons, run.preparation, notes)
+    notes = notes if reasons else (*notes, MAY_HAVE_SEEN)
     is_timm_s = isinstance(given, str) and given.startswith(TIMM) and weights is not None
     body = module.body if isinstance(module, WithStages) else module
     return _parent(name, module, reasons, _scaling(body, signature) if is_timm_s else {}, notes)

@@ -47,8 +47,8 @@ def goes_on_by_heads(state: RunState, tuning: Handful, executor: Executor) -> bo
     fitted = _with_heads(state, tuning, list(trained), executor)
     both = [architecture for architecture in trained if architecture in fitted]
     if len(both) < FEWEST_FORMS:
-        state.go_on_by("train", f"only {len(both)} of {count} could be compared with fitted heads")
         take_checks(state)
+        state.go_on_by("train", f"only {len(both)} of {count} could be compared with fitted heads")
         return False
     heads, tuned = (float(np.mean([found[each] for each in both])) for found in (fitted, trained))
     quality = state.beliefs.quality
@@ -60,9 +60,9 @@ def goes_on_by_heads(state: RunState, tuning: Handful, executor: Executor) -> bo
         state.go_on_by("heads", reason)
         state.progress.say(f"{WORDS['heads']}, because {reason}")
         return True
+    take_checks(state)
     state.go_on_by("train", reason)
     state.progress.say(f"{WORDS['train']}, because {reason}")
-    take_checks(state)
     return False
 
 
