@@ -48,10 +48,19 @@ def install(record: DeviceRecord, runtimes: Sequence[str], say: Say) -> DeviceRe
         wanted = _all_wheels(record.name, chosen, found, folder, say, needs_all=bool(runtimes))
         _send(board, {site_of(each): each for wheels in wanted.values() for each in wheels}, found, say)
     sites = {name: " ".join(map(site_of, wheels)) for name, wheels in wanted.items()}
-    record = replace(record, found=found, packages={**record.packages, **sites})
-    _check(record, wanted, say)
+    kept = {name: each for name, each in _usable(record, found).items() if name not in chosen}
+    record = replace(record, found=found, packages={**kept, **sites})
+    ready = _ready(record, list(wanted), say, needs_all=bool(runtimes))
+    record = replace(record, packages={name: each for name, each in record.packages.items() if name in (*kept, *ready)})
     save(record)
     return record
+
+
+def _usable(record: DeviceRecord, found: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the packages of a record that its device can still load: none if its Python is another one by now."""
+    alike = all(record.found.get(name) == found.get(name) for name in ("implementation", "machine", "bits", "libc"))
+    is_same = alike and list(record.found.get("python", ()))[:2] == list(found["python"])[:2]
+    return record.packages if is_same else {}
 
 
 def installable() -> list[str]:
@@ -125,14 +134,22 @@ def _send(board: Board, wheels: Mapping[str, Path], found: Mapping[str, Any], sa
         board.unpack(archives())
 
 
-def _check(record: DeviceRecord, runtimes: Iterable[str], say: Say) -> None:
-    """Start each runtime on a device. Raises TargetError if one does not start there."""
-    board = Board(record)
+def _ready(record: DeviceRecord, runtimes: Iterable[str], say: Say, *, needs_all: bool) -> list[str]:
+    """Return the runtimes that start on a device. Raises TargetError if none does, or one of them where all must."""
+    board, ready, reasons = Board(record), list[str](), list[str]()
     try:
         for name in runtimes:
             reason = board.why_unavailable(Target(name, device=record.name))
-            if reason is not None:
-                raise TargetError(f"{name} was put on {record.name}, but does not run there: {reason}")
-            say(f"{name} is ready on {record.name}")
+            if reason is None:
+                ready.append(name)
+                say(f"{name} is ready on {record.name}")
+                continue
+            reasons.append(f"{name} was put on {record.name}, but does not run there: {reason}")
+            if needs_all:
+                raise TargetError(reasons[-1])
+            say(f"{name} is left out: it does not run on {record.name}. {reason}")
     finally:
         board.close()
+    if not ready:
+        raise TargetError("; ".join(reason.rstrip(".") for reason in reasons) + ".")
+    return ready

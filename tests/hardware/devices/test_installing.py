@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,16 @@ from nas.hardware.devices.installing import install, installable
 from nas.hardware.devices.registry import DeviceRecord, known
 from nas.hardware.devices.wheels import site_of
 from nas.hardware.runtimes.litert_runtime import LiteRtCpu
+from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
+from nas.values.target import Target
+
+
+class LiteRt(LiteRtCpu):
+    """One for which models are converted here."""
+
+    def why_not_converted(self, target: Target) -> None:
+        """Return nothing."""
+
 
 RECORD = DeviceRecord("pi", "ssh://pi@board")
 ORT = ("onnxruntime", "onnx", "numpy", "protobuf", "ml_dtypes", "typing_extensions")
@@ -132,6 +143,35 @@ def test_a_runtime_that_does_not_start_there_is_told(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Board, "why_unavailable", lambda self, target: "no libstdc++")
     with pytest.raises(TargetError, match=r"was put on pi, but does not run there: no libstdc\+\+"):
         install(RECORD, ["onnxruntime-cpu"], lambda text: None)
+
+
+def test_by_default_one_that_does_not_start_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asked for it by name, and the others are sound. Only where none starts nothing is kept."""
+    monkeypatch.setattr(installing, "installable", lambda: ["onnxruntime-cpu", "other"])
+    monkeypatch.setattr(installing, "load_runtime", lambda name: LiteRt() if name == "other" else OnnxRuntimeCpu())
+    lacking = {"other": "no libstdc++"}
+    monkeypatch.setattr(Board, "why_unavailable", lambda self, target: lacking.get(target.runtime))
+    said: list[str] = []
+    record = install(RECORD, [], said.append)
+    assert list(record.packages) == ["onnxruntime-cpu"]
+    assert "other is left out: it does not run on pi. no libstdc++" in said
+    lacking["onnxruntime-cpu"] = "illegal instruction"
+    with pytest.raises(TargetError, match="onnxruntime-cpu was put on pi2, but does not run there: illegal"):
+        install(replace(RECORD, name="pi2"), [], said.append)
+    assert known("pi") == record
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_kept"), [({}, True), ({"python": [3, 14, 0]}, False), ({"libc": ["glibc", "2.36"]}, False)]
+)
+def test_packages_of_another_python_are_forgotten(
+    changes: dict[str, Any], is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come first where modules are looked for, and could not be loaded."""
+    before = replace(RECORD, found=PI, packages={"litert-cpu": site("numpy")})
+    found_there(monkeypatch, **changes)
+    record = install(before, ["onnxruntime-cpu"], lambda text: None)
+    assert list(record.packages) == [*(["litert-cpu"] if is_kept else []), "onnxruntime-cpu"]
 
 
 def test_what_can_be_installed() -> None:
