@@ -38,6 +38,8 @@ It hears so long nothing, and a little longer, before it takes the agent for gon
 """
 MOST_BYTES = 4 * 2**30
 """Models are kept up to so many bytes. Those that were used longest ago go first."""
+TIMES_ITS_SIZE = 4
+"""A runtime may write a model anew where it opens it, and tests write their outputs: so much room of it is kept."""
 IN_USE_S = 60.0
 """Models that were used so lately stay in any case, because the next request may need them."""
 LEFTOVER_S = 3600.0
@@ -101,12 +103,15 @@ class Models:
         return folder / _checked_name(name) if name else folder
 
     def _make_room(self, wanted: int) -> None:
-        now = time.time()
-        ages = {path: now - path.stat().st_mtime for path in self._folder.iterdir()}
-        ages = {path: age if age >= 0 else math.inf for path, age in ages.items()}  # the clock was set back
+        now, ages, sizes = time.time(), dict[Path, float](), dict[Path, int]()
+        for path in self._folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # another agent has removed or renamed it
+                sizes[path] = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+                age = now - path.stat().st_mtime
+                ages[path] = age if age >= 0 else math.inf  # the clock was set back
         known = sorted(ages, key=lambda path: -ages[path])
-        sizes = {path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for path in known}
-        left = self._most_bytes - wanted - sum(sizes.values())
+        free = shutil.disk_usage(self._folder).free - TIMES_ITS_SIZE * wanted
+        left = min(self._most_bytes - wanted - sum(sizes.values()), free)
         for path in known:
             if left >= 0 or ages[path] < IN_USE_S:
                 return

@@ -359,6 +359,8 @@ class BoardChannel:
 
     def end(self) -> None:
         """End the process there, if the connection still is."""
+        if self._began is not None and self._began.owes_a_reply:
+            self._began.close()  # it answers one request after another, and this one may take minutes
         if self._began is not None and not self._began.is_closed:
             with contextlib.suppress(ConnectionLostError, CandidateError):
                 self._began.ask("end", process=self._number)

@@ -29,8 +29,15 @@ UNPACKED_BYTES_PER_S = 2**17
 SHORT_S = 60.0
 """The time limit for a short request. A small board that is busy takes half of it to import numpy."""
 TAIL = 2000
-START = "import sys;s=sys.stdin.buffer;exec(compile(s.read(int(s.readline())),'first_steps','exec'))"
-"""The program that reads the first steps: their length in a line, and then their text."""
+START = (
+    "import sys;sys.path=[p for p in sys.path if p];"
+    "s=sys.stdin.buffer;exec(compile(s.read(int(s.readline())),'first_steps','exec'))"
+)
+"""The program that reads the first steps: their length in a line, and then their text.
+
+It imports nothing from the folder in which it starts, which is the home of the device's user: a script of theirs may be
+called like one of Python's own modules.
+"""
 
 
 class ConnectionLostError(Exception):
@@ -61,7 +68,7 @@ class BoardConnection:
         self._heard_s = self._sent_s = time.monotonic()
         self._numbers = itertools.count(1)
         self._writing, self._asking = threading.Lock(), threading.Lock()
-        self._has_agent, self._is_closed = False, False
+        self._has_agent, self._is_closed, self._is_owed = False, False, False
         self.kept: dict[str, float] = {}
         """The files that were there, by key, with the time at which that was known."""
         for work in (self._read, self._listen, self._beat):
@@ -75,6 +82,11 @@ class BoardConnection:
     def is_closed(self) -> bool:
         """True once the connection has been closed or lost."""
         return self._is_closed
+
+    @property
+    def owes_a_reply(self) -> bool:
+        """True if a request was given up, as by Ctrl-C, and the program there may still be busy with it."""
+        return self._is_owed
 
     def start_agent(self, paths: Sequence[str]) -> None:
         """Start the agent from folders that were unpacked there. Raises TargetError if they do not suffice."""
@@ -94,13 +106,14 @@ class BoardConnection:
             ConnectionLostError: the connection ended, or the agent did not answer in time.
         """
         with self._asking:
-            number = next(self._numbers)
+            number, self._is_owed = next(self._numbers), True
             self._write({"op": op, "id": number, **request}, content)
             end_s = time.monotonic() + limit_s + len(content) / UNPACKED_BYTES_PER_S
             while True:
                 reply, results = self._next(end_s - time.monotonic())
                 if reply.get("id") == number:
                     break
+            self._is_owed = False
         if reply.pop("ok", False):
             return reply, results
         kind, reason = reply.get("kind", "target"), reply.get("reason", "it gave no reason")

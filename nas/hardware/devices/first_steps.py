@@ -147,6 +147,7 @@ def unpack(folder: str, name: str, content: bytes) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             archive.extractall(made)
+        getattr(os, "sync", lambda: None)()  # or a board that starts again may find empty files
         put_in_place(made, final)
     finally:
         shutil.rmtree(made, ignore_errors=True)

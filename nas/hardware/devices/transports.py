@@ -116,11 +116,13 @@ class Ssh:
         """Return what to do about a failure of ssh."""
         place = " ".join([*(["-p", self._port] if self._port else []), self._destination])
         login, copy = f"ssh {place}", f"ssh-copy-id {place}"
+        host = self._destination.rpartition("@")[2]
+        key = f"'[{host}]:{self._port}'" if self._port else host  # as it stands among the known hosts
         known = (
             (
                 "IDENTIFICATION HAS CHANGED",
                 "its host key is not the one of before: another machine may answer in its place. If the device was "
-                f"set up anew, remove the old key with ssh-keygen -R {self._destination.rpartition('@')[2]}, and then "
+                f"set up anew, remove the old key with ssh-keygen -R {key}, and then "
                 f"log in once with {login}",
             ),
             (

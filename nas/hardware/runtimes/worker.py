@@ -6,6 +6,7 @@ it. Some runtimes live in an environment of their own. Only ``nas.hardware.measu
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -55,6 +56,8 @@ REWARM_S = WARM_MS / 1000
 QUICK_OPENING_S = 0.05
 LAST_S = 5.0
 """How long the last request may take after the driver has ended."""
+DISK_ERRORS, FULL = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)), "No space left on device"
+"""Errors of a disk, which no model can help; some runtimes only say so."""
 CHECK_S = 1e-3
 """How long inferences run that show which threads compute."""
 LEAST_OF_REFERENCE = 3
@@ -371,9 +374,10 @@ def main() -> None:
             reply = {"ok": False, "kind": "target", "reason": str(error)}
         except CandidateError as error:
             reply = {"ok": False, "kind": error.kind, "reason": error.reason}
-        except Exception as error:  # any exception of a runtime is this model's failure
+        except Exception as error:  # any exception of a runtime is this model's failure, unless its disk is full
             said = str(error) or ("out of memory" if isinstance(error, MemoryError) else "no message")
-            reply = {"ok": False, "kind": None, "reason": f"{type(error).__name__}: {said}"}
+            is_disk = getattr(error, "errno", None) in DISK_ERRORS or FULL in said
+            reply = {"ok": False, "kind": "target" if is_disk else None, "reason": f"{type(error).__name__}: {said}"}
         replies.write(json.dumps(reply) + "\n")
 
 

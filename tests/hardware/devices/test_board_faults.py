@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import sys
 import time
@@ -177,3 +178,24 @@ class TestRoom:
         os.utime(tmp_path / keys[0], (time.time() + 1e7,) * 2)
         self.put(models, b"c" * 40)
         assert models.lacking(keys) == [keys[0]]
+
+    def test_room_is_kept_for_what_a_runtime_writes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Or else a model would fail, though nothing is wrong with it, because the disk has no room for its copy."""
+        models = Models(tmp_path)
+        old = self.put(models, b"a" * 40)
+        os.utime(tmp_path / old, (1, 1))
+        usage = shutil.disk_usage(tmp_path)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=200))
+        self.put(models, b"b" * 40)
+        assert models.lacking([old]) == []
+        os.utime(tmp_path / old, (1, 1))
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
+        new = self.put(models, b"c" * 40)
+        assert models.lacking([old, new]) == [old]
+
+    def test_a_folder_that_another_agent_renames_meanwhile_is_passed_over(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        models, listed = Models(tmp_path), Path.iterdir
+        monkeypatch.setattr(Path, "iterdir", lambda self: iter([*listed(self), self / ".new-gone"]))
+        assert models.lacking([self.put(models, b"a")]) == []

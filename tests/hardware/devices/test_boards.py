@@ -265,6 +265,7 @@ def _gone(number: int, seconds: float = 15.0) -> None:
     [
         ("Host key verification failed.", r"log in once with ssh -p 22 pi@board, and compare it"),
         ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", "another machine may answer in its place"),
+        ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", r"ssh-keygen -R '\[board\]:22', and then log in once"),
         ("pi@board: Permission denied (publickey,password).", "ssh-copy-id -p 22 pi@board"),
         ("ssh: Could not resolve hostname board", "no device of this name is known"),
         ("connect to host board port 22: Connection refused", "switch its ssh server on"),
