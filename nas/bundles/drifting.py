@@ -308,7 +308,7 @@ class _Drifting:
         """Return the file that the run measured, or the model deployed for another target."""
         if on or str(target) == bundle.about["target"]:
             _, file = bundle.targets[on]
-            model = deployed_model(bundle, file)
+            model = deployed_model(bundle, file, on)
             if model is None:
                 raise JournalError(f"{file} is missing in {bundle.folder}.")
             return model

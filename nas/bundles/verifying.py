@@ -28,7 +28,7 @@ from nas.results.bundled.manifest import COMPILED, MANIFEST, Changes, changes_in
 from nas.results.bundled.samples import SAMPLES
 from nas.results.bundled.writing import read_measured
 from nas.signals import stopping
-from nas.values.measurement import Measurement
+from nas.values.measurement import WEIGHT_BYTES, Measurement
 from nas.values.metric import MEASURED_METRICS, SUSTAINED, on_target
 from nas.values.target import Target
 
@@ -189,7 +189,7 @@ class _Verifying:
 
     def _check_deployed(self, bench: Bench, place: _Place) -> bool:
         """Compare the model that was measured with torch, in its own runtime. Return False if that is not there."""
-        what, model = place.named(place.file), deployed_model(self._bundle, place.file)
+        what, model = place.named(place.file), deployed_model(self._bundle, place.file, place.on)
         if model is None:
             self._add(what, "failed", "it is missing, or lies outside the bundle.")
             return False
@@ -232,7 +232,7 @@ class _Verifying:
         self._add(what, "failed" if is_damaged else "sound", f"{found.text(precision)}.{advice}")
 
     def _measured(self, bench: Bench, place: _Place) -> dict[str, Measurement]:
-        what, model = place.named(MEASURED_AGAIN), deployed_model(self._bundle, place.file)
+        what, model = place.named(MEASURED_AGAIN), deployed_model(self._bundle, place.file, place.on)
         if model is None or self._is_unsound(what, place.file):
             return {}
         then = measured_on(read_measured(self._bundle.folder), place.on)
@@ -285,16 +285,18 @@ def _files_first(folder: Path) -> tuple[list[Check], Changes | None]:
     return checks, found
 
 
-def deployed_model(bundle: Bundle, file: str | None = None) -> Deployed | None:
-    """Return a deployed model of a bundle with the size of its weights; None if it does not lie there.
+def deployed_model(bundle: Bundle, file: str, on: str) -> Deployed | None:
+    """Return the model of a bundle for the target of a name, with the size of its weights as they were measured there.
 
-    ``file`` is its path within the bundle; by default that of the model for the first target.
+    ``file`` is its path within the bundle. Returns None if it does not lie there.
     """
-    path = (bundle.folder / (file or bundle.about["deployed"])).absolute()
+    path = (bundle.folder / file).absolute()
     if why_outside(path, bundle.folder) is not None or not path.exists():
         return None
-    known = read_measured(bundle.folder).get("weight_bytes")
-    return Deployed(path, 0 if known is None else int(known.median))
+    measured = measured_on(read_measured(bundle.folder), on)
+    sizes = [measured[WEIGHT_BYTES].median] if WEIGHT_BYTES in measured else []
+    sizes += [float(each.conditions[WEIGHT_BYTES]) for each in measured.values() if WEIGHT_BYTES in each.conditions]
+    return Deployed(path, int(next(iter(sizes), 0)))
 
 
 def _again(then: Mapping[str, Measurement], effort: Effort) -> list[str]:

@@ -32,14 +32,14 @@ from nas.hardware.target_profile import TargetProfile
 from nas.progress import duration_text
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Measurement
-from nas.values.metric import SUSTAINED
+from nas.values.metric import SUSTAINED, bare_name, target_in
 from nas.values.target import ModelFormat, Target
 
 MEMORY_ROUNDS = 3
 BY_THE_PROCESS = ("peak_memory_mib", SUSTAINED)
 """Metrics that only a measuring process on the device can tell."""
 SENT_WHOLE_BYTES, SAMPLE = 2**23, 64
-"""More inputs than so many bytes are not all sent to a device elsewhere, but only so many items."""
+"""More inputs of a model than so many bytes are not all sent to a device elsewhere, but only so many items."""
 SAME = 1e-4
 """Outputs are the same if they differ by at most this share of the largest one: kernels sum in different orders."""
 
@@ -82,6 +82,7 @@ class DeviceBench:
         self._meter = {**meter, "gpu": runtime.gpu}
         self._is_here = isinstance(self._device, LocalDevice)
         self._answers_alike: dict[tuple[Path, int], bool] = {}
+        self._asked_bytes: dict[tuple[Path, int], int] = {}
         self._profile: TargetProfile | None = None
         self._profile_read_s = 0.0
         self.in_time: Callable[[], bool] = lambda: True
@@ -124,6 +125,12 @@ class DeviceBench:
         Raises:
             TargetError: energy has no meter, or peak memory is requested on a GPU.
         """
+        elsewhere = [name for name in metrics if target_in(name)]
+        if elsewhere:
+            raise TargetError(
+                f"one target measures metrics without the name of a target, such as {bare_name(elsewhere[0])}, but got "
+                f"{elsewhere[0]}. Leave out what stands before the slash."
+            )
         unknown = [name for name in metrics if name in BY_THE_PROCESS]
         if unknown and self._device.facts.times_alone:
             raise TargetError(
@@ -227,10 +234,12 @@ class DeviceBench:
         If the same runtime gives the same outputs for those here, it answers for the others too. A device that tells
         times alone has its outputs computed here by itself, so nothing could be compared.
         """
-        is_here = self._is_here or self._device.facts.times_alone
-        if is_here or sum(each.nbytes for each in inputs) <= SENT_WHOLE_BYTES:
+        if self._is_here or self._device.facts.times_alone:
             return self._outputs(self._device, model, inputs)
         state = model.path, model.path.stat().st_mtime_ns
+        self._asked_bytes[state] = self._asked_bytes.get(state, 0) + sum(each.nbytes for each in inputs)
+        if self._asked_bytes[state] <= SENT_WHOLE_BYTES:
+            return self._outputs(self._device, model, inputs)
         if state not in self._answers_alike:
             self._answers_alike[state] = self._answers_here_too(model, [each[:SAMPLE] for each in inputs])
         return self._outputs(LocalDevice() if self._answers_alike[state] else self._device, model, inputs)

@@ -103,7 +103,7 @@ def device_of_run(
     describer = as_executed(
         Describer(device_space(loaded), lambda part: look.layers(whole(part.without(deployed)))), measurements
     )
-    fingerprint = benches[-1].fingerprint if benches else None
+    fingerprint = benches[-1].targets.get(on, benches[-1].fingerprint) if benches else None
     earlier = earlier_profiles(store, fingerprint, identity, describer, before=before)
     kept = {metric: each for metric, each in values.items() if not metrics or metric in metrics}
     target = str(recipe.named_targets[on]) if on else recipe.measured_on

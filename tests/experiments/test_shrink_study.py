@@ -28,6 +28,7 @@ def test_another_is_compared_with_ours_that_take_no_longer() -> None:
     assert behind(OURS_TWO, point(HEADS, 0.25, 6.0)) == pytest.approx(-0.05)
     assert behind(OURS_TWO, point(HEADS, 0.15, 6.0)) == pytest.approx(0.05)
     assert behind(OURS_TWO, point(HEADS, 0.50, 4.0)) == float("inf")
+    assert behind(OURS_TWO, point(HEADS, 0.25, 4.9)) == pytest.approx(-0.05), "sessions differ by as much"
 
 
 def test_a_volume_is_a_share_of_that_of_all_together() -> None:

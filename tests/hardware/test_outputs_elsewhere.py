@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nas.errors import TargetError
 from nas.hardware import benchmarking
 from nas.hardware.benchmarking import SAMPLE, DeviceBench
 from nas.hardware.devices.local_device import LocalDevice
@@ -83,3 +84,21 @@ def test_few_inputs_are_all_sent(acting: Target, model: Deployed) -> None:
     found = bench_on(device, acting, pytest.fail).outputs(model, [IMAGES])
     np.testing.assert_allclose(found, 1.01 * IMAGES.reshape(ITEMS, -1), rtol=1e-6)
     assert device.sent == [ITEMS]
+
+
+def test_items_that_come_in_small_parts_are_counted_together(
+    acting: Target, model: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test set of small pictures is asked for some hundred at a time."""
+    monkeypatch.setattr(benchmarking, "SENT_WHOLE_BYTES", 2 * IMAGES.nbytes)
+    device = Elsewhere(1.0)
+    bench = bench_on(device, acting, lambda text: None)
+    for _ in range(4):
+        bench.outputs(model, [IMAGES])
+    assert device.sent == [ITEMS, ITEMS, SAMPLE]
+
+
+def test_a_metric_of_another_target_is_not_measured_here(acting: Target) -> None:
+    """Or else nothing would be measured, and nothing be said."""
+    with pytest.raises(TargetError, match="such as latency_ms, but got pi/latency_ms"):
+        bench_on(Elsewhere(1.0), acting, pytest.fail).check(["latency_ms", "pi/latency_ms"])
