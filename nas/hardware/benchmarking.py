@@ -260,7 +260,10 @@ class DeviceBench:
         return alike
 
     def _outputs(self, device: Device, model: Deployed, inputs: Arrays) -> Float32Array:
-        with device.process(self._target, self._settings.timeout_s) as process:
+        """Return the outputs. A board is held: what runs beside a measurement of another run would disturb that."""
+        is_board = device is self._device and not (self._is_here or device.facts.times_alone)
+        held = self._holding_the_device() if is_board else contextlib.nullcontext()
+        with held, device.process(self._target, self._settings.timeout_s) as process:
             return process.outputs(model.path, inputs)
 
     def layer_times(self, models: Sequence[Deployed], advance: Callable[[], None] = lambda: None) -> list[LayerTimes]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,23 @@ def test_items_that_come_in_small_parts_are_counted_together(
     for _ in range(4):
         bench.outputs(model, [IMAGES])
     assert device.sent == [ITEMS, ITEMS, SAMPLE]
+
+
+def test_a_board_is_held_while_it_computes_outputs(
+    acting: Target, model: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measurements of another run wait meanwhile, and are not disturbed."""
+    device, holds = Elsewhere(1.0), list[str]()
+
+    @contextlib.contextmanager
+    def leased(say: Callable[[str], None]) -> Iterator[None]:
+        holds.append("held")
+        yield
+        holds.append("released")
+
+    monkeypatch.setattr(device, "leased", leased, raising=False)
+    bench_on(device, acting, pytest.fail).outputs(model, [IMAGES])
+    assert holds == ["held", "released"]
 
 
 def test_a_metric_of_another_target_is_not_measured_here(acting: Target) -> None:
