@@ -57,6 +57,8 @@ LOWER = (1.0, 5 / 6, 2 / 3, 1 / 2)
 """The sides of the parent by hand, relative to that of the photos."""
 MARGIN = 1.1
 """The reference point of the hypervolume lies at this factor times the worst error and latency."""
+SESSIONS_DIFFER = 0.05
+"""Latencies that differ by no more than this share are those of models that are as fast as each other."""
 CALIBRATION = 256
 BY_HAND = 0.0
 
@@ -263,11 +265,11 @@ def shares(points: Sequence[Point]) -> dict[str, float]:
 
 
 def behind(points: Sequence[Point], other: Point) -> float:
-    """Return by how much the least error of ``points`` within another's latency is above the other's.
+    """Return by how much the least error of ``points`` that are as fast as another is above the other's.
 
-    It is infinite if none of them is as fast.
+    It is infinite if none of them is as fast, but for what sessions of one model differ by.
     """
-    within = [each.error for each in points if each.latency_ms <= other.latency_ms]
+    within = [each.error for each in points if each.latency_ms <= (1 + SESSIONS_DIFFER) * other.latency_ms]
     return min(within, default=float("inf")) - other.error
 
 
@@ -311,25 +313,35 @@ def where_below(ours: Sequence[Point], others: Sequence[Point], method: str) -> 
     return "; ".join(found) or "nowhere"
 
 
+def kept_in(path: Path) -> list[Point]:
+    """Return the points in the file of results, if there is one."""
+    return [Point(**json.loads(row)) for row in path.read_text().splitlines()] if path.exists() else []
+
+
 def keep(path: Path, points: Sequence[Point]) -> None:
     """Write points to the file of results, in place of earlier ones of the same photos and seed."""
-    rows = [json.loads(row) for row in path.read_text().splitlines()] if path.exists() else []
     made_again = {(point.photos, point.seed) for point in points}
-    rows = [row for row in rows if (row["photos"], row["seed"]) not in made_again] + [asdict(each) for each in points]
-    nas.write_aside(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    others = [each for each in kept_in(path) if (each.photos, each.seed) not in made_again]
+    nas.write_aside(path, "".join(json.dumps(asdict(each)) + "\n" for each in (*others, *points)).encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study, keep a line for each model, and print the tables."""
     parser = parser_of("shrink_study", __doc__)
-    parser.add_argument("--photos", nargs="+", type=named_folder, required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--sides", nargs="+", type=positive, required=True, help="the side of the photos of each set")
+    parser.add_argument("--photos", nargs="+", type=named_folder, default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--sides", nargs="+", type=positive, default=[], help="the side of the photos of each set")
+    parser.add_argument("--table", action="store_true", help="print the tables of the file of results, and run nothing")
     parser.add_argument("--minutes", nargs="+", type=float, default=[10.0, 20.0, 40.0], help="times of each search")
     parser.add_argument("--seeds", type=positive, default=2, help="seeds (default: 2)")
     parser.add_argument("--weights", type=Path, default=Path("runs/desk/weights"), help="the folder of the weights")
     parser.add_argument("--folder", type=Path, default=Path("runs/shrink_study"), help="the folder of runs and models")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the file of results")
     given: argparse.Namespace = parser.parse_args(arguments)
+    if given.table:
+        print("\n".join(summary(kept_in(given.out))))
+        return 0
+    if not given.photos:
+        parser.error("--photos needs a folder of photos, as NAME=FOLDER; --table prints what was found before.")
     if len(given.sides) != len(given.photos):
         parser.error(f"--sides needs one side for each of {len(given.photos)} sets, but got {len(given.sides)}.")
     weights = weights_in(given.weights)
