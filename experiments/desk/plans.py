@@ -45,14 +45,15 @@ def ratios_of(log: str, folder: Path) -> Iterator[tuple[str, float]]:
     run = nas.load_run(folder)
     seconds = run.timeline.seconds
     ends = {(row.stage, row.round): second for row, second in zip(run.rows, seconds, strict=True)}
-    trained_s = max((second for (stage, _), second in ends.items() if stage == "train"), default=None)
-    if trained_s is None or not any(row.stage == "winner" for row in run.rows):
+    stages = {stage for stage, _ in ends}
+    if not {"train", "winner"} <= stages:
         return
+    searched_s = max(second for (stage, _), second in ends.items() if stage in ("measure", "train"))
     planned = MEASURING.search(log)
     if planned and ("measure", 0) in ends:
         yield "first measurements", ends["measure", 0] / seconds_of(planned[1])
     if told := WINNERS.findall(log):
-        yield "winners", (seconds[-1] - trained_s) / seconds_of(told[-1])
+        yield "winners", (seconds[-1] - searched_s) / seconds_of(told[-1])
     yield "the whole search", seconds[-1] / tomllib.loads(run.recipe_text)["search_time_s"]
 
 

@@ -25,7 +25,7 @@ def test_times_are_read_as_plans_tell_them(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("has_winner", [True, False])
 def test_each_stage_is_compared_with_its_last_plan(monkeypatch: pytest.MonkeyPatch, has_winner: bool) -> None:
-    """Winners begin once the last training has ended. A search without a winner tells nothing."""
+    """Winners begin once the last model of the search was measured. A search without a winner tells nothing."""
     stages = [("measure", 0), ("measure", 0), ("train", 1), ("measure", 1), *([("winner", 0)] if has_winner else [])]
     rows = [SimpleNamespace(stage=stage, round=number) for stage, number in stages]
     seconds = (4.0, 15.0, 50.0, 60.0, 90.0)[: len(rows)]
@@ -33,7 +33,7 @@ def test_each_stage_is_compared_with_its_last_plan(monkeypatch: pytest.MonkeyPat
         rows=rows, timeline=SimpleNamespace(seconds=seconds), recipe_text="search_time_s = 100.0", run_folder=Path()
     )
     monkeypatch.setattr(nas, "load_run", lambda folder: run)
-    expected = {"first measurements": 1.5, "winners": 0.5, "the whole search": 0.9} if has_winner else {}
+    expected = {"first measurements": 1.5, "winners": 30 / 80, "the whole search": 0.9} if has_winner else {}
     assert dict(ratios_of(LOG, Path())) == pytest.approx(expected)
 
 
