@@ -210,8 +210,8 @@ class Trainings:
         need more time than when the round began.
         """
         beliefs = self._state.beliefs
-        parents = [each for each in self._wanted_first if each == beliefs.parent and each not in beliefs.trainings]
-        awaits_parent = any(each.id not in self._taken for each in parents)
+        parents = [each for each in self._wanted_first[:1] if each == beliefs.parent]
+        awaits_parent = any(each not in beliefs.trainings and each.id not in self._taken for each in parents)
         is_first = max(len(self._predicted), beliefs.trials) <= (beliefs.parent is not None)
         if is_first or awaits_parent or self._ends_s == math.inf:
             return math.inf
