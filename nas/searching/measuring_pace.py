@@ -72,12 +72,12 @@ class MeasuringPace:
         return targets * recipe.measuring.sustained_s if recipe.evaluate != "table" else 0.0
 
     def _pace(self, stage: str) -> float:
-        """Return how many times longer than usual a stage takes here; one that was not seen is no quicker than others.
+        """Return how many times longer than usual a stage takes here; one that was not seen is like the slowest other.
 
         Models that are measured between rounds may be small, and then tell nothing of how long winners are tested.
         The newest time counts as much as all earlier ones together, because the load of a machine comes and goes.
         """
         own = self._seen[stage]
-        seen = own or [pace for paces in self._seen.values() for pace in paces]
-        found = functools.reduce(lambda earlier, newest: (earlier + newest) / 2, seen) if seen else 1.0
-        return found if own else max(1.0, found)
+        if not own:
+            return max((pace for paces in self._seen.values() for pace in paces), default=1.0)
+        return functools.reduce(lambda earlier, newest: (earlier + newest) / 2, own)

@@ -80,7 +80,8 @@ def test_small_models_that_were_measured_quickly_make_no_winner_quicker() -> Non
     """What lies between rounds may be small; winners are large ones too, and they are tested."""
     planned = schedule()
     before = planned.durations.pace.finishing_s(4)
-    planned.durations.pace.learn(MEASURING, 6, 0.5 * (STARTUP_S + usual_s(6)))
+    planned.durations.pace.learn(MEASURING, 16, STARTUP_S + usual_s(16))
+    planned.durations.pace.learn(MEASURING, 6, 0.5 * usual_s(6))
     assert planned.durations.pace.finishing_s(4) == pytest.approx(before)
     planned.durations.pace.learn(FINISHING, 4, 0.5 * before)
     assert planned.durations.pace.finishing_s(4) < before
