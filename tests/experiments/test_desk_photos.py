@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from coloured_photos import write_photos
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -34,14 +35,7 @@ def made_weights(tmp_path: Path) -> Path:
 @pytest.fixture(name="folder")
 def made_photos(tmp_path: Path) -> Path:
     """A folder of red and of green photos, with noise."""
-    rng = np.random.default_rng(0)
-    for channel, name in enumerate(("red", "green")):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(12):
-            pixels = rng.integers(0, 90, (40, 40, 3), dtype=np.uint8)
-            pixels[..., channel] += 120
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
-    return tmp_path / "photos"
+    return write_photos(tmp_path / "photos")
 
 
 def test_the_parent_gets_a_head_and_keeps_its_weights(weights: Path) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from coloured_photos import write_photos
 from safetensors.torch import save_file
 
 from experiments import shrink_study
@@ -73,21 +72,13 @@ def test_a_repeated_study_takes_the_place_of_the_earlier_one(tmp_path: Path) -> 
     assert ['"seed": 1' in row for row in path.read_text().splitlines()] == [True, False]
 
 
-@pytest.mark.slow
 def test_models_by_hand_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parent with a fitted head and tuned, at two resolutions; those at the photos' side also run in int8."""
     timm = pytest.importorskip("timm")
     weights = tmp_path / "weights.safetensors"
     save_file(timm.create_model(PARENT).state_dict(), weights)
-    rng = np.random.default_rng(0)
-    for channel, name in enumerate(("red", "green")):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(12):
-            pixels = rng.integers(0, 90, (40, 40, 3), dtype=np.uint8)
-            pixels[..., channel] += 120
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
     monkeypatch.setattr(shrink_study, "LOWER", (1.0, 2 / 3))
-    photos = Photos("colours", tmp_path / "photos", 48, 0, weights)
+    photos = Photos("colours", write_photos(tmp_path / "photos"), 48, 0, weights)
     made, took_s = by_hand(photos, tmp_path / "here")
     assert [(each.method, each.name) for each in made] == [
         (HEADS, "48 px"),
