@@ -102,7 +102,7 @@ class Durations:
         First come those that the space wants to see first; the others are as the space draws them.
         """
         first = self._first_left[:count]
-        known = list(map(self._one_s, first))
+        known = [self._candidate_s(is_fitted=self._is_fitted(each)) for each in first]
         drawn = self._mean_s(self._fitted_share)
         if drawn is None or None in known:
             return None
@@ -115,22 +115,16 @@ class Durations:
         return math.ceil(count / self._workers) * (self._candidate_s(is_fitted=False) or 0.0)
 
     def candidate_s(self, architecture: Architecture) -> float:
-        """Return the seconds in which a candidate is trained; 0 where nothing is known yet, or none is trained."""
-        if self._recipe.evaluate != "train":
-            return 0.0
-        return self._one_s(architecture) or 0.0
-
-    def _one_s(self, architecture: Architecture) -> float | None:
-        """Return the seconds in which this candidate is trained, or its head fitted; None where nothing is known.
+        """Return the seconds in which a candidate is trained; 0 where nothing is known yet, or none is trained.
 
         A parent is evaluated as it is, in one pass over the validation items.
         """
-        if architecture == self._beliefs.parent:
+        if self._recipe.evaluate != "train" or architecture == self._beliefs.parent:
             return 0.0
         is_head = is_head_alone(self._settings.of(self._beliefs.space, architecture))
         is_fitted = is_head or self._is_fitted(architecture)
-        seconds = self._candidate_s(is_fitted=is_fitted)
-        if seconds is None or (is_fitted and not is_head):  # what fits itself is not slow for its size
+        seconds = self._candidate_s(is_fitted=is_fitted) or 0.0
+        if is_fitted and not is_head:  # what fits itself is not slow for its size
             return seconds
         return seconds * self._relative_time(architecture, is_fitted=is_fitted)
 
@@ -213,7 +207,8 @@ class Durations:
         """The seconds of the quickest candidate of some of the space; 0 where nothing is known, or trained."""
         if self._recipe.evaluate != "train":
             return 0.0
-        return min(map(self.candidate_s, (*self._drawn, *self._first_left)))
+        others = (each for each in (*self._drawn, *self._first_left) if each != self._beliefs.parent)
+        return min(map(self.candidate_s, others), default=0.0)
 
     @property
     def _fitted_share(self) -> float:
@@ -290,9 +285,9 @@ class Durations:
         A parent stays as it came.
         """
         beliefs = self._beliefs
-        ready = {*beliefs.retrainings, *as_trained, *(a for a, row in beliefs.trainings.items() if row.is_as_it_came)}
-        new = [each for each in architectures if each not in ready]
+        new = [each for each in architectures if each not in beliefs.retrainings and each not in as_trained]
         rows = {beliefs.candidate(each).trained: beliefs.trainings.get(each) for each in new}
+        rows = {trained: row for trained, row in rows.items() if row is None or not row.is_as_it_came}
         timed = [row for row in rows.values() if row is not None and self._tells_training(row)]
         usual_s = self._retraining_work_s(1) or 0.0
         further = {beliefs.candidate(each).trained for each in tuned_on}

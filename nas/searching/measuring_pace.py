@@ -22,6 +22,8 @@ LAYER_S = 0.012
 STARTUP_S = 2.5
 """Seconds that the first export of a process takes longer than others."""
 REPORT_S = 3.0
+LAST = 3
+"""So many measurings tell how long a stage may take that was not seen."""
 
 
 @final
@@ -74,10 +76,11 @@ class MeasuringPace:
     def _pace(self, stage: str) -> float:
         """Return how many times longer than usual a stage takes here; one that was not seen is like the slowest other.
 
-        Models that are measured between rounds may be small, and then tell nothing of how long winners are tested.
+        Models that are measured between rounds may be small, and then tell nothing of how long winners are tested. Only
+        the last few count, because one may have waited for another run.
         The newest time counts as much as all earlier ones together, because the load of a machine comes and goes.
         """
         own = self._seen[stage]
         if not own:
-            return max((pace for paces in self._seen.values() for pace in paces), default=1.0)
+            return max([pace for paces in self._seen.values() for pace in paces][-LAST:], default=1.0)
         return functools.reduce(lambda earlier, newest: (earlier + newest) / 2, own)

@@ -128,7 +128,9 @@ def choose_winners(beliefs: Beliefs, count: int, without: Collection[Architectur
     chosen_before = (*beliefs.retrainings.values(), *beliefs.winners.values())
     excluded = {*_failed_winners(beliefs), *without}
     missed = _missing_winners(beliefs) - excluded
-    replaces = 0 < len(missed) <= max(count, FEWEST_REPLACED)
+    # A parent is a winner whether it meets limits or not, and takes no place of those that others replace.
+    counted = [each for each in missed if not beliefs.winners[each].details.get(PARENT)]
+    replaces = bool(missed) and len(counted) <= max(count, FEWEST_REPLACED)
     rows = front_candidates(beliefs, surely=True, without=excluded | missed) if replaces else []
     rows = rows or _eligible(beliefs, excluded, count)
     if not rows:
@@ -194,14 +196,10 @@ def _failed_winners(beliefs: Beliefs) -> set[Architecture]:
 
 
 def _missing_winners(beliefs: Beliefs) -> set[Architecture]:
-    """Return the winners that break a limit as they were measured in the end, though they met it in the search.
-
-    A parent is a winner whether it meets limits or not.
-    """
+    """Return the winners that break a limit as they were measured in the end, though they met it in the search."""
     return {
         architecture
         for architecture, row in beliefs.winners.items()
-        if not row.details.get(PARENT)
         for limit in beliefs.cost_limits
         if (found := row.measurements.get(limit.metric.name)) and not limit.holds(found.interval.upper)
     }

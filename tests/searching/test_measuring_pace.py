@@ -85,3 +85,12 @@ def test_small_models_that_were_measured_quickly_make_no_winner_quicker() -> Non
     assert planned.durations.pace.finishing_s(4) == pytest.approx(before)
     planned.durations.pace.learn(FINISHING, 4, 0.5 * before)
     assert planned.durations.pace.finishing_s(4) < before
+
+
+def test_one_measuring_that_waited_for_another_run_is_forgotten() -> None:
+    planned = schedule()
+    before = planned.durations.pace.finishing_s(4)
+    planned.durations.pace.learn(MEASURING, 16, 20 * (STARTUP_S + usual_s(16)))
+    for _ in range(3):
+        planned.durations.pace.learn(MEASURING, 6, usual_s(6))
+    assert planned.durations.pace.finishing_s(4) == pytest.approx(before)

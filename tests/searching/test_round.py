@@ -12,6 +12,7 @@ import pytest
 from fake_predictor import fit_fake
 from fault_spaces import Faulty
 from made_up_beliefs import beliefs_of
+from parted_space import Parted
 from tiny_space import TinySpace
 
 from nas.errors import RepeatedFailureError
@@ -320,22 +321,6 @@ def test_what_is_wanted_first_and_takes_too_long_is_passed_over() -> None:
     assert trainings._first() is not None
     state.durations.candidate_s = lambda _: 60.0
     assert trainings._first() is None
-
-
-class Parted(TinySpace):
-    """A space whose architectures are parts of a parent, the last one."""
-
-    parent, first, untuned, notes = ALL[-1], (ALL[-1], ALL[0]), (), ()
-
-    def parent_module(self) -> Any:
-        """It has none: nothing is trained here."""
-
-    def inheritance(self, parent: Any, losses: Any) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    def inherit(self, architecture: Architecture, module: Any, inheritance: Any) -> None:
-        """Load nothing."""
 
 
 def test_a_parent_is_evaluated_though_no_time_is_left() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from made_schedule import ARCHITECTURES, Clock, schedule, trained, usual_s
 from made_up_beliefs import beliefs_of
+from parted_space import Parted
 from predicted_latency import measured
 from tiny_space import TinySpace
 
@@ -154,6 +155,14 @@ class TestHeads:
             planned.guess, planned.guess_macs, planned.growth = 1.0, macs[0], 1.0
             assert planned.candidate_s(large) == pytest.approx(planned.candidate_s(head) * macs[1] / macs[0])
             assert macs[1] > 1.5 * macs[0]
+
+    def test_a_parent_is_no_training_and_prices_none(self) -> None:
+        """It takes one pass. What is planned for others, and the least of them, is the price of a training."""
+        recipe = Recipe.from_mapping({"execution": {"executor": "inline"}})
+        planned = Durations(recipe, beliefs_of(objectives=("error", "latency_ms"), space=Parted()), (80, 20))
+        planned.guess = 1.0
+        assert planned.candidate_s(Parted.parent) == 0.0
+        assert planned.training_s(1) == planned.least_candidate_s == 8.0
 
     def test_a_parent_stays_as_it_came_and_takes_no_training(self) -> None:
         came = Evaluation("train", ARCHITECTURES[0], 1, values={"error": 0.5}, details={"seconds": 0.1, "epochs": 0})

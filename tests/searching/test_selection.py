@@ -252,3 +252,11 @@ def test_a_parent_that_breaks_a_limit_takes_no_place_of_those_that_broke_it_in_t
     beliefs.add(replace(parent, details={**parent.details, PARENT: True}))
     beliefs.add(*(winner_at(each, 10.1) for each in ALL[1:4]))
     assert ALL[4] in choose_winners(beliefs, 1)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_parent_that_met_the_limit_before_makes_way_too(count: int) -> None:
+    beliefs = of_simple((0.1, 9.9, False), (0.2, 5.0, False), (0.3, 4.0, False))
+    parent = winner_at(ALL[0], 10.1)
+    beliefs.add(replace(parent, details={**parent.details, PARENT: True}))
+    assert choose_winners(beliefs, count) == ALL[1 : count + 1]
