@@ -50,8 +50,8 @@ def read_weights(path: str, own: Collection[str]) -> dict[str, torch.Tensor]:
     if all(name.startswith((WEIGHT, SCORE)) for name in found):
         found = {name.removeprefix(WEIGHT): each for name, each in found.items() if name.startswith(WEIGHT)}
     for prefix in PREFIXES:
-        is_own = all(name.startswith(prefix) for name in own)
-        if found and not is_own and all(name.startswith(prefix) for name in found):
+        before = 2 * prefix if all(name.startswith(prefix) for name in own) else prefix
+        if found and all(name.startswith(before) for name in found):
             found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return found
 

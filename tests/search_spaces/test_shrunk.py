@@ -173,7 +173,7 @@ def test_a_pickle_of_tensors_alone_is_taken(tmp_path: Path, prefix: str) -> None
     torch.testing.assert_close(inherited(space, space.parent)(x), small_parents.make_digits().eval()(x))
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model."])
 def test_a_prefix_that_is_the_module_s_own_stays(tmp_path: Path, prefix: str) -> None:
     """Wrappers put the same word before every name, also before names that begin with it."""
     trained = small_parents.Held()

@@ -48,10 +48,10 @@ def install(record: DeviceRecord, runtimes: Sequence[str], say: Say) -> DeviceRe
         wanted = _all_wheels(record.name, chosen, found, folder, say, needs_all=bool(runtimes))
         _send(board, {site_of(each): each for wheels in wanted.values() for each in wheels}, found, say)
     sites = {name: " ".join(map(site_of, wheels)) for name, wheels in wanted.items()}
-    kept = {name: each for name, each in _usable(record, found).items() if name not in chosen}
+    kept = {name: each for name, each in _usable(record, found).items() if name not in wanted}
     record = replace(record, found=found, packages={**kept, **sites})
     ready = _ready(record, list(wanted), say, needs_all=bool(runtimes))
-    record = replace(record, packages={name: each for name, each in record.packages.items() if name in (*kept, *ready)})
+    record = replace(record, packages={**kept, **{name: sites[name] for name in ready}})
     save(record)
     return record
 

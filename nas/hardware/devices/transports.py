@@ -117,7 +117,9 @@ class Ssh:
         place = " ".join([*(["-p", self._port] if self._port else []), self._destination])
         login, copy = f"ssh {place}", f"ssh-copy-id {place}"
         host = self._destination.rpartition("@")[2]
-        key = f"'[{host}]:{self._port}'" if self._port else host  # as it stands among the known hosts
+        key = (
+            f"'[{host}]:{self._port}'" if self._port not in (None, "", "22") else host
+        )  # as it stands among the known hosts
         known = (
             (
                 "IDENTIFICATION HAS CHANGED",

@@ -25,6 +25,7 @@ from nas.hardware.devices.board_connection import BoardConnection, ConnectionLos
 from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.devices.registry import DeviceRecord, devices, forget, known, save, ssh_parts
 from nas.hardware.devices.requirements import why_unfit
+from nas.hardware.devices.transports import Ssh
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.storage.home import home
 from nas.values.target import Target
@@ -265,7 +266,7 @@ def _gone(number: int, seconds: float = 15.0) -> None:
     [
         ("Host key verification failed.", r"log in once with ssh -p 22 pi@board, and compare it"),
         ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", "another machine may answer in its place"),
-        ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", r"ssh-keygen -R '\[board\]:22', and then log in once"),
+        ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", "ssh-keygen -R board, and then log in once"),
         ("pi@board: Permission denied (publickey,password).", "ssh-copy-id -p 22 pi@board"),
         ("ssh: Could not resolve hostname board", "no device of this name is known"),
         ("connect to host board port 22: Connection refused", "switch its ssh server on"),
@@ -280,6 +281,11 @@ def test_failures_of_ssh_come_with_advice(
     monkeypatch.setenv(fake_ssh.SAYS, said)
     with pytest.raises(TargetError, match=advice):
         Board(DeviceRecord("pi", "ssh://pi@board:22")).look()
+
+
+def test_a_changed_key_of_another_port_is_named_as_it_is_kept() -> None:
+    device = Ssh(DeviceRecord("pi", "ssh://pi@board:2222"))
+    assert "ssh-keygen -R '[board]:2222'," in device.advice("REMOTE HOST IDENTIFICATION HAS CHANGED")
 
 
 @pytest.mark.parametrize("greeting", ["Welcome to pi\n", "1\n{}\n", "no end of line"])

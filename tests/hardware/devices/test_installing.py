@@ -161,6 +161,14 @@ def test_by_default_one_that_does_not_start_is_left_out(monkeypatch: pytest.Monk
     assert known("pi") == record
 
 
+def test_what_was_installed_by_name_stays_where_it_is_left_out_now() -> None:
+    before = replace(RECORD, found=PI, packages={"litert-cpu": site("numpy")})
+    said: list[str] = []
+    record = install(before, [], said.append)
+    assert any(text.startswith("litert-cpu is left out") for text in said)
+    assert record.packages.keys() == {"litert-cpu", "onnxruntime-cpu"}
+
+
 @pytest.mark.parametrize(
     ("changes", "is_kept"), [({}, True), ({"python": [3, 14, 0]}, False), ({"libc": ["glibc", "2.36"]}, False)]
 )
