@@ -18,8 +18,10 @@ from nas.values.rank_correlation import FEWEST
 
 FIRST_SHARE = 0.3
 """The share of the search time that first measurements may take."""
-LATE_SHARE, INEXACT_SHARE = 0.1, 0.02
+LATE_SHARE = 0.1
 """A search may end late by this share of its time, rather than make a poor model or give up a training."""
+INEXACT_SHARE = 0.02
+"""Prices are right to this share of the time at best, so winners that are late by no more are made."""
 WINNERS_SHARE = 0.5
 """The share of the search time for which winners may be retrained, exported, measured and tested, if there are many."""
 SHARED_WINNERS_SHARE = 0.3
@@ -289,7 +291,7 @@ class Schedule:
     ) -> bool:
         """Return True if these can become winners in about the time that is left, or ``late`` by a tenth of all of it.
 
-        Prices are not exact to a fiftieth of the time, and a winner is worth more than that.
+        Without ``late`` they may still be late by ``INEXACT_SHARE``.
         Those in ``as_trained`` are not retrained, and those in ``tuned_on`` are tuned on for one epoch alone.
         """
         if not self.is_timed:

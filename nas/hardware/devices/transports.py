@@ -117,9 +117,8 @@ class Ssh:
         place = " ".join([*(["-p", self._port] if self._port else []), self._destination])
         login, copy = f"ssh {place}", f"ssh-copy-id {place}"
         host = self._destination.rpartition("@")[2]
-        key = (
-            f"'[{host}]:{self._port}'" if self._port not in (None, "", "22") else host
-        )  # as it stands among the known hosts
+        # As it stands among the known hosts.
+        key = host if self._port in (None, "", "22") else f"'[{host}]:{self._port}'"
         known = (
             (
                 "IDENTIFICATION HAS CHANGED",
