@@ -24,9 +24,12 @@ from nas.tasks.data_source import DataSource
 from nas.tasks.scores import Score
 from nas.training.settings import training_settings
 from nas.training.training import CandidateTraining
+from nas.values.pareto import FloatArray, hypervolume
 
 TESTED_TOGETHER = 128
 MEASURING = BenchSettings(rounds=5, max_rounds=15)
+MARGIN = 1.1
+"""The reference point of a hypervolume lies at this factor times the worst losses."""
 
 
 def train_like_winners(
@@ -71,3 +74,10 @@ def tested(model: Path, task: nas.Task) -> Mapping[str, Score]:
     for batch in in_order(task.test, TESTED_TOGETHER):
         tally.add(torch.from_numpy(outputs_of(model, task.prepared(batch.raw))), batch.targets)
     return tally.scores()
+
+
+def volume_shares(methods: Sequence[str], losses: FloatArray) -> dict[str, float]:
+    """Return the hypervolume of each method's points as a share of that of all, given the losses of each, (N, M)."""
+    reference, names = MARGIN * losses.max(axis=0), np.array(methods)
+    whole = hypervolume(losses, reference)
+    return {name: hypervolume(losses[names == name], reference) / whole for name in dict.fromkeys(methods)}

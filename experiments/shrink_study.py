@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 import nas
-from experiments.beside_winners import MEASURING, measured_in_turns, tested
+from experiments.beside_winners import MEASURING, measured_in_turns, tested, volume_shares
 from experiments.command_line import heading, line, parser_of, positive
 from experiments.desk.__main__ import named_folder
 from experiments.desk.photos import fit_head, frozen_parent, preparation_of
@@ -45,9 +45,8 @@ from nas.searching.shrinking import shrinking_values
 from nas.space.torch_settings import torch_with
 from nas.storage.journal import JournalReader
 from nas.storage.journal_rows import WayChosen
-from nas.tasks.batches import in_order
+from nas.tasks.testing import tested as tested_by
 from nas.training.fitted_heads import from_fitted_head
-from nas.values.pareto import hypervolume
 
 RESULTS = Path(__file__).parent / "results" / "shrinking.jsonl"
 WAYS: Mapping[str, Mapping[str, Any]] = {"nas shrink": {}, "each form tuned alone": {"evaluate": "train"}}
@@ -55,8 +54,6 @@ OURS = "nas shrink"
 HEADS, TUNED, INT8 = "heads on frozen features", "parent tuned at lower resolutions", "in int8"
 LOWER = (1.0, 5 / 6, 2 / 3, 1 / 2)
 """The sides of the parent by hand, relative to that of the photos."""
-MARGIN = 1.1
-"""The reference point of the hypervolume lies at this factor times the worst error and latency."""
 SESSIONS_DIFFER = 0.05
 """Latencies that differ by no more than this share are those of models that are as fast as each other."""
 CALIBRATION = 256
@@ -132,11 +129,10 @@ def searched(photos: Photos, minutes: float, way: str, runs: Path) -> tuple[list
         began = time.monotonic()
         nas.shrink(f"timm:{PARENT}", keys, weights=photos.weights, runs=runs)
         nas.write_aside(kept, json.dumps(time.monotonic() - began).encode())
-    winners = [winner for winner in nas.load_run(run).front if winner.bundle is not None]
     made = [
         Made(way, winner.architecture.short, winner.test_error, winner.bundle / "model.onnx")
-        for winner in winners
-        if winner.bundle is not None and winner.test_error is not None
+        for winner in nas.load_run(run).front
+        if winner.bundle is not None
     ]
     with JournalReader(run) as journal:
         ways = [row.evaluate for row in journal.rows(WayChosen)] or [str(WAYS[way].get("evaluate", "train"))]
@@ -212,14 +208,12 @@ def in_int8(made: Sequence[Made], photos: Photos, folder: Path) -> Iterator[tupl
         (deployed,) = bench.deploy([exported], [folder / each.model.stem])
         if isinstance(deployed, CandidateError):
             raise deployed
-        tally = view.criterion.tally()
-        for batch in in_order(view.test, CALIBRATION):
-            tally.add(torch.from_numpy(bench.outputs(deployed, view.prepared(batch.raw))), batch.targets)
+        scores = tested_by(view, partial(bench.outputs, deployed))
         (outcome,) = bench.measure([deployed], ["latency_ms"], np.random.default_rng(photos.seed))
         if isinstance(outcome, CandidateError):
             raise outcome
         yield (
-            replace(each, method=f"{each.method}, {INT8}", name=f"{each.name} {INT8}", error=tally.error),
+            replace(each, method=f"{each.method}, {INT8}", name=f"{each.name} {INT8}", error=scores["error"].value),
             outcome["latency_ms"].median,
         )
 
@@ -257,11 +251,7 @@ def points_of(photos: Photos, times: Sequence[float], folder: Path) -> list[Poin
 
 def shares(points: Sequence[Point]) -> dict[str, float]:
     """Return the hypervolume of each method's points, as a share of that of all points together."""
-    losses = np.array([(each.error, each.latency_ms) for each in points])
-    reference = MARGIN * losses.max(axis=0)
-    whole = hypervolume(losses, reference)
-    methods = np.array([each.method for each in points])
-    return {method: hypervolume(losses[methods == method], reference) / whole for method in dict.fromkeys(methods)}
+    return volume_shares([p.method for p in points], np.array([(p.error, p.latency_ms) for p in points]))
 
 
 def behind(points: Sequence[Point], other: Point) -> float:

@@ -8,25 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.beside_winners import volume_shares
 from experiments.command_line import heading, line
 from experiments.end_to_end.measuring import MeasuredWinner
 from experiments.end_to_end.searching import METHODS, OURS, Chosen
 from nas.storage.journal import write_aside
-from nas.values.pareto import hypervolume, non_dominated
-
-MARGIN = 1.1
-"""The reference point of the hypervolume lies at this factor times the worst error and latency."""
+from nas.values.pareto import non_dominated
 
 
 def shares(measured: Sequence[MeasuredWinner]) -> dict[str, float]:
     """Return the hypervolume of each method's winners, in per cent of that of all winners together."""
-    points = np.array([(each.test_error, each.latency_ms) for each in measured])
-    reference = MARGIN * points.max(axis=0)
-    whole = hypervolume(points, reference)
-    methods = np.array([each.method for each in measured])
-    return {
-        method: 100 * hypervolume(points[methods == method], reference) / whole for method in dict.fromkeys(methods)
-    }
+    losses = np.array([(each.test_error, each.latency_ms) for each in measured])
+    return {method: 100 * share for method, share in volume_shares([m.method for m in measured], losses).items()}
 
 
 def report(by_seed: Mapping[int, tuple[Sequence[Chosen], Sequence[MeasuredWinner]]]) -> list[str]:
