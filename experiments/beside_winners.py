@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,9 +72,14 @@ def measured_in_turns(
 
 def tested(model: Path, task: nas.Task) -> Mapping[str, Score]:
     """Return the scores of an exported model on the test items."""
+    return tested_by(partial(outputs_of, model), task)
+
+
+def tested_by(outputs: Callable[..., Any], task: nas.Task) -> Mapping[str, Score]:
+    """Return the scores on the test items of what gives outputs for an array of each input."""
     tally = task.criterion.tally()
     for batch in in_order(task.test, TESTED_TOGETHER):
-        tally.add(torch.from_numpy(outputs_of(model, task.prepared(batch.raw))), batch.targets)
+        tally.add(torch.from_numpy(outputs(task.prepared(batch.raw))), batch.targets)
     return tally.scores()
 
 

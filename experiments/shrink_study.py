@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 import nas
-from experiments.beside_winners import MEASURING, measured_in_turns, tested, volume_shares
+from experiments.beside_winners import MEASURING, measured_in_turns, tested, tested_by, volume_shares
 from experiments.command_line import heading, line, parser_of, positive
 from experiments.desk.__main__ import named_folder
 from experiments.desk.photos import fit_head, frozen_parent, preparation_of
@@ -45,7 +45,6 @@ from nas.searching.shrinking import shrinking_values
 from nas.space.torch_settings import torch_with
 from nas.storage.journal import JournalReader
 from nas.storage.journal_rows import WayChosen
-from nas.tasks.testing import tested as tested_by
 from nas.training.fitted_heads import from_fitted_head
 
 RESULTS = Path(__file__).parent / "results" / "shrinking.jsonl"
@@ -208,7 +207,7 @@ def in_int8(made: Sequence[Made], photos: Photos, folder: Path) -> Iterator[tupl
         (deployed,) = bench.deploy([exported], [folder / each.model.stem])
         if isinstance(deployed, CandidateError):
             raise deployed
-        scores = tested_by(view, partial(bench.outputs, deployed))
+        scores = tested_by(partial(bench.outputs, deployed), view)
         (outcome,) = bench.measure([deployed], ["latency_ms"], np.random.default_rng(photos.seed))
         if isinstance(outcome, CandidateError):
             raise outcome
