@@ -153,6 +153,10 @@ def modelled_costs(layers: Sequence[Layer], precision: str, hierarchy: MemoryHie
     return (total_macs(layers) * mac_pj + moved_pj) * _MJ_PER_PJ, traffic[hierarchy.dram]
 
 
+COUNTS = frozenset({*TOTALS, "modelled_energy_mj", "dram_traffic_bytes"})
+"""The names in ``counts_of``."""
+
+
 def counts_of(layers: Sequence[Layer], precision: str, hierarchy: MemoryHierarchy) -> dict[str, float]:
     """Return ``params`` and ``macs`` of layers, and the modelled ``modelled_energy_mj`` and ``dram_traffic_bytes``."""
     energy_mj, traffic_bytes = modelled_costs(layers, precision, hierarchy)

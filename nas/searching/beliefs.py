@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import final
 
 import numpy as np
 
-from nas.hardware.energy_model import DEFAULT_HIERARCHY, MemoryHierarchy, counts_of
+from nas.hardware.energy_model import COUNTS, DEFAULT_HIERARCHY, MemoryHierarchy, counts_of
 from nas.prediction.predictor import Predictor
-from nas.searching.failures import RepeatedFailures
+from nas.searching.failures import RepeatedFailures, Unfit
 from nas.space.architecture import Architecture, Option
 from nas.space.description import Describer
 from nas.space.first_look import FirstLook, LookHere
@@ -28,32 +28,6 @@ from nas.values.metric import METRICS, TRAINED
 from nas.values.objective import Limit, Objective, measured_metrics, quality_of
 from nas.values.pareto import FloatArray
 from nas.values.target import Target
-
-
-@final
-class Unfit(Set[Architecture]):
-    """The architectures that failed. One that could not be measured failed however it is trained."""
-
-    def __init__(self, parts: SpaceParts) -> None:
-        self._part = parts.on_device
-        self._failed: dict[Architecture, None] = {}
-        self._failed_parts: set[Architecture] = set()
-
-    def add(self, architecture: Architecture, *, however_trained: bool) -> None:
-        """Add one that failed, or all that differ from it only in choices of training."""
-        self._failed[architecture] = None
-        if however_trained:
-            self._failed_parts.add(self._part(architecture))
-
-    def __contains__(self, architecture: object) -> bool:
-        known = architecture in self._failed
-        return known or (isinstance(architecture, Architecture) and self._part(architecture) in self._failed_parts)
-
-    def __iter__(self) -> Iterator[Architecture]:
-        return iter(self._failed)
-
-    def __len__(self) -> int:
-        return len(self._failed)
 
 
 @final
@@ -140,6 +114,12 @@ class Beliefs:
         """Take in rows that the journal held before; repeated failures among them end nothing."""
         for row in rows:
             self._index(row)
+
+    def recall_counts(self, rows: Iterable[Evaluation]) -> None:
+        """Take what is counted of architectures from their trainings on the same device: finding layers takes longer."""
+        for row in rows:
+            if row.stage == "train" and not row.failed and row.values.keys() >= COUNTS:
+                self._counted[row.architecture] = {name: row.values[name] for name in sorted(COUNTS)}
 
     def note_buildable(self) -> None:
         """Record that an architecture could be built. Earlier build failures then no longer count as consecutive."""
@@ -289,12 +269,15 @@ class Beliefs:
     def predict_all(self, architectures: Iterable[Architecture]) -> None:
         """Predict many together, so that later questions about them cost no time. Skips what cannot be built."""
         parts = dict.fromkeys(map(self.parts.on_device, architectures))
-        new = [a for a in parts if a not in self._predicted and self.device_describer.can_be_built(a)]
+        unknown = [part for part in parts if part not in self._predicted]
+        new = [part for part in unknown if part in self._counted or self.device_describer.can_be_built(part)]
         if new:
             self._predict(new)
 
     def _predict(self, parts: Sequence[Architecture]) -> None:
-        self.device_describer.describe(parts)  # raises for what cannot be built, with or without predictors
+        # What is counted was built. Describing raises for what cannot be built, with or without predictors.
+        if described := parts if self._predictors else [part for part in parts if part not in self._counted]:
+            self.device_describer.describe(described)
         predictions = {name: predictor.predict(parts) for name, predictor in self._predictors.items()}
         for index, part in enumerate(parts):
             self._predicted[part] = {name: found[index] for name, found in predictions.items()}

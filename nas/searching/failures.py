@@ -1,17 +1,45 @@
-"""Ending a run in which nothing works: ten failures in a row, and what they have in common."""
+"""Architectures that failed, and ending a run in which nothing works: ten in a row, and what they have in common."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import final
 
 from nas.errors import RepeatedFailureError
+from nas.space.architecture import Architecture
+from nas.space.parts.candidate import SpaceParts
 from nas.values.evaluation import Evaluation
 
 FAILURES_IN_A_ROW = 10
 NOT_DESCRIBED = {"described": False}
 """Details of the row of an architecture that could not even be built."""
+
+
+@final
+class Unfit(Set[Architecture]):
+    """The architectures that failed. One that could not be measured failed however it is trained."""
+
+    def __init__(self, parts: SpaceParts) -> None:
+        self._part = parts.on_device
+        self._failed: dict[Architecture, None] = {}
+        self._failed_parts: set[Architecture] = set()
+
+    def add(self, architecture: Architecture, *, however_trained: bool) -> None:
+        """Add one that failed, or all that differ from it only in choices of training."""
+        self._failed[architecture] = None
+        if however_trained:
+            self._failed_parts.add(self._part(architecture))
+
+    def __contains__(self, architecture: object) -> bool:
+        known = architecture in self._failed
+        return known or (isinstance(architecture, Architecture) and self._part(architecture) in self._failed_parts)
+
+    def __iter__(self) -> Iterator[Architecture]:
+        return iter(self._failed)
+
+    def __len__(self) -> int:
+        return len(self._failed)
 
 
 @final

@@ -105,6 +105,7 @@ class RunState:
         is_same = recipe.search_time_s is None and bool(rows) and rows[-1].round > self.begins.round
         place = unended_from(rows, ended) if proposes_again and is_same else len(rows)
         self.beliefs = beliefs_of(recipe, resolved, (*seed_rows, *rows[:place]))
+        self.beliefs.recall_counts(rows)
         self.recorded = RecordedRows(rows[place:], lambda each: self.beliefs.candidate(each).trained)
         self.beliefs.settled.update(row.architecture for row in rows[: self.begins.rows] if row.stage in WINNING)
         self.screening = Screening(self.beliefs)

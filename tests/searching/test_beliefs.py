@@ -103,6 +103,26 @@ class TestValues:
             assert found == [beliefs.values(architecture)[name] for architecture in ALL[:3]]
         assert beliefs.costs(ALL[1:2], "latency_ms").tolist() == [0.5]
 
+    def test_that_were_counted_need_no_layers_again(self) -> None:
+        """Finding the layers of all trainings took two thirds of the time in which a long run was resumed."""
+        before = beliefs_of(objectives=("error", "macs"))
+        rows = [
+            Evaluation("train", SOME, values={"error": 0.25, **before.counted(SOME)}),
+            Evaluation("train", ALL[1], values={"error": 0.25, "macs": 1.0}),  # of a version that counted less
+        ]
+
+        class Unknown(TinySpace):
+            def build(self, architecture: Architecture) -> nn.Module:
+                assert architecture != SOME
+                return super().build(architecture)
+
+        beliefs = beliefs_of(objectives=("error", "macs"), space=Unknown(), rows=rows)
+        beliefs.recall_counts(rows)
+        beliefs.predict_all([SOME, ALL[1], ALL[2]])
+        assert beliefs.values(SOME) == rows[0].values
+        assert beliefs.values(ALL[1]) == {"error": 0.25, **before.counted(ALL[1])}
+        assert beliefs.predicted(ALL[2]) == {}
+
     @pytest.mark.parametrize(("share", "meets"), [(1.04, True), (1.06, False)])
     def test_that_are_measured_decide_where_a_bound_does_not(self, share: float, meets: bool) -> None:
         """A measurement leaves no doubt about a limit, whatever is predicted."""
