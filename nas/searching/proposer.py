@@ -229,7 +229,7 @@ class Proposer:
             trial, architecture = self._proposed()
             if self._is_new(architecture) and self._is_accepted(architecture):
                 self._asked[architecture.id] = trial
-                self._known[architecture.id] = None
+                self._note_proposed(architecture)
                 return architecture
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -328,9 +328,14 @@ class Proposer:
             else:
                 architecture = sample(self._space, self._rng)
             if self._is_new(architecture) and self._is_accepted(architecture):
-                self._known[architecture.id] = None
+                self._note_proposed(architecture)
                 return architecture
         return None
+
+    def _note_proposed(self, architecture: Architecture) -> None:
+        """Note that it is not new any more, so that nobody asks again if it is accepted."""
+        self._known[architecture.id] = None
+        self._accepted.discard(architecture)
 
     def _parents(self, starts: Sequence[Architecture]) -> list[Architecture]:
         finished = [told for told in self._known.values() if told is not None and told.losses is not None]

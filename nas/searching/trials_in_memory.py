@@ -19,8 +19,13 @@ class Trials(optuna.storages.InMemoryStorage):
 
     Before each proposal Optuna looks through all trials for one that waits, and here none ever does. It copies each
     trial that is added, with all distributions, which takes most of the time in which a long run is resumed. Each trial
-    that it asks for has distributions of its own, which here are one object for each choice.
+    that it asks for has distributions of its own, which here are one object for each choice, and one dictionary for
+    all ended trials with the same choices.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shared: dict[tuple[tuple[str, int], ...], dict[str, optuna.distributions.BaseDistribution]] = {}
 
     def set_trial_param(
         self,
@@ -33,14 +38,33 @@ class Trials(optuna.storages.InMemoryStorage):
             distribution = _of(distribution.choices)
         super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
 
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        is_set = super().set_trial_state_values(trial_id, state, values)
+        if state.is_finished():
+            self._share(self._get_trial(trial_id))
+        return is_set
+
+    def _share(self, ended: optuna.trial.FrozenTrial) -> None:
+        """Let an ended trial, which nobody changes, hold the dictionary of others with the same distributions."""
+        key = tuple((name, id(each)) for name, each in ended.distributions.items())
+        ended.distributions = self._shared.setdefault(key, ended.distributions)
+        if not ended.intermediate_values:
+            ended.intermediate_values = _NOTHING
+
     def create_new_trial(self, study_id: int, template_trial: optuna.trial.FrozenTrial | None = None) -> int:
         added: Any = None if template_trial is None else _Given(template_trial)
+        if template_trial is not None and template_trial.state.is_finished():
+            self._share(template_trial)
         return super().create_new_trial(study_id, added)
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[optuna.trial.FrozenTrial]:
         return [] if states == (TrialState.WAITING,) else super().get_all_trials(study_id, deepcopy, states)
+
+
+_NOTHING: dict[int, float] = {}
+"""The intermediate values of all ended trials: there are none."""
 
 
 @dataclass(frozen=True)

@@ -138,8 +138,8 @@ class Describer:
         self._numbers_of_layers: dict[tuple[Layer, tuple[int, ...], str], int] = {}
         self._grouped: list[GroupedLayer] = []
         self._quantities = _Quantities()
-        self._rows: dict[Architecture, tuple[IntArray, IntArray, LayerNumbers]] = {}
-        self._numbered: dict[tuple[int, ...], LayerNumbers] = {}
+        self._rows: dict[Architecture, tuple[bytes, bytes, bytes]] = {}  # arrays take twice the memory
+        self._numbered: dict[bytes, bytes] = {}
         self._population: tuple[Architecture, ...] | None = None
         self._unfit: set[Architecture] = set()
         self._positive: npt.NDArray[np.bool_] | None = None
@@ -181,13 +181,14 @@ class Describer:
             ValueError: a choice or an option that the space does not have.
         """
         rows = [self._row(architecture) for architecture in architectures]
-        numbers = np.full((len(rows), max((len(row[2]) for row in rows), default=0)), -1, dtype=np.int32)
-        for index, (_, _, of_row) in enumerate(rows):
+        of_rows = [np.frombuffer(row[2], dtype=np.int32) for row in rows]
+        numbers = np.full((len(rows), max(map(len, of_rows), default=0)), -1, dtype=np.int32)
+        for index, of_row in enumerate(of_rows):
             numbers[index, : len(of_row)] = of_row
         shape = (len(rows), len(self.choices))
         return Descriptions(
-            np.array([row[0] for row in rows], dtype=np.int16).reshape(shape),
-            np.array([row[1] for row in rows], dtype=np.int16).reshape(shape),
+            np.frombuffer(bytearray().join(row[0] for row in rows), dtype=np.int16).reshape(shape),
+            np.frombuffer(bytearray().join(row[1] for row in rows), dtype=np.int16).reshape(shape),
             tuple(self._groups),
             self._quantities.sums(numbers, self._grouped, len(self._groups)),
             tuple(self._grouped),
@@ -251,20 +252,20 @@ class Describer:
             return False
         return True
 
-    def _row(self, architecture: Architecture) -> tuple[IntArray, IntArray, LayerNumbers]:
+    def _row(self, architecture: Architecture) -> tuple[bytes, bytes, bytes]:
+        """Return the numbers of options, those that are live, and the numbers of layers, as the bytes of arrays."""
         if architecture not in self._rows:
             options = self._option_numbers(architecture)
             canonical, live = architecture, options
             if isinstance(self.space, HasCanonical):
                 canonical = Architecture(canonical_values(self.space, architecture))
                 live = options if canonical == architecture else self._option_numbers(canonical)
-            key = tuple(live.tolist())
-            if key not in self._numbered:
-                self._numbered[key] = self._numbers_of(self.layers(canonical), self.precision_of(architecture))
-            self._rows[architecture] = (options, live, self._numbered[key])
+            if live not in self._numbered:
+                self._numbered[live] = self._numbers_of(self.layers(canonical), self.precision_of(architecture))
+            self._rows[architecture] = (options, live, self._numbered[live])
         return self._rows[architecture]
 
-    def _option_numbers(self, architecture: Architecture) -> IntArray:
+    def _option_numbers(self, architecture: Architecture) -> bytes:
         numbers = np.full(len(self.choices), -1, dtype=np.int16)
         known = 0
         for index, choice in enumerate(self.choices):
@@ -277,13 +278,13 @@ class Describer:
         if known < len(architecture):
             strange = sorted(set(architecture) - {choice.name for choice in self.choices})
             raise ValueError(f"an architecture must have only choices of its space, but it also has {strange}.")
-        return numbers
+        return numbers.tobytes()
 
-    def _numbers_of(self, layers: Sequence[Layer], precision: str) -> LayerNumbers:
+    def _numbers_of(self, layers: Sequence[Layer], precision: str) -> bytes:
         kept = [layer for layer in layers if layer.kind not in self.merged]
         by_object = {id(layer): layer for layer in kept}  # hashing a layer is slow, and spaces repeat layer objects
         number_of = {identity: self._number(layer, layers[0], precision) for identity, layer in by_object.items()}
-        return np.array([number_of[id(layer)] for layer in kept], dtype=np.int32)
+        return np.array([number_of[id(layer)] for layer in kept], dtype=np.int32).tobytes()
 
     def _number(self, layer: Layer, first: Layer, precision: str) -> int:
         key = (layer, first.input_shape, precision)
