@@ -13,8 +13,10 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +127,46 @@ class Told:
         rows: the trainings, oldest first.
         wall_s: the seconds of the made-up clock.
         resumed_s: the seconds of the real processor that each resuming took, until the first training began.
+        peak_mib: the most memory of a process in which a driver ran.
+        cluster: the cluster at the end.
     """
 
     rows: list[Evaluation]
     wall_s: float
     resumed_s: Sequence[float]
+    peak_mib: float
+    cluster: VirtualCluster
+
+
+@dataclass
+class Life:
+    """What a driver showed until it ended or was killed: see ``Told``."""
+
+    cluster: VirtualCluster
+    has_ended: bool
+    begun_s: float
+    peak_mib: float
+
+
+Live = Callable[[Recipe, VirtualCluster, Path, MadeUpTable | None], Life]
+
+
+def live(recipe: Recipe, cluster: VirtualCluster, folder: Path, table: MadeUpTable | None) -> Life:
+    """Search, or go on with the search in ``folder``, until the end or until the driver is killed."""
+    began_s, has_ended = time.process_time(), False
+    with suppress(KilledError):
+        _search(recipe, cluster, folder / "run", table or MadeUpTable())
+        has_ended = True  # it may end before it is killed
+    begun_s = cluster.first_job_s - began_s
+    cluster.forget()
+    gc.collect()  # a killed process leaves no memory to the next one
+    return Life(cluster, has_ended, begun_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+
+
+def live_apart(recipe: Recipe, cluster: VirtualCluster, folder: Path, table: MadeUpTable | None) -> Life:
+    """Do the same in a process of its own, so that its memory is that of one driver."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        return apart.submit(live, recipe, cluster, folder, table).result()
 
 
 def search(
@@ -138,24 +175,21 @@ def search(
     folder: Path,
     kills_s: Sequence[float] = (),
     table: MadeUpTable | None = None,
+    live: Live = live,
 ) -> Told:
     """Search to the end on the cluster. The driver is killed at each time of ``kills_s``, and resumed.
 
     Each begins again from nothing but the journal in ``folder``. What was in progress is trained again.
     """
-    table, begun_s = table or MadeUpTable(), list[float]()
+    lives: list[Life] = []
     for kill_s in (*kills_s, float("inf")):
         cluster.kill_at_s = kill_s
-        began_s, has_ended = time.process_time(), False
-        with suppress(KilledError):
-            _search(recipe, cluster, folder / "run", table)
-            has_ended = True  # it may end before it is killed
-        begun_s.append(cluster.first_job_s - began_s)
-        cluster.forget()
-        gc.collect()  # a killed process leaves no memory to the next one
-        if has_ended:
-            return Told(read_rows(folder / "run", Evaluation), cluster.now_s, begun_s[1:])
-    raise AssertionError("the last try is not killed")
+        lives.append(live(recipe, cluster, folder, table))
+        cluster = lives[-1].cluster
+        if lives[-1].has_ended:
+            break
+    rows, peak_mib = read_rows(folder / "run", Evaluation), max(each.peak_mib for each in lives)
+    return Told(rows, cluster.now_s, [each.begun_s for each in lives[1:]], peak_mib, cluster)
 
 
 def _search(recipe: Recipe, cluster: VirtualCluster, folder: Path, table: MadeUpTable) -> None:
@@ -180,32 +214,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sampler", default="gp", help="default: gp")
     parser.add_argument("--rounds", type=positive, default=1, help="default: 1")
     parser.add_argument("--whole", action="store_true", help="stop no training early")
+    parser.add_argument("--kills", type=positive, default=1, help="how often the driver is killed; default: once")
     parser.add_argument("--seconds", type=float, default=60.0, help="mean time of a training; default: 60")
     options = parser.parse_args(arguments)
     titles = ("evaluations", "processor (ms each)", "memory (MiB)", "idle (%)", "training (s)", "time (h)", "lost")
-    for row in heading((*titles, "resume (s)")):
+    for row in heading((*titles, "resume (s)", "twice")):
         print(row)
     for trials in options.trials:
         recipe = recipe_of(trials, options.sampler, options.rounds, stops=not options.whole)
-        print(line(measured(recipe, options.workers, options.seconds)), flush=True)
+        print(line(measured(recipe, options.workers, options.seconds, options.kills)), flush=True)
 
 
-def measured(recipe: Recipe, workers: int, seconds: float) -> list[str]:
-    """Return the cells of a row. The driver is killed, and the search resumed, when about nine tenths are done."""
+def measured(recipe: Recipe, workers: int, seconds: float, kills: int) -> list[str]:
+    """Return the cells of a row. The driver is last killed, and the search resumed, at about nine tenths of the time."""
     cluster = VirtualCluster(workers, np.random.default_rng(recipe.trials), mean_s=seconds)
+    kills_s = LATE * seconds * recipe.trials / workers * np.arange(1, kills + 1) / kills
     with tempfile.TemporaryDirectory() as name:
-        told = search(recipe, cluster, Path(name), [LATE * seconds * recipe.trials / workers])
-        spent, resumed_s = cluster.spent, max(told.resumed_s, default=0.0)
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        told = search(recipe, cluster, Path(name), kills_s.tolist(), live=live_apart)
+    spent = told.cluster.spent
+    twice = len(told.rows) - len({row.architecture for row in told.rows})
     return [
         f"{len(told.rows):,}",
         f"{1e3 * spent.driver_s / len(told.rows):.1f}",
-        f"{peak_mib:.0f}",
+        f"{told.peak_mib:.0f}",
         f"{100 * spent.idle_share:.1f}",
         f"{spent.busy_s / len(told.rows):.0f}",
         f"{told.wall_s / 3600:.2f}",
         f"{spent.crashes + spent.lost_workers:,}",
-        f"{resumed_s:.1f}",
+        f"{max(told.resumed_s, default=0.0):.1f}",
+        f"{twice}",
     ]
 
 

@@ -7,7 +7,6 @@ workers crash, some are lost with their node, some are slow, and some reports co
 from __future__ import annotations
 
 import heapq
-import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -93,7 +92,7 @@ class VirtualCluster:
         self.waits_for_driver = waits_for_driver
         self._spread = spread
         self._faults = faults or Faults()
-        self._numbers = itertools.count()
+        self._numbered = 0
         self._events: list[_Event] = []
         self._begun_s = 0.0  # the sum over all that run
         self._is_dry = False
@@ -134,7 +133,7 @@ class VirtualCluster:
     def _fill(self, work: Work, relay: Relay) -> None:
         """Give every idle worker a job, while there are some."""
         while len(self._running) < self._workers:
-            trial = f"trial {next(self._numbers)}"
+            trial = f"trial {self._next_number()}"
             with self._driver():
                 job = relay.next_job(trial)
             if job is None:
@@ -174,7 +173,11 @@ class VirtualCluster:
             self._tell(trial, at_s + self._after(self._mean_s), outcome, is_repeated=True)
 
     def _tell(self, trial: str, at_s: float, outcome: Outcome | None, *, is_repeated: bool = False) -> None:
-        heapq.heappush(self._events, _Event(at_s, next(self._numbers), trial, outcome, is_repeated))
+        heapq.heappush(self._events, _Event(at_s, self._next_number(), trial, outcome, is_repeated))
+
+    def _next_number(self) -> int:
+        self._numbered += 1
+        return self._numbered
 
     def _happen(self, work: Work, relay: Relay) -> None:
         """Let the next event happen: a report, an end, a crash, or the loss of a node."""

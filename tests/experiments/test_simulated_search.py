@@ -58,9 +58,10 @@ def test_reports_without_a_number_fail_their_candidates_alone(tmp_path: Path) ->
 
 
 def test_the_experiment_prints_a_row(capsys: pytest.CaptureFixture[str]) -> None:
-    simulated_search.main(["--trials", "60", "--workers", "20", "--sampler", "random"])
+    simulated_search.main(["--trials", "60", "--workers", "20", "--sampler", "random", "--kills", "2"])
     *_, line = capsys.readouterr().out.splitlines()
     evaluations, *figures = [cell.strip() for cell in line.strip("| ").split("|")]
     assert evaluations == "60"
     assert all(float(figure) >= 0 for figure in figures)
-    assert len(figures) == 7
+    assert len(figures) == 8
+    assert figures[-1] == "0"
