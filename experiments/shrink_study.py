@@ -3,8 +3,9 @@
     python -m experiments.shrink_study --photos stamps=runs/desk/photos/stamps --sides 96 --folder runs/shrink_study
 
 The parent is an EfficientNet-Lite0 with its weights from ImageNet. For each folder of photos, each seed and each time,
-``nas shrink`` searches twice: as it does by default, where forms of the parent may share one tuning, and with each form
-tuned alone (``--evaluate train``). By hand one gets from the same photos
+``nas shrink`` searches three times: as it does by default, which chooses among ways of evaluating forms of the parent,
+with each form tuned alone (``--evaluate train``), and with forms that share one tuning (``--evaluate supernet``). By
+hand one gets from the same photos
 
 - heads on frozen features: the parent with a logistic regression, at the photos' side and at lower resolutions,
 - the parent tuned at each of these resolutions from a fitted head,
@@ -48,7 +49,11 @@ from nas.storage.journal_rows import WayChosen
 from nas.training.fitted_heads import from_fitted_head
 
 RESULTS = Path(__file__).parent / "results" / "shrinking.jsonl"
-WAYS: Mapping[str, Mapping[str, Any]] = {"nas shrink": {}, "each form tuned alone": {"evaluate": "train"}}
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    "nas shrink": {},
+    "each form tuned alone": {"evaluate": "train"},
+    "forms share one tuning": {"evaluate": "supernet"},
+}
 OURS = "nas shrink"
 HEADS, TUNED, INT8 = "heads on frozen features", "parent tuned at lower resolutions", "in int8"
 LOWER = (1.0, 5 / 6, 2 / 3, 1 / 2)

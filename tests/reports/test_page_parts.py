@@ -269,6 +269,23 @@ def test_next_steps_follow_from_the_run() -> None:
         assert "No winners yet" not in Page(render_report(ended)).text
 
 
+def test_int8_is_advised_where_nothing_ran_in_it() -> None:
+    """Of networks in fp32 on a runtime that has it; where the winners lie on a board, a search alone tells."""
+    record = example_record()
+    *_, (sentence, command) = steps(record)
+    assert "--precision fp32 --precision int8" in sentence
+    assert command == f"nas bundle export {record.front.best.bundle} --format onnx --precision int8"
+    for target, told in (
+        ("pi/onnxruntime-cpu", [""]),
+        ("onnxruntime-cpu:int8", []),
+        ("torch-cpu", []),
+        ("a and b", []),
+        ("no_such_module:Runtime", []),
+    ):
+        found = [step for step in steps(replace(record, target=target)) if "int8" in step[0]]
+        assert [command for _, command in found] == told
+
+
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_every_run_is_told_what_to_do_next(outcome: str) -> None:
     assert steps(OUTCOMES[outcome]())

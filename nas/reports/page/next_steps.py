@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.errors import RecipeError
+from nas.hardware.runtimes.runtime import load_runtime
 from nas.reports.page.models import bundle_link
 from nas.results.front import Front
 from nas.results.notes.front_notes import choice_notes
@@ -14,8 +16,12 @@ from nas.results.records import Record
 from nas.results.run import Run
 from nas.results.run_folder import resume_command
 from nas.results.winner import Winner
+from nas.space.parts.candidate import PLAIN
+from nas.space.plug_ins import plug_in_names
+from nas.values.target import Target
 
 MOST_NAMED = 3
+INT8 = "int8"
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ def next_steps(run: Run) -> list[Step]:
     if run.table is None and any(winner.doubts for winner in front):
         again = "Some winners were measured on a busy machine. Measure them again on a quiet one."
         steps.append(Step(again, f"nas drift {folder}"))
+    steps += _about_int8(run)
     if not front.winners and not steps:
         steps.append(
             Step(
@@ -106,6 +113,30 @@ def next_steps(run: Run) -> list[Step]:
     if not steps:
         steps.append(Step("Nothing is left to do. Take a model from the front, and test it in your own program."))
     return steps
+
+
+def _about_int8(run: Run) -> list[Step]:
+    """Return the advice to try int8 where all winners are networks in fp32, and their runtime offers it."""
+    best = run.front.best_or_none
+    if best is None or best.bundle is None or not best.values.get("macs") or any(each.precision for each in run.front):
+        return []
+    try:
+        target = Target.parse(run.target)
+        if target.runtime not in plug_in_names("nas.runtimes"):  # a page runs no code that a run names
+            return []
+        runtime = load_runtime(target.runtime, target.options)
+    except RecipeError:  # several targets, or a runtime of another package that does not load
+        return []
+    if target.precision != PLAIN or INT8 not in runtime.precisions or not runtime.form:
+        return []
+    sentence = (
+        "All models ran in fp32. In int8 they take about a fourth of the space, and often less time. "
+        f"A search with --precision {PLAIN} --precision {INT8} finds out"
+    )
+    if target.device:  # bundles are exported and measured on this machine
+        return [Step(f"{sentence}.")]
+    command = f"nas bundle export {shlex.quote(str(best.bundle))} --format {runtime.form} --precision {INT8}"
+    return [Step(f"{sentence}, and this does for the best one.", command)]
 
 
 def _cheapest_equal(front: Front) -> Winner | None:
