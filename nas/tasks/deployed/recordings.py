@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ def read_recording(path: Path, columns: Sequence[str] = ()) -> Recording:
     """
     check_file(path)
     if path.suffix.lower() == ".csv":
-        table = read_csv(path)
+        table = read_csv(path, columns)
         return Recording(np.ascontiguousarray(table.numbers(table.places(columns)).T), None)
     return read_wav(path)
 
@@ -114,12 +115,16 @@ class CsvTable:
         """Return the places of ``columns``, or of all but ``without``. Raises InputError if one is missing."""
         if not self.names:
             return list(range(len(self.rows[0])))
-        known = {name: place for place, name in reversed([*enumerate(self.names)])}  # of equal names the first
+        known = {name: place for place, name in enumerate(self.names)}
         missing = [name for name in (*columns, *without) if name not in known]
         if missing:
             more = ", …" if len(self.names) > MOST_NAMED else ""
             named = ", ".join(self.names[:MOST_NAMED]) + more
             raise InputError(f"{self.path} must have a column {missing[0]!r}, but has {named}.")
+        counts = Counter(self.names)
+        twice = [name for name in (*columns, *without) if counts[name] > 1]
+        if twice:
+            raise InputError(f"{self.path} has several columns called {twice[0]!r}. Give each a name of its own.")
         return [known[name] for name in columns] or [
             place for place, name in enumerate(self.names) if name not in without
         ]
@@ -137,7 +142,7 @@ class CsvTable:
                 try:
                     found[:, number] = np.array(column, dtype=np.str_).astype(np.float64)
                 except ValueError:
-                    found[:, number] = np.array([_number(each, self.has_comma) for each in column], dtype=np.float64)
+                    found[:, number] = np.array([number_in(each, self.has_comma) for each in column], dtype=np.float64)
             bad = np.flatnonzero(~np.isfinite(found[:, number]))
             if len(bad):
                 text, title = column[bad[0]].strip(), repr(self.names[place]) if self.names else str(place + 1)
@@ -147,24 +152,25 @@ class CsvTable:
         return found
 
 
-def read_csv(path: Path) -> CsvTable:
+def read_csv(path: Path, columns: Sequence[str] = ()) -> CsvTable:
     """Return a CSV file, separated by commas, semicolons, tabs or ``|``. A first row with other text names the columns.
 
-    Raises InputError if it is no text or has rows of different lengths.
+    So does one that has all of ``columns``, which may be numbers. Raises InputError if it is no text or has rows of different lengths.
     """
     check_file(path)
     form = form_of(path)
     lines, rows = zip(*lines_of(path, form), strict=True)
     has_comma = form.delimiter != ","
-    has_names = any(text.strip() and _number(text, has_comma) is None for text in rows[0])
-    names = tuple(name.strip() for name in rows[0]) if has_names else ()
+    title = tuple(name.strip() for name in rows[0])
+    is_known = bool(columns) and {*columns} <= {*title}
+    names = title if is_known or any(text and number_in(text, has_comma) is None for text in title) else ()
     first = 1 if names else 0
     if len(rows) == first:
         raise InputError(f"{path} has no rows below the names of its columns.")
     return CsvTable(path, names, list(rows[first:]), list(lines[first:]), has_comma)
 
 
-def _number(text: str, has_comma: bool) -> float | None:
+def number_in(text: str, has_comma: bool) -> float | None:
     """Return a cell as a number, whose decimal sign may be a comma; None if it is none."""
     try:
         return float(text.replace(",", ".") if has_comma else text)

@@ -227,7 +227,7 @@ class SignalPreparation(ReadsArrays):
     def file_items(self, path: Path) -> Named:
         """Yield the name and the values of each window of a file. Raises InputError if it cannot be used."""
         if self.form.rows and path.suffix.lower() == ".csv":
-            table = read_csv(path)
+            table = read_csv(path, self.form.columns)
             numbers = table.numbers(table.places(self.form.columns))
             if numbers.shape[1] != self.form.channels * self.form.samples:
                 raise InputError(

@@ -11,7 +11,7 @@ from nas.errors import DataError
 from nas.tasks.batches import IntArray
 from nas.tasks.criteria import Kind
 from nas.tasks.deployed.inputs import InputError
-from nas.tasks.deployed.recordings import CsvTable, Float32Array, Recording, read_csv
+from nas.tasks.deployed.recordings import CsvTable, Float32Array, Recording, number_in, read_csv
 from nas.tasks.moments import ROWS, is_in_order, is_name_of_time, moments_of
 from nas.tasks.signals.gathering import Labelled
 from nas.tasks.target_kind import are_classes
@@ -55,7 +55,7 @@ def read_table(
         places, notes = _channels(table, columns, apart)
         labels = table.texts(table.names.index(name))
         groups = table.texts(table.names.index(group)) if group else [""] * len(labels)
-        _check_cells(table, places, labels, channels)
+        _check_cells(table, places, labels, groups if group else ["all"], channels)
         numbers, values = table.numbers(places), _values(table, name, labels, kind)
         moments = _moments(table, order)
     except InputError as error:
@@ -125,8 +125,13 @@ def _moments(table: CsvTable, order: str) -> IntArray | None:
     return moments_of(table.texts(table.names.index(order)), "data.order", f"column {order} of {table.path}")
 
 
-def _check_cells(table: CsvTable, places: Sequence[int], labels: Sequence[str], channels: int | None) -> None:
-    """Check that there are columns of numbers, and labels everywhere. Raises DataError."""
+def _check_cells(
+    table: CsvTable, places: Sequence[int], labels: Sequence[str], groups: Sequence[str], channels: int | None
+) -> None:
+    """Check that there are columns of numbers with names of their own, and labels and groups everywhere.
+
+    Raises DataError.
+    """
     if not places:
         listed = ", ".join(table.names)
         raise DataError(f"a CSV file of signals needs columns of numbers, but {table.path} has only {listed}.")
@@ -134,9 +139,11 @@ def _check_cells(table: CsvTable, places: Sequence[int], labels: Sequence[str], 
         raise DataError(
             f"rows must hold {channels} channels of the same length, but {table.path} has {len(places)} columns."
         )
-    if "" in labels:
-        line = table.lines[labels.index("")]
-        raise DataError(f"each row must have a label, but line {line} of {table.path} has none.")
+    table.places([table.names[place] for place in places])  # a bundle knows columns by their names
+    for title, cells in (("label", labels), ("group", groups)):
+        if "" in cells:
+            line = table.lines[cells.index("")]
+            raise DataError(f"each row must have a {title}, but line {line} of {table.path} has none.")
 
 
 def _ends_of_runs(groups: Sequence[str], labels: Sequence[str]) -> list[tuple[int, int]]:
@@ -149,10 +156,8 @@ def _values(table: CsvTable, name: str, labels: list[str], kind: Kind) -> Float3
     """Return labels as numbers if they are values: if ``kind`` says so, or by the rule for all tasks."""
     if kind == "classification":
         return None
-    try:
-        numbers = np.array(labels, dtype=np.str_).astype(np.float64)
-    except ValueError:
-        numbers = None
+    found = [number_in(label, table.has_comma) for label in labels]
+    numbers = None if None in found else np.array(found, dtype=np.float64)
     if kind == "auto" and (numbers is None or are_classes(numbers)):
         return None
     return table.numbers([table.names.index(name)])[:, 0]

@@ -24,7 +24,7 @@ SHOWN_FROM = 200
 
 @dataclass(frozen=True)
 class FolderOfRecordings:
-    """The recordings of a folder, the columns of CSV files that hold them, () for all, and notes."""
+    """The recordings of a folder, the columns of CSV files that hold them, () for all in their order, and notes."""
 
     recordings: list[Labelled]
     columns: tuple[str, ...]
@@ -71,9 +71,9 @@ def read_folder(
 
 
 def _channels_of(files: Sequence[LabelledFile]) -> tuple[tuple[str, ...], list[str]]:
-    """Return the columns of CSV files without those of times, () if they have none, and a note.
+    """Return the columns of CSV files without those of times, and a note; () for all in their order.
 
-    The first of the files tells.
+    The first of the files tells. Others may have them in another order, where each has a name of its own.
     """
     first = next((Path(each.path) for each in files if each.path.lower().endswith(".csv")), None)
     try:
@@ -81,6 +81,7 @@ def _channels_of(files: Sequence[LabelledFile]) -> tuple[tuple[str, ...], list[s
     except (InputError, OSError):  # it is told with the other broken files
         return (), []
     times = [] if table is None else time_columns(table)
-    if table is None or not times or len(times) == len(table.names):
+    channels = () if table is None else tuple(name for name in table.names if name not in times)
+    if not channels or (not times and len({*channels}) < len(channels)):
         return (), []
-    return tuple(name for name in table.names if name not in times), time_notes(times)
+    return channels, time_notes(times)
