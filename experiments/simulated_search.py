@@ -226,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measured(recipe: Recipe, workers: int, seconds: float, kills: int) -> list[str]:
-    """Return the cells of a row. The driver is last killed, and the search resumed, at about nine tenths of the time."""
+    """Return the cells of a row. The driver is killed for the last time when about nine tenths are done."""
     cluster = VirtualCluster(workers, np.random.default_rng(recipe.trials), mean_s=seconds)
     kills_s = LATE * seconds * recipe.trials / workers * np.arange(1, kills + 1) / kills
     with tempfile.TemporaryDirectory() as name:

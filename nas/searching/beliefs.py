@@ -116,7 +116,7 @@ class Beliefs:
             self._index(row)
 
     def recall_counts(self, rows: Iterable[Evaluation]) -> None:
-        """Take what is counted of architectures from their trainings on the same device: finding layers takes longer."""
+        """Take what is counted of architectures from their trainings on this device: finding layers takes longer."""
         for row in rows:
             if row.stage == "train" and not row.failed and row.values.keys() >= COUNTS:
                 self._counted[row.architecture] = {name: row.values[name] for name in sorted(COUNTS)}

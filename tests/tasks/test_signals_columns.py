@@ -73,7 +73,7 @@ def test_a_header_of_numbers_is_no_window(tmp_path: Path) -> None:
 def test_equal_names_in_one_file_are_refused(tmp_path: Path, title: str) -> None:
     """A bundle knows columns by name, and took the first of equal ones for all."""
     path = write_rows(tmp_path / "a.csv", title, LABELS)
-    with pytest.raises(DataError, match="has several columns called '(x|)'. Give each a name of its own"):
+    with pytest.raises(DataError, match=r"has several columns called '(x|)'\. Give each a name of its own"):
         load(path)
     with pytest.raises(InputError, match="several columns"):
         items_of(load(write_rows(tmp_path / "b.csv", "label,x,y,z,w", LABELS)), _twice(tmp_path))
@@ -96,5 +96,5 @@ def test_a_row_without_a_group_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     rows = [f"{'ab'[number % 2]},{number % 7 or ''},{number}" for number in range(80)]
     path.write_text("\n".join(["label,person,x", *rows]) + "\n")
-    with pytest.raises(DataError, match="each row must have a group, but line 2 of .* has none"):
+    with pytest.raises(DataError, match=r"each row must have a group, but line 2 of .* has none"):
         load(path, group="person", window=1)

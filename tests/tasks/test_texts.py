@@ -298,6 +298,24 @@ def test_a_test_text_that_is_trained_on_is_told(folder: Path) -> None:
     assert "test texts are also in the training or validation texts" in " ".join(loaded(folder).warnings)
 
 
+def test_a_validation_text_that_is_trained_on_is_told(folder: Path) -> None:
+    """Models that memorise texts would be chosen."""
+    content = _texts(loaded(folder), "validation")[0]
+    for number in range(4):
+        (folder / "part0" / f"copy {number}.txt").write_bytes(content)
+    assert "validation texts are also in the training texts" in " ".join(loaded(folder).warnings)
+
+
+def test_names_of_splits_need_one_for_training(folder: Path) -> None:
+    """One page called testing.md became the whole test split, without a word."""
+    (folder / "testing.md").write_bytes(prose(400, 7).encode())
+    (folder / "dev").mkdir()
+    (folder / "dev" / "notes.txt").write_bytes(prose(400, 8).encode())
+    task = loaded(folder, endings=[".txt", ".md"])
+    assert "no file or folder is called train, so these are no splits: dev/notes.txt, testing.md" in str(task.warnings)
+    assert len(_texts(task, "test")) > 1
+
+
 def refused(path: Path, **options: Any) -> str:
     with pytest.raises(DataError) as caught:
         loaded(path, **options)

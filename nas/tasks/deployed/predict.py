@@ -20,6 +20,7 @@ import argparse
 import importlib
 import io
 import json
+import math
 import os
 import sys
 import warnings
@@ -49,7 +50,7 @@ def softmax(logits: Float32Array) -> Float32Array:
     return probabilities
 
 
-def answers_of(outputs: Float32Array, answers: Mapping[str, Any]) -> Float32Array:
+def answers_of(outputs: Float32Array, answers: Mapping[str, Any]) -> Array:
     """Return a model's outputs as answers. ``answers`` is that part of an ``architecture.json``; its kind decides.
 
     Classification gives the probabilities of classes, shape (N, classes); multi-label one for each label; regression
@@ -62,8 +63,7 @@ def answers_of(outputs: Float32Array, answers: Mapping[str, Any]) -> Float32Arra
         chances: Float32Array = np.exp(-np.logaddexp(np.float32(0), -outputs))  # the logistic function, no overflow
         return chances
     if kind == "regression":
-        values: Float32Array = outputs * np.float32(answers.get("scale", 1)) + np.float32(answers.get("offset", 0))
-        return values
+        return outputs.astype(np.float64) * answers.get("scale", 1) + answers.get("offset", 0)
     return outputs
 
 
@@ -80,7 +80,13 @@ def line_of(name: str, outputs: Float32Array, answers: Mapping[str, Any]) -> dic
     if kind == "multi-label":
         chosen = [title for title, value in values.items() if value > 0.5]
         return {**line, "labels": chosen, "probabilities": values, "shown": [", ".join(chosen) or "none"]}
-    return {**line, "values": values, "shown": [f"{value:.6g}" for value in values.values()]}
+    return {**line, "values": values, "shown": [_shown(value, answers) for value in values.values()]}
+
+
+def _shown(value: float, answers: Mapping[str, Any]) -> str:
+    """Return a value with six digits, or more where its offset takes some of them."""
+    beyond = abs(value) / float(np.max(np.abs(answers.get("scale", 1))) or 1)
+    return f"{value:.{6 + max(0, math.ceil(math.log10(beyond)) if 0 < beyond < math.inf else 0)}g}"
 
 
 # The model

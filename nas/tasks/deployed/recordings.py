@@ -155,7 +155,8 @@ class CsvTable:
 def read_csv(path: Path, columns: Sequence[str] = ()) -> CsvTable:
     """Return a CSV file, separated by commas, semicolons, tabs or ``|``. A first row with other text names the columns.
 
-    So does one that has all of ``columns``, which may be numbers. Raises InputError if it is no text or has rows of different lengths.
+    So does one that has all of ``columns``, which may be numbers. Raises InputError if it is no text or has rows of
+    different lengths.
     """
     check_file(path)
     form = form_of(path)

@@ -236,8 +236,10 @@ class TabularPreparation(ReadsFiles):
         Raises:
             InputError: a file cannot be read, a column is missing, or a cell has a wrong type.
         """
-        if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):
-            inputs = inputs.to_dict("records")
+        if hasattr(inputs, "to_pandas"):
+            inputs = inputs.to_pandas()
+        if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):  # names as in training
+            inputs = [{str(name).strip(): cell for name, cell in row.items()} for row in inputs.to_dict("records")]
         if not isinstance(inputs, Mapping) and (paths := paths_of(inputs)):
             return self.read_files(paths)
         rows = [inputs] if isinstance(inputs, Mapping) else inputs

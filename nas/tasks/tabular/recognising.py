@@ -135,7 +135,8 @@ def recognised(
     forms = {each.name: each.form for each in found if each.form != PLAIN}
     cells = {name: [frame[name].tolist() if name in frame.columns else [] for frame in frames] for name in forms}
     made = [
-        pandas.DataFrame({name: _typed(frame[name], columns.get(name)) for name in frame.columns}) for frame in frames
+        pandas.DataFrame({name: _typed(frame[name], columns.get(name), wished.missing) for name in frame.columns})
+        for frame in frames
     ]
     return made, Recognised(wished, forms, cells, tuple(_told(found)), tuple(doubts))
 
@@ -146,13 +147,17 @@ def _column(name: str, frames: Sequence[Frame], missing: Collection[str]) -> _Co
     return _Column(name, [text for text in every if text not in marks], list(marks), missing)
 
 
-def _typed(cells: Any, column: _Column | None) -> Any:
-    """Return a column of a table as numbers, dates, or categories with None for missing ones; or as it is."""
+def _typed(cells: Any, column: _Column | None, named: Collection[str]) -> Any:
+    """Return a column of a table as numbers, dates, or categories with None for missing ones.
+
+    One that keeps its text misses the texts alone that are ``named`` as missing.
+    """
     import pandas
 
-    if column is None:
-        return cells
     texts = cells.tolist()
+    if column is None:
+        kept = [None if isinstance(text, str) and text.strip() in named else text for text in texts]
+        return pandas.Series(kept, index=cells.index, dtype=object) if named else cells
     if column.values is None:
         stays = {text for text in column.marks if not _is_missing_category(text, column)}
         missing = set(column.marks) - stays

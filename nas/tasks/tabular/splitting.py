@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from nas.errors import DataError
 from nas.tasks.batches import IntArray
 from nas.tasks.moments import ROWS, in_utc, moments_of
 from nas.tasks.splitting import latest, taken_of_each
+from nas.tasks.tabular.columns import place_of
 from nas.tasks.tabular.reading import Frame, check_has
 from nas.tasks.tabular.recognising import DATE, Recognised
 from nas.tasks.tabular.targets import Target
@@ -41,6 +43,23 @@ def moments_in(
     if order in recognised.cells and recognised.forms[order].part == DATE:
         times = in_utc(times, recognised.cells[order][0], "data.order", where)
     return moments_of(times, "data.order", where)
+
+
+def group_numbers(series: Any, title: str) -> IntArray:
+    """Return the number of each row's group.
+
+    Raises:
+        DataError: a row has none. Such rows may have nothing in common.
+    """
+    import pandas
+
+    missing = np.flatnonzero((series.isna() | (series.astype(str).str.strip() == "")).to_numpy())
+    if len(missing):
+        raise DataError(
+            f"each row must have a group, but {title} has none in {place_of(int(missing[0]), str(series.name))}, and "
+            f"in {len(missing)} of {len(series)} rows. Fill them in; a row that stands alone gets a name of its own."
+        )
+    return pandas.factorize(series)[0].astype(np.int64)
 
 
 def split_rows(

@@ -28,7 +28,7 @@ from nas.tasks.tabular.pairing import with_test
 from nas.tasks.tabular.reading import Frame, check_has, checked_frame
 from nas.tasks.tabular.recognising import Recognised
 from nas.tasks.tabular.rows import TableRows
-from nas.tasks.tabular.splitting import moments_in, split_rows
+from nas.tasks.tabular.splitting import group_numbers, moments_in, split_rows
 from nas.tasks.tabular.suspicions import (
     class_warnings,
     id_warnings,
@@ -321,8 +321,6 @@ class _Table:
         name: str,
         recognised: Recognised,
     ) -> _Table:
-        import pandas
-
         hidden = [each for each in (group, order) if each is not None and each in frame.columns]
         unused = tuple(dict.fromkeys((target, *drop, *hidden)))
         found = target_of(frame[target], kind, name)
@@ -340,7 +338,7 @@ class _Table:
             frame = with_test(frame, test, (*unused, *categories), title)
         columns = raw_columns(frame.drop(columns=list(unused)), categories, name, recognised.forms)
         split_by = f"time, of {order}" if order is not None else "" if group is None else f"groups, of {group}"
-        groups = None if group is None else pandas.factorize(frame[group], use_na_sentinel=False)[0].astype(np.int64)
+        groups = None if group is None else group_numbers(frame[group], name)
         fixed = None if test is None else len(test)
         return cls(columns, found, groups, fixed, unused, frame, group, order, recognised, moments, split_by)
 

@@ -48,7 +48,8 @@ def target_of(series: Any, kind: Kind, title: str, classes: tuple[str, ...] = ()
     if len(missing):
         raise DataError(
             f"each row must have a target, but {title} has none in {place_of(int(missing[0]), name)}, and in "
-            f"{len(missing)} of {len(series)} rows. Remove these rows, or fill them in."
+            f"{len(missing)} of {len(series)} rows. Remove these rows, or fill them in. If a text such as None or NA "
+            "is a class there, write it in another way, such as no disorder."
         )
     is_number = types.is_numeric_dtype(series.dtype) and not types.is_bool_dtype(series.dtype)
     if classes:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from nas.errors import DataError
+from nas.errors import DataError, first_few
 from nas.paths import why_no_file
 from nas.tasks.broken_items import check_few, left_out
 from nas.tasks.class_folders import SPLIT_NAMES, check_within
@@ -148,10 +148,10 @@ def sources_of(
 ) -> Sources:
     """Return the parts of each split. The test split does not depend on the seed.
 
-    Files or folders that are named train, validation and test, as in train.txt, are splits. A missing one is taken
-    from the training files. With ten files or more, whole files are taken, in an order that only their names decide.
-    Of fewer files, each is cut: first the training part, then that of validation, and then that of the test. Files of
-    one ``group``, the pattern of ``parts_of_files``, are in one split, and are not cut.
+    Files or folders that are named train, validation and test, as in train.txt, are splits, if one is named train. A
+    missing one is taken from the training files. With ten files or more, whole files are taken, in an order that only
+    their names decide. Of fewer files, each is cut: first the training part, then that of validation, and then that of
+    the test. Files of one ``group``, the pattern of ``parts_of_files``, are in one split, and are not cut.
 
     Raises:
         DataError: a file is no text; in a folder 5 % of them may be none. Or there are too few groups.
@@ -159,8 +159,12 @@ def sources_of(
     whole, notes = _usable(root, files)
     groups = _groups(whole, group)
     named: dict[Title, list[TextPart]] = {each: [] for each in TITLES}
+    told = {part.name: _split_of(part.name) for part in whole}
+    are_splits = "train" in told.values() or None not in told.values()
     for part in whole:
-        named[_split_of(part.name)].append(part)
+        named[(told[part.name] if are_splits else None) or "train"].append(part)
+    if not are_splits and any(told.values()):
+        notes.append(_no_split([name for name, title in told.items() if title]))
     if not named["train"]:
         raise DataError(f"a text needs training files, but {root} has only files for other splits.")
     total = sum(part.size for part in whole)
@@ -203,12 +207,17 @@ def _usable(root: Path, files: Sequence[Path]) -> tuple[list[TextPart], list[str
     return found, left_out(reasons, len(files), "files", "no text")
 
 
-def _split_of(name: str) -> Title:
-    """Return the split that a file's first folder, or its own name, tells. Others are for training."""
+def _no_split(names: Sequence[str]) -> str:
+    """Return the note that texts are called like a split, and are none."""
+    return f"no file or folder is called train, so these are no splits: {first_few(names, _MOST_NAMED)}"
+
+
+def _split_of(name: str) -> Title | None:
+    """Return the split that a file's first folder, or its own name, tells; None for others, which are for training."""
     first, _, rest = name.partition("/")
     words = [first] if rest else first.split(".")
     titles = (title for word in words for title in TITLES if word.lower() in SPLIT_NAMES[title])
-    return next(titles, "train")
+    return next(titles, None)
 
 
 def _mixed(parts: Sequence[TextPart], salt: str = "") -> list[TextPart]:

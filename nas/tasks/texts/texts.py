@@ -200,6 +200,11 @@ class Texts(Task):
                 f"{len(self.tokens.twice)} test texts are also in the training or validation texts, so test errors "
                 f"look better than they are: {first_few(self.tokens.twice, MOST_NAMED)}"
             )
+        if self.tokens.repeated:
+            found.append(
+                f"{len(self.tokens.repeated)} validation texts are also in the training texts, so candidates that "
+                f"memorise texts are preferred: {first_few(self.tokens.repeated, MOST_NAMED)}"
+            )
         if self.tokens.odd and self.tokens.merges:
             found.append(
                 f"{len(self.tokens.odd)} texts are not in UTF-8, and their bytes are taken as they are: "

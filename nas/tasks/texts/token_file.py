@@ -37,6 +37,7 @@ class TokenFile:
         digest: hexadecimal digits that depend on the tokens and the splits.
         twice: texts of the test split that are training or validation texts too.
         odd: files that are not in UTF-8.
+        repeated: texts of the validation split that are training texts too.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class TokenFile:
     digest: str
     twice: tuple[str, ...]
     odd: tuple[str, ...]
+    repeated: tuple[str, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the tokens, or each worker would be sent a copy of them."""
@@ -117,6 +119,7 @@ def _read(folder: Path) -> TokenFile:
         about["digest"],
         tuple(about["twice"]),
         tuple(about["odd"]),
+        tuple(about.get("repeated", ())),
     )
 
 
@@ -134,7 +137,7 @@ def _write_tokens(sources: Sources, preparation: TextPreparation, path: Path, pr
     """Write the tokens of all splits, and return what is known of them."""
     ends: dict[Title, list[int]] = {}
     written, odd, digests = hashlib.sha256(), [], dict[bytes, Title]()
-    twice = []
+    twice, repeated = [], []
     progress.stage("reading texts", sum(map(len, sources.parts.values())))
     with path.open("wb") as file:
         for title in TITLES:
@@ -150,6 +153,8 @@ def _write_tokens(sources: Sources, preparation: TextPreparation, path: Path, pr
                 progress.advance()
                 if title == "test" and digests.get(content.digest, "test") != "test":
                     twice.append(part.name)
+                if title == "validation" and digests.get(content.digest) == "train":
+                    repeated.append(part.name)
                 digests.setdefault(content.digest, title)
                 if not content.is_utf8:
                     odd.append(part.name)
@@ -162,6 +167,7 @@ def _write_tokens(sources: Sources, preparation: TextPreparation, path: Path, pr
         "digest": written.hexdigest(),
         "twice": twice,
         "odd": odd,
+        "repeated": repeated,
     }
 
 

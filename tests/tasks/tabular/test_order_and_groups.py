@@ -147,3 +147,11 @@ def test_tables_without_the_new_keys_are_split_as_before() -> None:
     given = frame(person=np.arange(COUNT) % 10)
     assert Tabular.from_frame(given.drop(columns="person"), target="y").fingerprint == "792ade21033b"
     assert Tabular.from_frame(given, target="y", group="person").fingerprint == "58b9add9a135"
+
+
+@pytest.mark.parametrize("nothing", [None, "", " "])
+def test_a_row_without_a_group_is_refused(nothing: str | None) -> None:
+    """All such rows became one group, which may have been the whole test."""
+    person = [nothing if row == 3 else f"p{row % 9}" for row in range(COUNT)]
+    with pytest.raises(DataError, match=r"each row must have a group, but .* has none in row 4, column person"):
+        Tabular.from_frame(frame(person=person), target="y", group="person")

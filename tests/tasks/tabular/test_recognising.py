@@ -314,3 +314,19 @@ def test_a_damaged_packed_file_is_refused(tmp_path: Path) -> None:
         for damaged in (packed[:place], packed[:place] + bytes([packed[place] ^ 255]) + packed[place + 1 :]):
             with pytest.raises(DataError, match=r"t\.csv\.gz cannot be unpacked"):
                 loaded(tmp_path, damaged, name="t.csv.gz")
+
+
+def test_a_text_named_as_missing_is_so_in_columns_of_categories_too(tmp_path: Path) -> None:
+    """Training took it for a category of its own there, and a bundle for a missing one."""
+    task = loaded(tmp_path, table(["1", "2", "old"]), categories=["x"], missing=["old"])
+    read = list(task.preparation.file_items(tmp_path / "t.csv"))
+    codes = {int(arrays[-1][0]) for _, arrays in read}
+    trained = np.concatenate([split.raw[-1][:, 0] for split in (task.train, task.validation, task.test)])
+    assert codes == {*trained.astype(int).tolist()}
+    (column,) = task.preparation.categories
+    assert column.values == ("1", "2")
+
+
+def test_a_class_called_like_a_missing_value_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has none in row 1, .* If a text such as None or NA is a class there"):
+        loaded(tmp_path, "x,y\n1,NA\n2,a\n3,b\n" * 20)

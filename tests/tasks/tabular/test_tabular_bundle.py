@@ -15,7 +15,7 @@ from made_tables import people, written
 
 from nas.tasks.carrying import carried_files, preparation_in, recorded
 from nas.tasks.deployed.inputs import InputError
-from nas.tasks.deployed.predict import Model
+from nas.tasks.deployed.predict import Model, line_of
 from nas.tasks.tabular.columns import Scaling
 from nas.tasks.tabular.loading import load_tables
 from nas.tasks.tabular.tabular import Tabular
@@ -129,3 +129,30 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     (first, _), (_, error) = list(preparation.items(path))
     assert first == f"{path}:2"
     assert "line 3: a row must have 5 cells, but it has 2" in str(error)
+
+
+def test_a_frame_is_read_as_in_training() -> None:
+    """Names of columns may be numbers, or have spaces around them; a table of pyarrow is one too."""
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame(rng.normal(size=(60, 3)), columns=[0, 1, " a "]).assign(y=rng.choice(["n", "p"], 60))
+    task = Tabular.from_frame(frame, target="y")
+    (found,) = task.preparation.read(frame)
+    assert np.array_equal(found, frame[[0, 1, " a "]].to_numpy())
+
+    class Table:
+        def to_pandas(self) -> pandas.DataFrame:
+            return frame
+
+    assert np.array_equal(task.preparation.read(Table())[0], found)
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "text"),
+    [(12_001_522.0, 1e4, "12001522"), (0.1234567, 1.0, "0.123457"), (1.7e9 + 5, 1e5, "1700000005"), (0.0, 1.0, "0")],
+)
+def test_large_values_keep_the_digits_that_tell(value: float, scale: float, text: str) -> None:
+    """They were shown with six digits, and computed with seven."""
+    answers = {"kind": "regression", "names": ["y"], "scale": [scale], "offset": [value]}
+    line = line_of("row", np.zeros(1, np.float32), answers)
+    assert line["values"]["y"] == value
+    assert line["shown"] == [text]
