@@ -19,7 +19,7 @@ from torch import nn
 from nas.space.architecture import Architecture, Choice
 from nas.space.signature import Signature
 from nas.tasks.criteria import Classification, Regression
-from nas.training.regressions import regression
+from nas.training.regressions import IntArray, regression
 from search_spaces.accepted import TABLES, category_counts
 from search_spaces.boosting_fits import encode_categories, fit_trees
 
@@ -92,10 +92,13 @@ class LinearModel(nn.Module):
         return found
 
     @torch.no_grad()
-    def fit(self, inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, seed: int) -> None:
+    def fit(
+        self, inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, seed: int, groups: IntArray | None = None
+    ) -> None:
         """Fit the weights to training rows. The regularisation is chosen by cross-validation with ``seed``.
 
-        ``targets`` are class numbers, int64 of shape (N,), or one number for each row, shape (N, 1).
+        ``targets`` are class numbers, int64 of shape (N,), or one number for each row, shape (N, 1). Rows of one of the
+        ``groups``, numbers of shape (N,), are left out together.
 
         Raises:
             ValueError: targets of another kind.
@@ -107,7 +110,7 @@ class LinearModel(nn.Module):
             columns = zip(codes.T, self._counts, strict=True)
             features = torch.cat([numbers, *(F.one_hot(column, count).float() for column, count in columns)], dim=1)
         criterion = Classification(self._outputs) if self._outputs > 1 else Regression()
-        fitted = regression(features, targets.cpu(), criterion, seed)
+        fitted = regression(features, targets.cpu(), criterion, seed, groups=groups)
         weight = torch.from_numpy(np.ascontiguousarray(fitted.weight))
         if self.number_weights is not None:
             self.number_weights.copy_(weight[:, : numbers.shape[1]])
@@ -167,11 +170,14 @@ class TreeModel(nn.Module):
         return torch.cat([numbers, encoded], dim=1) if numbers.shape[1] else encoded
 
     @torch.no_grad()
-    def fit(self, inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, seed: int) -> None:
+    def fit(
+        self, inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, seed: int, groups: IntArray | None = None
+    ) -> None:
         """Fit the trees to training rows, by scikit-learn.
 
         ``targets`` are class numbers, int64 of shape (N,), or one number for each row, shape (N, 1). The learning rate
-        and the number of iterations, at most that of the choice, are chosen on left-out rows that ``seed`` draws.
+        and the number of iterations, at most that of the choice, are chosen on left-out rows that ``seed`` draws. Rows
+        of one of the ``groups``, numbers of shape (N,), are left out together.
 
         Raises:
             ValueError: targets of another kind.
@@ -181,10 +187,10 @@ class TreeModel(nn.Module):
         wanted = targets.cpu().reshape(len(targets)).numpy()
         columns = numbers.numpy()
         if self.category_means is not None:
-            encoded = encode_categories(codes.numpy(), wanted, self._counts, self._groups, seed)
+            encoded = encode_categories(codes.numpy(), wanted, self._counts, self._groups, seed, groups)
             self.category_means.copy_(torch.from_numpy(encoded.tables))
             columns = np.concatenate([columns, encoded.columns], axis=1)
-        ensemble = fit_trees(columns, wanted, self._outputs, self._iterations, self._depth, seed)
+        ensemble = fit_trees(columns, wanted, self._outputs, self._iterations, self._depth, seed, groups)
         self.node_features.copy_(torch.from_numpy(ensemble.features.reshape(-1)))
         self.node_thresholds.copy_(torch.from_numpy(ensemble.thresholds.reshape(self.node_thresholds.shape)))
         self.leaf_values.copy_(torch.from_numpy(ensemble.values.reshape(self.leaf_values.shape)))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.tasks.tabular.boosting import floored
+from nas.training.regressions import parts_left_out, without
 
 Float32Array = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]
@@ -65,14 +66,19 @@ class Ensemble:
 
 
 def encode_categories(
-    codes: IntArray, targets: Targets, counts: Sequence[int], groups: int, seed: int
+    codes: IntArray,
+    targets: Targets,
+    counts: Sequence[int],
+    groups: int,
+    seed: int,
+    together: IntArray | None = None,
 ) -> EncodedCategories:
-    """Return categories as means of the targets, or as shares of each class where there are several groups.
+    """Return categories as means of the targets, or as shares of each class where there are several groups of trees.
 
     Ordered by such means, categories are split best by one threshold (Breiman et al., "Classification and regression
     trees", 1984, section 4.2.2), which all runtimes can compare, and a category of few rows is drawn to the mean of
-    all. Training rows get the means of other rows, so that no row tells its own target. ``codes`` have the shape
-    (N, columns).
+    all. Training rows get the means of other rows, so that no row tells its own target, nor that of another one with
+    the same number in ``together``, shape (N,). ``codes`` have the shape (N, columns).
     """
     wanted = (targets[:, None] == np.arange(groups) if groups > 1 else targets[:, None]).astype(np.float64)
     starts = np.cumsum([0, *counts[:-1]])
@@ -85,7 +91,7 @@ def encode_categories(
     table = _means(codes, wanted, counts)
     columns = looked_up(table, everyone)
     if len(codes) >= FEWEST_TO_CHOOSE:
-        for left in np.array_split(np.random.default_rng(seed).permutation(everyone), FOLDS):
+        for left in parts_left_out(len(codes), FOLDS, seed, together):
             others = np.setdiff1d(everyone, left)
             columns[left] = looked_up(_means(codes[others], wanted[others], counts), left)
     return EncodedCategories(columns.astype(np.float32), table.astype(np.float32))
@@ -100,12 +106,19 @@ def _means(codes: IntArray, targets: FloatArray, counts: Sequence[int]) -> Float
 
 
 def fit_trees(
-    columns: Float32Array, targets: Targets, outputs: int, iterations: int, depth: int, seed: int
+    columns: Float32Array,
+    targets: Targets,
+    outputs: int,
+    iterations: int,
+    depth: int,
+    seed: int,
+    together: IntArray | None = None,
 ) -> Ensemble:
     """Return boosted trees for columns, shape (N, columns), and targets, shape (N,): classes or numbers.
 
     With more than one output, targets are class numbers, of which some may have no row. The learning rate and the
-    number of trees, at most ``iterations`` of each group, have the smallest loss on left-out rows.
+    number of trees, at most ``iterations`` of each group, have the smallest loss on left-out rows. Those with the same
+    number in ``together``, shape (N,), are left out together.
     """
     groups = outputs if outputs > 2 else 1
     empty = Ensemble(
@@ -125,7 +138,7 @@ def fit_trees(
             empty.bias[:] = 0 if len(seen) == 2 else -NEVER if seen[0] else NEVER
         if len(seen) == 1:
             return empty
-    fitter = _Fitter(columns, targets, outputs > 1, depth, seed)
+    fitter = _Fitter(columns, targets, outputs > 1, depth, seed, together)
     model = fitter.fitted(*fitter.chosen(iterations), np.arange(len(targets)))
     _copy(model, seen if outputs > 2 else np.zeros(1, dtype=np.int64), empty)
     return empty
@@ -139,6 +152,7 @@ class _Fitter:
     is_classifier: bool
     depth: int
     seed: int
+    together: IntArray | None
 
     def fitted(self, rate: float, iterations: int, rows: IntArray) -> Any:
         """Return scikit-learn's model of some rows."""
@@ -173,10 +187,9 @@ class _Fitter:
         """Yield rows to fit and rows to leave out, as often as it takes. None are left out of very few."""
         if len(self.targets) < FEWEST_TO_CHOOSE:
             return
-        rows = np.random.default_rng(self.seed).permutation(len(self.targets))[:MOST_TO_CHOOSE]
-        parts = np.array_split(rows, FOLDS)
-        for place in range(FOLDS if len(rows) <= FOLDED_ROWS else 1):
-            fitted = np.concatenate(parts[:place] + parts[place + 1 :])
+        parts = parts_left_out(len(self.targets), FOLDS, self.seed, self.together, MOST_TO_CHOOSE)
+        for place in range(len(parts) if sum(map(len, parts)) <= FOLDED_ROWS else 1):
+            fitted = without(parts, place)
             if not self.is_classifier or len(np.unique(self.targets[fitted])) > 1:
                 yield fitted, parts[place]
 

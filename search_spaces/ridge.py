@@ -1,4 +1,4 @@
-"""Linear heads by ridge regression, whose strength and temperature come from leave-one-out predictions."""
+"""Linear heads by ridge regression, whose strength and temperature come from predictions for items left out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 Float32Array = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 STRENGTHS = np.logspace(-3, 5, 13)
 """The strengths of the penalty that are tried. The first ten are those of MiniRocket's authors."""
 LEAST_DEVIATION = 1e-6
@@ -18,15 +19,16 @@ LEAST_FACTOR, MOST_FACTOR = 1 / 16, 64.0
 
 
 def fit_ridge(
-    features: Float32Array, targets: npt.NDArray[np.generic], outputs: int
+    features: Float32Array, targets: npt.NDArray[np.generic], outputs: int, groups: IntArray | None = None
 ) -> tuple[Float32Array, Float32Array]:
     """Return the weights, shape (outputs, F), and the biases, shape (outputs,), of a linear head for ``features``.
 
     ``features`` have the shape (N, F). ``targets`` are class numbers, whole numbers of shape (N,), or values of shape
-    (N, outputs). Features are standardised for the fit, and the scaling is folded into the weights.
+    (N, outputs). Features are standardised for the fit, and the scaling is folded into the weights. Items are left out
+    one at a time, or with all others of their group, if ``groups`` gives a number for each, shape (N,).
 
     Classes are learned as scores of -1 and 1, one against the rest. The weights are then scaled by the factor that
-    minimises the cross-entropy of leave-one-out scores, so that outputs are logits (Guo et al., "On calibration of
+    minimises the cross-entropy of scores of items left out, so that outputs are logits (Guo et al., "On calibration of
     modern neural networks", 2017, arXiv:1706.04599).
 
     Raises:
@@ -43,14 +45,16 @@ def fit_ridge(
         wanted = np.where(targets[:, None] == np.arange(outputs), 1.0, -1.0)
     else:
         wanted = targets.reshape(-1, outputs).astype(np.float64)
-    coefficients, left_out = _left_out(standard, wanted, per_output=not are_classes)
+    coefficients, left_out = _left_out(standard, wanted, groups, per_output=not are_classes)
     factor = _factor(left_out, targets) if are_classes else 1.0
     weight = factor * coefficients * scaling
     bias = factor * wanted.mean(axis=0) - weight @ mean
     return weight.astype(np.float32), bias.astype(np.float32)
 
 
-def _left_out(features: FloatArray, wanted: FloatArray, *, per_output: bool) -> tuple[FloatArray, FloatArray]:
+def _left_out(
+    features: FloatArray, wanted: FloatArray, groups: IntArray | None, *, per_output: bool
+) -> tuple[FloatArray, FloatArray]:
     """Return the coefficients, shape (outputs, F), of the best strength, and what is predicted for items left out.
 
     The best strength has the least squared error of items left out: one for each output, or one for all. ``features``,
@@ -71,6 +75,7 @@ def _left_out(features: FloatArray, wanted: FloatArray, *, per_output: bool) -> 
     rows = vectors if is_wide else features @ vectors
     turned = rows.T @ centred
     squares = np.square(rows)
+    together = [] if groups is None else [np.flatnonzero(groups == each) for each in np.unique(groups)]
     residuals = np.empty((len(STRENGTHS), *wanted.shape))
     for place, strength in enumerate(STRENGTHS):
         shrunk = 1 / (values + strength)
@@ -79,6 +84,12 @@ def _left_out(features: FloatArray, wanted: FloatArray, *, per_output: bool) -> 
         else:
             missed, free = centred - rows @ (shrunk[:, None] * turned), 1 - squares @ shrunk - 1 / items
         residuals[place] = missed / np.maximum(free, LEAST_FREE)[:, None]
+        if len(together) > 1:  # what others do not decide of a group is a matrix in the place of a number
+            weights = strength * shrunk if is_wide else -shrunk
+            for of in together:
+                decided = (rows[of] * weights) @ rows[of].T - 1 / items
+                decided[np.diag_indices(len(of))] += LEAST_FREE if is_wide else 1
+                residuals[place, of] = np.linalg.solve(decided, missed[of])
     errors = np.square(residuals).mean(axis=1)
     if not per_output:
         errors[:] = errors.mean(axis=1, keepdims=True)

@@ -23,7 +23,7 @@ from nas.space.layer import Layer
 from nas.space.search_space import architecture_from
 from search_spaces.accepted import SIGNALS, signal_shape
 from search_spaces.conv1d import AsMaps
-from search_spaces.ridge import fit_ridge
+from search_spaces.ridge import IntArray, fit_ridge
 
 LENGTH = 9
 """The weights of a kernel."""
@@ -179,12 +179,15 @@ class MiniRocket(nn.Module):
         return torch.cat([half(maps) for half in self.kernels], dim=1)
 
     @torch.no_grad()
-    def fit(self, inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, seed: int) -> None:
+    def fit(
+        self, inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, seed: int, groups: IntArray | None = None
+    ) -> None:
         """Set the biases of the kernels and the head from training items.
 
         ``inputs`` holds the signals, shape (N, channels, samples). ``targets`` are class numbers, int64 of shape (N,),
         or values, shape (N, values). ``seed`` draws the channels that kernels sum, and the items that give biases.
-        The head is fitted to a random sample if features of all items have more than ``MOST_VALUES`` values.
+        The head is fitted to a random sample if features of all items have more than ``MOST_VALUES`` values. Its
+        strength is chosen by items left out, with all of their group if ``groups`` gives numbers, shape (N,).
 
         Raises:
             ValueError: fewer than two items, signals or targets that are not finite, or a class number out of range.
@@ -201,9 +204,10 @@ class MiniRocket(nn.Module):
             )
             chosen = torch.from_numpy(rng.choice(len(signals), most, replace=False)).to(signals.device)
             signals, targets = signals[chosen], targets[chosen.to(targets.device)]
+            groups = None if groups is None else groups[chosen.cpu().numpy()]
         self._draw_channels(rng)
         self._set_biases(signals, rng)
-        weight, bias = fit_ridge(self._in_batches(signals), targets.cpu().numpy(), self.head.out_features)
+        weight, bias = fit_ridge(self._in_batches(signals), targets.cpu().numpy(), self.head.out_features, groups)
         self.head.weight.copy_(torch.from_numpy(weight))
         self.head.bias.copy_(torch.from_numpy(bias))
 

@@ -128,6 +128,12 @@ class Part:
         known = targets_of(self.whole)
         return None if known is None else known[self.indices]
 
+    @property
+    def groups(self) -> IntArray | None:
+        """The groups, if the whole knows them."""
+        known = groups_of(self.whole)
+        return None if known is None else known[self.indices]
+
     def items_at(self, places: Places) -> Items:
         """Return the items at ``places`` of this part."""
         return items_at(self.whole, self.indices[places])
@@ -140,6 +146,17 @@ class Joined:
     def __init__(self, parts: Sequence[Examples]) -> None:
         self.parts = tuple(parts)
         self._ends = np.cumsum([len(part) for part in self.parts])
+
+    @property
+    def groups(self) -> IntArray | None:
+        """The groups, if a part knows them: the items of others are groups of their own."""
+        found = [groups_of(part) for part in self.parts]
+        first = 1 + max((int(each.max()) for each in found if each is not None and len(each)), default=-1)
+        numbers = []
+        for part, each in zip(self.parts, found, strict=True):
+            numbers.append(np.arange(first, first + len(part)) if each is None else each)
+            first += len(part)
+        return None if all(each is None for each in found) else np.concatenate(numbers).astype(np.int64)
 
     def __len__(self) -> int:
         return int(self._ends[-1])

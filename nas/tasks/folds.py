@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import DataError
-from nas.tasks.batches import Examples, IntArray, Joined, Part, groups_of, targets_of
+from nas.tasks.batches import IntArray, Joined, Part, groups_of, targets_of
 from nas.tasks.task import Task
 from nas.tasks.task_to_fit import WithSplits
 
@@ -82,13 +82,4 @@ def _labels(task: Task) -> npt.NDArray[Any] | None:
 
 def numbered_groups(task: Task) -> IntArray | None:
     """Return the number of each item's group; None if each item is a group of its own."""
-    splits: tuple[Examples, ...] = (task.train, task.validation)
-    found = [groups_of(split) for split in splits]
-    if all(each is None for each in found):
-        return None
-    first = 1 + max(int(each.max()) for each in found if each is not None)
-    numbers = []
-    for split, each in zip(splits, found, strict=True):
-        numbers.append(np.arange(first, first + len(split)) if each is None else each)
-        first += len(split)
-    return np.concatenate(numbers).astype(np.int64)
+    return groups_of(Joined((task.train, task.validation)))

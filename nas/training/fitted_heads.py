@@ -17,7 +17,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from nas.errors import CandidateError
-from nas.tasks.batches import Examples, Part, Tensors, in_order
+from nas.tasks.batches import Examples, Part, Tensors, groups_of, in_order
 from nas.tasks.task import Task
 from nas.training.modules import EVALUATED_TOGETHER, moved
 from nas.training.optimizing import HEAD, head_layer_of
@@ -96,12 +96,13 @@ def fit_head(
     head = head_layer_of(module)
     if not isinstance(head, torch.nn.Linear) or head.bias is None or not can_regress(task.criterion):
         return None
-    found = features_of(module, _that_fit(examples, head.in_features, seed), task, device, check_time)
+    examples = _that_fit(examples, head.in_features, seed)
+    found = features_of(module, examples, task, device, check_time)
     if found is None:
         return None
     # The matrices are small: two threads gain nothing, and on busy cores they wait for each other, 13 s instead of 0.3.
     with threadpool_limits(1):
-        fitted = regression(*found, task.criterion, seed, check_time)
+        fitted = regression(*found, task.criterion, seed, check_time, groups=groups_of(examples))
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(fitted.weight))
         head.bias.copy_(torch.from_numpy(np.ascontiguousarray(fitted.bias)))

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from nas.space.parts.own_fit import FitsItself
-from nas.tasks.batches import Examples, IntArray, in_order, items_at
+from nas.space.parts.own_fit import FitsItself, fit_to
+from nas.tasks.batches import Examples, IntArray, groups_of, in_order, items_at
 from nas.tasks.folds import folds_of, most_folds, numbered_groups, parts_of
 from nas.tasks.scores import Tally, add_finite
 from nas.tasks.task import Task
@@ -74,11 +74,12 @@ def judged_head(
         return None
     features, targets = torch.cat([head.features, others[0]]), torch.cat([head.targets, others[1]])
 
-    strengths = head.linear.strengths
+    strengths, groups = head.linear.strengths, numbered_groups(task)
 
     def fitted(places: IntArray) -> Linear:
         with threadpool_limits(1):  # as for the head itself
-            return regression(features[places], targets[places], task.criterion, seed, check_time, strengths)
+            known = None if groups is None else groups[places]
+            return regression(features[places], targets[places], task.criterion, seed, check_time, strengths, known)
 
     tally, every, parts = task.criterion.tally(), np.arange(len(features)), parts_of(task, FOLDS)
     for left in parts:
@@ -115,7 +116,7 @@ def judged_own_fit(
     def fitted(examples: Examples) -> torch.nn.Module:
         again = fresh()
         items = items_at(examples, slice(0, len(examples)))
-        again.fit(task.inputs_of(moved(items.raw, device)), items.targets, seed)
+        fit_to(again, task.inputs_of(moved(items.raw, device)), items.targets, seed, groups_of(examples))
         check_time()
         assert isinstance(again, torch.nn.Module), "what a space builds is a module"
         return again.eval()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -16,11 +16,12 @@ import numpy.typing as npt
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GroupKFold
 
 from nas.tasks.criteria import Classification, Criterion, MultiLabel, Regression
 
 FloatArray = npt.NDArray[np.floating]
+IntArray = npt.NDArray[np.int64]
 Check = Callable[[], None]
 
 STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-9, 4))
@@ -85,11 +86,13 @@ def regression(
     seed: int,
     check_time: Check = lambda: None,
     strengths: tuple[float, ...] = (),
+    groups: IntArray | None = None,
 ) -> Linear:
     """Return the linear map from features, (N, features), to outputs whose loss it makes small on unseen items.
 
     The strength of the regularisation is chosen by cross-validation with ``seed``, unless ``strengths`` of an earlier
-    fit are given. ``check_time`` is called between fits, and may raise.
+    fit are given. Items of one of the ``groups``, numbers of shape (N,), are left out together. ``check_time`` is
+    called between fits, and may raise.
 
     Raises:
         TypeError: there is no regression for the criterion.
@@ -99,15 +102,37 @@ def regression(
     spread = np.where(spread > 1e-12, spread, 1.0)
     scaled, back = _rotated((known - centre) / spread)
     if isinstance(criterion, Classification):
-        found = _classes(scaled, wanted.astype(np.int64), criterion.classes, seed, check_time, strengths)
+        parts = parts_left_out(len(wanted), FOLDS, seed, groups, MOST_TO_CHOOSE)
+        found = _classes(scaled, wanted.astype(np.int64), criterion.classes, parts, check_time, strengths)
     elif isinstance(criterion, MultiLabel):
-        found = _labels(scaled, wanted, seed, check_time, strengths)
+        parts = parts_left_out(len(wanted), FOLDS, seed, groups, MOST_TO_CHOOSE)
+        found = _labels(scaled, wanted, parts, check_time, strengths)
     elif isinstance(criterion, Regression):
-        found = _numbers(scaled, wanted.reshape(len(wanted), -1))
+        found = _numbers(scaled, wanted.reshape(len(wanted), -1), seed, groups)
     else:
         raise TypeError(f"there is no regression for {criterion.kind}")
     weight = (found.weight if back is None else found.weight @ back) / spread
     return Linear(weight, found.bias - weight @ centre, found.strengths)
+
+
+def parts_left_out(
+    items: int, count: int, seed: int, groups: IntArray | None = None, most: int | None = None
+) -> list[IntArray]:
+    """Return the places of items in ``count`` parts, each of which is to be left out once.
+
+    They are drawn by ``seed``, ``most`` in all. Those of one group are in one part, so there may be fewer parts.
+    """
+    chosen = np.random.default_rng(seed).permutation(items)[:most]
+    several = 0 if groups is None else len(np.unique(groups[chosen]))
+    if groups is None or several < 2:
+        return np.array_split(chosen, count)
+    divided = GroupKFold(min(count, several)).split(chosen, groups=groups[chosen])
+    return [chosen[left] for _, left in divided]
+
+
+def without(parts: Sequence[IntArray], place: int) -> IntArray:
+    """Return the items of all parts but the one at ``place``."""
+    return np.concatenate([*parts[:place], *parts[place + 1 :]])
 
 
 def _rotated(features: FloatArray) -> tuple[FloatArray, FloatArray | None]:
@@ -124,9 +149,9 @@ def _rotated(features: FloatArray) -> tuple[FloatArray, FloatArray | None]:
 
 def _classes(
     features: FloatArray,
-    targets: npt.NDArray[np.int64],
+    targets: IntArray,
     classes: int,
-    seed: int,
+    parts: Sequence[IntArray],
     check: Check,
     strengths: tuple[float, ...] = (),
 ) -> Linear:
@@ -136,7 +161,7 @@ def _classes(
     if len(seen) == 1:
         bias[seen] = 0.0
         return Linear(weight, bias, (USUAL_STRENGTH,))
-    strength = strengths[0] if strengths else _strength(features, targets, seed, check)
+    strength = strengths[0] if strengths else _strength(features, targets, parts, check)
     with warnings.catch_warnings():
         warnings.simplefilter("always", ConvergenceWarning)
         fitted = _logistic(features, targets, strength)
@@ -149,11 +174,15 @@ def _classes(
 
 
 def _labels(
-    features: FloatArray, targets: FloatArray, seed: int, check: Check, strengths: tuple[float, ...] = ()
+    features: FloatArray,
+    targets: FloatArray,
+    parts: Sequence[IntArray],
+    check: Check,
+    strengths: tuple[float, ...] = (),
 ) -> Linear:
     """Return a logistic regression for each label."""
     rows = [
-        _classes(features, column.astype(np.int64), 2, seed, check, strengths[label : label + 1])
+        _classes(features, column.astype(np.int64), 2, parts, check, strengths[label : label + 1])
         for label, column in enumerate(targets.T)
     ]
     weight = np.stack([row.weight[1] - row.weight[0] for row in rows])
@@ -161,18 +190,22 @@ def _labels(
     return Linear(weight, bias, tuple(row.strengths[0] for row in rows))
 
 
-def _numbers(features: FloatArray, targets: FloatArray) -> Linear:
-    """Return the ridge of each value. Its strength is chosen by leaving out one item at a time."""
-    fitted = RidgeCV(alphas=ALPHAS, alpha_per_target=True).fit(features, targets)
-    return Linear(fitted.coef_.reshape(targets.shape[1], -1), np.broadcast_to(fitted.intercept_, targets.shape[1]))
+def _numbers(features: FloatArray, targets: FloatArray, seed: int, groups: IntArray | None) -> Linear:
+    """Return the ridge of each value. Its strength is chosen by leaving out one item, or some groups, at a time."""
+    if groups is None:
+        fitted = RidgeCV(alphas=ALPHAS, alpha_per_target=True).fit(features, targets)
+        return Linear(fitted.coef_.reshape(targets.shape[1], -1), np.broadcast_to(fitted.intercept_, targets.shape[1]))
+    parts = parts_left_out(len(targets), FOLDS, seed, groups)
+    folds = [(without(parts, place), left) for place, left in enumerate(parts)]
+    found = [RidgeCV(alphas=ALPHAS, cv=folds).fit(features, column) for column in targets.T]
+    return Linear(np.stack([each.coef_ for each in found]), np.array([each.intercept_ for each in found]))
 
 
-def _strength(features: FloatArray, targets: npt.NDArray[np.int64], seed: int, check: Check) -> float:
+def _strength(features: FloatArray, targets: IntArray, parts: Sequence[IntArray], check: Check) -> float:
     """Return the C whose cross-entropy on left-out items is the lowest. Others are tried until it has risen twice."""
     if len(targets) < FEWEST_TO_CHOOSE:
         return USUAL_STRENGTH
-    chosen = np.random.default_rng(seed).permutation(len(targets))[:MOST_TO_CHOOSE]
-    folds = [(chosen[fitted], chosen[left]) for fitted, left in KFold(FOLDS).split(chosen)]
+    folds = [(without(parts, place), left) for place, left in enumerate(parts)]
     folds = [(fitted, left) for fitted, left in folds if len(np.unique(targets[fitted])) > 1]
     losses: list[float] = []
     for strength in STRENGTHS:
@@ -189,7 +222,7 @@ def _strength(features: FloatArray, targets: npt.NDArray[np.int64], seed: int, c
     return float(STRENGTHS[int(np.argmin(losses))])
 
 
-def _logistic(features: FloatArray, targets: npt.NDArray[np.int64], strength: float) -> LogisticRegression:
+def _logistic(features: FloatArray, targets: IntArray, strength: float) -> LogisticRegression:
     """Return a logistic regression. One that has not converged after ``MOST_STEPS`` is still a sound, smoother one.
 
     It warns of that by a ConvergenceWarning.
@@ -198,7 +231,7 @@ def _logistic(features: FloatArray, targets: npt.NDArray[np.int64], strength: fl
 
 
 def _cross_entropy(
-    fitted: LogisticRegression, features: FloatArray, targets: npt.NDArray[np.int64], left: npt.NDArray[np.int64]
+    fitted: LogisticRegression, features: FloatArray, targets: IntArray, left: npt.NDArray[np.int64]
 ) -> float:
     """Return the sum of the cross-entropies of items that were left out. A class that was not seen costs ``NEVER``."""
     with np.errstate(divide="ignore"):  # a probability may be 0 in rounding, and then costs ``NEVER`` too

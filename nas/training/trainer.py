@@ -17,9 +17,9 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from nas.errors import CandidateError, RecipeError, raised_text
-from nas.space.parts.own_fit import fits_itself, share_to_fit
+from nas.space.parts.own_fit import fit_to, fits_itself, share_to_fit
 from nas.space.signature import Signature
-from nas.tasks.batches import Examples, Items, items_at
+from nas.tasks.batches import Examples, Items, groups_of, items_at
 from nas.tasks.folds import check_folds
 from nas.tasks.task import Task
 from nas.training.averaging import AveragedState
@@ -164,7 +164,7 @@ class Trainer:
             items = items_at(examples, slice(0, len(examples)))
             fresh = copied(module) if is_judged else None
             with threadpool_limits(settings.threads):
-                module.fit(task.inputs_of(moved(items.raw, device)), items.targets, seed)
+                fit_to(module, task.inputs_of(moved(items.raw, device)), items.targets, seed, groups_of(examples))
             check_time()
             return WHOLE, fresh and partial(judged_own_fit, fresh, task, device, seed, check_time, folds)
         if not (is_alone or settings.fit_head):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.special import log_softmax
-from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+from sklearn.linear_model import Ridge, RidgeClassifierCV, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -49,10 +49,35 @@ def test_leaves_out_items_as_scikit_learn_does(number: int, features: int) -> No
     centred = values - values.mean(axis=0, dtype=np.float64)
     wanted = np.where(labels[:, None] == np.arange(4), 1.0, -1.0)
     expected = RidgeCV(STRENGTHS, scoring="neg_mean_squared_error", store_cv_results=True).fit(centred, wanted)
-    coefficients, left_out = _left_out(centred, wanted, per_output=False)
+    coefficients, left_out = _left_out(centred, wanted, None, per_output=False)
     np.testing.assert_allclose(coefficients, expected.coef_, atol=1e-9)
     known = expected.cv_results_[:, :, list(STRENGTHS).index(expected.alpha_)]
     np.testing.assert_allclose(left_out, known, atol=1e-9)
+
+
+@pytest.mark.parametrize(("number", "features"), [(60, 300), (300, 60)])
+def test_leaves_out_whole_groups(number: int, features: int) -> None:
+    """What is predicted for a group is what a ridge of the same strength predicts that was fitted to all others."""
+    values, labels = noisy(number, features, 3)
+    values += np.random.default_rng(2).normal(0, 3, (12, features))[np.arange(number) % 12]
+    centred = values - values.mean(axis=0, dtype=np.float64)
+    wanted, groups = (labels == 1).astype(np.float64)[:, None], np.arange(number) % 12
+    coefficients, left_out = _left_out(centred, wanted, groups, per_output=False)
+    alone, _ = _left_out(centred, wanted, None, per_output=False)
+    fits = {
+        strength: np.concatenate(
+            [
+                Ridge(strength).fit(centred[groups != group], wanted[groups != group]).predict(centred[groups == group])
+                for group in range(12)
+            ]
+        ).reshape(-1)
+        for strength in STRENGTHS.tolist()
+    }
+    order = np.concatenate([np.flatnonzero(groups == group) for group in range(12)])
+    best = min(fits, key=lambda strength: float(np.square(fits[strength] - wanted[order, 0]).sum()))
+    np.testing.assert_allclose(left_out[order, 0], fits[best], atol=1e-6)
+    np.testing.assert_allclose(coefficients, Ridge(best).fit(centred, wanted).coef_.reshape(1, -1), atol=1e-6)
+    assert not np.allclose(coefficients, alone)
 
 
 @pytest.mark.parametrize("classes", [2, 5])

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 from nas.errors import CandidateError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
 
@@ -16,7 +18,8 @@ class FitsItself(Protocol):
     """A torch module that is fitted once, in the place of epochs of gradient steps.
 
     A space whose ``build`` returns such modules is searched like any other. Settings of optimizers, epochs and
-    augmentation have no use for them. A module may have an attribute ``most_items``: see ``share_to_fit``.
+    augmentation have no use for them. A module may have an attribute ``most_items``: see ``share_to_fit``. Its ``fit``
+    may take ``groups`` too: see ``fit_to``.
     """
 
     def fit(self, inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, seed: int) -> None:
@@ -36,6 +39,22 @@ def fits_itself(module: object) -> TypeGuard[FitsItself]:
         return {"inputs", "targets", "seed"} <= set(inspect.signature(module.fit).parameters)
     except (TypeError, ValueError):
         return False
+
+
+def fit_to(
+    module: FitsItself,
+    inputs: tuple[torch.Tensor, ...],
+    targets: torch.Tensor,
+    seed: int,
+    groups: npt.NDArray[np.int64] | None,
+) -> None:
+    """Let a module fit itself to items; if its ``fit`` takes ``groups``, it gets the number of each item's group.
+
+    Items of one group, such as the rows of a patient, tell of each other: what a module chooses by items that it leaves
+    out, it should choose by whole groups. ``groups`` have the shape (N,), and are None if each item stands alone.
+    """
+    takes = "groups" in inspect.signature(module.fit).parameters
+    module.fit(inputs, targets, seed, **({"groups": groups} if takes else {}))
 
 
 def share_to_fit(module: FitsItself, items: int, subset: float) -> float:

@@ -63,7 +63,8 @@ def answers_of(outputs: Float32Array, answers: Mapping[str, Any]) -> Array:
         chances: Float32Array = np.exp(-np.logaddexp(np.float32(0), -outputs))  # the logistic function, no overflow
         return chances
     if kind == "regression":
-        return outputs.astype(np.float64) * answers.get("scale", 1) + answers.get("offset", 0)
+        values: Array = outputs.astype(np.float64) * answers.get("scale", 1) + answers.get("offset", 0)
+        return values
     return outputs
 
 

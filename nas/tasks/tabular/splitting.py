@@ -59,7 +59,8 @@ def group_numbers(series: Any, title: str) -> IntArray:
             f"each row must have a group, but {title} has none in {place_of(int(missing[0]), str(series.name))}, and "
             f"in {len(missing)} of {len(series)} rows. Fill them in; a row that stands alone gets a name of its own."
         )
-    return pandas.factorize(series)[0].astype(np.int64)
+    numbers: IntArray = pandas.factorize(series)[0].astype(np.int64)
+    return numbers
 
 
 def split_rows(
