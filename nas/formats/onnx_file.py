@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import external_data_helper
 
@@ -146,6 +147,16 @@ def multiply_accumulates(model: onnx.ModelProto) -> int | None:
             return None
         total += macs
     return total
+
+
+def fills_bytes(model: onnx.ModelProto) -> bool:
+    """Return True if weights of int8 need all 8 bits. Those that were kept to 7 bits are at most 64."""
+    return any(
+        bool((np.abs(onnx.numpy_helper.to_array(tensor).astype(np.int16)) > 64).any())
+        for tensor in model.graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1
+        if not external_data_helper.uses_external_data(tensor)
+    )
 
 
 def executed_precisions(model: onnx.ModelProto) -> Mapping[str, int]:

@@ -33,6 +33,7 @@ def products_of_bytes_overflow(info: Path = Path("/proc/cpuinfo")) -> bool:
     """Return True where sums of two products of bytes may overflow: on x86 without VNNI, or where that is unknown.
 
     Kernels for AVX2 add such pairs in 16 bits, so weights of int8 must keep to 7 bits there.
+    ``predict.py`` of a bundle asks the same by a function of its own, for nothing of this package lies beside it.
     Source: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
     """
     if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):

@@ -17,6 +17,7 @@ from nas.hardware.machine import (
     products_of_bytes_overflow,
     usable_memory_bytes,
 )
+from nas.tasks.deployed.predict import bytes_overflow
 
 
 def list_cache(root: Path, index: int, **files: str) -> None:
@@ -114,3 +115,4 @@ def test_bytes_overflow_on_x86_without_vnni(
     if flags is not None:
         info.write_text(flags)
     assert products_of_bytes_overflow(info) is overflow
+    assert bytes_overflow(info) is overflow, "predict.py has a function of its own"

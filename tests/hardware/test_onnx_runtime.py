@@ -17,6 +17,7 @@ from onnx_models import with_external_data
 from torch import nn
 
 from nas.formats.export import export_onnx
+from nas.formats.onnx_file import fills_bytes
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
@@ -86,6 +87,7 @@ def test_weights_keep_to_seven_bits_for_a_device_that_needs_it(target: Target, e
         (folder := tmp_path / str(narrow)).mkdir()
         made = RUNTIME.convert(ExportedModel(exported, narrow=narrow), target, folder)
         graph = onnx.load(made.path).graph
+        assert fills_bytes(onnx.load(made.path)) is not narrow
         weights = [numpy_helper.to_array(each) for each in graph.initializer if each.data_type == TensorProto.INT8]
         assert max(int(np.abs(each.astype(int)).max()) for each in weights if each.ndim > 1) == most
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper
+from onnx_models import model_of, tensor_info
 
-from nas.results.bundled.card import card_text
+from nas.results.bundle import Bundle
+from nas.results.bundled.card import CARD, card_text
+from nas.results.bundled.writing import write_about
+from nas.tasks.deployed.predict import FILLS_BYTES
 from nas.values.measurement import Measurement
 
 ABOUT: dict[str, Any] = {
@@ -75,6 +83,19 @@ def test_a_card_tells_each_target_apart() -> None:
         assert line in second
     assert "pi ≤ 10 %, **not met**" in second
     assert "latency on pi ≤ 9 ms, met" in second
+
+
+@pytest.mark.parametrize("largest", [64, 127])
+def test_a_bundle_says_where_8_bit_weights_overflow(tmp_path: Path, largest: int) -> None:
+    """The deployed file tells, and the card names what to run on such processors."""
+    node = helper.make_node("Cast", ["x"], ["y"], to=1)
+    weights = {"w": np.array([[largest, -3]], np.int8)}
+    model = model_of([node], [tensor_info("x", (1,))], [tensor_info("y", (1,))], weights)
+    onnx.save(model, tmp_path / "model.onnx")
+    write_about(tmp_path, {**ABOUT, FILLS_BYTES: True}, MEASURED)
+    assert (FILLS_BYTES in Bundle.read(tmp_path).about) is (largest > 64)
+    says = "`model.onnx` have 8 bits. On x86 processors without VNNI their products may overflow"
+    assert (says in (tmp_path / CARD).read_text(encoding="utf-8")) is (largest > 64)
 
 
 def test_a_card_answers_what_people_ask() -> None:

@@ -19,7 +19,7 @@ from nas.results.bundle import Bundle
 from nas.tasks.batches import items_at
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.pictures import PicturePreparation
-from nas.tasks.deployed.predict import Model
+from nas.tasks.deployed.predict import FILLS_BYTES, Model
 from nas.tasks.images.images import Images
 from nas.tasks.images.loading import load_data
 
@@ -158,6 +158,26 @@ def test_a_model_of_another_runtime_is_told(tmp_path: Path, script: Path) -> Non
     assert done.stderr == (
         "note: this runs model.onnx, not deployed/model.xml, which was tested and measured on openvino-cpu:int8.\n"
     )
+
+
+@pytest.mark.parametrize("has_plain", [True, False])
+def test_eight_bit_weights_are_not_run_where_they_overflow(
+    tmp_path: Path, script: Path, monkeypatch: pytest.MonkeyPatch, has_plain: bool
+) -> None:
+    """There the exported model runs, if the folder has it; elsewhere the deployed one runs without a word."""
+    folder = Path(shutil.copytree(script.parent, tmp_path / "bundle"))
+    (folder / "deployed").mkdir()
+    shutil.copy(folder / "model.onnx", folder / "deployed" / "model.onnx")
+    about = json.loads((folder / "architecture.json").read_text(encoding="utf-8"))
+    about |= {"deployed": "deployed/model.onnx", "target": "onnxruntime-cpu:int8", FILLS_BYTES: True}
+    (folder / "architecture.json").write_text(json.dumps(about), encoding="utf-8")
+    monkeypatch.setattr("nas.tasks.deployed.predict.bytes_overflow", lambda: False)
+    Model(folder)  # a warning would be an error
+    monkeypatch.setattr("nas.tasks.deployed.predict.bytes_overflow", lambda: True)
+    (folder / ("deployed/model.onnx" if has_plain else "model.onnx")).unlink()
+    instead = "this runs model.onnx, not deployed/model.onnx" if has_plain else "deployed/model.onnx may answer wrongly"
+    with pytest.warns(UserWarning, match=f"^{instead}.*: its 8-bit weights may overflow on this processor"):
+        Model(folder)
 
 
 def test_help_says_everything(script: Path) -> None:

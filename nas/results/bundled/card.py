@@ -10,6 +10,7 @@ from nas.errors import RecipeError
 from nas.progress import duration_text
 from nas.results.chance_marks import NEAR, WORSE, chance_mark
 from nas.results.seeds import over_seeds
+from nas.tasks.deployed.predict import FILLS_BYTES
 from nas.values.error_words import ErrorWords
 from nas.values.evaluation import AS_TRAINED, ELSEWHERE, TUNED_ON, errors_elsewhere
 from nas.values.measurement import Interval, Measurement
@@ -50,6 +51,10 @@ MARKED = {
     WORSE: " **This model is worse than that: it learned nothing.**",
 }
 """What the card says of a model by its mark."""
+OVERFLOWING = (
+    "- The int8 weights of `{file}` have 8 bits. On x86 processors without VNNI their products may overflow, and "
+    "answers be wrong: run `model.onnx` there. `predict.py` does so where the bundle has it."
+)
 _MARKUP = str.maketrans({character: f"\\{character}" for character in "\\`*_[]|#~"})
 
 
@@ -212,6 +217,7 @@ def _limits(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> li
         state = "not checked" if value is None else "met" if limit.holds(value) else "**not met**"
         lines.append(f"- Asked for: {limit_text(limit)}, {state}.")
     lines += [f"- {_sentence(text)}" for text in about.get("warnings", ())]
+    lines += [OVERFLOWING.format(file=_code(about["deployed"]))] if about.get(FILLS_BYTES) else []
     return [
         *lines,
         "- The test items come from the same source as the training items. Other data may give other results.",

@@ -8,11 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from nas.formats.onnx_file import fills_bytes, read_graph
 from nas.paths import why_no_file
 from nas.results.bundle import ABOUT
 from nas.results.bundled.card import CARD, card_text
 from nas.results.bundled.manifest import write_manifest
 from nas.storage.journal import write_aside
+from nas.tasks.deployed.predict import FILLS_BYTES
 from nas.values.measurement import Measurement
 
 MEASURED = "measurement.json"
@@ -21,10 +23,17 @@ MEASURED = "measurement.json"
 
 def write_about(folder: Path, about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> None:
     """Write ``architecture.json``, ``measurement.json`` and the model card, and last the manifest of all files."""
+    about = {key: value for key, value in about.items() if key != FILLS_BYTES} | _of_weights(folder, about)
     write_aside(folder / ABOUT, as_json(about))
     write_aside(folder / MEASURED, as_json({name: each.to_json() for name, each in measured.items()}))
     write_aside(folder / CARD, card_text(about, measured).encode())
     write_manifest(folder, version("nas"))
+
+
+def _of_weights(folder: Path, about: Mapping[str, Any]) -> dict[str, bool]:
+    """Return if the deployed ONNX file has weights whose products overflow on some processors; nothing for others."""
+    path = folder / str(about["deployed"])
+    return {FILLS_BYTES: True} if path.suffix == ".onnx" and fills_bytes(read_graph(path)) else {}
 
 
 def read_measured(folder: Path) -> dict[str, Measurement]:

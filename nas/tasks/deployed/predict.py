@@ -22,6 +22,7 @@ import io
 import json
 import math
 import os
+import platform
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +37,8 @@ from nas.tasks.deployed.inputs import Array, Arrays, InputError
 Float32Array = npt.NDArray[np.float32]
 
 HERE = Path(__file__).resolve().parent
+FILLS_BYTES = "int8_weights_fill_bytes"
+"""The key of an ``architecture.json`` whose deployed int8 weights have 8 bits, not 7."""
 AT_ONCE = 64
 """About so many inputs are read before the model runs, so that a large folder needs little memory."""
 
@@ -109,14 +112,18 @@ class Model:
             self.answers: dict[str, Any] = about["answers"]
             self.output: list[int] = about["signature"]["output"]
             self.preparation = loaded_preparation(about)
-            is_onnx = about["deployed"].endswith(".onnx")
-            file = folder / (about["deployed"] if is_onnx else "model.onnx")
+            overflows = about.get(FILLS_BYTES, False) and bytes_overflow()
+            is_run = about["deployed"].endswith(".onnx") and not (overflows and (folder / "model.onnx").is_file())
+            file = folder / (about["deployed"] if is_run else "model.onnx")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             text = f"{type(error).__name__}: {error}"
             raise InputError(f"predict.py needs the architecture.json of a winner beside it ({text}).") from error
-        if not is_onnx:
-            told = f"this runs model.onnx, not {about['deployed']}, which was tested and measured on {about['target']}."
-            warnings.warn(told, stacklevel=2)
+        why = ": its 8-bit weights may overflow on this processor, an x86 without VNNI" if overflows else ""
+        if not is_run:
+            told = f"this runs model.onnx, not {about['deployed']}, which was tested and measured on {about['target']}"
+            warnings.warn(f"{told}{why}.", stacklevel=2)
+        elif overflows:
+            warnings.warn(f"{about['deployed']} may answer wrongly{why}.", stacklevel=2)
         if not file.is_file():
             raise InputError(f"the model must lie beside predict.py, but there is no {file}.")
         try:
@@ -151,6 +158,14 @@ class Model:
 
     def _feed(self, padded: Sequence[Array], start: int) -> dict[str, Array]:
         return {name: each[start : start + self.batch] for name, each in zip(self.names, padded, strict=True)}
+
+
+def bytes_overflow(info: Path = Path("/proc/cpuinfo")) -> bool:
+    """Return True where products of 8-bit weights may overflow: on x86 without VNNI, or where that is unknown."""
+    if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
+        return False
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
+    return not any(line.startswith("flags") and "vnni" in line for line in lines)
 
 
 def loaded_preparation(about: Mapping[str, Any]) -> Any:
