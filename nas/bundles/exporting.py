@@ -281,7 +281,8 @@ def _place(bundle: Bundle, form: Form, target: Target, opens_batch: bool, out: P
     """Return the folder of the new bundle. An older export of the same winner may lie there, and nothing else.
 
     Raises:
-        RecipeError: something else lies there.
+        RecipeError: something else lies there, or files that are not of the export.
+        JournalError: its manifest cannot be read.
     """
     parts = [str(bundle.about["id"]), form.name, target.precision]
     if opens_batch:
@@ -294,7 +295,14 @@ def _place(bundle: Bundle, form: Form, target: Target, opens_batch: bool, out: P
     if (folder / ABOUT).is_file():
         there = Bundle.read(folder).about
         if FORM in there and there.get("id") == bundle.about["id"]:
-            return folder
+            strange = changes_in(folder).added if has_manifest(folder) else ()
+            if not strange:
+                return folder
+            named = ", ".join(strange[:5]) + " and more" * (len(strange) > 5)
+            raise RecipeError(
+                f"exporting again replaces the whole folder, but {folder} also holds {named}. Move what you want to "
+                "keep, or choose another folder with --out."
+            )
     elif folder.is_dir() and not any(folder.iterdir()):
         return folder
     raise RecipeError(

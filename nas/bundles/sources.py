@@ -15,7 +15,7 @@ from nas.bundles.agreement import Agreement, agreement_of
 from nas.errors import CandidateError, JournalError, NasError, RecipeError, raised_text
 from nas.formats.onnx_session import outputs_of
 from nas.results.bundle import GIVEN, WEIGHTS, Bundle
-from nas.results.bundled.samples import Samples, read_samples
+from nas.results.bundled.samples import SAMPLES, Samples, read_samples
 from nas.space.search_space import SearchSpace
 from nas.tasks.deployed.inputs import Arrays
 from nas.values.target import ModelFormat, Target
@@ -112,9 +112,13 @@ class Source:
             ) from error
 
     def calibration(self) -> Arrays:
-        """Return the inputs on which an int8 form finds its ranges; random ones where the bundle has no items."""
-        samples = self.samples
-        return _random(self.bundle) if samples is None else samples.calibration_inputs(self.bundle.preparation)
+        """Return the inputs on which an int8 form finds its ranges. Raises JournalError for a bundle without items."""
+        if self.samples is None:
+            raise JournalError(
+                f"int8 finds its ranges on items of the data, but {self.bundle.folder} has no {SAMPLES}. Name a bundle "
+                "with it, such as the winner's own in its run, or choose another precision."
+            )
+        return self.samples.calibration_inputs(self.bundle.preparation)
 
     def exported(self, model_format: ModelFormat, batch: int | None, folder: Path) -> Path:
         """Return the model in the format that a runtime takes, for a batch, or for any with None.

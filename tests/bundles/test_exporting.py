@@ -18,6 +18,7 @@ from quick_runs import OneChoice
 
 import nas
 from nas.bundles.forms import form_named, target_of
+from nas.bundles.sources import Source
 from nas.errors import CandidateError, JournalError, RecipeError, TargetError
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.kept_profiles import profile_of
@@ -72,8 +73,12 @@ def test_a_form_names_no_file_for_a_further_target(bundle: Path) -> None:
 def test_the_same_export_replaces_the_form(bundle: Path) -> None:
     """Nothing else is replaced."""
     first = export(bundle, "onnx")
+    (first.folder / "model.onnx").unlink()
+    assert (export(bundle, "onnx").folder / "model.onnx").exists()
     (first.folder / "stray").write_text("mine")
-    assert not (export(bundle, "onnx").folder / "stray").exists()
+    with pytest.raises(RecipeError, match=r"replaces the whole folder, but .* also holds stray\. Move what you want"):
+        export(bundle, "onnx")
+    assert (first.folder / "stray").read_text() == "mine"
     with pytest.raises(RecipeError, match=r"holds something else\. Choose another folder"):
         export(bundle, "onnx", out=bundle)
     (bundle.parent / "notes").mkdir()
@@ -118,6 +123,16 @@ def test_a_form_may_have_another_batch_and_no_items(bundle: Path, digits: Any, t
     assert len(done.stdout.splitlines()) == 4
     with pytest.raises(JournalError, match=r"has no model\.safetensors\. Name the winner's own bundle"):
         export(form.folder, "onnx", batch=7)
+
+
+def test_int8_is_not_calibrated_on_noise(bundle: Path) -> None:
+    """A bundle without items is refused, and other precisions are not."""
+    assert Source(Bundle.read(bundle)).calibration()
+    (bundle / SAMPLES).unlink()
+    with pytest.raises(JournalError, match=r"has no samples\.safetensors\. Name a bundle with it"):
+        Source(Bundle.read(bundle)).calibration()
+    write_manifest(bundle, "1.0")
+    assert export(bundle, "onnx").agreement.on == "random inputs"
 
 
 def test_a_form_that_differs_in_fp32_is_not_written(bundle: Path) -> None:
