@@ -153,6 +153,35 @@ def test_a_form_does_not_pass_for_the_winner_that_was_tested() -> None:
     assert "Before it was deployed" not in text
 
 
+def test_a_form_does_not_meet_a_limit_of_a_device_on_another_one() -> None:
+    """Its own measurement is told beside that; the size of a file is the same everywhere."""
+    form = {"format": "onnx", "winner_test_error": 0.05}
+    size = Measurement("model_bytes", ABOUT["target"], ((1000.0,),), {})
+    about = {**ABOUT, "form": form, "limits": ["latency_ms <= 2ms", "model_bytes <= 2kB", "accuracy >= 90%"]}
+    text = card_text({**about, "tested_on": "pi/onnxruntime-cpu"}, {**MEASURED, "model_bytes": size})
+    assert "latency ≤ 2 ms, not checked on pi; on the device of this form it is up to 1.018 ms." in text
+    assert "model size ≤ 2 kB, met" in text
+    assert "accuracy ≥ 90 %, met" in text
+    here = card_text({**about, "tested_on": "onnxruntime-cpu:int8", "target": "pi/onnxruntime-cpu"}, MEASURED)
+    assert "not checked on the machine of the search; on" in here
+    assert "latency ≤ 2 ms, met" in card_text({**about, "tested_on": "openvino-cpu"}, MEASURED)
+
+
+def test_further_data_of_a_retraining_are_told() -> None:
+    """Their name and number stand where the card says what the model was trained on."""
+    further = {"name": "folder:more", "items": 1200}
+    text = card_text({**ABOUT, "training": {"epochs": 3, "seconds": 4.0, "further": further}}, MEASURED)
+    assert "nothing was chosen by them. It was also trained on 1,200 further items of folder:more." in text
+    assert "further items" not in card_text(ABOUT, MEASURED)
+
+
+def test_modelled_traffic_is_checked() -> None:
+    """A description calls it modelled, which its limit does not."""
+    limits = ["dram_traffic_bytes <= 2MB"]
+    assert ", not checked." in card_text({**ABOUT, "limits": limits}, MEASURED)
+    assert "≤ 2 MB, met." in card_text({**ABOUT, "limits": limits, "modelled_dram_traffic_bytes": 1e6}, MEASURED)
+
+
 def test_the_cost_on_a_card_is_that_until_then() -> None:
     """The run went on after the card was written."""
     assert "- The run until its winners were trained, time: 12 min 05 s." in card_text(ABOUT, MEASURED)

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 import nas
 from nas.errors import JournalError, RecipeError
 from nas.jobs.execution import Job, Report
+from nas.results.bundled.card import CARD
 from nas.searching.winners.retraining_jobs import RetrainingJobs
 from nas.storage.journal import read_rows
 from nas.storage.journal_rows import RetrainingBegan, RetrainingEnded, SeedTested
@@ -303,6 +304,8 @@ def test_further_data_are_trained_on_without_test_items(run: Path, digits: Image
     (began,) = read_rows(run, RetrainingBegan)
     assert began.data["added"] == 30
     assert began.data["name"] == "more"
+    card = (run / row.details["folder"] / CARD).read_text(encoding="utf-8")
+    assert "It was also trained on 30 further items of more." in card
 
 
 @pytest.mark.parametrize(

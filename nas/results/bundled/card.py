@@ -16,6 +16,7 @@ from nas.values.evaluation import AS_TRAINED, ELSEWHERE, TUNED_ON, errors_elsewh
 from nas.values.measurement import Interval, Measurement
 from nas.values.metric import METRICS, bare_name, target_in
 from nas.values.objective import Limit, limit_text
+from nas.values.target import Target
 
 CARD = "model_card.md"
 TUNED_PARENT = "tuned_parent"
@@ -46,6 +47,8 @@ PARENT = (
     "The model is the parent of the search, and was not trained after the search. The test items scored it once, and "
     "nothing was chosen by them. Who made it knows if it had seen them before."
 )
+OF_FILES = ("model_bytes", "weight_bytes")
+"""Measured metrics that are the same on all devices."""
 MARKED = {
     NEAR: " **This model cannot be told from that: it learned nothing.**",
     WORSE: " **This model is worse than that: it learned nothing.**",
@@ -117,6 +120,8 @@ def _data(about: Mapping[str, Any]) -> list[str]:
     told = short.get(training.get("start"), SPLIT).format(items=items)
     if training.get("epochs") == 0:
         told = {True: TUNED, False: UNTRAINED}.get(training.get(TUNED_PARENT), PARENT)
+    if further := training.get("further"):
+        told += f" It was also trained on {further['items']:,} further items of {_plain(further['name'])}."
     return [*_table(("fact", "value"), rows), "", told]
 
 
@@ -214,7 +219,10 @@ def _limits(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> li
         except RecipeError:  # a metric that only another version knows
             continue
         value = _bound(about, measured, limit.metric.name)
+        there = _device_elsewhere(about, limit.metric.name)
         state = "not checked" if value is None else "met" if limit.holds(value) else "**not met**"
+        if value is not None and there is not None:
+            state = f"not checked on {there}; on the device of this form it is up to {limit.metric.format(value)}"
         lines.append(f"- Asked for: {limit_text(limit)}, {state}.")
     lines += [f"- {_sentence(text)}" for text in about.get("warnings", ())]
     lines += [OVERFLOWING.format(file=_code(about["deployed"]))] if about.get(FILLS_BYTES) else []
@@ -226,6 +234,14 @@ def _limits(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> li
     ]
 
 
+def _device_elsewhere(about: Mapping[str, Any], name: str) -> str | None:
+    """Return the device for which a limit on a measured metric was asked, if a form was measured on another one."""
+    if METRICS[name].source != "measured" or METRICS[name].on or name in OF_FILES or "tested_on" not in about:
+        return None
+    asked, here = (Target.parse(about[key]).device for key in ("tested_on", "target"))
+    return None if asked == here else _plain(asked or "the machine of the search")
+
+
 def _bound(about: Mapping[str, Any], measured: Mapping[str, Measurement], name: str) -> float | None:
     """Return what a limit is checked against: for a measurement, the upper bound of its interval."""
     if name in measured:
@@ -234,6 +250,7 @@ def _bound(about: Mapping[str, Any], measured: Mapping[str, Measurement], name: 
         return None
     tested = {**about.get("test_scores_95", {}), **errors_elsewhere(about)}
     scores = {"error": about.get("test_error"), **{k: v[0] for k, v in tested.items()}}
+    scores["dram_traffic_bytes"] = about.get("modelled_dram_traffic_bytes")  # the name that a description gives it
     found = scores.get(name, about.get(name))
     return None if found is None else float(found)
 

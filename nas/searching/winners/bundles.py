@@ -35,7 +35,8 @@ from nas.space.parts.parents import parents_space
 from nas.space.parts.start_weights import origin_of
 from nas.space.tracing import build_checked, load_weights
 from nas.storage.journal import write_aside
-from nas.storage.journal_rows import Cost
+from nas.storage.journal_rows import Cost, RetrainingBegan
+from nas.storage.retraining_rows import RETRAINING
 from nas.tasks.batches import Tensors, items_at
 from nas.tasks.carrying import carried_files, recorded
 from nas.tasks.corruptions import NOISE, mean_score, noise_scores
@@ -303,12 +304,19 @@ class BundleMaker:
             "limits": [str(limit) for limit in state.recipe.parsed_limits],
             "training": {
                 **{key: details[key] for key in OF_TRAINING if key in details},
+                **self._further_data(details.get(RETRAINING, 0)),
                 **self._of_parent(architecture),
             },
             **{key: row.details[key] for key in ("seed_errors", "failed_seeds") if key in row.details},
             "search_cost": total_cost(state.journal.rows(Cost), state.recipe.energy.gco2e_per_kwh),
             "origin": origin_of(innermost(state.resolved.space), architecture),
         }
+
+    def _further_data(self, retraining: int) -> dict[str, Any]:
+        """Return the further data of a retraining after the run had ended; nothing for one without any."""
+        began = {row.number: row.data for row in self._state.journal.rows(RetrainingBegan)}
+        data = began.get(retraining)
+        return {"further": {"name": data["name"], "items": data["added"]}} if data else {}
 
     def _of_parent(self, architecture: Architecture) -> dict[str, bool]:
         """Return if a parent was tuned on the data; nothing for other architectures."""
