@@ -79,6 +79,8 @@ def test_another_target_is_measured_a_little(run: Path) -> None:
     assert read_rows(kept, Fit) == fits
     assert [point.to_json() for point in repeated] == [point.to_json() for point in solved]
     assert any(note.startswith("No model yet: ") and "--as-run" in note for note in solved.notes)
+    assert any(note.startswith("Errors are those in fp32; fp16 may be less accurate: ") for note in solved.notes)
+    assert not any("may be less accurate" in note for note in solve(run, measure=0).notes)
 
 
 def test_finished_sessions_are_kept_as_a_stop_says(run: Path) -> None:

@@ -11,6 +11,7 @@ from nas.results.run_folder import resume_text
 from nas.results.solved import SolvedPoint
 from nas.searching.solving.request import Asked
 from nas.searching.solving.seeded import Seeded
+from nas.space.parts.candidate import PLAIN
 
 
 def notes_of(asked: Asked, known: Seeded, front: Sequence[SolvedPoint]) -> list[str]:
@@ -42,6 +43,11 @@ def _about_the_run(asked: Asked, known: Seeded) -> list[str]:
 def _about_errors(asked: Asked) -> list[str]:
     ways = ways_of(asked.run.rows)
     told = [f"Errors are {' and '.join(ways)}, not of separate trainings."] if ways else []
+    own, wanted = (recipe.parsed_target.precision for recipe in (asked.run.recipe, asked.recipe))
+    if own != wanted:
+        compared = f"{wanted} may be {'more' if wanted == PLAIN else 'less'} accurate"
+        test = f"test a model in it with nas bundle export --precision {wanted}"
+        told.append(f"Errors are those in {own}; {compared}: {test}.")
     limited = [limit for limit in asked.limits if limit.metric.source == "trained"]
     return [*told, *(asked.place.about_trained_limits if limited else ())]
 
