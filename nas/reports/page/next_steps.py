@@ -18,6 +18,7 @@ from nas.results.run_folder import resume_command
 from nas.results.winner import Winner
 from nas.space.parts.candidate import PLAIN
 from nas.space.plug_ins import plug_in_names
+from nas.values.comparison import is_surely_less
 from nas.values.target import Target
 
 MOST_NAMED = 3
@@ -140,22 +141,22 @@ def _about_int8(run: Run) -> list[Step]:
 
 
 def _cheapest_equal(front: Front) -> Winner | None:
-    """Return a winner within the limits that nothing but its lower cost tells from the best one."""
-    best, costs = front.best_or_none, front.costs
-    if best is None or not costs or not best.has(costs[0].name):
+    """Return the cheapest winner within the limits that costs surely less than the best one and is not surely worse."""
+    best, quality = front.best_or_none, front.quality.name
+    cost = next((metric.name for metric in front.costs), quality)
+    if best is None or not best.has(quality) or not best.has(cost):
         return None
-    same = {other for standing, winner in zip(front.standings, front.winners, strict=True)
-            if winner is best for other in standing.same_as}  # fmt: skip
-    name = costs[0].name
     cheaper = [
         winner
         for winner in front
-        if winner.architecture.id in same
-        and winner.meets(front.limits)
-        and winner.has(name)
-        and winner.value(name) < best.value(name)
+        if winner.meets(front.limits)
+        and not winner.chance_mark
+        and winner.has(quality)
+        and winner.has(cost)
+        and not is_surely_less(best.estimate(quality), winner.estimate(quality))
+        and is_surely_less(winner.estimate(cost), best.estimate(cost))
     ]
-    return min(cheaper, key=lambda winner: winner.value(name), default=None)
+    return min(cheaper, key=lambda winner: winner.value(cost), default=None)
 
 
 def _promising(front: Front, records: Sequence[Record]) -> list[Record]:
