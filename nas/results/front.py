@@ -49,8 +49,8 @@ class Front:
         objectives: what was minimised.
         limits: what had to hold.
         winners: all winners.
-        standings: for each winner its place among all winners: if it is on the front, and from which others the test
-            error and the measured values cannot tell it apart.
+        standings: for each winner its place: if it is on the front, which is that of the winners within the limits, or
+            of all if none is, and from which others the test error and the measured values cannot tell it apart.
         run_folder: the folder of the run.
         failed: the number of architectures that were chosen but failed on the way to a winner.
         failures: all failed evaluations of the run, by kind.
@@ -127,7 +127,7 @@ class Front:
 
     @property
     def on_front(self) -> tuple[bool, ...]:
-        """For each winner, True if no other one is at least as good in all objectives and surely better in one."""
+        """For each winner, True if it is on the front: no other one beats it beyond doubt, as ``standings`` says."""
         return tuple(standing.on_front for standing in self.standings)
 
     @property
@@ -191,7 +191,7 @@ class Front:
         """
         asked = limits_of(limits)
         self._check_targets(asked)
-        winners, placed = _ordered([winner for winner in self.winners if winner.meets(asked)], self.objectives)
+        winners, placed = _ordered([winner for winner in self.winners if winner.meets(asked)], self.objectives, asked)
         return replace(self, limits=asked, winners=winners, standings=placed)
 
     def _check_targets(self, limits: Sequence[Limit]) -> None:
@@ -281,7 +281,7 @@ def front_of(
         for architecture, row in last.items()
         if not row.failed
     ]
-    ordered, placed = _ordered(winners, objectives)
+    ordered, placed = _ordered(winners, objectives, limits)
     failed = {architecture for architecture, row in indexed.counting["retrain"].items() if row.failed}
     failed |= {architecture for architecture, row in last.items() if row.failed}
     return Front(
@@ -308,13 +308,12 @@ def cost_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tu
 
 def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence[Evaluation]) -> Winner:
     """Return the winner of a row, given all rows of its architecture."""
-    lower, upper = row.details["test_interval"]
     parity, folder = row.details.get("parity"), str(row.details.get("folder", ""))
     earlier = [each for each in rows if each.stage == "winner" and not each.failed]
     return Winner(
         architecture=row.architecture,
         test_error=float(row.details["test_error"]),
-        test_interval=Interval(float(lower), float(upper)),
+        test_interval=Interval(*map(float, row.details["test_interval"])),
         predicted=row.predicted,
         measurements=row.measurements,
         values={name: value for name, value in row.values.items() if name not in TRAINED},
@@ -371,30 +370,31 @@ def _within(run_folder: Path, folder: str) -> Path | None:
 
 
 def _ordered(
-    winners: Sequence[Winner], objectives: Sequence[Objective]
+    winners: Sequence[Winner], objectives: Sequence[Objective], limits: Sequence[Limit]
 ) -> tuple[tuple[Winner, ...], tuple[Standing, ...]]:
     """Return winners in the order of a front, and the place of each among them."""
     quality = quality_of(objectives)
-    names = [objective.metric.name for objective in objectives] or ["error"]
-    placed = _standings(winners, names)
+    placed = _standings(winners, [objective.metric.name for objective in objectives] or ["error"], limits)
     ordered = sorted(
         winners,
         key=lambda winner: (
             not placed[winner.architecture.id].on_front,
             winner.score(quality),
-            _costs(winner, [name for name in names if name != quality.name]),
+            tuple(winner.score(each.metric) for each in objectives if each.metric.name != quality.name),
             winner.architecture.id,
         ),
     )
     return tuple(ordered), tuple(placed[winner.architecture.id] for winner in ordered)
 
 
-def _standings(winners: Sequence[Winner], names: Sequence[str]) -> dict[str, Standing]:
-    """Return each winner's place by its id; one that lacks an objective is not on the front."""
-    complete = [winner for winner in winners if all(winner.has(name) for name in names)]
-    placed = standings({winner.architecture.id: [winner.estimate(name) for name in names] for winner in complete})
-    return {winner.architecture.id: placed.get(winner.architecture.id, Standing(on_front=False)) for winner in winners}
+def _standings(winners: Sequence[Winner], names: Sequence[str], limits: Sequence[Limit]) -> dict[str, Standing]:
+    """Return each winner's place by its id; one that lacks an objective is not on the front.
 
-
-def _costs(winner: Winner, names: Sequence[str]) -> tuple[float, ...]:
-    return tuple(winner.value(name) if winner.has(name) else float("inf") for name in names)
+    Neither is one that breaks a limit, unless none meets them: it would push off those that meet them.
+    """
+    complete = {winner.architecture.id: winner for winner in winners if all(map(winner.has, names))}
+    points = {key: [winner.estimate(name) for name in names] for key, winner in complete.items()}
+    placed, off = standings(points), Standing(on_front=False)
+    within = standings({key: points[key] for key, winner in complete.items() if winner.meets(limits)}) or placed
+    keys = [winner.architecture.id for winner in winners]
+    return {key: replace(placed.get(key, off), on_front=within.get(key, off).on_front) for key in keys}

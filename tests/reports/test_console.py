@@ -16,6 +16,7 @@ from nas.hardware.file_measuring import MeasuredFile
 from nas.hardware.target_profile import TargetProfile
 from nas.reports.console import print_front, print_measured, print_profile
 from nas.results.front import Front
+from nas.values.objective import Limit
 
 FOUR = ("error", "latency_ms", "params", "modelled_energy_mj")
 
@@ -135,7 +136,7 @@ def test_a_profile_says_why_it_has_no_peaks() -> None:
 
 def test_notes_that_are_not_shown_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
     """All, the last one alone, and none of the notes are left to the report."""
-    front = example_record(FOUR).front
+    front = replace(example_record(FOUR), limits=(Limit.parse("latency_ms <= 1us"),)).front  # none meets it
     monkeypatch.setattr("nas.reports.console.MOST_NOTES", 0)
     found = re.search(r"Notes 1 to (\d+) are in the report and in --json\.", printed(front, 200))
     assert found is not None

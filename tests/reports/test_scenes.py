@@ -92,7 +92,7 @@ def test_any_two_metrics_are_drawn(tmp_path: Path) -> None:
     assert (scene.x.is_log, scene.y.is_log) == (True, False)
     winner = run.front[0]
     (mark,) = [mark for mark in scene.marks if mark.name == winner.architecture.id]
-    assert (mark.x, mark.y) == (winner.value("params") / 1e3, winner.value("macs") / 1e6)
+    assert (mark.x, mark.y) == pytest.approx((winner.value("params") / 1e3, winner.value("macs") / 1e6))
     assert scene_of(run, PlotRequest(x="latency_ms", y="accuracy")).y.title == "Test error"
 
 

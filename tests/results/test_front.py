@@ -107,6 +107,20 @@ def test_best_is_the_lowest_error_within_the_limits() -> None:
     assert front_of(rows, OBJECTIVES, (Limit.parse("latency_ms <= 0.1ms"),), FOLDER).best_or_none is None
 
 
+def test_a_winner_that_breaks_a_limit_pushes_none_off_the_front() -> None:
+    """It is off the front itself, unless none meets the limits; which winners are alike does not change."""
+    rows = [winner_row(1, 0.01, 1.0, params=9000.0), winner_row(2, 0.04, 1.5, params=10.0), winner_row(3, 0.06, 1.6)]
+    places = {
+        text: {each.architecture["depth"]: on for each, on in zip(front, front.on_front, strict=True)}
+        for text in ("params <= 1k", "params <= 1", "params <= 10k")
+        for front in [front_of(rows, OBJECTIVES, (Limit.parse(text),), FOLDER)]
+    }
+    assert places["params <= 1k"] == {1: False, 2: True, 3: False}
+    assert places["params <= 1"] == places["params <= 10k"] == {1: True, 2: False, 3: False}
+    first = front_of(rows, OBJECTIVES, (Limit.parse("params <= 1k"),), FOLDER)[0]
+    assert first.architecture["depth"] == 2, "those on the front come first"
+
+
 def test_best_says_which_winner_is_nearest_if_none_meets_the_limits() -> None:
     """The caller of ``front.best.load()`` reads what is wrong, instead of that None has no attribute."""
     rows = [winner_row(1, 0.01, 3.0), winner_row(2, 0.04, 1.0)]
