@@ -27,7 +27,7 @@ from nas.space.parts.own_inputs import signature_of, wishes_of
 from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature
 from nas.space.torch_settings import torch_threads
-from nas.space.tracing import build_checked, trace_layers
+from nas.space.tracing import build_checked, trace
 from nas.storage.measurement_store import MeasurementStore, layers_identity, space_identity
 from nas.storage.scratch import temporary_folder
 from nas.tasks.data_source import DataSource
@@ -147,10 +147,10 @@ def measure_architectures(
                 module = _build(surroundings, whole)
                 signature = signature_of(surroundings.space, whole, surroundings.signature)
                 if keeps or _profiles(bench, metrics):
-                    layers[architecture] = trace_layers(module, signature)
-                # A key of the space's source and the model's layers, which changes when the space's code changes.
-                keys[architecture] = f"{space_key}-{layers_identity(layers.get(architecture, ()))}"
-                known = _known(surroundings, keys[architecture], architecture, metrics)
+                    layers[architecture], operators = trace(module, signature)
+                    # A key of the space's source and of what the model runs: it changes when the space's code does.
+                    keys[architecture] = f"{space_key}-{layers_identity(layers[architecture], operators)}"
+                known = _known(surroundings, keys.get(architecture, ""), architecture, metrics)
                 if known is not None:
                     found[architecture] = known
                     kept.add(architecture)

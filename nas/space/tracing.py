@@ -59,19 +59,28 @@ def trace_layers(module: torch.nn.Module, signature: Signature) -> tuple[Layer, 
     Raises:
         CandidateError: of kind build; ``forward`` raises, or does not return one tensor of the output's shape.
     """
+    return trace(module, signature)[0]
+
+
+def trace(module: torch.nn.Module, signature: Signature) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
+    """Return the layers, as ``trace_layers`` does, and all operators with the settings that layers leave out.
+
+    Raises:
+        CandidateError: as for ``trace_layers``.
+    """
     try:
         with own_code():
-            output, layers = _run(module, signature, "meta")
+            output, recorder = _run(module, signature, "meta")
     except Exception:
         try:
             with own_code():
-                output, layers = _run(module, signature, "cpu")
+                output, recorder = _run(module, signature, "cpu")
         except Exception as error:
             raise CandidateError("build", f"forward raised {raised_text(error)}") from error
     got = tuple(output.shape) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
     if got != (1, *signature.output):
         raise CandidateError("build", f"build must return a module that maps {signature.wanted()}, but it gave {got}.")
-    return tuple(layers)
+    return tuple(recorder.layers), tuple(recorder.operators)
 
 
 def zero_inputs(inputs: Sequence[TensorType], batch: int, device: str = "cpu") -> tuple[torch.Tensor, ...]:
@@ -208,7 +217,7 @@ def _given_layers(space: HasLayers, architecture: Architecture) -> tuple[Layer, 
     return layers
 
 
-def _run(module: torch.nn.Module, signature: Signature, device: str) -> tuple[object, list[Layer]]:
+def _run(module: torch.nn.Module, signature: Signature, device: str) -> tuple[object, _Recorder]:
     with torch.random.fork_rng(devices=[]):
         copied = copy.deepcopy(module).to(device).eval()
         # In inference mode composite operators reach the recorder whole, as in torch.utils.flop_counter.
@@ -222,7 +231,7 @@ def _run(module: torch.nn.Module, signature: Signature, device: str) -> tuple[ob
                     output: object = copied(*inputs)
             finally:
                 torch.backends.mha.set_fastpath_enabled(fast_path)
-    return output, recorder.layers
+    return output, recorder
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -235,6 +244,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.layers: list[Layer] = []
+        self.operators: list[str] = []
         self._input_side = {id(each) for each in inputs}
         self._written: set[int] = set()  # memory into which data from the inputs was written, perhaps through a view
         self._parameters = {id(p): {id(p): p.numel()} for p in module.parameters() if p.requires_grad}
@@ -250,6 +260,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if result is not NotImplemented:
                 return result
         result = func(*args, **kwargs)
+        self.operators.append(f"{func} {_settings(args)} {_settings(kwargs)}")
         inputs = list(_tensors((args, kwargs)))
         outputs = list(_tensors(result))
         self._alive += [inputs, outputs]
@@ -330,6 +341,17 @@ def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
     """Return the shape without the batch dimension, which has size 1."""
     shape = tuple(tensor.shape)
     return shape[1:] if shape and shape[0] == 1 else shape
+
+
+def _settings(value: object) -> object:
+    """Return an argument of an operator as its numbers, words and types, with a tensor as its shape."""
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape)
+    if isinstance(value, list | tuple):
+        return [_settings(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _settings(each) for key, each in value.items()}
+    return value if isinstance(value, bool | int | float | str | torch.dtype) else None
 
 
 def _tensors(value: object) -> Iterator[torch.Tensor]:

@@ -282,20 +282,23 @@ def space_identity(space: SearchSpace, signature: Signature) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def layers_identity(layers: Sequence[Layer]) -> str:
-    """Return a hash of an architecture's layers."""
-    return hashlib.sha256(repr(tuple(layers)).encode()).hexdigest()[:16]
+def layers_identity(layers: Sequence[Layer], operators: Sequence[str] = ()) -> str:
+    """Return a hash of an architecture's layers, and of the operators that it runs.
+
+    Layers alone know neither the activation nor the dilation, and the space's code may choose these by an argument of
+    its constructor, or lie in a notebook or in several files.
+    """
+    return hashlib.sha256(repr((tuple(layers), tuple(operators))).encode()).hexdigest()[:16]
 
 
 def _source(space: SearchSpace) -> str:
     """Return a hash of the file, or the whole package, that defines the space's class. Any change there counts."""
+    digest = hashlib.sha256()
     try:
         file = Path(inspect.getfile(type(space)))
-    except (TypeError, OSError):  # defined at a prompt, so there is no file
+        inside_package = (file.parent / "__init__.py").is_file()
+        for each in sorted(file.parent.glob("*.py")) if inside_package else [file]:
+            digest.update(each.read_bytes())
+    except (TypeError, OSError):  # defined at a prompt or on standard input, or the file was moved
         return ""
-    inside_package = (file.parent / "__init__.py").is_file()
-    files = sorted(file.parent.glob("*.py")) if inside_package else [file]
-    digest = hashlib.sha256()
-    for each in files:
-        digest.update(each.read_bytes())
     return digest.hexdigest()[:16]

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from tiny_space import TinySpace
@@ -19,7 +20,7 @@ from nas.errors import TargetError
 from nas.space.architecture import Architecture, Choice
 from nas.space.search_space import SearchSpace
 from nas.space.signature import image_signature
-from nas.space.tracing import trace_layers
+from nas.space.tracing import trace
 from nas.storage.measurement_store import LEAST_OF_A_SOURCE, STORE, MeasurementStore, layers_identity, space_identity
 from nas.values.measurement import Measurement
 
@@ -39,6 +40,7 @@ class Own:
 ADDER = """
 import sys
 from pathlib import Path
+from types import ModuleType
 from nas.space.architecture import Architecture
 from nas.values.measurement import Measurement
 from nas.storage.measurement_store import MeasurementStore
@@ -318,25 +320,32 @@ class TestIdentity:
         monkeypatch.delitem(sys.modules, "own_package.space")
         monkeypatch.delitem(sys.modules, "own_package")
 
-    def test_needs_no_file(self) -> None:
-        """The identity of a space from a prompt is made of its choices alone."""
+    def test_needs_no_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The identity of a space from a prompt or from standard input is made of its choices alone."""
         made = type("Made", (TinySpace,), {"__module__": "builtins"})()
         assert space_identity(made, image_signature(SHAPE, 10)) == space_identity(made, image_signature(SHAPE, 10))
+        monkeypatch.setitem(sys.modules, "from_input", module := ModuleType("from_input"))
+        module.__file__ = "<stdin>"
+        read = type("Made", (TinySpace,), {"__module__": "from_input"})()
+        assert space_identity(read, image_signature(SHAPE, 10)) == space_identity(made, image_signature(SHAPE, 10))
 
     def test_of_layers_is_of_each_of_them(self) -> None:
-        """Sizes and order of layers count, and weights do not."""
+        """Sizes, order and settings of layers count, such as activation and dilation, and weights do not."""
 
         def identity(*modules: nn.Module) -> str:
             module = nn.Sequential(*modules, nn.Flatten(), nn.Linear(4 * 64, 10))
-            return layers_identity(trace_layers(module, image_signature(SHAPE, 10)))
+            return layers_identity(*trace(module, image_signature(SHAPE, 10)))
 
         first, again = (identity(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()) for _ in range(2))
         assert first == again
         others = {
             identity(nn.Conv2d(1, 4, 5, padding=2), nn.ReLU()),
             identity(nn.ReLU(), nn.Conv2d(1, 4, 3, padding=1)),
+            identity(nn.Conv2d(1, 4, 3, padding=1), nn.GELU()),
+            identity(nn.Conv2d(1, 4, 3, padding=1), nn.GELU("tanh")),
+            identity(nn.Conv2d(1, 4, 3, padding=2, dilation=2), nn.ReLU()),
         }
-        assert len({first} | others) == 3
+        assert len({first} | others) == 6
 
 
 def statement(folder: Path, text: str) -> None:
