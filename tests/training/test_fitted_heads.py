@@ -16,6 +16,7 @@ from torch import nn
 
 import nas
 from nas.errors import CandidateError
+from nas.space.parts.own_fit import fits_itself
 from nas.tasks.images.images import Images
 from nas.training import trainer as trainer_module
 from nas.training.fitted_heads import is_head_alone
@@ -216,6 +217,26 @@ def test_a_module_may_say_to_how_many_items_it_is_fitted(
     module.most_items = 2.5
     with pytest.raises(CandidateError, match=r"most_items .* must be a whole number of at least 1, but got 2\.5"):
         list(Trainer(SETTINGS).train(module, digits))
+
+
+@pytest.mark.parametrize(
+    ("fit", "named"),
+    [
+        (lambda self, x, y, seed: None, r"\(x, y, seed\)"),
+        (lambda self, inputs, targets, epochs=3: None, r"\(inputs, targets, epochs\)"),
+    ],
+)
+def test_a_fit_with_other_names_is_refused(digits: Images, fit: object, named: str) -> None:
+    """Its module would be trained by gradient steps without a word."""
+    module = type("Other", (nn.Linear,), {"fit": fit})(64, 10)
+    with pytest.raises(CandidateError, match=rf"takes \(inputs, targets, seed\), but that of Other takes {named}"):
+        next(Trainer(SETTINGS).train(module, digits))
+
+
+@pytest.mark.parametrize("fit", [lambda self, loader: None, lambda self, x, y, epochs=3: None, lambda self, *given: 0])
+def test_another_method_fit_leaves_a_module_to_gradient_steps(fit: object) -> None:
+    """Such as a loop of the user's own."""
+    assert not fits_itself(type("Other", (nn.Linear,), {"fit": fit})(64, 10))
 
 
 def names_of(module: nn.Module, tune: str) -> set[str]:

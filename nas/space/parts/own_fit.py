@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
+FIT = ("inputs", "targets", "seed")
+"""The arguments of a module's own ``fit``, by name."""
+
 
 @runtime_checkable
 class FitsItself(Protocol):
@@ -32,13 +35,30 @@ class FitsItself(Protocol):
 
 
 def fits_itself(module: object) -> TypeGuard[FitsItself]:
-    """Return True if a module has a method ``fit`` with these arguments; one of the same name may be something else."""
+    """Return True if a module has a method ``fit`` with these arguments; one of the same name may be something else.
+
+    Raises:
+        CandidateError: of kind build; it takes as many arguments by other names, or the inputs and targets alone.
+    """
     if not isinstance(module, FitsItself):
         return False
     try:
-        return {"inputs", "targets", "seed"} <= set(inspect.signature(module.fit).parameters)
+        parameters = inspect.signature(module.fit).parameters
     except (TypeError, ValueError):
         return False
+    if parameters.keys() >= set(FIT):
+        return True
+    needed = [each for each in parameters.values() if each.default is each.empty]
+    positional = all(each.kind is each.POSITIONAL_OR_KEYWORD for each in needed)
+    # Gradient steps in the place of such a fit would be a poor result that nothing explains.
+    if (positional and len(needed) == len(FIT)) or parameters.keys() >= set(FIT[:2]):
+        raise CandidateError(
+            "build",
+            f"the method fit of a module that fits itself takes ({', '.join(FIT)}), but that of "
+            f"{type(module).__name__} takes ({', '.join(parameters)}). Name its arguments so, or rename the method if "
+            "the module is to be trained by gradient steps.",
+        )
+    return False
 
 
 def fit_to(
