@@ -99,7 +99,7 @@ class Joined:
         if find is None:
             return values
         told = {original: here for here, original in self._own_names[name].items()}
-        return {SPACE: name, **{told[each]: option for each, option in find(own).items()}}
+        return {SPACE: name, **{told[each]: option for each, option in find(dict(own)).items()}}
 
     def build(self, architecture: nas.Architecture) -> nn.Module:
         """Return the module that the space itself builds."""

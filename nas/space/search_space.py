@@ -214,8 +214,9 @@ def canonical_values(space: HasCanonical, values: Mapping[str, Option]) -> dict[
         SpaceError: it fails, or gives something else than options of active choices. It may leave choices out.
     """
     try:
-        given: object = space.canonical(values)
-    except (Exception, SystemExit) as error:
+        with own_code():
+            given: object = space.canonical(dict(values))
+    except Exception as error:
         raise SpaceError(f"canonical of {type(space).__name__} raised {raised_text(error)}.") from None
     if not isinstance(given, Mapping):
         raise SpaceError(

@@ -242,7 +242,7 @@ class SearchedTable:
         rows: dict[Architecture, int] = {}
         if isinstance(self._space, HasCanonical):
             for row, architecture in enumerate(self._table.architectures):
-                rows.setdefault(Architecture(self._space.canonical(architecture)), row)
+                rows.setdefault(Architecture(self._space.canonical(dict(architecture))), row)
         return rows
 
     def _cell(self, architecture: Architecture, column: str) -> tuple[int, float]:

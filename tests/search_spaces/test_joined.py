@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nearest_mean import NearestMean
+from nearest_mean import NearestMean, NearestMeans
 from quick_runs import BASE, search
 from tiny_space import TinySpace
 
@@ -51,6 +51,13 @@ def test_architectures_are_those_of_the_space_itself() -> None:
     own = nas.Architecture({name: option for name, option in found.items() if name != "space"})
     assert list(space.layers(found)) == list(nas.layers_of(alone, own, GREY))
     assert dict(space.canonical(found)) == dict(found)
+
+
+def test_a_space_gets_its_values_as_a_dict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it would alone."""
+    monkeypatch.setattr(NearestMeans, "canonical", lambda _, values: values | {"side": 2}, raising=False)
+    found = joined().canonical({"space": SIMPLE, "side": 4, f"{SIMPLE}_width": 1})
+    assert found == {"space": SIMPLE, "side": 2, f"{SIMPLE}_width": 1}
 
 
 def test_simple_models_come_first() -> None:

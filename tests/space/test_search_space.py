@@ -15,11 +15,13 @@ from space_signatures import SMALL, building_spaces, options_for, signatures_for
 
 from nas.errors import RecipeError, SpaceError
 from nas.space.architecture import Architecture, Choice, Option
+from nas.space.parts.device_parts import device_space, with_training
 from nas.space.parts.encoding import decode, encode
 from nas.space.rules import MOST_CHOICES, check_space
 from nas.space.search_space import (
     SearchSpace,
     architecture_from,
+    canonical_values,
     count,
     cross,
     enumerate_space,
@@ -28,6 +30,8 @@ from nas.space.search_space import (
     neighbours,
     sample,
 )
+from nas.space.signature import image_signature
+from nas.space.tracing import describer_of
 
 
 class TinySpace:
@@ -318,6 +322,24 @@ class TestCanonical:
         architecture = sample(Twin(), np.random.default_rng(0))
         assert {type(value) for value in architecture.values()} <= {int, str, bool}
         assert_valid(TinySpace(), architecture)
+
+    def test_it_gets_a_dict_of_its_own_and_prints_to_standard_error(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Whoever calls it, so that it may change what it gets."""
+
+        class Relu(TinySpace):
+            def canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
+                assert type(values) is dict
+                print("called")
+                values["activation"] = "relu"
+                return values
+
+        space, gelu = with_training(Relu(), {"lr": (0.1, 0.2)}), Architecture({"depth": 0, "activation": "gelu"})
+        for each in (Relu(), device_space(space)):
+            assert canonical_values(each, gelu) == {"depth": 0, "activation": "relu"}  # type: ignore[arg-type]
+        assert sample(space, np.random.default_rng(0))["activation"] == "relu"
+        assert describer_of(Relu(), image_signature((1, 8, 8), 64)).can_be_built(gelu)
+        assert gelu["activation"] == "gelu"
+        assert capsys.readouterr() == ("", "called\n" * 4)
 
 
 class TestLoad:
