@@ -62,7 +62,7 @@ class Classification:
         return class_metrics(self.classes)
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-        return F.cross_entropy(outputs, targets, label_smoothing=smoothing)
+        return F.cross_entropy(outputs, _class_numbers(targets), label_smoothing=smoothing)
 
     def soft_loss(self, outputs: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(outputs, teacher.softmax(dim=1))
@@ -152,13 +152,19 @@ class NextToken:
     )
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-        return F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=-100, label_smoothing=smoothing)
+        wanted = _class_numbers(targets.flatten())
+        return F.cross_entropy(outputs.flatten(0, 1), wanted, ignore_index=-100, label_smoothing=smoothing)
 
     def soft_loss(self, outputs: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(outputs.flatten(0, 1), teacher.flatten(0, 1).softmax(dim=1))
 
     def tally(self) -> Tally:
         return TokenTally(self.vocabulary, self.token_bytes)
+
+
+def _class_numbers(targets: torch.Tensor) -> torch.Tensor:
+    """Return whole numbers of any size in 64 bits, as torch's losses take them. Others are for torch to refuse."""
+    return targets if targets.is_floating_point() else targets.long()
 
 
 CRITERIA: Mapping[str, Any] = {

@@ -245,6 +245,7 @@ class TokenTally:
         """Of each batch: the bits, the tokens and the bytes of its sequences, shape (3, N)."""
 
     def add(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        targets = targets.long()
         losses = F.cross_entropy(outputs.transpose(1, 2).float(), targets, ignore_index=-100, reduction="none")
         targets = targets.cpu()
         is_known = targets >= 0

@@ -9,7 +9,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
 from nas.errors import CandidateError
-from nas.tasks.criteria import Classification, MultiLabel, Regression
+from nas.tasks.criteria import Classification, MultiLabel, NextToken, Regression
 from nas.tasks.scores import Score, Tally, add_finite
 from nas.tasks.signals.signals import Signals
 from nas.tasks.tallies import ClassTally
@@ -122,6 +122,22 @@ class TestRegression:
         found = scores_of(Regression().tally(), torch.zeros(4, 1), torch.ones(4, 1))
         assert found["unexplained_variance"].value == np.inf
         assert found["mae"] == Score(1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.int16, torch.uint8])
+def test_class_numbers_may_be_whole_numbers_of_any_size(kind: torch.dtype) -> None:
+    """Data sets in numpy have them in 32 bits, which torch's losses refuse."""
+    for criterion, targets in (
+        (Classification(3), torch.tensor([0, 2, 1])),
+        (NextToken(3, (1, 1, 1)), torch.tensor([[0, 2], [1, 1]])),
+    ):
+        outputs = torch.arange(float(3 * targets.numel())).reshape(*targets.shape, 3)
+        found: list[object] = []
+        for each in (targets, targets.to(kind)):
+            tally = criterion.tally()
+            tally.add(outputs, each)
+            found.append((criterion.loss(outputs, each), tally.scores()))
+        assert found[0] == found[1]
 
 
 def test_every_metric_of_a_criterion_has_a_name_for_recipes() -> None:
