@@ -62,10 +62,10 @@ def items_at(examples: Examples, places: Places) -> Items:
     if not all(isinstance(each, torch.Tensor) for each in (*raw, targets)):
         kinds = ", ".join(type(each).__name__ for each in (*raw, targets))
         raise DataError(f"inputs and targets must become tensors, but got {kinds}. Return arrays or numbers.")
-    return Items(tuple(_plain(each) for each in raw), _plain(targets))
+    return Items(tuple(plain(each) for each in raw), plain(targets))
 
 
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
+def plain(tensor: torch.Tensor) -> torch.Tensor:
     """Return floats in single precision: those of Python and numpy are double."""
     return tensor.float() if tensor.dtype == torch.float64 else tensor
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, final
 import torch
 
 from nas.errors import DataError
-from nas.tasks.batches import Examples, Tensors
+from nas.tasks.batches import Examples, Tensors, plain
 from nas.tasks.task import Task
 
 
@@ -90,4 +90,5 @@ class TaskToFit(WithSplits):
 
 
 def _tensors(raw: torch.Tensor | Sequence[torch.Tensor]) -> Tensors:
-    return (raw,) if isinstance(raw, torch.Tensor) else tuple(raw)
+    """Return the inputs as other training code gets them: a tuple, with floats in single precision."""
+    return tuple(map(plain, (raw,) if isinstance(raw, torch.Tensor) else raw))

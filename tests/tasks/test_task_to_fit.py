@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from nas.errors import DataError
 from nas.tasks.batches import items_at
+from nas.tasks.data_sets import DataSetTask
 from nas.tasks.images.images import Images
 from nas.tasks.task_to_fit import TaskToFit
 
@@ -38,6 +40,15 @@ def test_it_augments_and_corrupts_as_the_task_does(digits: Images) -> None:
         (task.augmented([*raw], seeded()), digits.augmented(raw, seeded())),
     ):
         torch.testing.assert_close(found, wanted)
+
+
+def test_floats_are_in_single_precision() -> None:
+    """As this project's own training gets them, whatever a DataLoader gives."""
+    items = [(np.zeros(4), n % 2) for n in range(8)]
+    task = TaskToFit(DataSetTask(items, items, items), 1.0, with_validation=False)
+    raw, _ = next(iter(torch.utils.data.DataLoader(task.train, 4)))  # type: ignore[arg-type]
+    assert raw.dtype == torch.float64
+    assert [each.dtype for each in task.inputs_of(raw)] == [torch.float32]
 
 
 def seeded() -> torch.Generator:
