@@ -33,7 +33,7 @@ from nas.searching.user_inputs.ignored_inputs import tell_ignored
 from nas.searching.user_inputs.metrics import check_error_alone, check_has_layers, check_metrics
 from nas.searching.user_inputs.objects import GivenSpace, GivenTraining, check_given, function_of
 from nas.searching.user_inputs.parents import check_parent, check_parent_exports
-from nas.searching.user_inputs.places_to_train import check_execution, check_gpus
+from nas.searching.user_inputs.places_to_train import check_execution, check_gpus, with_executor
 from nas.searching.user_inputs.preparations import check_inputs
 from nas.searching.user_inputs.teachers import Teacher, teacher_of
 from nas.searching.user_inputs.training_choices import check_training, with_training_choices
@@ -165,7 +165,8 @@ def resolve(
             resolved = _resolve_models(recipe, space, task, instruments, progress, apart, undo)
         _try_sampler(recipe, resolved)
         undo.pop_all()
-    return replace(resolved, function=function, device=instruments.device_of(recipe.parsed_target))
+    recipe = with_executor(resolved.recipe, resolved.space, function, progress.say)
+    return replace(resolved, recipe=recipe, function=function, device=instruments.device_of(recipe.parsed_target))
 
 
 def look_apart_of(

@@ -198,7 +198,7 @@ def resume(
             if extending:
                 check_same_again(journal, circumstances(recipe, resolved), folder)
                 record_extension(recipe, journal, folder)
-            return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch, began_s)
+            return _run(resolved.recipe, resolved, journal, folder, shown, instruments.stopwatch, began_s)
 
 
 def _new_folder(recipe: Recipe, runs: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import own_trainings
@@ -43,6 +44,24 @@ def test_it_may_take_architectures_and_give_weights(tmp_path: Path) -> None:
     assert len(told) == 2
     assert "without them winners cannot be exported" in told[0]
     assert "no training is stopped early" in told[1]
+
+
+def test_one_that_cannot_be_sent_trains_here(tmp_path: Path) -> None:
+    """A message says so before anything is measured, in the place of an error of Ray's after it."""
+    diary, lock = Diary(), threading.Lock()
+
+    def train(module: object, task: object, settings: object) -> dict[str, float]:
+        with lock:
+            return {"error": 0.5}
+
+    front = search(
+        tmp_path, OneChoice(), train=train, progress=diary, trials=2, rounds=1, execution={"executor": "ray"}
+    )
+    assert len(front) > 0
+    (told,) = (text for text in diary.news if "cannot be sent to other processes" in text)
+    assert told.startswith("the space or the training function cannot be sent to other processes, so trainings run one")
+    assert "cannot pickle '_thread.lock' object" in told
+    assert nas.load_run(tmp_path / "run").recipe.execution.executor == "inline"
 
 
 def test_without_weights_winners_fail_and_say_what_is_missing(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def _retrained(
         with contextlib.closing(resolved.look):
             check_same(journal.rows(Began)[0], circumstances(recipe, resolved), folder)
             cost = cost_of(recipe, resolved, instruments.stopwatch)
-            state = RunState(changed, resolved, journal, progress, instruments.stopwatch, cost)
+            state = RunState(resolved.recipe, resolved, journal, progress, instruments.stopwatch, cost)
             with told_how_to_go_on(folder, advice), cost:
                 session, plan = _prepared(state, folder, asked, given.more_data)
                 try:

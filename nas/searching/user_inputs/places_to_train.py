@@ -1,12 +1,20 @@
-"""Checks of the places where trainings run: the cluster, and the cores and GPUs of this machine."""
+"""The places where trainings run, and their checks: the cluster, and the cores and GPUs of this machine."""
 
 from __future__ import annotations
 
-from nas.errors import RecipeError
+import os
+from collections.abc import Callable
+
+import cloudpickle
+
+from nas.errors import RecipeError, raised_text
 from nas.hardware.machine import usable_cores
 from nas.jobs.ray_cluster import check_cluster
 from nas.jobs.resources import local_gpus
 from nas.recipe.recipe import Recipe
+from nas.space.own_code import own_code
+from nas.space.search_space import SearchSpace
+from nas.training.own.function import TrainingFunction
 
 MOST_THREADS_PER_CORE = 16
 """Trainings may take more threads than there are cores, but each of thousands of workers would take memory too."""
@@ -31,6 +39,29 @@ def check_execution(recipe: Recipe) -> None:
                 f"execution.{key} must be at most {max(1, most // each)} on this machine, where {usable_cores()} "
                 f"cores may be used, but got {asked}. Lower it, or join a Ray cluster with --ray-address."
             )
+
+
+def with_executor(
+    recipe: Recipe, space: SearchSpace, function: TrainingFunction | None, say: Callable[[str], None]
+) -> Recipe:
+    """Return the recipe, with trainings in this process where the space or the function cannot be sent to others.
+
+    A message says so. For a cluster it is an error, which is raised where the search joins it.
+    """
+    execution = recipe.execution
+    if execution.executor == "inline" or execution.ray_address is not None:
+        return recipe
+    try:
+        with own_code(), open(os.devnull, "wb") as sink:
+            cloudpickle.dump((space, function), sink)
+    except Exception as error:
+        own = "space" if function is None else "space or the training function"
+        say(
+            f"the {own} cannot be sent to other processes, so trainings run one after the other in this one, where "
+            f"nothing ends one that hangs: {raised_text(error)}"
+        )
+        return recipe.model_copy(update={"execution": execution.model_copy(update={"executor": "inline"})})
+    return recipe
 
 
 def check_gpus(recipe: Recipe) -> None:
