@@ -111,13 +111,22 @@ class TrainingRecipe(Section):
         """Refuse an option that its key would refuse, and one that comes twice."""
         for name, options in self.search.items():
             for option in options:
-                try:
-                    TrainingRecipe.model_validate({name: option})
-                except ValidationError as error:
-                    why = error.errors()[0]["msg"].removeprefix("Value error, ")
-                    raise ValueError(f"search.{name} has the option {option!r}: {why}") from None
+                if why := refusal(name, option):
+                    raise ValueError(f"search.{name} has the option {option!r}: {why}")
             Choice(name, tuple(options), affects="training")
         return self
+
+
+def refusal(name: str, option: object) -> str | None:
+    """Return why the key ``name`` of ``[training]`` cannot have an option as it is; None if it can.
+
+    A recipe's own values are converted, but options of a choice stay as they are: 32.0 is no number of items.
+    """
+    try:
+        found = getattr(TrainingRecipe.model_validate({name: option}), name)
+    except ValidationError as error:
+        return error.errors()[0]["msg"].removeprefix("Value error, ")
+    return f"Input should be {found}" if isinstance(found, int) and isinstance(option, float) else None
 
 
 class RetrainingRecipe(Section):
@@ -152,11 +161,8 @@ class RetrainingRecipe(Section):
                 raise ValueError(
                     f"training must name keys of [training], but got {name!r}. {did_you_mean(name, known)}"
                 )
-            try:
-                TrainingRecipe.model_validate({name: setting})
-            except ValidationError as error:
-                why = error.errors()[0]["msg"].removeprefix("Value error, ")
-                raise ValueError(f"training.{name} is {setting!r}: {why}") from None
+            if why := refusal(name, setting):
+                raise ValueError(f"training.{name} is {setting!r}: {why}")
         return value
 
 

@@ -147,6 +147,7 @@ def test_trainings_of_unlike_length_are_compared_apart(tmp_path: Path) -> None:
         ({"search": {"learning_rate": [0.1, 0.1]}}, r"must differ, but 0.1 comes more than once"),
         ({"search": {"device": ["cpu"]}}, r"search must name keys of \[training\], but got 'device'"),
         ({"search": [1]}, r"search must be a table"),
+        ({"search": {"epochs": [2.0, 4.0]}}, r"search\.epochs has the option 2\.0: Input should be 2"),
     ],
 )
 def test_options_that_a_key_refuses_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -166,6 +167,8 @@ def test_what_is_searched_must_be_trained(tmp_path: Path) -> None:
         search(tmp_path, OneChoice(), training={"search": {"optimizer": ["adamw", "adamx"]}})
     with pytest.raises(SpaceError, match=r"takes the place of training.batch_size, which refuses its option 0"):
         search(tmp_path, _With(Choice("batch_size", (0, 32), affects="training")))
+    with pytest.raises(SpaceError, match=r"refuses its option 32\.0: Input should be 32\."):
+        search(tmp_path, _With(Choice("batch_size", (16, 32.0), affects="training")))
     diary = Diary()
     search(tmp_path, _With(Choice("learning_rat", (0, 1), affects="training")), progress=diary, **QUICK)
     assert any("If 'learning_rate' is meant, rename it" in text for text in diary.news)

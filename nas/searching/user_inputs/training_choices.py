@@ -6,11 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, final
 
-from pydantic import ValidationError
-
 from nas.errors import RecipeError, SpaceError, nearest
 from nas.recipe.recipe import Recipe
-from nas.recipe.training_sections import SEARCHABLE, TrainingRecipe
+from nas.recipe.training_sections import SEARCHABLE, refusal
 from nas.space.architecture import Architecture
 from nas.space.first_look import FirstLook
 from nas.space.layer import Layer
@@ -74,14 +72,11 @@ def _check_own(space: SearchSpace, say: Callable[[str], None]) -> None:
             continue
         if choice.name in SEARCHABLE:
             for option in choice.options:
-                try:
-                    TrainingRecipe.model_validate({choice.name: option})
-                except ValidationError as error:
-                    why = error.errors()[0]["msg"].removeprefix("Value error, ")
+                if why := refusal(choice.name, option):
                     raise SpaceError(
                         f"the choice {choice.name!r} takes the place of training.{choice.name}, which refuses its "
                         f"option {option!r}: {why}."
-                    ) from None
+                    )
         elif near := nearest(choice.name, sorted(SEARCHABLE)):
             say(
                 f"the choice {choice.name!r} affects training but is no key of [training], so only build sees it. "
