@@ -9,6 +9,7 @@ trees of depth 4 (22 µs and 21 µs), and with depth 5 took 25 µs instead of 40
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,6 +30,8 @@ MOST_TREES = 1280
 """The most trees of a model. With more than two classes, an iteration has a tree for each class."""
 FIRST = ((10, 2), (40, 3), (160, 4))
 """The iterations and depths of the trees with which a search begins, after the linear model."""
+MOST_VALUES = 2**26
+"""A linear model is fitted to so many values at most, of some 28 bytes each. A category is one for each text."""
 LINEAR, TREES = "linear", "trees"
 
 
@@ -98,13 +101,24 @@ class LinearModel(nn.Module):
         """Fit the weights to training rows. The regularisation is chosen by cross-validation with ``seed``.
 
         ``targets`` are class numbers, int64 of shape (N,), or one number for each row, shape (N, 1). Rows of one of the
-        ``groups``, numbers of shape (N,), are left out together.
+        ``groups``, numbers of shape (N,), are left out together. It is fitted to a random sample if all rows have more
+        than ``MOST_VALUES`` values.
 
         Raises:
             ValueError: targets of another kind.
         """
         _check_targets(targets, self._outputs)
         numbers, codes = _split(tuple(each.cpu() for each in inputs))
+        width = numbers.shape[1] + sum(self._counts)
+        if len(targets) > (most := max(2, MOST_VALUES // width)):
+            warnings.warn(
+                f"the linear model of {width:,} values for each row is fitted to {most:,} random rows of "
+                f"{len(targets):,}, to save memory. Trees use all rows.",
+                stacklevel=2,
+            )
+            chosen = np.random.default_rng(seed).choice(len(targets), most, replace=False)
+            numbers, codes, targets = numbers[chosen], codes[chosen], targets[chosen]
+            groups = None if groups is None else groups[chosen]
         features = numbers
         if self._counts:
             columns = zip(codes.T, self._counts, strict=True)

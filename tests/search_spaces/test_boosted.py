@@ -16,7 +16,7 @@ from nas.formats.export import export_onnx, parity
 from nas.formats.onnx_session import outputs_of
 from nas.space.architecture import Architecture
 from nas.space.signature import Signature, TensorType
-from search_spaces import boosting_fits
+from search_spaces import boosted, boosting_fits
 from search_spaces.boosted import Boosted, LinearModel, TreeModel
 from search_spaces.boosting_fits import encode_categories, fit_trees
 
@@ -266,3 +266,14 @@ def test_a_search_trains_exports_and_tests_them(tmp_path: Path) -> None:
     assert not any(row.failed for row in rows)
     trained = {row.architecture["model"] for row in rows}
     assert trained == {"linear", "trees"}
+
+
+def test_a_wide_linear_model_is_fitted_to_some_of_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million rows with two thousand categories would take 56 GB."""
+    inputs, targets = mixed_rows(400, 40)
+    whole = fitted(LINEAR, inputs, targets, 2, (40, 3))
+    monkeypatch.setattr(boosted, "MOST_VALUES", 300 * (2 + 40 + 3))
+    with pytest.warns(UserWarning, match="is fitted to 300 random rows of 400, to save memory"):
+        part = fitted(LINEAR, inputs, targets, 2, (40, 3))
+    assert share_wrong(part, inputs, targets) < 0.1
+    assert not torch.allclose(outputs(whole, inputs), outputs(part, inputs))
