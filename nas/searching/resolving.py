@@ -45,7 +45,7 @@ from nas.space.look_worker import StrandedSpaceError
 from nas.space.own_code import own_code
 from nas.space.parts.candidate import precision_of
 from nas.space.parts.device_parts import device_space, notes_of
-from nas.space.parts.parents import parents_space
+from nas.space.parts.parents import first_of, parents_space
 from nas.space.parts.start_weights import check_start
 from nas.space.plug_ins import check_options, code_named, is_own, plug_in_path
 from nas.space.rules import check_space, check_space_class
@@ -164,6 +164,7 @@ def resolve(
         else:
             resolved = _resolve_models(recipe, space, task, instruments, progress, apart, undo)
         _try_sampler(recipe, resolved)
+        first_of(resolved.space)  # it may hold no architectures of the space
         undo.pop_all()
     recipe = with_executor(resolved.recipe, resolved.space, function, progress.say)
     return replace(resolved, recipe=recipe, function=function, device=instruments.device_of(recipe.parsed_target))

@@ -22,6 +22,7 @@ from nas.errors import RecipeError, SpaceError
 from nas.searching.instruments import Instruments
 from nas.searching.resolving import STRANDED
 from nas.space.architecture import Architecture, Choice
+from nas.space.parts.parents import first_of
 from nas.values.evaluation import Evaluation
 
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -169,6 +170,40 @@ def test_a_class_that_is_no_space_is_one_short_error(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="NoSpace has no method build") as error:
         nas.search({"data": "digits"}, space=NoSpace, runs=tmp_path)  # type: ignore[arg-type]
     assert error.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        (32, r"is 32\. If it is something else, give it another name\."),
+        ([3], r"holds 3: 'int' object is not iterable"),
+        ([Architecture({"width": 7})], r"holds \{'width': 7\}: width must be one of \(2, 3, 4, 5, 6, 8\), but got 7\."),
+        ([Architecture({"widht": 2, "width": 2})], "holds .*: the space has no choice 'widht'"),
+        ([Architecture({})], "holds .*: every active choice must have a value, but 'width' has none"),
+    ],
+)
+def test_first_holds_architectures_of_the_space(tmp_path: Path, first: object, message: str) -> None:
+    """Else a search says so before anything is measured."""
+    space = type("Named", (OneChoice,), {"first": first})()
+    with pytest.raises(
+        SpaceError, match=f"first of a space must hold architectures of it, but first of Named {message}"
+    ):
+        search(tmp_path, space)
+    assert not (tmp_path / "run").exists()
+
+
+def test_first_holds_each_network_once() -> None:
+    """Whatever options of inactive choices it names, and whether it names those of training."""
+
+    class Named(OneChoice):
+        choices = (
+            *OneChoice.choices,
+            Choice("kernel", (3, 5), when=("width", (8,))),
+            Choice("learning_rate", (0.1, 0.2, 0.3), affects="training"),
+        )
+        first = tuple(Architecture({"width": 2, "kernel": kernel}) for kernel in (3, 5))
+
+    assert list(map(dict, first_of(Named()))) == [{"width": 2, "learning_rate": 0.2}]
 
 
 class Raising(OneChoice):

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from nas.errors import SpaceError, raised_text
 from nas.space.architecture import Architecture
+from nas.space.own_code import own_code
+from nas.space.parts.candidate import SpaceParts
 from nas.space.parts.device_parts import innermost
-from nas.space.search_space import SearchSpace
+from nas.space.search_space import SearchSpace, architecture_from
 
 if TYPE_CHECKING:
     import torch
@@ -85,6 +88,28 @@ def parents_space(space: SearchSpace) -> HasParent | None:
 
 
 def first_of(space: SearchSpace) -> Sequence[Architecture]:
-    """Return what a space, without what a recipe added, wants to see evaluated first; nothing for most spaces."""
+    """Return what a space, without what a recipe added, wants to see evaluated first, each once; mostly nothing.
+
+    Raises:
+        SpaceError: it cannot be read, or holds something else than architectures of the space.
+    """
     inner = innermost(space)
-    return inner.first if isinstance(inner, HasFirst) else ()
+    names, parts = {choice.name for choice in inner.choices}, SpaceParts(inner)
+    rule = f"first of a space must hold architectures of it, but first of {type(inner).__name__}"
+    try:
+        with own_code():
+            first: object = inner.first if isinstance(inner, HasFirst) else ()
+    except Exception as error:
+        raise SpaceError(f"{rule} raised {raised_text(error)}.") from None
+    if not isinstance(first, Iterable):
+        raise SpaceError(f"{rule} is {first!r:.80}. If it is something else, give it another name.")
+    found = []
+    for each in first:
+        try:
+            if strange := sorted(set(each) - names):
+                raise ValueError(f"the space has no choice {strange[0]!r}.")
+            found.append(architecture_from(inner, parts.candidate(each)))
+        except (TypeError, ValueError) as error:
+            shown = dict(each) if isinstance(each, Architecture) else each
+            raise SpaceError(f"{rule} holds {shown!r:.200}: {error}") from None
+    return list(dict.fromkeys(found))
