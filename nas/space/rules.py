@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nas.errors import RecipeError, SpaceError, raised_text
 from nas.space.architecture import Choice
+from nas.space.listing import Listing
 from nas.space.own_code import own_code
 from nas.space.plug_ins import load_plug_in, plug_in_names
 from nas.space.signature import Accepts, Signature
 
+METHODS = ("layers", "canonical", "supernet", "inputs", "start", "origin")
+"""The optional methods of a space."""
+NAMED = {"known_names": "known", "number_names": "numbers"}
+"""Optional names of values, and the method that gives these."""
 GROUP = "nas.search_spaces"
 MOST_CHOICES = 1000
 
@@ -83,8 +88,8 @@ def check_space(space: object) -> None:
     """Check that a space follows the rules.
 
     Raises:
-        SpaceError: no method ``build``, no choices, choices that change, a duplicate name, or a condition on a choice
-            that does not come earlier.
+        SpaceError: no method ``build``, no choices, choices that change, a duplicate name, a condition on a choice
+            that does not come earlier, or an attribute with the name of an optional member.
     """
     kind = type(space).__name__
     if not callable(getattr(space, "build", None)):
@@ -116,6 +121,42 @@ def check_space(space: object) -> None:
             f"choices of a space must be the same at each reading, but those of {kind} change. Make them once, in the "
             "class or in its constructor."
         )
+    _check_optional(space)
+
+
+def _check_optional(space: object) -> None:
+    """Check that an optional member of a space is one, and no attribute that happens to have its name.
+
+    Raises:
+        SpaceError: it is something else.
+    """
+    kind = type(space).__name__
+
+    def check(name: str, wanted: str, fits: Callable[[object], bool]) -> None:
+        try:
+            with own_code():
+                found = getattr(space, name, None)
+        except Exception as error:
+            raise SpaceError(f"reading {name} of the space {kind} raised {raised_text(error)}.") from None
+        if found is not None and not fits(found):
+            raise SpaceError(
+                f"{name} of a space must be {wanted}, but that of {kind} is {found!r:.80}. If it is something else, "
+                "give it another name."
+            )
+
+    for name in METHODS:
+        check(name, "a method", callable)
+    for name, method in NAMED.items():
+        if hasattr(space, method):
+            check(name, "a tuple of names", _are_names)
+        if hasattr(space, name):
+            check(method, "a method", callable)
+    check("listing", "a nas.space.listing.Listing", lambda found: isinstance(found, Listing))
+    check("accepts", "a nas.Accepts", lambda found: isinstance(found, Accepts))
+
+
+def _are_names(found: object) -> bool:
+    return isinstance(found, Sequence) and not isinstance(found, str) and all(isinstance(each, str) for each in found)
 
 
 def _choices_of(space: object) -> list[Any]:

@@ -275,6 +275,24 @@ class TestRules:
         with pytest.raises(SpaceError, match=r"must have a method build\(architecture\), but NoBuild has none"):
             check_space(NoBuild())  # type: ignore[arg-type]
 
+    @pytest.mark.parametrize(
+        ("name", "found", "wanted"),
+        [
+            ("inputs", 3, "a method, but that of Made is 3. If it is something else, give it another name"),
+            ("layers", 2, "a method, but that of Made is 2"),
+            ("known_names", "accuracy", "a tuple of names, but that of Made is 'accuracy'"),
+            ("accepts", ("images",), r"a nas\.Accepts, but that of Made is \('images',\)"),
+            ("listing", [], r"a nas\.space\.listing\.Listing, but that of Made is \[\]"),
+        ],
+    )
+    def test_an_attribute_with_the_name_of_an_optional_member_is_refused(
+        self, name: str, found: object, wanted: str
+    ) -> None:
+        """It would be taken for the member, or be ignored without a word."""
+        made = type("Made", (TinySpace,), {name: found, "known": lambda self, architecture: {}})()
+        with pytest.raises(SpaceError, match=f"{name} of a space must be {wanted}"):
+            check_space(made)
+
 
 def fail(values: Mapping[str, Option]) -> dict[str, Option]:
     raise KeyError("depth")
