@@ -112,6 +112,12 @@ class TestATraining:
         assert (found.yields, found.takes_architecture) == (True, False)
         assert training_function(functools.partial(own_trainings.quick), "it").yields
 
+        @functools.wraps(own_trainings.quick)
+        def timed(*given: Any) -> Any:
+            return own_trainings.quick(*given)
+
+        assert training_function(timed, "it").yields
+
 
 def test_what_a_function_leaves_alone_is_not_set_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Setting torch's determinism alone imports its compiler, for two seconds; logging forgets what it worked out."""

@@ -117,7 +117,7 @@ def training_function(found: object, name: str) -> TrainingFunction:
         raise RecipeError(f"{rule} takes ({', '.join(map(str, parameters.values()))}).") from None
     first = next(iter(parameters), "")
     called = found if inspect.isroutine(found) or isinstance(found, functools.partial) else type(found).__call__
-    return TrainingFunction(found, name, first == ARCHITECTURE, inspect.isgeneratorfunction(called))
+    return TrainingFunction(found, name, first == ARCHITECTURE, inspect.isgeneratorfunction(inspect.unwrap(called)))
 
 
 def load_training_function(name: str) -> TrainingFunction:
