@@ -6,7 +6,7 @@ import ast
 import contextlib
 import inspect
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,12 @@ from nas.space.own_code import own_code
 from nas.space.signature import Signature
 from nas.tasks.batches import Items, items_at
 from nas.tasks.carrying import ALWAYS
+from nas.tasks.criteria import CRITERIA
+from nas.tasks.scores import Score
 from nas.tasks.task import Preparation, Task
 
 LOOKED_AT = 4
+SCORED = 64
 NOT_CARRIED = ("nas", "torch", "torchvision", "lightning")
 """Packages that a device with a deployed model does not have. ``nas.tasks.deployed`` is carried itself."""
 
@@ -72,6 +75,11 @@ def _check_answers(kind: str, task: Task) -> None:
         answers = task.answers
     if not isinstance(answers, dict) or "kind" not in answers:
         raise DataError(f'answers of a task must be a dict with a "kind", but those of {kind} are {answers!r:.60}.')
+    if answers["kind"] not in list(CRITERIA):
+        raise DataError(
+            f'"kind" in answers of a task, mostly that of its criterion, must be one of {", ".join(CRITERIA)}, but '
+            f"{kind} has {answers['kind']!r:.40}. Plain numbers are regression."
+        )
     names, classes = answers.get("names"), task.signature.classes
     if names is None:
         return
@@ -121,6 +129,31 @@ def _check_criterion(kind: str, task: Task, batch: Items) -> None:
         )
     if not error >= 0:
         raise DataError(f"criterion of the task {kind} must give an error of at least 0, but gave {error}.")
+    _check_scores(kind, task)
+
+
+def _check_scores(kind: str, task: Task) -> None:
+    """Check the scores of some items from the whole split, because a score may need several classes."""
+    places = np.unique(np.linspace(0, len(task.train) - 1, SCORED).astype(np.int64))
+    with _within(kind, "train"):
+        targets = items_at(task.train, places).targets
+    with _within(kind, "criterion"):
+        tally = task.criterion.tally()
+        tally.add(torch.zeros((len(targets), *task.signature.output)), targets)
+        scores: Any = tally.scores()
+        names: Any = getattr(task.criterion, "metrics", ())
+    is_sound = isinstance(scores, Mapping) and all(isinstance(each, Score) for each in scores.values())
+    if not is_sound or "error" not in scores:
+        raise DataError(
+            f'scores() of the tally of the task {kind} must give a nas.Score for "error" and each further metric by '
+            f"its name, but gave {scores!r:.80}."
+        )
+    lacking = [names] if isinstance(names, str) else [each for each in names if each not in scores]
+    if lacking:
+        raise DataError(
+            f"metrics of the criterion of the task {kind} must be a tuple of names that scores() of its tally gives "
+            f"({', '.join(scores)}), but it has {lacking[0]!r}. Leave that out, or score it."
+        )
 
 
 def _check_preparation(kind: str, task: Task, batch: Items, inputs: tuple[torch.Tensor, ...]) -> None:

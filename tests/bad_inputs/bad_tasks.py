@@ -25,6 +25,17 @@ class Task(nas.Task):
     signature = nas.Signature((nas.TensorType("values", (4,)),), (2,))
     criterion = nas.Classification(2)
 """
+OWN = """
+class Tally:
+    error = chance_error = 0.5
+    def add(self, outputs, targets): pass
+
+class Own:
+    kind, metrics = "classification", ("error", "auc")
+    def loss(self, outputs, targets, smoothing=0.0): return outputs.mean()
+    def tally(self): return Tally()
+"""
+SCORES = "Tally.scores = lambda self: {}\n"
 TRAIN = "def train(module, task, settings):\n    yield {'error': 0.5}\n"
 
 
@@ -181,6 +192,18 @@ BAD_INPUTS = {
     ),
     "a criterion that is none": task("criterion = 'error'", "criterion of the task Task raised AttributeError"),
     "a criterion of fewer classes": task("train = [(X[n], n) for n in range(12)]", "criterion of the task Task raised"),
+    "answers of an unknown kind": task(
+        "answers = {'kind': 'classes'}", "must be one of classification, multi-label, regression, next-token, but"
+    ),
+    "a tally without scores": task("criterion = Own()", "object has no attribute 'scores'", before=OWN),
+    "scores that are numbers": task(
+        "criterion = Own()", 'must give a nas.Score for "error"', before=OWN + SCORES.format('{"error": 0.5}')
+    ),
+    "metrics without a score": task(
+        "criterion = Own()",
+        "must be a tuple of names that scores() of its tally gives (error), but it has 'auc'",
+        before=OWN + SCORES.format('{"error": nas.share_of_items(1, 2)}'),
+    ),
     "answers that are none": task("answers = 'yes'", "must be a dict with a \"kind\", but those of Task are 'yes'"),
     "other numbers in a bundle": preparing(
         "",
