@@ -119,6 +119,16 @@ class TestATraining:
         assert training_function(timed, "it").yields
 
 
+def test_a_metric_whose_name_is_no_text_is_refused_as_any_other() -> None:
+    """The message names it."""
+
+    def train(module: object, task: object, settings: object) -> dict[Any, Any]:
+        return {"error": 0.1, 1: "x"}
+
+    with pytest.raises(CandidateError, match="must give numbers, but '1' is 'x'"):
+        list(work(train)(JOB))
+
+
 def test_what_a_function_leaves_alone_is_not_set_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Setting torch's determinism alone imports its compiler, for two seconds; logging forgets what it worked out."""
     for module, name in ((torch, "use_deterministic_algorithms"), (logging, "disable")):

@@ -208,7 +208,8 @@ class _Steps:
                 f"must give at most {MOST_METRICS:,} metrics beside the error, but gave {others:,}. "
                 "Give their mean, or write them to a file of your own"
             )
-        values = {str(key): _number(value) for key, value in metrics.items() if key != WEIGHTS}
+        metrics = {str(key): value for key, value in metrics.items()}
+        values = {key: _number(value) for key, value in metrics.items() if key != WEIGHTS}
         strange = [key for key, value in values.items() if value is None]
         if "error" not in values:
             given = ", ".join(map(repr, values)) or "none"
