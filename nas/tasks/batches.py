@@ -88,7 +88,7 @@ def targets_of(examples: Examples) -> npt.NDArray[Any] | None:
         return np.asarray(examples.tensors[1])
     for name in ("targets", "labels"):
         found = getattr(examples, name, None)
-        if found is not None and not callable(found) and len(found) == len(examples):
+        if found is not None and not callable(found) and np.shape(found)[:1] == (len(examples),):
             return np.asarray(found)
     return None
 

@@ -99,6 +99,12 @@ class TestData:
         assert targets_of(part).tolist() == [1, 2, 1]  # type: ignore[union-attr]
         assert targets_of(ConcatDataset([SOUND, part])) is None
 
+    def test_may_call_the_number_of_their_classes_labels(self) -> None:
+        """That is no target of any item."""
+        numbered = TensorDataset(X, X, Y)
+        numbered.labels = 3  # type: ignore[attr-defined]
+        assert targets_of(numbered) is None  # type: ignore[arg-type]
+
     def test_that_change_are_told_and_have_no_fingerprint(self) -> None:
         found = task(Items(lambda n: (torch.randn(4), n % 3)))
         assert found.fingerprint == "changing"
