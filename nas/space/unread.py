@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import final
 
 import numpy as np
@@ -21,31 +21,35 @@ WATCHED_S = 5.0
 
 
 @final
+class Noted(Mapping[str, Option]):
+    """The options of an architecture, which note in ``read`` the choices that are looked at."""
+
+    def __init__(self, options: Mapping[str, Option], read: set[str]) -> None:
+        self._options, self._read = options, read
+
+    def __getitem__(self, name: str) -> Option:
+        self._read.add(name)
+        return self._options[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names; whoever goes through all may use all."""
+        self._read.update(self._options)
+        return iter(self._options)
+
+    def __len__(self) -> int:
+        return len(self._options)
+
+
+@final
 class Watched(Architecture):
-    """An architecture that notes in ``read`` which of its choices are looked at."""
+    """An architecture that notes which of its choices are looked at."""
 
     @classmethod
     def of(cls, architecture: Architecture, read: set[str]) -> Watched:
         """Return the same architecture, which adds the names of choices to ``read``."""
-        watched = cls(architecture.values_by_choice)
-        object.__setattr__(watched, "read", read)
-        return watched
-
-    read: set[str]
-
-    def __getitem__(self, name: str) -> Option:
-        self.read.add(name)
-        return super().__getitem__(name)
-
-    def __iter__(self) -> Iterator[str]:
-        """Yield the names; whoever goes through all may use all."""
-        self.read.update(self.values_by_choice)
-        return super().__iter__()
-
-    @property
-    def id(self) -> str:
-        """The id, which depends on every choice."""
-        return Architecture(dict(self)).id
+        found = cls(architecture.values_by_choice)
+        object.__setattr__(found, "values_by_choice", Noted(architecture.values_by_choice, read))
+        return found
 
 
 def unread_choices(space: SearchSpace, clock_s: float = WATCHED_S) -> list[str]:

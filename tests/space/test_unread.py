@@ -43,6 +43,8 @@ class Built:
         (lambda a: (a["width"], "kind" in a), []),
         (lambda a: dict(a), []),
         (lambda a: [*a.values()], []),
+        (lambda a: a.values_by_choice["width"], ["kind"]),
+        (lambda a: [*a.values_by_choice.values()], []),
         (lambda a: a.id, []),
         (lambda a: a.short, []),
         (lambda a: a["kind"] if a["width"] == 8 else None, []),
