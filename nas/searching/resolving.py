@@ -340,6 +340,8 @@ def made_space(
     else:
         check_space(given)
         made = given
+    if apart is not None:
+        apart.check_same(made)
     return made, apart or LookHere(made, signature, stopwatch)
 
 

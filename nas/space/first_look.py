@@ -20,7 +20,7 @@ from nas.space.layer import Layer
 from nas.space.look_worker import LOADED, START_LIMIT_S, StrandedSpaceError
 from nas.space.plug_ins import is_own, plug_in_path
 from nas.space.rebuilding import BUILDS, COMPARED
-from nas.space.search_space import SearchSpace, load_space
+from nas.space.search_space import SearchSpace, choices_hash, load_space
 from nas.space.signature import Signature
 from nas.space.stepping import step_seconds
 from nas.space.tracing import check_fits, layers_of
@@ -96,6 +96,7 @@ class LookApart:
         self._make: dict[str, Any] = {}
         self._builds = True
         self._gives_layers = False
+        self._choices = ""
         self._late = self._lost = 0
         self._returned = False
         self._looks = 0
@@ -129,6 +130,14 @@ class LookApart:
         if builds:
             self._compare_builds()
             self._tell_unread()
+
+    def check_same(self, space: SearchSpace) -> None:
+        """Check that the space as it is here has the choices that it has there. Raises SpaceError if not."""
+        if choices_hash(space) != self._choices:
+            raise SpaceError(
+                f"a space must be the same in all processes, but {self._name} has other choices in a new one. If its "
+                "module was edited since this Python imported it, restart Python, or call importlib.reload."
+            )
 
     def layers(self, architecture: Architecture) -> tuple[Layer, ...]:
         if architecture not in self._layers:
@@ -221,7 +230,8 @@ class LookApart:
         """Find the space and make it, in a process that has just begun."""
         path = [entry or os.getcwd() for entry in sys.path]
         self._at_start("importing it", "find", name=self._name, pickled=self._pickled, path=path)
-        self._gives_layers = self._at_start("making the space", "make", name=self._name, **self._make)["gives_layers"]
+        made = self._at_start("making the space", "make", name=self._name, **self._make)
+        self._gives_layers, self._choices = made["gives_layers"], made["choices"]
         if self._builds or not self._gives_layers:
             self._at_start("loading torch", "load")
 
@@ -353,7 +363,9 @@ def load_space_apart(
     look = LookApart(name, limit_s, say)
     try:
         look.make(options, signature, builds=builds)
-        return load_space(name, options, signature), look
+        space = load_space(name, options, signature)
+        look.check_same(space)
+        return space, look
     except BaseException:
         look.close()
         raise

@@ -26,7 +26,7 @@ from nas.space.layer import fault_of
 from nas.space.own_code import own_code
 from nas.space.plug_ins import load_plug_in
 from nas.space.rules import check_space
-from nas.space.search_space import HasLayers, SearchSpace, make_space
+from nas.space.search_space import HasLayers, SearchSpace, choices_hash, make_space
 from nas.space.signature import Signature, image_signature
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class LookServer:
                 self._find(request)
             case "make":
                 self._make(request)
-                return {"gives_layers": isinstance(self._space, HasLayers)}
+                assert self._space is not None
+                return {"gives_layers": isinstance(self._space, HasLayers), "choices": choices_hash(self._space)}
             case "load":
                 self._load()
             case "rebuild":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -191,6 +192,19 @@ def test_a_class_that_no_name_leads_to_is_sent_along(told: list[str]) -> None:
     look.make({}, image_signature((1, 8, 8), 10), builds=False)
     assert look.layers(trap("none"))
     look.close()
+
+
+def test_a_module_that_was_edited_since_its_import_is_told(
+    tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process imports the edited file, while this one goes on with the old module."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "edited.py").write_text(TRAPS)
+    importlib.import_module("edited")
+    (tmp_path / "edited.py").write_text(TRAPS.replace('"none", ', '"none", "another", '))
+    with pytest.raises(SpaceError, match=r"edited:Traps has other choices in a new one.* call importlib\.reload"):
+        load_space_apart("edited:Traps", {}, image_signature((1, 8, 8), 10), say=told.append, builds=False)
+    monkeypatch.delitem(sys.modules, "edited")
 
 
 @pytest.mark.parametrize(
