@@ -238,6 +238,8 @@ def points_of(photos: Photos, times: Sequence[float], folder: Path) -> list[Poin
     hand, took_s = by_hand(photos, here)
     found += [(BY_HAND, took_s, "", each) for each in hand]
     recipe = recipe_of(photos)
+    for earlier in ("together", "int8"):  # of a start whose models are measured again, beside new ones
+        shutil.rmtree(here / earlier, ignore_errors=True)
     tested_items = len(source_of(recipe, None).load().test)
     latencies = measured_in_turns([each.model for *_, each in found], recipe, MEASURING, here / "together")
     in_fp32 = [(*each, latency.median) for each, latency in zip(found, latencies, strict=True)]
