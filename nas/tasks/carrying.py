@@ -51,6 +51,11 @@ def recorded(preparation: Preparation) -> dict[str, Any]:
     return {"module": Path(inspect.getfile(type(preparation))).stem, **preparation.to_json()}
 
 
+def packages_of(preparation: Preparation) -> list[str]:
+    """Return the packages beside numpy that a preparation needs, as ``PACKAGES`` of its module names them for pip."""
+    return list(getattr(inspect.getmodule(type(preparation)), "PACKAGES", ()))
+
+
 def preparation_in(about: Mapping[str, Any]) -> Preparation:
     """Return the preparation that an ``architecture.json`` records; before 0.8 all were of pictures.
 

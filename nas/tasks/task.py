@@ -32,7 +32,8 @@ class Preparation(Protocol):
     """The way from what people have, such as files, to a model's inputs, in training and in a bundle alike.
 
     Bundles carry a copy of the module in which its class is written. That module may import nothing but what a device
-    has, such as numpy, and has a function ``preparation_of`` that takes an ``architecture.json``.
+    has, such as numpy, and has a function ``preparation_of`` that takes an ``architecture.json``. ``PACKAGES`` of that
+    module names what it needs beside numpy, for pip.
     """
 
     def to_json(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ ABOUT: dict[str, Any] = {
     "deployed": "model.onnx",
     "batch": 1,
     "answers": {"kind": "classification", "names": ["cat", "dog"]},
+    "packages": ["pillow"],
     "preparation": {"in_words": ["Scale to 8×8 pixels.", "Divide by 255."]},
     "params": 1234,
     "macs": 56789,
@@ -103,6 +104,7 @@ def test_a_card_answers_what_people_ask() -> None:
     text = card_text(ABOUT, MEASURED)
     for words in (
         "# Model 0123456789ab",
+        "`python predict.py FILE`, with numpy, onnxruntime and pillow.",
         "| accuracy | 95.00 % | 92.00–97.00 % |",
         "| balanced error | 6.00 % | 4.00 %–9.00 % |",
         "always answering the most frequent class gives 50.00 %",

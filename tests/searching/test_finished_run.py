@@ -122,6 +122,8 @@ def test_predict_needs_little_and_agrees_with_the_test(tmp_path: Path, finished:
     """
     np.save(tmp_path / "images.npy", digits.test.images)
     row = evaluations_of(finished, "winner")[0]
+    about = json.loads((finished / str(row.details["folder"]) / "architecture.json").read_text(encoding="utf-8"))
+    assert about["packages"] == ["pillow"]
     done = subprocess.run(
         [
             *(sys.executable, "-I", "-B", "-c", ALONE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ from small_bundle import KINDS, WIDE, colours, write_bundle, write_photos
 from nas.formats.onnx_session import outputs_of
 from nas.results.bundle import Bundle
 from nas.tasks.batches import items_at
+from nas.tasks.carrying import packages_of
+from nas.tasks.deployed import predict
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.pictures import PicturePreparation
 from nas.tasks.deployed.predict import FILLS_BYTES, Model
@@ -178,6 +181,18 @@ def test_eight_bit_weights_are_not_run_where_they_overflow(
     instead = "this runs model.onnx, not deployed/model.onnx" if has_plain else "deployed/model.onnx may answer wrongly"
     with pytest.warns(UserWarning, match=f"^{instead}.*: its 8-bit weights may overflow on this processor"):
         Model(folder)
+
+
+def test_a_package_that_is_missing_is_told_with_all_that_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Images
+) -> None:
+    """The preparation names its own."""
+    assert packages_of(data.preparation) == ["pillow"]
+    (tmp_path / "architecture.json").write_text(json.dumps({"packages": ["scipy"]}), encoding="utf-8")
+    monkeypatch.setattr(predict, "HERE", tmp_path)
+    monkeypatch.setattr(predict, "Model", lambda: importlib.import_module("no_such_package"))
+    assert predict.main(["a.wav"]) == 2
+    assert "Install what it needs: pip install numpy onnxruntime scipy\n" in capsys.readouterr().err
 
 
 def test_help_says_everything(script: Path) -> None:

@@ -94,6 +94,8 @@ def _use(about: Mapping[str, Any]) -> list[str]:
         made += [_sentence(form["agreement"])] if form.get("agreement") else []
     names = about.get("answers", {}).get("names") or []
     classes = [f"Answers: {', '.join(map(_plain, names))}."] if names else []
+    *packages, last = ("numpy", "onnxruntime", *map(_plain, about.get("packages", ())))
+    needed = ", ".join(packages)
     batch = "any number of inputs at once" if form and form.get("dynamic_batch") else f"a batch of {about['batch']}"
     return [
         *made,
@@ -102,7 +104,7 @@ def _use(about: Mapping[str, Any]) -> list[str]:
             f"For `{_code(there['target'])}` it is `{_code(there['deployed'])}`."
             for there in about.get(ELSEWHERE, {}).values()
         ),
-        "Run it without further software of this project: `python predict.py FILE`, with numpy and onnxruntime.",
+        f"Run it without further software of this project: `python predict.py FILE`, with {needed} and {last}.",
         *classes,
     ]
 

@@ -38,7 +38,7 @@ from nas.storage.journal import write_aside
 from nas.storage.journal_rows import Cost, RetrainingBegan
 from nas.storage.retraining_rows import RETRAINING
 from nas.tasks.batches import Tensors, items_at
-from nas.tasks.carrying import carried_files, recorded
+from nas.tasks.carrying import carried_files, packages_of, recorded
 from nas.tasks.corruptions import NOISE, mean_score, noise_scores
 from nas.tasks.deployed.arrays import array_preparation
 from nas.tasks.scores import Score, Tally, scores_of
@@ -271,6 +271,7 @@ class BundleMaker:
             "answers": task.answers,
             "batch": state.recipe.parsed_target.batch,
             "preparation": recorded(preparation),
+            "packages": packages_of(preparation),
             "params": row.values["params"],
             "macs": row.values["macs"],
             "modelled_energy_mj": row.values["modelled_energy_mj"],

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 
+PACKAGES = ("pillow",)
+"""What pip installs to read pictures."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Files with these endings are the pictures of a folder."""
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")

@@ -225,6 +225,15 @@ def own_command() -> Any:
     return module if hasattr(module, "add_options") else None
 
 
+def needed() -> list[str]:
+    """Return the packages that this needs. The preparation of inputs may need some of its own."""
+    try:
+        about = json.loads((HERE / "architecture.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        about = {}
+    return ["numpy", "onnxruntime", *about.get("packages", ())]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Return its exit status: 1 if an input cannot be used, 2 if none can, else 0."""
     description, _, more = (__doc__ or "").partition("\n\n")
@@ -252,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(*(f"note: {note}\n" for note in sorted(notes)), sep="", end="", file=sys.stderr)
         return status
     except (InputError, ModuleNotFoundError) as error:
-        more = "" if isinstance(error, InputError) else ". Install what it needs: pip install numpy onnxruntime pillow"
+        more = "" if isinstance(error, InputError) else f". Install what it needs: pip install {' '.join(needed())}"
         print(f"error: {error}{more}", file=sys.stderr)
         return 2
 

@@ -19,6 +19,8 @@ from nas.tasks.deployed.recordings import Float32Array, Recording, finite, read_
 
 Float64Array = npt.NDArray[np.float64]
 
+PACKAGES = ("scipy",)
+"""What pip installs to read WAV files and to resample."""
 ENDINGS = (".wav", ".csv", ".npy")
 """Files with these endings are the signals of a folder."""
 LEAST_SHARE = 0.25
