@@ -25,7 +25,7 @@ from nas.values.comparison import Standing
 from nas.values.evaluation import STAGES, Evaluation, Failure, PredictedValue, Stage
 from nas.values.indexed_rows import IndexedRows
 from nas.values.measurement import Measurement
-from nas.values.metric import TRAINED
+from nas.values.metric import TRAINED, bare_name
 from nas.values.objective import Limit
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Record:
             return self.measurements[name].interval.upper
         if name in self.predicted:
             return float(getattr(self.predicted[name], by))
-        if name in TRAINED and self.winner is not None and self.winner.has(name):
+        if bare_name(name) in TRAINED and self.winner is not None and self.winner.has(name):
             return self.winner.value(name)
         return self.values.get(name)
 

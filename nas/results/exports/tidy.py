@@ -32,7 +32,7 @@ FIRST = (
     Column("number", "", "its place in the order in which the run met architectures, from 1"),
     Column("round", "", "the round in which the search evaluated it"),
     Column("stage", "", "the last stage that it reached: measure, check, train, retrain or winner"),
-    Column("on_front", "", "for winners: no other one is at least as good in all objectives and surely better in one"),
+    Column("on_front", "", "for winners: within the limits, none is as good in all objectives and surely ahead in one"),
     Column("meets_limits", "", "all limits hold by upper bounds; empty where a value is unknown"),
     Column("same_as", "", "the winners from which no objective tells it apart"),
     Column("barely_ahead_of", "", "winners that its own lead is too small to tell from"),
