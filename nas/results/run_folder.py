@@ -95,6 +95,14 @@ def resume_text(folder: Path, recipe: Recipe) -> str:
     return f"nas.resume({call})" if objects else resume_command(folder)
 
 
+def resume_text_of(run: Run) -> str:
+    """Return the same for a run that was read, which may have a recipe of another version."""
+    try:
+        return resume_text(run.run_folder, run.recipe)
+    except RecipeError:
+        return resume_command(run.run_folder)
+
+
 def further_text(folder: Path, recipe: Recipe, options: Sequence[str] = (), overrides: Sequence[str] = ()) -> str:
     """Return the command line that extends a finished run by as much again, or the call in Python that does so.
 

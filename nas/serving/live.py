@@ -19,6 +19,7 @@ from nas.reports.analysis.course import limits_by_objective, objectives_of, poin
 from nas.reports.analysis.growth import growth, reference_point
 from nas.reports.report import headline
 from nas.results.run import Run
+from nas.results.run_folder import resume_text_of
 from nas.values.evaluation import Evaluation
 from nas.values.metric import METRICS, readable
 
@@ -37,7 +38,7 @@ def state_of(run: Run, is_held: bool | None) -> tuple[str, str]:
         return ENDED, run.ended_by
     if is_held is None:
         return UNKNOWN, "Whether a process works on it cannot be told on this system."
-    return STOPPED, "No process that this machine can see works on it. Go on with: nas search --resume and its folder."
+    return STOPPED, f"No process that this machine can see works on it. Go on with: {resume_text_of(run)}"
 
 
 def summary_of(run: Run, is_held: bool | None) -> dict[str, Any]:

@@ -248,7 +248,10 @@ def test_next_steps_follow_from_the_run() -> None:
     """An unfinished run is resumed, equal winners are decided by cost, better candidates are retrained."""
     record = replace(example_record(), is_over=True)
     (unfinished, *_) = steps(replace(record, is_over=False))
-    assert unfinished == ("The run is not finished. Go on with it.", "nas search --resume runs/digits")
+    go_on = "The run is not finished. Unless it is still running, go on with it."
+    assert unfinished == (go_on, "nas search --resume runs/digits")
+    given = replace(record, is_over=False, recipe_text='[space]\nname = "given"\n')
+    assert steps(given)[0] == (go_on, "nas.resume('runs/digits', space=…)")
     good = Evaluation("train", architecture_at(1, head=77), 1, {"error": 0.001}, {
         "latency_ms": PredictedValue(0.1, 0.09, 0.11, 0.11)})  # fmt: skip
     before = [

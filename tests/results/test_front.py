@@ -15,6 +15,7 @@ from run_record_example import architecture_at, energy_record, example_record, m
 from nas.errors import LimitError, RecipeError
 from nas.results.front import cost_metrics, front_of
 from nas.results.notes.front_notes import notes_of
+from nas.results.records import records_of
 from nas.results.run import funnel_of
 from nas.results.winner import broken_text
 from nas.space.architecture import Architecture
@@ -75,6 +76,16 @@ def test_limits_on_error_and_counts_use_their_values() -> None:
     assert winner.meets([Limit.parse("accuracy >= 89%"), Limit.parse("params <= 1k")])
     assert not winner.meets([Limit.parse("params <= 999")])
     assert broken_text(winner, Limit.parse("accuracy >= 95%")) == "accuracy 90.00 % < 95 %"
+
+
+def test_a_limit_on_the_error_on_a_further_target_is_judged() -> None:
+    """An export says if it holds, as the front does."""
+    row = winner_row(1, 0.1, 1.0)
+    there = {"target": "pi/onnxruntime-cpu", "deployed": "a.onnx", "test_error": [0.2, 0.15, 0.25]}
+    row = replace(row, details={**row.details, "elsewhere": {"pi": there}})
+    (record,) = records_of([row], front_of([row], OBJECTIVES, (), FOLDER))
+    assert record.meets([Limit.parse("pi/error <= 30%")]) is True
+    assert record.meets([Limit.parse("pi/error <= 10%")]) is False
 
 
 def test_an_unknown_value_breaks_its_limit() -> None:

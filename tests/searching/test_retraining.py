@@ -346,5 +346,5 @@ def test_a_run_that_is_not_finished_is_finished_first(tmp_path: Path) -> None:
         StopAfter(patch, epoch=1)
         with pytest.raises(KeyboardInterrupt):
             search(tmp_path, **{**QUICK, "retraining": {"epochs": 2, "winners": 1}})
-    with pytest.raises(JournalError, match=r"is not finished\. Finish it first: nas search --resume"):
+    with pytest.raises(JournalError, match=r"is not finished\. Finish it first: nas\.resume\(.*, space=…\)"):
         retrain(tmp_path / "run")

@@ -166,6 +166,11 @@ def test_a_finished_run_in_short(tmp_path: Path) -> None:
     assert found["latest"][0]["stage"] == run.rows[-1].stage
 
 
+def test_a_run_that_was_given_objects_is_resumed_with_them() -> None:
+    run = replace(example_record(), is_over=False, ended_by=None, recipe_text='[space]\nname = "given"\n')
+    assert state_of(run, False)[1].endswith("Go on with: nas.resume('runs/digits', space=…)")
+
+
 def test_the_state_of_a_device_is_that_of_the_latest_measurement() -> None:
     record = example_record()
     facts = dict(device_of(record.rows))

@@ -36,12 +36,13 @@ def show(
     if run is None:
         _show_all(runs, as_json)
         return
-    from nas.results.run_folder import read_run, resume_command, run_folder_of
+    from nas.results.run_folder import read_run, resume_text_of, run_folder_of
 
     run = run_folder_of(run, runs)
     found = read_run(run)
-    go_on = f"Unless it is still running, continue with: {resume_command(run)}"
-    unfinished = "Not finished." if found.damages else f"Not finished. {go_on}"
+    unfinished = "Not finished."
+    if not found.damages:
+        unfinished += f" Unless it is still running, continue with: {resume_text_of(found)}"
     if as_json:
         print_json(_json(found))
     else:

@@ -14,7 +14,7 @@ from nas.results.front import Front
 from nas.results.notes.front_notes import choice_notes
 from nas.results.records import Record
 from nas.results.run import Run
-from nas.results.run_folder import resume_command
+from nas.results.run_folder import resume_text_of
 from nas.results.winner import Winner
 from nas.space.parts.candidate import PLAIN
 from nas.space.plug_ins import plug_in_names
@@ -67,7 +67,7 @@ def next_steps(run: Run) -> list[Step]:
     folder, front = shlex.quote(str(run.run_folder)), run.front
     steps = []
     if not run.is_over and run.table is None:
-        steps.append(Step("The run is not finished. Go on with it.", resume_command(run.run_folder)))
+        steps.append(Step("The run is not finished. Unless it is still running, go on with it.", resume_text_of(run)))
     if front.first is not None:
         return [Step("Search with trainings: the same command without --trials 0.")]
     if front.nothing_learned:

@@ -16,7 +16,7 @@ from nas.recipe.ways import by_way
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.reports.report import write_report
 from nas.results.front import REPORT_NAME, Front
-from nas.results.run_folder import given_objects, load_run, resume_command, run_folder_of
+from nas.results.run_folder import given_objects, load_run, resume_text, run_folder_of
 from nas.searching.cluster import joined_cluster
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.fitting import Fitting
@@ -151,7 +151,7 @@ def _check_ended(journal: Journal, recipe: Recipe, folder: Path) -> None:
     if not texts or not began or recipe.rounds + 1 not in ended:
         raise JournalError(
             f"winners are retrained once their run has ended, but {folder} is not finished. Finish it first: "
-            f"{resume_command(folder)}"
+            f"{resume_text(folder, recipe)}"
         )
 
 
