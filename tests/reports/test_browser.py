@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from awkward_fronts import AWKWARD_FRONTS
+from judged_winners import rows_of
 from opened_report import IN_BROWSER, Opened, first_column
 from report_page import HOSTILE, OUTCOMES, hostile_record
-from run_record_example import example_record
+from run_record_example import architecture_at, example_record
 
 from nas.results.run import Run
 from nas.values.metric import METRICS
@@ -83,6 +84,22 @@ def expected(record: Run, most: float) -> str | None:
     """Return the id of the winner with the lowest test error whose measured interval ends within a latency."""
     within = [winner for winner in record.front if winner.upper("latency_ms") <= most]
     return min(within, key=lambda winner: winner.test_error).architecture.id if within else None
+
+
+def test_a_budget_names_what_is_shipped_before_what_the_test_likes(browser: Any, tmp_path: Path) -> None:
+    """The search chose it among winners that the run's limits leave; a budget without it has the other one."""
+    rows = (*rows_of(3, 0.3, {"error": 0.1}), *rows_of(1, 0.1, {"error": 0.2}))
+    run = replace(example_record(), rows=rows, limits=())
+    best, other = (architecture_at(number).id for number in (3, 1))
+    opened = Opened(browser, tmp_path, run)
+    assert opened.text("#budget .answer").startswith(best)
+    assert f"The search chose it. On the test {other} has 90.00 %, 20.00 points" in opened.text("#budget .result")
+    assert "No other winner is better by its test" in opened.text("#budget .result")
+    opened.tab.fill("#most-latency_ms", "3 ms")
+    opened.tab.keyboard.press("Enter")
+    assert opened.text("#budget .answer").startswith(other)
+    assert "The search chose it" not in opened.text("#budget .result")
+    opened.context.close()
 
 
 def test_a_budget_names_the_best_model_at_once(opened: Opened) -> None:

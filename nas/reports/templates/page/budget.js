@@ -108,7 +108,10 @@
     const [places, fits] = [pool(), fitting()];
     const lines = [];
     const kind = winners.length ? "winner" : "candidate";
-    const best = lowest(places.filter(fits), (i) => quality.value[i]);
+    const within = places.filter(fits);
+    const favourite = lowest(within, (i) => quality.value[i]); // by the test, which may differ from what the search chose
+    const isRival = within.includes(run.best) && run.winnerAt.get(favourite)?.meets; // else the run's limits are not what is asked
+    const best = isRival ? run.best : favourite;
     Page.chosen = best;
     if (best < 0) {
       const near = lowest(places, need);
@@ -123,8 +126,9 @@
       return el("li", {}, `${run.title(name)} ${run.text(name, value[best])}${range ? ` (${range})` : ""}, ${run.source(name, best)}`);
     });
     lines.push(el("ul", { class: "costs" }, costs));
+    if (favourite !== best) lines.push(el("p", {}, "The search chose it. On the test ", named(favourite), ` has ${run.qualityText(quality.value[favourite])}, ${gain(favourite, best)} ${isShare ? "better" : "lower"}.${unsure(favourite, best)}`));
     const all = lowest(places, (i) => quality.value[i]);
-    const better = places.filter((i) => quality.value[i] < quality.value[best]);
+    const better = places.filter((i) => quality.value[i] < quality.value[favourite]);
     const up = lowest(better, need);
     if (up >= 0) lines.push(el("p", {}, el("strong", {}, "Next step up: "), named(up), ` has ${run.qualityText(quality.value[up])}, ${gain(up, best)} ${isShare ? "better" : "lower"}, and needs ${excesses(up)}.${unsure(up, best)}`));
     else lines.push(el("p", {}, winners.length ? "No other winner is better by its test, whatever it costs." : "No other candidate is better, whatever it costs."));
