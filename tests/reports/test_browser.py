@@ -211,11 +211,15 @@ def test_the_table_sorts_hides_searches_and_saves(opened: Opened, tmp_path: Path
     assert set(rows) == {row.architecture.id for row in record.rows}
     for winner in record.front:
         row, latency = rows[winner.architecture.id], winner.measurements["latency_ms"]
-        assert float(row["error"]) == winner.test_error
+        assert float(row["test_error"]) == winner.test_error
         assert float(row["latency_ms"]) == latency.median
-        assert float(row["latency_ms_high"]) == latency.interval.upper
+        assert float(row["latency_ms_upper_95"]) == latency.interval.upper
         assert row["choice.stage1.op"] == winner.architecture["stage1.op"]
         assert row["latency_ms_source"] == "measured"
+    ids = {winner.architecture.id for winner in record.front}
+    others = [row for name, row in rows.items() if name not in ids]
+    assert not any(row["test_error"] or row["test_error_upper_95"] for row in others)
+    assert any(row["validation_error"] for row in others)
 
 
 @pytest.mark.parametrize(

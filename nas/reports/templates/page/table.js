@@ -163,10 +163,14 @@
     const cells = [(i) => run.id(i), (i) => quoted(outcome(i)), (i) => (run.epochs ? plain(run.epochs[i]) : "")];
     for (const metric of run.metrics) {
       const { value, low, high, kind, mean, lower, upper, search: searched } = run.columns(metric.name);
-      header.push(metric.name, `${metric.name}_low`, `${metric.name}_high`, `${metric.name}_source`);
-      cells.push((i) => plain(value[i]), (i) => plain(low[i]), (i) => plain(high[i]), (i) => (kind[i] ? run.source(metric.name, i) : ""));
-      if (mean) { header.push(`${metric.name}_predicted`, `${metric.name}_predicted_low`, `${metric.name}_predicted_high`); cells.push((i) => plain(mean[i]), (i) => plain(lower[i]), (i) => plain(upper[i])); }
-      if (searched) { header.push(`${metric.name}_in_search`); cells.push((i) => plain(searched[i])); }
+      const isTrained = metric.source === "trained"; // a winner's value is of the test, a candidate's of the validation
+      const own = (of) => (i) => (isTrained && !run.winnerAt.has(i) ? "" : plain(of[i]));
+      const name = isTrained ? `test_${metric.name}` : metric.name;
+      header.push(name, `${name}_lower_95`, `${name}_upper_95`);
+      cells.push(own(value), own(low), own(high));
+      if (isTrained) { header.push(`validation_${metric.name}`); cells.push((i) => plain(run.winnerAt.has(i) ? searched?.[i] ?? NaN : value[i])); }
+      else { header.push(`${name}_source`); cells.push((i) => (kind[i] ? run.source(metric.name, i) : "")); }
+      if (mean) { header.push(`predicted_${metric.name}`, `predicted_${metric.name}_lower_90`, `predicted_${metric.name}_upper_90`); cells.push((i) => plain(mean[i]), (i) => plain(lower[i]), (i) => plain(upper[i])); }
     }
     for (const choice of run.choices) { header.push(quoted(`choice.${choice.name}`)); cells.push((i) => (choice.numeric ? run.option(choice, i) ?? "" : quoted(run.option(choice, i) ?? ""))); }
     return [header.join(","), ...order.map((i) => cells.map((each) => each(i)).join(","))].join("\r\n") + "\r\n";
