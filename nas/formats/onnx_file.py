@@ -149,6 +149,28 @@ def multiply_accumulates(model: onnx.ModelProto) -> int | None:
     return total
 
 
+def light_heads(model: onnx.ModelProto, share: float) -> list[str]:
+    """Return the names of the last products before the outputs, of which each holds at most ``share`` of all weights.
+
+    These are the layers of heads. Nodes without a name are left out.
+    """
+    makers = {name: node for node in model.graph.node for name in node.output}
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
+    last: dict[str, onnx.NodeProto] = {}
+    waiting, seen = [each.name for each in model.graph.output], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in makers:
+            continue
+        seen.add(name)
+        if makers[name].op_type in MULTIPLYING:
+            last[name] = makers[name]
+        else:
+            waiting += makers[name].input
+    most = share * sum(sizes.values())
+    return [node.name for node in last.values() if node.name and sum(sizes.get(e, 0) for e in node.input) <= most]
+
+
 def fills_bytes(model: onnx.ModelProto) -> bool:
     """Return True if weights of int8 need all 8 bits. Those that were kept to 7 bits are at most 64."""
     return any(

@@ -19,6 +19,7 @@ from torch import nn
 from nas.formats.export import export_onnx
 from nas.formats.onnx_file import fills_bytes
 from nas.formats.onnx_session import outputs_of
+from nas.hardware.runtimes import onnx_runtime
 from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
 from nas.space.signature import TensorType, image_inputs
@@ -145,6 +146,35 @@ def test_odd_numbers_of_images_calibrate_too(exported: Path, tmp_path: Path, cou
     """Fewer images than a batch are repeated, and an incomplete last batch is left out."""
     deployed, _ = deploy(exported, "int8", tmp_path / "int8", images_of(count))
     assert deployed.weight_bytes > 0
+
+
+class Cancelling(Convolutional):
+    """Its head sees each feature twice, with large weights that cancel each other, as those of a regression may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(2 * 32 * 4, 2)
+        with torch.no_grad():
+            self.head.weight += torch.tensor([1000.0, -1000.0]).repeat_interleave(32 * 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = nn.functional.avg_pool2d(self.block(self.stem(images)), 8).flatten(1)
+        return self.head(torch.cat([features, features], dim=1))
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_small_head_stays_in_fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stays: bool) -> None:
+    """In int8 a fitted head of a tuned network answered twice as often wrongly, and took no less time."""
+    monkeypatch.setattr(onnx_runtime, "MOST_OF_HEAD", 0.05 if stays else 0.0)
+    torch.manual_seed(0)
+    export_onnx(Cancelling().eval(), image_inputs((3, 16, 16)), 2, tmp_path / "model.onnx")
+    deployed, target = deploy(tmp_path / "model.onnx", "int8", tmp_path / "int8", images_of(64))
+    images = images_of(20)
+    session = RUNTIME.open(deployed.path, target)
+    found = np.concatenate([session.outputs([images[i : i + 2]]) for i in range(0, 20, 2)])
+    assert session.conditions()["executed_precision"] == ("int8 in 3 of 4 products" if stays else "int8")
+    plain = outputs_of(tmp_path / "model.onnx", [images])
+    assert (float(np.std(found - plain) / np.std(plain)) < 0.3) == stays
 
 
 def test_calibration_matters(exported: Path, tmp_path: Path) -> None:
