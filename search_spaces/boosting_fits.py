@@ -187,7 +187,8 @@ class _Fitter:
         """Yield rows to fit and rows to leave out, as often as it takes. None are left out of very few."""
         if len(self.targets) < FEWEST_TO_CHOOSE:
             return
-        parts = parts_left_out(len(self.targets), FOLDS, self.seed, self.together, MOST_TO_CHOOSE)
+        classes = self.targets if self.is_classifier else None
+        parts = parts_left_out(len(self.targets), FOLDS, self.seed, self.together, MOST_TO_CHOOSE, classes)
         for place in range(len(parts) if sum(map(len, parts)) <= FOLDED_ROWS else 1):
             fitted = without(parts, place)
             if not self.is_classifier or len(np.unique(self.targets[fitted])) > 1:

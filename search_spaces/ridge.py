@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from nas.training.regressions import keep_classes
+
 Float32Array = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -12,6 +14,8 @@ STRENGTHS = np.logspace(-3, 5, 13)
 """The strengths of the penalty that are tried. The first ten are those of MiniRocket's authors."""
 LEAST_DEVIATION = 1e-6
 """Features that vary less are left out: their variance is that of rounding, which differs between runtimes."""
+MOST_WORK = 2e9
+"""The most products for each strength by which whole groups are left out: a second or two for all strengths."""
 LEAST_FREE = 1e-12
 """The least share of an item's score that other items do not decide. Rounding may leave less of it than there is."""
 LEAST_FACTOR, MOST_FACTOR = 1 / 16, 64.0
@@ -25,7 +29,8 @@ def fit_ridge(
 
     ``features`` have the shape (N, F). ``targets`` are class numbers, whole numbers of shape (N,), or values of shape
     (N, outputs). Features are standardised for the fit, and the scaling is folded into the weights. Items are left out
-    one at a time, or with all others of their group, if ``groups`` gives a number for each, shape (N,).
+    one at a time, or with all others of their group, if ``groups`` gives a number for each, shape (N,). Groups do not
+    count where one holds a whole class, or where they are so large that this would take long.
 
     Classes are learned as scores of -1 and 1, one against the rest. The weights are then scaled by the factor that
     minimises the cross-entropy of scores of items left out, so that outputs are logits (Guo et al., "On calibration of
@@ -41,6 +46,8 @@ def fit_ridge(
     standard = features.astype(np.float64)
     standard -= mean
     standard *= scaling
+    if are_classes and groups is not None and not keep_classes(targets, [targets[of] for of in _members(groups)]):
+        groups = None  # a whole class would be left out
     if are_classes:
         wanted = np.where(targets[:, None] == np.arange(outputs), 1.0, -1.0)
     else:
@@ -75,7 +82,9 @@ def _left_out(
     rows = vectors if is_wide else features @ vectors
     turned = rows.T @ centred
     squares = np.square(rows)
-    together = [] if groups is None else [np.flatnonzero(groups == each) for each in np.unique(groups)]
+    together = [] if groups is None else _members(groups)
+    if sum(len(of) ** 2 * (rows.shape[1] + len(of)) for of in together) > MOST_WORK:
+        together = []
     residuals = np.empty((len(STRENGTHS), *wanted.shape))
     for place, strength in enumerate(STRENGTHS):
         shrunk = 1 / (values + strength)
@@ -97,6 +106,12 @@ def _left_out(
     solved = vectors @ (turned / (values[:, None] + STRENGTHS[chosen]))
     coefficients = features.T @ solved if is_wide else solved
     return coefficients.T, wanted - residuals[chosen, :, outputs].T
+
+
+def _members(groups: IntArray) -> list[IntArray]:
+    """Return the places of each group's items."""
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
 
 
 def _standardisation(features: Float32Array) -> tuple[FloatArray, FloatArray]:

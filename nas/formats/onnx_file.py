@@ -150,9 +150,10 @@ def multiply_accumulates(model: onnx.ModelProto) -> int | None:
 
 
 def light_heads(model: onnx.ModelProto, share: float) -> list[str]:
-    """Return the names of the last products before the outputs, of which each holds at most ``share`` of all weights.
+    """Return the names of the last matrix products before the outputs, with at most ``share`` of all weights each.
 
-    These are the layers of heads. Nodes without a name are left out.
+    These are the layers of heads. Convolutions are none: they may do much of the work with few weights. Nodes without
+    a name are left out.
     """
     makers = {name: node for node in model.graph.node for name in node.output}
     sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
@@ -168,7 +169,8 @@ def light_heads(model: onnx.ModelProto, share: float) -> list[str]:
         else:
             waiting += makers[name].input
     most = share * sum(sizes.values())
-    return [node.name for node in last.values() if node.name and sum(sizes.get(e, 0) for e in node.input) <= most]
+    products = [node for node in last.values() if node.name and node.op_type in ("Gemm", "MatMul")]
+    return [node.name for node in products if sum(sizes.get(each, 0) for each in node.input) <= most]
 
 
 def fills_bytes(model: onnx.ModelProto) -> bool:

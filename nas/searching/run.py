@@ -39,6 +39,7 @@ from nas.searching.round import measure_front, measure_rest, measure_round, trai
 from nas.searching.state import RunState, cost_of
 from nas.searching.user_inputs.circumstances import check_recipe, check_same_again, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
+from nas.searching.user_inputs.places_to_train import with_asked_executor
 from nas.searching.user_inputs.training_defaults import with_training_defaults
 from nas.signals import advising, check, heed, stopping
 from nas.space.parts.candidate import SpaceParts
@@ -95,14 +96,14 @@ def search(
     began_s = instruments.stopwatch()
     shown = chosen_progress(progress)
     resolved = _resolve_new(recipe, space, task, instruments, shown, train)
-    recipe = resolved.recipe
+    kept = with_asked_executor(resolved.recipe, recipe)
     with contextlib.closing(resolved.look):
-        folder = _new_folder(recipe, Path(runs))
+        folder = _new_folder(kept, Path(runs))
         with (
-            advised(folder, _resuming(folder, recipe), (KeyboardInterrupt,)),
-            Journal.start(folder, recipe.to_toml(), clock=instruments.clock) as journal,
+            advised(folder, _resuming(folder, kept), (KeyboardInterrupt,)),
+            Journal.start(folder, kept.to_toml(), clock=instruments.clock) as journal,
         ):
-            return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch, began_s)
+            return _run(resolved.recipe, resolved, journal, folder, shown, instruments.stopwatch, began_s)
 
 
 def look(recipe: Recipe, runs: Path | str = "runs", progress: ProgressChoice = "auto") -> tuple[Recipe, list[str]]:

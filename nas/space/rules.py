@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from nas.errors import RecipeError, SpaceError, raised_text
 from nas.space.architecture import Choice
@@ -132,12 +134,15 @@ def _check_optional(space: object) -> None:
     """
     kind = type(space).__name__
 
-    def check(name: str, wanted: str, fits: Callable[[object], bool]) -> None:
+    def read(name: str) -> object:
         try:
             with own_code():
-                found = getattr(space, name, None)
+                return getattr(space, name, None)
         except Exception as error:
             raise SpaceError(f"reading {name} of the space {kind} raised {raised_text(error)}.") from None
+
+    def check(name: str, wanted: str, fits: Callable[[object], bool]) -> None:
+        found = read(name)
         if found is not None and not fits(found):
             raise SpaceError(
                 f"{name} of a space must be {wanted}, but that of {kind} is {found!r:.80}. If it is something else, "
@@ -147,16 +152,17 @@ def _check_optional(space: object) -> None:
     for name in METHODS:
         check(name, "a method", callable)
     for name, method in NAMED.items():
-        if hasattr(space, method):
-            check(name, "a tuple of names", _are_names)
-        if hasattr(space, name):
+        if read(name) is not None and read(method) is not None:
             check(method, "a method", callable)
+            check(name, "a tuple of names", _are_names)
     check("listing", "a nas.space.listing.Listing", lambda found: isinstance(found, Listing))
-    check("accepts", "a nas.Accepts", lambda found: isinstance(found, Accepts))
+    check("accepts", "a nas.Accepts", lambda found: isinstance(found, Accepts) or callable(found))
 
 
 def _are_names(found: object) -> bool:
-    return isinstance(found, Sequence) and not isinstance(found, str) and all(isinstance(each, str) for each in found)
+    if isinstance(found, str) or not isinstance(found, Collection | np.ndarray):
+        return False
+    return all(isinstance(each, str) for each in found)
 
 
 def _choices_of(space: object) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any, NamedTuple, Protocol, cast, final, runtime_checkable
 
 import numpy as np
@@ -88,7 +88,7 @@ def targets_of(examples: Examples) -> npt.NDArray[Any] | None:
         return np.asarray(examples.tensors[1])
     for name in ("targets", "labels"):
         found = getattr(examples, name, None)
-        if found is not None and not callable(found) and np.shape(found)[:1] == (len(examples),):
+        if isinstance(found, Sized) and len(found) == len(examples):
             return np.asarray(found)
     return None
 

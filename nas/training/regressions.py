@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.model_selection import GroupKFold
 
 from nas.tasks.criteria import Classification, Criterion, MultiLabel, Regression
@@ -102,13 +102,14 @@ def regression(
     spread = np.where(spread > 1e-12, spread, 1.0)
     scaled, back = _rotated((known - centre) / spread)
     if isinstance(criterion, Classification):
-        parts = parts_left_out(len(wanted), FOLDS, seed, groups, MOST_TO_CHOOSE)
+        parts = parts_left_out(len(wanted), FOLDS, seed, groups, MOST_TO_CHOOSE, wanted)
         found = _classes(scaled, wanted.astype(np.int64), criterion.classes, parts, check_time, strengths)
     elif isinstance(criterion, MultiLabel):
         parts = parts_left_out(len(wanted), FOLDS, seed, groups, MOST_TO_CHOOSE)
         found = _labels(scaled, wanted, parts, check_time, strengths)
     elif isinstance(criterion, Regression):
-        found = _numbers(scaled, wanted.reshape(len(wanted), -1), seed, groups)
+        parts = [] if groups is None else parts_left_out(len(wanted), FOLDS, seed, groups, MOST_TO_CHOOSE)
+        found = _numbers(scaled, wanted.reshape(len(wanted), -1), parts, check_time)
     else:
         raise TypeError(f"there is no regression for {criterion.kind}")
     weight = (found.weight if back is None else found.weight @ back) / spread
@@ -116,18 +117,33 @@ def regression(
 
 
 def parts_left_out(
-    items: int, count: int, seed: int, groups: IntArray | None = None, most: int | None = None
+    items: int,
+    count: int,
+    seed: int,
+    groups: IntArray | None = None,
+    most: int | None = None,
+    classes: npt.NDArray[np.generic] | None = None,
 ) -> list[IntArray]:
     """Return the places of items in ``count`` parts, each of which is to be left out once.
 
-    They are drawn by ``seed``, ``most`` in all. Those of one group are in one part, so there may be fewer parts.
+    They are drawn by ``seed``, ``most`` in all. Those of one group are in one part, so there may be fewer parts, of
+    which the first is the most usual one in size. Groups do not count where a part would hold all items of a class.
     """
     chosen = np.random.default_rng(seed).permutation(items)[:most]
     several = 0 if groups is None else len(np.unique(groups[chosen]))
-    if groups is None or several < 2:
-        return np.array_split(chosen, count)
-    divided = GroupKFold(min(count, several)).split(chosen, groups=groups[chosen])
-    return [chosen[left] for _, left in divided]
+    if groups is not None and several > 1:
+        folds = GroupKFold(min(count, several), shuffle=True, random_state=seed).split(chosen, groups=groups[chosen])
+        parts = sorted((chosen[left] for _, left in folds), key=lambda part: abs(len(part) - len(chosen) / count))
+        if classes is None or keep_classes(classes[chosen], [classes[part] for part in parts]):
+            return parts
+    return np.array_split(chosen, count)
+
+
+def keep_classes(whole: npt.NDArray[np.generic], parts: Sequence[npt.NDArray[np.generic]]) -> bool:
+    """Return True if no part holds all items of a class."""
+    names, counts = np.unique(whole, return_counts=True)
+    known = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    return all(known[name] > n for part in parts for name, n in zip(*np.unique(part, return_counts=True), strict=True))
 
 
 def without(parts: Sequence[IntArray], place: int) -> IntArray:
@@ -190,15 +206,20 @@ def _labels(
     return Linear(weight, bias, tuple(row.strengths[0] for row in rows))
 
 
-def _numbers(features: FloatArray, targets: FloatArray, seed: int, groups: IntArray | None) -> Linear:
-    """Return the ridge of each value. Its strength is chosen by leaving out one item, or some groups, at a time."""
-    if groups is None:
+def _numbers(features: FloatArray, targets: FloatArray, parts: Sequence[IntArray], check: Check) -> Linear:
+    """Return the ridge of each value. Its strength is chosen by leaving out ``parts``, or without any, single items."""
+    if not parts:
         fitted = RidgeCV(alphas=ALPHAS, alpha_per_target=True).fit(features, targets)
         return Linear(fitted.coef_.reshape(targets.shape[1], -1), np.broadcast_to(fitted.intercept_, targets.shape[1]))
-    parts = parts_left_out(len(targets), FOLDS, seed, groups)
-    folds = [(without(parts, place), left) for place, left in enumerate(parts)]
-    found = [RidgeCV(alphas=ALPHAS, cv=folds).fit(features, column) for column in targets.T]
-    return Linear(np.stack([each.coef_ for each in found]), np.array([each.intercept_ for each in found]))
+    losses = np.zeros((len(ALPHAS), targets.shape[1]))
+    for place, left in enumerate(parts):
+        fitted = without(parts, place)
+        for row, alpha in enumerate(ALPHAS):
+            found = Ridge(alpha).fit(features[fitted], targets[fitted]).predict(features[left])
+            losses[row] += np.square(found.reshape(targets[left].shape) - targets[left]).sum(axis=0)
+            check()
+    whole = Ridge(np.array(ALPHAS)[losses.argmin(axis=0)]).fit(features, targets)
+    return Linear(whole.coef_.reshape(targets.shape[1], -1), np.broadcast_to(whole.intercept_, targets.shape[1]))
 
 
 def _strength(features: FloatArray, targets: IntArray, parts: Sequence[IntArray], check: Check) -> float:
@@ -207,6 +228,8 @@ def _strength(features: FloatArray, targets: IntArray, parts: Sequence[IntArray]
         return USUAL_STRENGTH
     folds = [(without(parts, place), left) for place, left in enumerate(parts)]
     folds = [(fitted, left) for fitted, left in folds if len(np.unique(targets[fitted])) > 1]
+    if not folds:
+        return USUAL_STRENGTH
     losses: list[float] = []
     for strength in STRENGTHS:
         total = 0.0

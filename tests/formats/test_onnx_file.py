@@ -278,6 +278,8 @@ def test_the_layers_of_small_heads_are_named() -> None:
     )
     assert light_heads(model, 0.05) == ["head a"]
     assert sorted(light_heads(model, 0.9)) == ["head a", "head b"]
+    model.graph.node[2].op_type = "Conv"  # of a map as large as the picture, few weights do much
+    assert light_heads(model, 0.05) == []
     assert light_heads(linear(np.ones((8, 4), np.float32)), 0.5) == []
 
 

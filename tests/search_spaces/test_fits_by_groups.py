@@ -9,12 +9,16 @@ import pandas
 import pytest
 import torch
 from quick_training import SETTINGS
+from sklearn.linear_model import Ridge
 
 import nas
 from nas.tasks.batches import Joined, Part, groups_of, items_at
+from nas.tasks.criteria import Classification, Regression
 from nas.tasks.tabular.tabular import Tabular
-from nas.training.regressions import parts_left_out, without
+from nas.training.regressions import ALPHAS, parts_left_out, regression, without
+from search_spaces import ridge
 from search_spaces.boosted import Boosted
+from search_spaces.ridge import fit_ridge
 from search_spaces.rocket import Rocket
 
 GROUPS, EACH = 60, 5
@@ -104,3 +108,46 @@ def test_parts_of_data_know_their_groups(tmp_path: Path) -> None:
     joined = groups_of(Joined((task.train, task.validation)))
     assert joined is not None
     assert not {*joined[: len(known)].tolist()} & {*joined[len(known) :].tolist()}
+
+
+def test_groups_do_not_count_where_one_holds_a_class() -> None:
+    """Three patients of a class leave one for training: what is fitted without it says nothing of its class."""
+    labels, groups = np.repeat([0, 1], 30), np.repeat([0, 1], 30)
+    assert len(parts_left_out(60, 5, 0, groups, classes=labels)) == 5
+    assert len(parts_left_out(60, 5, 0, np.arange(60) % 3, classes=labels)) == 3
+    rng = np.random.default_rng(0)
+    features = (rng.normal(0, 1, (60, 8)) + 3 * labels[:, None]).astype(np.float32)
+    for one, other in zip(fit_ridge(features, labels, 2), fit_ridge(features, labels, 2, groups), strict=True):
+        assert np.array_equal(one, other)
+    whole = regression(torch.from_numpy(features), torch.from_numpy(labels), Classification(2), 0, groups=groups)
+    assert np.abs(whole(features) - regression(torch.from_numpy(features), torch.from_numpy(labels),
+        Classification(2), 0)(features)).max() == 0  # fmt: skip
+
+
+def test_large_groups_are_left_out_item_by_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording of an hour has tens of thousands of windows, whose matrix would need gigabytes."""
+    rng = np.random.default_rng(0)
+    features, groups = rng.normal(0, 1, (60, 8)).astype(np.float32), np.arange(60) % 6
+    values = features[:, :1] + rng.normal(0, 1, (6, 1))[groups]
+    by_items, by_groups = fit_ridge(features, values, 1), fit_ridge(features, values, 1, groups)
+    assert not np.array_equal(by_items[0], by_groups[0])
+    monkeypatch.setattr(ridge, "MOST_WORK", 10)
+    assert np.array_equal(by_items[0], fit_ridge(features, values, 1, groups)[0])
+
+
+def test_one_value_for_each_group_is_regressed_with_care() -> None:
+    """The strength has the least squared error in parts: as shares of what varies in a group, all would be equal."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(5), 12)
+    features = rng.normal(0, 1, (5, 40))[groups] + rng.normal(0, 0.1, (60, 40))
+    values = rng.normal(0, 1, (5, 1))[groups]
+    found = regression(torch.from_numpy(features), torch.from_numpy(values), Regression(), 0, groups=groups)(features)
+    scaled = (features - features.mean(axis=0)) / features.std(axis=0)
+    parts = parts_left_out(60, 5, 0, groups)
+    errors = []
+    for alpha in ALPHAS:
+        models = [Ridge(alpha).fit(scaled[each], values[each, 0]) for each in (without(parts, n) for n in range(5))]
+        missed = [model.predict(scaled[left]) - values[left, 0] for model, left in zip(models, parts, strict=True)]
+        errors.append(float(np.square(np.concatenate(missed)).sum()))
+    best = Ridge(ALPHAS[int(np.argmin(errors))]).fit(scaled, values[:, 0]).predict(scaled)
+    np.testing.assert_allclose(found[:, 0], best, atol=1e-6)

@@ -141,19 +141,22 @@ def _about_int8(run: Run) -> list[Step]:
 
 
 def _cheapest_equal(front: Front) -> Winner | None:
-    """Return the cheapest winner within the limits that costs surely less than the best one and is not surely worse."""
+    """Return the cheapest winner within the limits that costs surely less than the best one and is surely no worse.
+
+    The test cannot tell the two apart, and no other cost is surely higher.
+    """
     best, quality = front.best_or_none, front.quality.name
-    cost = next((metric.name for metric in front.costs), quality)
-    if best is None or not best.has(quality) or not best.has(cost):
+    if best is None or not front.costs or not all(map(best.has, (quality, *(each.name for each in front.costs)))):
         return None
+    cost, *others = (metric.name for metric in front.costs)
     cheaper = [
         winner
         for winner in front
         if winner.meets(front.limits)
         and not winner.chance_mark
-        and winner.has(quality)
-        and winner.has(cost)
-        and not is_surely_less(best.estimate(quality), winner.estimate(quality))
+        and all(map(winner.has, (quality, cost, *others)))
+        and not any(is_surely_less(best.estimate(each), winner.estimate(each)) for each in (quality, *others))
+        and not is_surely_less(winner.estimate(quality), best.estimate(quality))
         and is_surely_less(winner.estimate(cost), best.estimate(cost))
     ]
     return min(cheaper, key=lambda winner: winner.value(cost), default=None)

@@ -56,7 +56,7 @@ MARKED = {
 """What the card says of a model by its mark."""
 OVERFLOWING = (
     "- The int8 weights of `{file}` have 8 bits. On x86 processors without VNNI their products may overflow, and "
-    "answers be wrong: run `model.onnx` there. `predict.py` does so where the bundle has it."
+    "answers be wrong: run `model.onnx` there."
 )
 _MARKUP = str.maketrans({character: f"\\{character}" for character in "\\`*_[]|#~"})
 

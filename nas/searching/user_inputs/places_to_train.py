@@ -49,7 +49,8 @@ def with_executor(
     A message says so. For a cluster it is an error, which is raised where the search joins it.
     """
     execution = recipe.execution
-    if execution.executor == "inline" or execution.ray_address is not None:
+    trains = recipe.trials != 0 and recipe.evaluate != "table"
+    if not trains or execution.executor == "inline" or execution.ray_address is not None:
         return recipe
     try:
         with own_code(), open(os.devnull, "wb") as sink:
@@ -62,6 +63,15 @@ def with_executor(
         )
         return recipe.model_copy(update={"execution": execution.model_copy(update={"executor": "inline"})})
     return recipe
+
+
+def with_asked_executor(recipe: Recipe, asked: Recipe) -> Recipe:
+    """Return a complete recipe with the executor that was asked for, as a run records it.
+
+    What cannot be sent to other processes today may be sent when the run is resumed.
+    """
+    execution = recipe.execution.model_copy(update={"executor": asked.execution.executor})
+    return recipe.model_copy(update={"execution": execution})
 
 
 def check_gpus(recipe: Recipe) -> None:

@@ -38,7 +38,7 @@ def fits_itself(module: object) -> TypeGuard[FitsItself]:
     """Return True if a module has a method ``fit`` with these arguments; one of the same name may be something else.
 
     Raises:
-        CandidateError: of kind build; it takes as many arguments by other names, or the inputs and targets alone.
+        CandidateError: of kind build; it takes a seed and other arguments, or the inputs and targets without one.
     """
     if not isinstance(module, FitsItself):
         return False
@@ -48,10 +48,8 @@ def fits_itself(module: object) -> TypeGuard[FitsItself]:
         return False
     if parameters.keys() >= set(FIT):
         return True
-    needed = [each for each in parameters.values() if each.default is each.empty]
-    positional = all(each.kind is each.POSITIONAL_OR_KEYWORD for each in needed)
     # Gradient steps in the place of such a fit would be a poor result that nothing explains.
-    if (positional and len(needed) == len(FIT)) or parameters.keys() >= set(FIT[:2]):
+    if parameters.keys() & {"seed", "random_state"} or parameters.keys() >= set(FIT[:2]):
         raise CandidateError(
             "build",
             f"the method fit of a module that fits itself takes ({', '.join(FIT)}), but that of "

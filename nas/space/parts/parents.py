@@ -95,20 +95,23 @@ def first_of(space: SearchSpace) -> Sequence[Architecture]:
     """
     inner = innermost(space)
     names, parts = {choice.name for choice in inner.choices}, SpaceParts(inner)
+    added = {choice.name for choice in space.choices} - names
     rule = f"first of a space must hold architectures of it, but first of {type(inner).__name__}"
     try:
         with own_code():
             first: object = inner.first if isinstance(inner, HasFirst) else ()
+            first = list(first) if isinstance(first, Iterable) else first
     except Exception as error:
         raise SpaceError(f"{rule} raised {raised_text(error)}.") from None
-    if not isinstance(first, Iterable):
+    if not isinstance(first, list):
         raise SpaceError(f"{rule} is {first!r:.80}. If it is something else, give it another name.")
     found = []
     for each in first:
         try:
-            if strange := sorted(set(each) - names):
+            if strange := sorted(set(each) - names - added):
                 raise ValueError(f"the space has no choice {strange[0]!r}.")
-            found.append(architecture_from(inner, parts.candidate(each)))
+            own = architecture_from(inner, parts.candidate(each))
+            found.append(Architecture({**own, **{name: each[name] for name in each if name in added}}))
         except (TypeError, ValueError) as error:
             shown = dict(each) if isinstance(each, Architecture) else each
             raise SpaceError(f"{rule} holds {shown!r:.200}: {error}") from None

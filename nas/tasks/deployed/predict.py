@@ -20,7 +20,6 @@ import argparse
 import importlib
 import io
 import json
-import math
 import os
 import platform
 import sys
@@ -84,13 +83,18 @@ def line_of(name: str, outputs: Float32Array, answers: Mapping[str, Any]) -> dic
     if kind == "multi-label":
         chosen = [title for title, value in values.items() if value > 0.5]
         return {**line, "labels": chosen, "probabilities": values, "shown": [", ".join(chosen) or "none"]}
-    return {**line, "values": values, "shown": [_shown(value, answers) for value in values.values()]}
+    return {**line, "values": values, "shown": _shown(list(values.values()), answers)}
 
 
-def _shown(value: float, answers: Mapping[str, Any]) -> str:
-    """Return a value with six digits, or more where its offset takes some of them."""
-    beyond = abs(value) / float(np.max(np.abs(answers.get("scale", 1))) or 1)
-    return f"{value:.{6 + max(0, math.ceil(math.log10(beyond)) if 0 < beyond < math.inf else 0)}g}"
+def _shown(values: Sequence[float], answers: Mapping[str, Any]) -> list[str]:
+    """Return values with six digits, or more where an offset that is large beside the scale takes some of them."""
+    offsets, scales = (np.broadcast_to(np.abs(answers.get(key, usual)), len(values)) for key, usual in _USUAL.items())
+    ratios = np.divide(offsets, scales, out=np.ones(len(values)), where=scales > 0)
+    digits = 6 + np.ceil(np.log10(np.clip(ratios, 1, 1e9))).astype(int)
+    return [f"{value:.{count}g}" for value, count in zip(values, digits, strict=True)]
+
+
+_USUAL = {"offset": 0, "scale": 1}
 
 
 # The model
@@ -118,7 +122,7 @@ class Model:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             text = f"{type(error).__name__}: {error}"
             raise InputError(f"predict.py needs the architecture.json of a winner beside it ({text}).") from error
-        why = ": its 8-bit weights may overflow on this processor, an x86 without VNNI" if overflows else ""
+        why = ": its 8-bit weights may overflow on an x86 without VNNI, or one that does not tell" if overflows else ""
         if not is_run:
             told = f"this runs model.onnx, not {about['deployed']}, which was tested and measured on {about['target']}"
             warnings.warn(f"{told}{why}.", stacklevel=2)

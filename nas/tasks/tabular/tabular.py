@@ -332,6 +332,8 @@ class _Table:
             title = f"the test table of {name}"
             for column in (each for each in frame.columns if each not in (*drop, order)):
                 check_has(test, column, f"the column {column} of {name}", title)
+            if group is not None:
+                group_numbers(test[group], title)
             kind = "classification" if found.is_classes else "regression"
             tested = target_of(test[target], kind, title, found.classes)
             found = replace(found, values=np.concatenate([found.values, tested.values]))

@@ -164,7 +164,7 @@
     for (const metric of run.metrics) {
       const { value, low, high, kind, mean, lower, upper, search: searched } = run.columns(metric.name);
       const isTrained = metric.source === "trained"; // a winner's value is of the test, a candidate's of the validation
-      const own = (of) => (i) => (isTrained && !run.winnerAt.has(i) ? "" : plain(of[i]));
+      const own = (of) => (i) => (kind[i] === 2 || (isTrained && !run.winnerAt.has(i)) ? "" : plain(of[i]));
       const name = isTrained ? `test_${metric.name}` : metric.name;
       header.push(name, `${name}_lower_95`, `${name}_upper_95`);
       cells.push(own(value), own(low), own(high));
