@@ -103,6 +103,7 @@ def assert_like(found: Any, expected: Any) -> None:
         assert found == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "step"), [*((name, None) for name in GOLDEN), ("gp", 3), ("gp", 12), ("random", 21)]
 )

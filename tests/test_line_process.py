@@ -92,6 +92,7 @@ def test_the_end_of_a_process_with_a_fork_is_noticed(start: Start) -> None:
     assert is_gone(child)
 
 
+@pytest.mark.slow
 def test_a_process_that_closes_its_output_is_late(start: Start) -> None:
     """It lives on, so it has not ended, and can be ended."""
     process = start("import os, time\nos.close(1)\ntime.sleep(60)")

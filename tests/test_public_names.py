@@ -51,6 +51,7 @@ def test_every_exception_is_public() -> None:
     assert issubclass(nas.RecipeError, nas.NasError)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["predictors", "search_spaces", "experiments"])
 def test_names_that_our_own_plug_ins_use_are_public(folder: str) -> None:
     """So that a third party's plug-in needs nothing from inside.
@@ -70,7 +71,7 @@ def test_names_that_our_own_plug_ins_use_are_public(folder: str) -> None:
     inside |= {"POOL", "most_informative", "own_features", "prior_covariance"}
     inside |= {"ProfiledNetwork", "profiled_network", "profiled_costs", "PRECISION", "with_precisions"}
     inside |= {"LayerCosts", "LayerProcess", "fit_layer_process", "shrunk_costs", "terms_of"}
-    inside |= {"regression", "floored"}
+    inside |= {"regression", "floored", "IntArray", "keep_classes", "parts_left_out", "without"}
     inside |= {"HEADS", "features_of", "from_fitted_head", "inheritance_of", "parent_settings"}
     inside |= {"SupernetTrained", "WayChosen", "Inheritance", "PARENT_WEIGHTS", "SUPERNET_WEIGHTS", "usable_cores"}
     inside |= {"Beliefs", "WholeCurves", "known_losses", "told"}

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from nas.results.bundle import ABOUT, Bundle
 
 
+@pytest.mark.slow
 def test_a_model_for_many_threads_predicts_on_few_cores(bundle: Path) -> None:
     """Nothing is timed."""
     about = json.loads((bundle / ABOUT).read_text())

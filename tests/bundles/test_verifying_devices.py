@@ -115,6 +115,7 @@ def test_some_targets_are_named(several: Path, asked: list[str], opened: list[st
     assert found.is_sound
 
 
+@pytest.mark.slow
 def test_a_target_that_the_run_did_not_measure_is_refused(several: Path) -> None:
     """The message tells those that it did."""
     with pytest.raises(RecipeError, match=rf"its run measured, {FIRST} and {PI} and {ATTIC}, but got onnxruntime-cpu"):

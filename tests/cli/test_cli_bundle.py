@@ -57,6 +57,7 @@ def test_a_winner_is_exported_by_its_first_digits(
     assert "FAILED      files: predict.py is missing." in text
 
 
+@pytest.mark.slow
 def test_a_model_that_decides_otherwise_ends_with_1(
     runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def _here(typed: Typed, tmp_path: Path) -> str:
     return "here"
 
 
+@pytest.mark.slow
 def test_a_device_from_adding_to_removing(typed: Typed, here: str, tmp_path: Path) -> None:
     assert "here  local:  onnxruntime-cpu" in typed("device", "list")
     (listed,) = json.loads(typed("device", "list", "--json"))
@@ -48,6 +49,7 @@ def test_a_device_from_adding_to_removing(typed: Typed, here: str, tmp_path: Pat
     assert "No device was added" in typed("device", "list")
 
 
+@pytest.mark.slow
 def test_a_pool_is_a_name_for_devices(typed: Typed, here: str, tmp_path: Path) -> None:
     """They stay when it is forgotten. One that cannot be reached is told by its name."""
     typed("device", "add", "there", "local:", "--python", sys.executable, "--folder", tmp_path / "other")
@@ -59,6 +61,7 @@ def test_a_pool_is_a_name_for_devices(typed: Typed, here: str, tmp_path: Path) -
     assert "here  local:" in typed("device", "list")
 
 
+@pytest.mark.slow
 def test_a_model_is_measured_there(typed: Typed, here: str, tmp_path: Path) -> None:
     """Also one whose weights lie in a file beside it. Its row names the device."""
     model = linear(np.ones((6, 3), dtype=np.float32))

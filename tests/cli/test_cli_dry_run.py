@@ -47,6 +47,7 @@ def test_it_looks_at_the_data_the_space_and_the_target(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "recipe.toml"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -40,6 +40,7 @@ def model_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / "a.onnx", folder / "b.onnx", folder / "garbage.onnx", outside]
 
 
+@pytest.mark.slow
 def test_good_files_have_numbers_and_bad_ones_reasons(files: list[Path]) -> None:
     """The output fits 80 columns without escape codes, and the exit status is 1 because files failed."""
     done = run_nas("measure", *files, *QUICK, COLUMNS="80")
@@ -57,6 +58,7 @@ def test_good_files_have_numbers_and_bad_ones_reasons(files: list[Path]) -> None
     assert all(len(line) <= 80 for line in text.splitlines() if line.startswith(" "))
 
 
+@pytest.mark.slow
 def test_json_is_all_that_stands_on_standard_output(files: list[Path]) -> None:
     """Progress goes to standard error, and the exit status is 0 because every file was measured."""
     done = run_nas("measure", files[0], *QUICK, "--metric", "latency_ms", "--metric", "peak_memory_mib", "--json")

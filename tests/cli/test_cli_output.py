@@ -67,6 +67,7 @@ def test_flags_and_a_recipe_file_give_the_same_recipe(
     assert read_recipe(tmp_path / "recipe.toml").differences(read_recipe(finished[0] / "recipe.toml")) == {}
 
 
+@pytest.mark.slow
 def test_show_prints_a_run_again(
     finished: tuple[Path, subprocess.CompletedProcess[str]],
     capsys: pytest.CaptureFixture[str],
@@ -119,6 +120,7 @@ def test_report_is_written_again(
     assert len((run / "report.html").read_bytes()) == len(before)
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_by_command_changes_nothing(
     finished: tuple[Path, subprocess.CompletedProcess[str]],
     capsys: pytest.CaptureFixture[str],
@@ -133,6 +135,7 @@ def test_resuming_a_finished_run_by_command_changes_nothing(
     assert (run / "recipe.toml").read_bytes() == recipe
 
 
+@pytest.mark.slow
 def test_a_dry_run_prints_the_recipe_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -289,6 +289,7 @@ def test_a_wrong_request_to_onboard_is_one_message(
     assert list(tmp_path.iterdir()) == [table]
 
 
+@pytest.mark.slow
 def test_a_target_is_measured_in_processes_of_its_own(
     table: Path, acting: Target, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,7 @@ def test_without_a_table_it_is_one_of_what_was_measured_before(
         assert {name: options[name][int(row[name])] for name in options} == dict(each)
 
 
+@pytest.mark.slow
 def test_a_table_gets_the_targets_that_it_lacks(
     bench: NewTarget, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -241,6 +241,7 @@ def test_a_run_s_own_code_is_run_only_where_its_user_says_so(
     assert (tmp_path / "harm").exists()
 
 
+@pytest.mark.slow
 def test_the_space_of_a_run_that_was_given_an_object_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -124,6 +124,7 @@ def test_a_folder_that_is_no_run_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_folder_that_cannot_be_made_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +145,7 @@ def test_a_program_that_asked_for_json_gets_the_code_too(tmp_path: Path) -> None
     assert done.stderr == f"error: {found['message']}\n"
 
 
+@pytest.mark.slow
 def test_the_real_command_refuses_the_same_way(tmp_path: Path) -> None:
     """The real command prints one line on standard error, ends with status 2 and writes nothing."""
     done = run_nas("search", "--space", "mobilnet", "--runs", tmp_path / "runs")

@@ -50,6 +50,7 @@ def test_an_unavailable_runtime_has_its_reason(
     assert "own_runtime:Elsewhere  not here: it needs a board; attach one." in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_target_is_shown_with_hardware_speed_and_peaks(capsys: pytest.CaptureFixture[str]) -> None:
     """The target is shown for people and as JSON."""
     show_target("onnxruntime-cpu")

@@ -55,6 +55,7 @@ def _typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     return lambda *words: printed(capsys, monkeypatch, *words)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("profiled", "small_spaces_here")
 def test_a_profile_and_a_few_measurements_for_a_table(typed: Typed, tmp_path: Path) -> None:
     """The board is measured a little, and the table's other devices tell the rest."""

@@ -14,6 +14,7 @@ from nas.cli.main import main
 pytestmark = pytest.mark.usefixtures("onnx_profile")
 
 
+@pytest.mark.slow
 def test_every_candidate_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

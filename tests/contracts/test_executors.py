@@ -28,6 +28,7 @@ def each_executor(request: pytest.FixtureRequest) -> Executor:
 class TestEvery:
     """One Ray serves all of these tests, so each test is also another run in the same session."""
 
+    @pytest.mark.slow
     def test_reports_come_in_order(self, executor: Executor) -> None:
         """Every report before the last goes to ``on_report``; the last one goes to ``on_end``, unchanged."""
         source = Script(counting(3), counting(1), counting(4))
@@ -40,6 +41,7 @@ class TestEvery:
             for number, epochs in enumerate((3, 1, 4))
         }
 
+    @pytest.mark.slow
     def test_a_source_can_stop_a_job(self, executor: Executor) -> None:
         """A stopped job ends with the report at which it was stopped, without ``done``; the others continue."""
         source = Script(counting(5, stop_at=2), counting(3), counting(4, stop_at=1))
@@ -51,6 +53,7 @@ class TestEvery:
         ]
         assert [len(events) for events in source.heard.values()] == [3, 3, 2]
 
+    @pytest.mark.slow
     def test_a_failure_ends_its_job_alone(self, executor: Executor) -> None:
         """A CandidateError keeps its kind; any other exception gets the kind exception, whenever it is raised."""
         source = Script(
@@ -74,6 +77,7 @@ class TestEvery:
         assert end == ("end", {"epoch": 2, "done": True})
         assert [len(events) for events in source.heard.values()] == [2, 2, 1, 2, 2]
 
+    @pytest.mark.slow
     def test_a_job_that_exhausts_memory_fails_alone(self, executor: Executor) -> None:
         """A MemoryError gets a kind of its own."""
         source = Script({"do": "exhaust memory"}, counting(2))
@@ -84,6 +88,7 @@ class TestEvery:
         )
         assert source.kinds == ["memory", None]
 
+    @pytest.mark.slow
     def test_another_nas_error_ends_the_run(self, executor: Executor) -> None:
         """Missing data would fail every job, so the error is raised at once and is recorded for no job."""
         source = Script({"do": "find no data"}, *[counting(1)] * 20)
@@ -92,6 +97,7 @@ class TestEvery:
         assert source.heard["j0"] == [("report", {"epoch": 1})]
         assert source.asked < 20
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", ["next_job", "on_report", "on_end", "on_failure"])
     def test_an_exception_of_the_source_ends_the_run(
         self, executor: Executor, method: str, monkeypatch: pytest.MonkeyPatch
@@ -115,6 +121,7 @@ class TestEvery:
         assert len(calls) == (1 if method == "on_failure" else 3)
         assert source.asked < 22
 
+    @pytest.mark.slow
     def test_data_pass_as_they_are(self, executor: Executor) -> None:
         """Nested data in jobs and reports keep shape and type, and so does a megabyte of bytes."""
         data = {"architecture": {"depth": 2, "residual": True, "name": "é/ü", "a.b": 0.1}, "list": [[], {}, None, [1]]}

@@ -110,6 +110,7 @@ def test_trackers_are_exports_that_can_follow(name: str) -> None:
             check_trackers([name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRACKED, indirect=True)
 def test_a_tracker_goes_on_with_a_run(name: str, tmp_path: Path) -> None:
     """A process that begins again tells all rows; those that were told before do no harm."""

@@ -186,6 +186,7 @@ class TestEvery:
         else:
             assert float(np.corrcoef(found.ravel(), expected.ravel())[0, 1]) > 0.95
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("precision", PRECISIONS)
     def test_opens_where_no_toolkit_is(
         self,
@@ -214,6 +215,7 @@ class TestEvery:
         with MeasuringProcess(deployment.target, TIMEOUT_S) as process:
             assert process.ask("memory", model=there)["samples"][0] > 0
 
+    @pytest.mark.slow
     def test_is_named_by_its_own_module_alone(self, name: str) -> None:
         """A new runtime needs its module, its entry point, its test and its line in the docs, and nothing else."""
         if name == Recipe.model_fields["target"].default:

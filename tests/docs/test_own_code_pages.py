@@ -84,6 +84,7 @@ def test_the_class_of_the_docs_is_short() -> None:
     assert len([line for line in body.splitlines() if line.strip()]) <= MOST_LINES
 
 
+@pytest.mark.slow
 def test_a_class_of_the_docs_works_from_search_to_bundle(tones: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bundle reads WAV files by the user's own module, bit for bit as the training did, and without torch."""
     monkeypatch.setattr(EXPORT, write_any_model)

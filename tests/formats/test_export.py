@@ -114,6 +114,7 @@ def test_an_input_that_a_module_ignores_stays_in_the_file(tmp_path: Path, batch:
     assert parity(module, path, given) <= 1e-4
 
 
+@pytest.mark.slow
 def test_a_module_of_one_batch_cannot_leave_it_open(tmp_path: Path) -> None:
     """It says so, and leaves no file."""
     with pytest.raises(CandidateError, match=r"torch\.onnx\.export raised"):
@@ -138,6 +139,7 @@ def test_outputs_are_the_same(tmp_path: Path, make: Callable[[], nn.Module], bat
     assert declared.shape == [batch, *SHAPE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "message"),
     [

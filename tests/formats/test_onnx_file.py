@@ -284,6 +284,7 @@ def test_the_layers_of_small_heads_are_named() -> None:
 
 
 class TestMultiplyAccumulates:
+    @pytest.mark.slow
     @pytest.mark.parametrize("batch", [1, 3])
     def test_are_those_of_the_traced_layers(self, tmp_path: Path, batch: int) -> None:
         """The count equals that of the traced layers for each image of the batch."""
@@ -297,6 +298,7 @@ class TestMultiplyAccumulates:
             traced = sum(layer.macs for layer in trace_layers(module, image_signature(shape, 10)))
             assert multiply_accumulates(read_onnx(tmp_path / "model.onnx")) == batch * traced
 
+    @pytest.mark.slow
     def test_of_a_transformer_too(self, tmp_path: Path) -> None:
         """The two matrix products of attention are counted."""
         module = timm.create_model(

@@ -108,12 +108,14 @@ def assert_alike(module: nn.Module, folder: Path, monkeypatch: pytest.MonkeyPatc
     assert weight_bytes(read_onnx(traced)) == pytest.approx(weight_bytes(read_onnx(newer)), rel=0.01, abs=200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRACED)
 def test_both_exporters_give_the_runtime_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     torch.manual_seed(0)
     assert_alike(TRACED[name](), tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 def test_embeddings_are_traced_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table of embeddings of each category becomes the same operators."""
 
@@ -164,6 +166,7 @@ def test_transformers_are_traced_alike(
     assert parity(module, tmp_path / "traced.onnx", [tokens]) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", ["tree", "table"])
 def test_n_grams_are_traced_alike(pairs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables that are looked up, and numbers that are scattered, become the same operators."""
@@ -248,6 +251,7 @@ def test_the_newer_exporter_leaves_no_paths_of_this_machine(tmp_path: Path) -> N
     assert path.stat().st_size < 5000
 
 
+@pytest.mark.slow
 def test_exporting_takes_little_time(tmp_path: Path) -> None:
     """At most 0.3 s of the processor for each model, on average; the newer exporter takes a second and more."""
     space = load_space("mobilenet", {}, input_shape=(1, 8, 8), classes=10)

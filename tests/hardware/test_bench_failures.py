@@ -21,6 +21,7 @@ from nas.values.target import Target
 
 
 class TestFailures:
+    @pytest.mark.slow
     def test_spoil_nothing(self, acting: Target, tmp_path: Path) -> None:
         """A model that hangs, dies, raises, is refused or takes too much memory fails alone, and runs once."""
         deeds = {
@@ -61,6 +62,7 @@ class TestFailures:
         names = [name for name, _ in opened(tmp_path)]
         assert [names.count(name) for name in "hdrng"] == [1, 1, 1, 1, 1]
 
+    @pytest.mark.slow
     def test_a_worker_that_is_killed_takes_its_model_alone_with_it(self, acting: Target, tmp_path: Path) -> None:
         """If the system kills the measuring process, the next model gets a new one."""
         models = models_of(tmp_path, {"a": "clock 1", "w": "wait", "b": "clock 2"})
@@ -75,6 +77,7 @@ class TestFailures:
         assert latency_of(first).median == pytest.approx(1)
         assert latency_of(second).median == pytest.approx(2)
 
+    @pytest.mark.slow
     def test_of_memory_alone_are_failures_too(self, acting: Target, tmp_path: Path) -> None:
         """Each memory reading has a process of its own, whose death fails only its model."""
         dead, fine = measure(acting, models_of(tmp_path, {"d": "die", "a": "clock 1"}), "peak_memory_mib")
@@ -84,6 +87,7 @@ class TestFailures:
         processes = [process for name, process in opened(tmp_path) if name == "a"]
         assert len(set(processes)) == len(processes) == 3
 
+    @pytest.mark.slow
     def test_waiting_for_the_device_is_no_failure(self, acting: Target, tmp_path: Path) -> None:
         """Waiting for the device's lock counts neither towards a model's timeout nor as device time."""
         bench = DeviceBench(acting, replace(QUICK, timeout_s=1.0))

@@ -60,6 +60,7 @@ def exported_models(tmp_path_factory: pytest.TempPathFactory, onnx_profile: Targ
 
 
 class TestOnnxRuntime:
+    @pytest.mark.slow
     def test_a_bigger_model_is_slower_larger_and_takes_more_memory(
         self, exported: dict[str, Path], tmp_path: Path
     ) -> None:
@@ -81,6 +82,7 @@ class TestOnnxRuntime:
         assert 5_000_000 * 4 < big["weight_bytes"].median < big["model_bytes"].median
         assert [len(small[name].rounds) for name in EVERYTHING] == [5, 5, 3, 1, 1]
 
+    @pytest.mark.slow
     def test_a_batch_is_measured_as_a_whole_and_by_the_item(self, exported: dict[str, Path]) -> None:
         """``item_ms`` is the batch's latency over its size, although the reference model has a batch of one."""
         (outcome,) = measure(Target("onnxruntime-cpu", batch=8), [exported["batch"]], "latency_ms", "item_ms")
@@ -88,6 +90,7 @@ class TestOnnxRuntime:
         assert outcome["item_ms"].median == pytest.approx(outcome["latency_ms"].median / 8)
         assert outcome["latency_ms"].conditions["input_shape"] == [8, 3, 32, 32]
 
+    @pytest.mark.slow
     def test_the_circumstances_are_noted(self, exported: dict[str, Path], onnx_profile: TargetProfile) -> None:
         """The conditions hold all that a reader needs to trust a latency, as plain JSON data."""
         (outcome,) = measure(ONNX, [exported["small"]])
@@ -104,6 +107,7 @@ class TestOnnxRuntime:
         assert conditions["peak_macs_per_s"] > 1e6
         assert conditions["bandwidth_bytes_per_s"] > 1e6
 
+    @pytest.mark.slow
     def test_bad_files_have_failed_and_the_others_are_measured(self, exported: dict[str, Path], tmp_path: Path) -> None:
         """Garbage, half a model, a missing file and another batch size each fail with their own reason."""
         garbage, half = tmp_path / "garbage.onnx", tmp_path / "half.onnx"
@@ -161,6 +165,7 @@ class TestOnnxRuntime:
         assert all(isinstance(deployed, Deployed) for deployed in found)
         assert [deployed.details for deployed in found] == [{"calibrated_on": "12 training items"}] * 2  # type: ignore[union-attr]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("together", [3, 1000])
     def test_outputs_are_those_of_the_deployed_model(
         self, together: int, exported: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -214,6 +219,7 @@ class TestTargets:
         with pytest.raises(TargetError, match=message):
             bench.deploy(models, [tmp_path / "deployed"])
 
+    @pytest.mark.slow
     def test_batches_share_a_reference_but_no_fingerprint(self, acting: Target) -> None:
         """Two batch sizes share the reference model, but their measurements have different fingerprints."""
         one, eight = (DeviceBench(replace(acting, batch=batch), QUICK) for batch in (1, 8))
@@ -247,6 +253,7 @@ class TestTargets:
         assert isinstance(outcome, dict)
 
 
+@pytest.mark.slow
 def test_by_the_item_is_by_the_batch(acting: Target, tmp_path: Path) -> None:
     """``item_ms`` is a batch's latency over its size, sample by sample, with the same drift."""
     target = replace(acting, batch=4)
@@ -284,6 +291,7 @@ def test_no_models_and_no_metrics_give_nothing(acting: Target, tmp_path: Path) -
     assert not (tmp_path / OPENED).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="Linux alone tells how long a process waited")
 def test_work_on_the_measured_core_is_noticed(exported: dict[str, Path]) -> None:
     """Another busy process on the same core raises the measured pressure, and the thread's clock counts."""

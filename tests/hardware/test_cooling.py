@@ -194,6 +194,7 @@ class TestMeasurements:
         yield made_up_heat.pi(home() / "sys")
         shutil.rmtree(home() / "sys")
 
+    @pytest.mark.slow
     def test_tell_temperatures_and_what_held_the_clock_down(self, acting: Target, sys: Path, tmp_path: Path) -> None:
         """A model that heats the board is doubted, and the next is waited for, which the bench tells."""
         said: list[str] = []
@@ -220,6 +221,7 @@ class TestMeasurements:
             bench.layer_times(models)
         assert said == ["waiting until this machine cools down: it is 82 °C warm, and began at 45"]
 
+    @pytest.mark.slow
     def test_compare_with_the_first_one_on_any_bench(self, acting: Target, sys: Path, tmp_path: Path) -> None:
         """Two targets of one device heat the same device."""
         for name, celsius, count in (("a", 45, 0), ("b", 82, 1)):
@@ -229,6 +231,7 @@ class TestMeasurements:
             (found,) = bench.measure(models, ["latency_ms"], np.random.default_rng(0))
             assert len(latency_of(found).flags) == count, latency_of(found).flags
 
+    @pytest.mark.slow
     def test_compare_with_the_first_one_before_a_stop(self, acting: Target, sys: Path, tmp_path: Path) -> None:
         """The first process stops in its second session. Another one finds the device hot, and a third one cool."""
         models = as_they_are(models_of(tmp_path, {"a": "clock 1"}))

@@ -66,6 +66,7 @@ def test_a_program_that_is_not_there_is_said() -> None:
             printed_number("meter", arguments, "joules", 10)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="groups of processes")
 def test_children_do_not_outlast_the_timeout(tmp_path: Path) -> None:
     """A child that holds the output open is ended with its parent, without waiting for the child."""

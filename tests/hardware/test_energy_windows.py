@@ -72,6 +72,7 @@ class FakeCounter:
         return after[0] - before[0]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.floats(2e-4, 0.5), st.sampled_from((1e-3, 0.02, 0.1)))
 def test_energy_of_an_inference_is_found_whatever_the_period(inference_s: float, period_s: float) -> None:

@@ -250,6 +250,7 @@ class TestWorkerCommand:
         assert reply["ok"], reply
         assert reply["runtime"] == "acting 1.0"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("precision", ["fp32", "int8"])
     @pytest.mark.parametrize("runtime", ["onnxruntime-cpu", "openvino-cpu"])
     def test_loads_no_library_of_training(self, runtime: str, precision: str, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def stopped_after(visits: int) -> Callable[[], None]:
     return advance
 
 
+@pytest.mark.slow
 def test_finished_ones_are_not_measured_again(acting: Target, tmp_path: Path) -> None:
     """A stop in the third session keeps two. Their samples are those of the result, and progress reaches its end."""
     models, file = models_of(tmp_path, DEEDS), tmp_path / "sessions.jsonl"
@@ -63,6 +64,7 @@ def test_finished_ones_are_not_measured_again(acting: Target, tmp_path: Path) ->
     assert len(opened(tmp_path)) - before == (SESSIONS - 2) * len(models)
 
 
+@pytest.mark.slow
 def test_only_those_of_the_same_files_and_speed_count(acting: Target, tmp_path: Path) -> None:
     """Others, and lines that are not as they were written, are left out; a model that is new gets all its sessions."""
     models, file = models_of(tmp_path, DEEDS), tmp_path / "sessions.jsonl"

@@ -47,6 +47,7 @@ def bench_with(
 
 
 class TestRounds:
+    @pytest.mark.slow
     def test_are_interleaved_in_an_order_that_the_generator_decides(self, acting: Target, tmp_path: Path) -> None:
         """Each round visits every model once, in its own process, in an order set by the generator."""
         orders = []
@@ -73,6 +74,7 @@ class TestRounds:
         measure(acting, models, advance=lambda: steps.append(None))
         assert len(steps) == len(models) * DeviceBench(acting, QUICK).rounds
 
+    @pytest.mark.slow
     def test_have_enough_samples(self, acting: Target, tmp_path: Path) -> None:
         """Slow models get ``min_samples`` samples, and short inferences are combined into longer samples."""
         slow, quick = measure(acting, models_of(tmp_path, {"s": "take 15", "q": "do nothing"}))
@@ -82,6 +84,7 @@ class TestRounds:
         assert latency_of(slow).conditions["inferences_per_sample"] == 1
         assert latency_of(quick).conditions["inferences_per_sample"] > 1
 
+    @pytest.mark.slow
     def test_under_pressure_are_repeated_and_then_flagged(self, acting: Target, tmp_path: Path) -> None:
         """A round on a busy machine is repeated, and flagged if the machine stays busy."""
         deeds = {"b": "busy", "o": "busy at first", "q": "clock 1"}
@@ -94,6 +97,7 @@ class TestRounds:
         assert names.count("q") == QUICK.rounds
         assert len(busy.rounds) == len(quiet.rounds) == QUICK.rounds
 
+    @pytest.mark.slow
     def test_are_the_same_for_models_that_are_compared(self, acting: Target, tmp_path: Path) -> None:
         """Paired models go on together until all are settled, and a model that fails holds up no other."""
         deeds = {"exact": "clock 2", "wild": "clock 2 0.05", "bad": "refuse"}
@@ -111,6 +115,7 @@ class TestRounds:
         outcomes = measure(acting, models_of(tmp_path, {"d": "die", "r": "refuse"}), settings=SURE)
         assert [failure_of(outcome)[0] for outcome in outcomes] == ["measure"] * 2
 
+    @pytest.mark.slow
     def test_end_when_the_interval_is_narrow_enough(self, acting: Target, tmp_path: Path) -> None:
         """A model whose interval cannot become narrow gets no further rounds, but a flag."""
         deeds = {"exact": "clock 2", "scattered": "clock 2 0.012", "wild": "clock 2 0.2"}
@@ -127,6 +132,7 @@ class TestRounds:
         assert flag.endswith("a later measurement may differ as much")
         assert scattered.interval.lower <= 2 <= scattered.interval.upper
 
+    @pytest.mark.slow
     def test_that_differ_say_what_is_known_of_the_reason(
         self, acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -141,6 +147,7 @@ class TestRounds:
 
 
 class TestDrift:
+    @pytest.mark.slow
     def test_is_taken_out(self, acting: Target, tmp_path: Path) -> None:
         """Latencies are right although the machine becomes 4 % slower than recorded during the rounds."""
         models = models_of(tmp_path, {"a": "clock 1", "b": "clock 3"})
@@ -160,6 +167,7 @@ class TestDrift:
             assert measurement.interval.lower < truth < measurement.interval.upper
             assert measurement.flags == ()
 
+    @pytest.mark.slow
     def test_a_much_slower_machine_gives_nearly_the_same_and_a_doubt(self, acting: Target, tmp_path: Path) -> None:
         """On a machine slowed by a factor of 1.2, latencies stay within 3 % and are flagged."""
         models = models_of(tmp_path, {"a": "clock 1 0.005", "b": "clock 3 0.005"})
@@ -174,6 +182,7 @@ class TestDrift:
             assert "the machine was slower by 20 % than when the target's reference speed was recorded" in now.flags
             assert now.half_width > 0.05 > then.half_width
 
+    @pytest.mark.slow
     def test_of_one_round_is_not_taken_for_that_of_all(self, acting: Target, tmp_path: Path) -> None:
         """A short disturbance of one visit hardly moves the median."""
         visits = 0
@@ -192,6 +201,7 @@ class TestDrift:
 class TestReference:
     """A reference speed corrects latencies only where it can be trusted."""
 
+    @pytest.mark.slow
     def test_that_is_doubtful_corrects_nothing(self, acting: Target, tmp_path: Path) -> None:
         """It was recorded 4 times too fast; only what changes during the rounds is corrected."""
         bench = DeviceBench(acting, SURE)
@@ -206,6 +216,7 @@ class TestReference:
         assert found.interval.upper > 3.64 * 1.04
         assert found.flags[-1].startswith("the target's reference speed is doubtful, because the machine was busy;")
 
+    @pytest.mark.slow
     def test_is_known_as_well_as_its_sittings_agreed(self, acting: Target, tmp_path: Path) -> None:
         """All latencies share that doubt, as far as they follow the reference."""
         bench = DeviceBench(acting, SURE)
@@ -239,6 +250,7 @@ class TestSharedCache:
         bench, rng = bench_with(acting, settings, {"L2": 1_000_000}, monkeypatch), np.random.default_rng(0)
         return [latency_of(each) for each in bench.measure(models, ["latency_ms"], rng, advance)]
 
+    @pytest.mark.slow
     def test_is_taken_out_as_far_as_a_model_responds(
         self, acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -252,6 +264,7 @@ class TestSharedCache:
             assert measurement.conditions["shared_cache_drift"] == pytest.approx(1.15, abs=0.03)
             assert measurement.interval.lower < 2.0 < measurement.interval.upper
 
+    @pytest.mark.slow
     def test_is_left_in_where_weights_fit_the_cores_own_cache(
         self, acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -269,6 +282,7 @@ def test_settings_without_an_interval_are_refused(rounds: int, max_rounds: int) 
         BenchSettings(rounds=rounds, max_rounds=max_rounds)
 
 
+@pytest.mark.slow
 def test_no_more_than_the_fewest_rounds_once_time_is_short(
     acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

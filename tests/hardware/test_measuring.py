@@ -327,6 +327,7 @@ class _AnySize:
         return nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, self.classes))
 
 
+@pytest.mark.slow
 def test_a_real_bench_builds_exports_deploys_and_measures(
     tmp_path: Path, onnx_profile: TargetProfile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,6 +156,7 @@ class TestFailures:
         (_, first), (_, second) = opened(tmp_path)
         assert first == second
 
+    @pytest.mark.slow
     def test_a_hung_process_is_ended_and_another_one_answers(self, acting: Target, tmp_path: Path) -> None:
         """A hung process is ended after the timeout, which one request can change for itself."""
         with MeasuringProcess(acting, TIMEOUT_S) as process:

@@ -90,6 +90,7 @@ class TestFp32:
 
 
 class TestBf16:
+    @pytest.mark.slow
     def test_runs_bf16(self, exported: Path, tmp_path: Path) -> None:
         """bf16 is run, and outputs are close to fp32's but not equal."""
         runtime = available("bf16")
@@ -127,6 +128,7 @@ class TestBf16:
 
 
 class TestInt8:
+    @pytest.mark.slow
     def test_runs_int8(self, exported: Path, tmp_path: Path) -> None:
         """Most products run in int8, weights take less than half the bytes, and outputs correlate with fp32's."""
         runtime = available("int8")

@@ -68,6 +68,7 @@ class TestSession:
         asked = 10 * (os.cpu_count() or 1)
         assert 1 <= runtime.open(small, target_of(threads=asked)).conditions()["threads"] < asked
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("patch_size", [2, 4])
     def test_fuses_what_stays_right(self, runtime: OpenVinoCpu, tmp_path: Path, patch_size: int) -> None:
         """Attention is fused for four heads over sixteen tokens but not over four, and the conditions say so."""
@@ -194,6 +195,7 @@ assert not any(name.startswith("openvino_telemetry.") for name in sys.modules)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_tells_nobody(small: Path, tmp_path: Path, precision: str) -> None:
     """Outside of CI, OpenVINO and NNCF open no connection, write no file at home and print nothing."""

@@ -87,6 +87,7 @@ def test_few_inputs_are_all_sent(acting: Target, model: Deployed) -> None:
     assert device.sent == [ITEMS]
 
 
+@pytest.mark.slow
 def test_items_that_come_in_small_parts_are_counted_together(
     acting: Target, model: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,7 @@ class TestMeasurements:
         assert isinstance(outcome, dict), outcome
         return outcome[SUSTAINED]
 
+    @pytest.mark.slow
     def test_are_of_the_last_part(self, acting: Target, sys: Path, tmp_path: Path) -> None:
         """A model becomes half as slow again while the board is heated by 20 degrees. Its throttling is no doubt."""
         put(sys, {f"{SLOWING}/cur_state": 1})
@@ -124,6 +125,7 @@ class TestMeasurements:
         assert found.flags == ()
         assert len(found.rounds) == LAST
 
+    @pytest.mark.slow
     def test_that_still_change_are_doubted(self, acting: Target, sys: Path, tmp_path: Path) -> None:
         """And a weak power supply is, which is no heat."""
         put(sys, {VOLTAGE: 1})
@@ -172,6 +174,7 @@ class TestMeasurements:
         assert len(found.flags) == len(said)
         assert all(words in flag for words, flag in zip(said, found.flags, strict=True))
 
+    @pytest.mark.slow
     def test_come_beside_other_metrics_and_failures(self, acting: Target, sys: Path, tmp_path: Path) -> None:
         deeds = {"a": "clock 2", "r": "refuse", "b": "clock 4"}
         first, refused, second = self.measured(acting, tmp_path, deeds, "latency_ms", SUSTAINED, "weight_bytes")

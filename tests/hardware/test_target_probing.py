@@ -34,6 +34,7 @@ def profile(target: Target) -> TargetProfile:
     return profile_of(target, settings=QUICK_PROFILE)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nothing_exported")
 def test_says_why_there_are_no_peaks(own_home: Path) -> None:
     """A runtime that refuses the probes has a profile with the reason and without peaks."""
@@ -54,6 +55,7 @@ def test_needs_the_reference_model(own_home: Path) -> None:
     assert list((own_home / "targets").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nothing_exported")
 def test_whose_two_sittings_differ_is_doubtful(acting: Target, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The faster one counts: what else runs only ever slows a machine down."""
@@ -80,6 +82,7 @@ def test_the_onnx_runtimes_peaks_are_plausible(onnx_profile: TargetProfile) -> N
     assert 0.01 < onnx_profile.reference_ms < 1000
 
 
+@pytest.mark.slow
 def test_a_runtime_that_refuses_the_larger_reference_when_opening_it_has_the_small_one_alone(
     acting: Target, own_home: Path
 ) -> None:

@@ -36,6 +36,7 @@ class TestEager:
         assert np.array_equal(session.outputs([images]), outputs_of(module, images))
         assert session.conditions()["executed_precision"] == "fp32"
 
+    @pytest.mark.slow
     def test_gives_nearly_the_module_s_outputs_in_bf16(
         self, network: Any, images: Float32Array, tmp_path: Path
     ) -> None:

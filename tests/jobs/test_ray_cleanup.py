@@ -128,6 +128,7 @@ def test_a_temporary_folder_may_be_a_link(search: Start, place: Path) -> None:
     assert until(lambda: not killed.is_there(killed.worker))
 
 
+@pytest.mark.slow
 def test_a_folder_s_name_that_is_not_utf_8_is_told(search: Start) -> None:
     """The sentence that says how to go on names it, in any form that can be written."""
     killed = search("cleanup._tell('Resume \\udcff'); time.sleep(100)")
@@ -149,6 +150,7 @@ def test_signals_to_the_whole_group_do_not_end_the_watchdog(search: Start) -> No
     assert until(lambda: not killed.folder.exists())
 
 
+@pytest.mark.slow
 def test_a_search_that_ends_well_waits_for_a_clean_end(search: Start, place: Path) -> None:
     """``end`` returns when Ray's folder is gone, and leaves the search's other files. Nothing is printed."""
     left = "worker.poll(), cleanup.folder.exists(), len(os.listdir(cleanup.folder.parent))"
@@ -158,6 +160,7 @@ def test_a_search_that_ends_well_waits_for_a_clean_end(search: Start, place: Pat
     assert error == ""
 
 
+@pytest.mark.slow
 def test_a_second_signal_is_told_once(search: Start) -> None:
     """The search that ends at once says how to go on, so the watchdog says nothing, and leaves nothing."""
     hold = "from nas.signals import deferred; hold = deferred(); hold.__enter__(); print('held', flush=True)"
@@ -173,6 +176,7 @@ def test_a_second_signal_is_told_once(search: Start) -> None:
     assert until(lambda: not ended.folder.exists())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_does_not_hide_the_end_of_the_search(search: Start) -> None:
     """A process that the search has forked does not keep the watchdog waiting."""

@@ -44,6 +44,7 @@ class TestProcesses:
             "the worker's process died in each of 2 tries; it may have been killed, have run"
         )
 
+    @pytest.mark.slow
     def test_a_lost_job_starts_again(self, ray_executor: Executor, tmp_path: Path) -> None:
         """A job starts once more from its first epoch and the source learns of it, even for the last job."""
         once = {"do": "exit once", "folder": str(tmp_path)}
@@ -57,6 +58,7 @@ class TestProcesses:
         ]  # fmt: skip
         assert source.kinds == [None, None, None]
 
+    @pytest.mark.slow
     @pytest.mark.skipif(sys.platform != "linux", reason="Ray ends the children of workers on Linux only")
     def test_a_child_of_a_hung_job_ends_with_it(self, ray_executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
         """A child process ends soon after the job, even if both ignore SIGTERM."""
@@ -70,6 +72,7 @@ class TestProcesses:
             time.sleep(0.1)
         assert not child.exists()
 
+    @pytest.mark.slow
     def test_a_hang_ends_within_the_hard_limit(self, ray_executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
         """It ends an endless loop and a sleep that ignores signals; the other jobs continue."""
         monkeypatch.setattr(relay, "HARD_LIMIT_GRACE_S", 0.8)
@@ -83,6 +86,7 @@ class TestProcesses:
         assert found is not None
         assert 2 <= int(found[1]) <= 10  # 1.2 s, a grace of 0.8 s, and the delay of a busy machine
 
+    @pytest.mark.slow
     def test_jobs_run_side_by_side(self, ray_executor: Executor, tmp_path: Path) -> None:
         """Two jobs that wait for each other both end, in separate processes.
 
@@ -96,6 +100,7 @@ class TestProcesses:
         assert one["OMP_NUM_THREADS"] == other["OMP_NUM_THREADS"] == "1"
         assert one["CUDA_VISIBLE_DEVICES"] == other["CUDA_VISIBLE_DEVICES"] == ""
 
+    @pytest.mark.slow
     @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
     def test_nothing_computes_when_a_run_is_over(self, ray_executor: Executor) -> None:
         """Workers of stopped and of ended jobs are idle, so later measurements have the machine to themselves."""

@@ -37,6 +37,7 @@ def test_code_needs_trust() -> None:
         check_trusted(run, ["shrunk", "my_models:make"], trust=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kept_at", "is_earlier"), [(-1.0, True), (1e12, False)])
 def test_what_was_profiled_before_a_run_began_is_told_as_in_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_at: float, is_earlier: bool

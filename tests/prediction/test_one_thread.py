@@ -199,6 +199,7 @@ print((time.process_time() - busy_s) / (time.perf_counter() - began_s))
 """
 
 
+@pytest.mark.slow
 def test_proposals_keep_one_core_busy_where_no_variable_is_set(pytestconfig: pytest.Config) -> None:
     """As a user runs it. With a thread for each core, two cores spent 1.9 s of work a second on proposals."""
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
@@ -208,6 +209,7 @@ def test_proposals_keep_one_core_busy_where_no_variable_is_set(pytestconfig: pyt
     assert float(done.stdout) < 1.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["additive", "gp", "stacked", "transfer", "trees"])
 def test_every_predictor_fits_and_predicts_on_one_thread(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each number of threads that a product or a factorisation saw was 1."""

@@ -48,6 +48,7 @@ def test_several_are_found_though_each_hides_the_others() -> None:
     assert found(seen, spoilt(latencies_ms(seen), {3: 20.0, 17: 0.1, 40: 4.0, 59: 100.0})) == [3, 17, 40, 59]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values_ms", [latencies_ms, jumping_latencies_ms], ids=["smooth", "jumping"])
 def test_no_outlier_is_seen_where_there_is_none(
     values_ms: Callable[[Sequence[Architecture]], FloatArray],
@@ -122,6 +123,7 @@ def test_what_the_fit_itself_tells_is_no_outlier() -> None:
     assert predictor.held_out.samples == 10
 
 
+@pytest.mark.slow
 def test_other_targets_help_to_find_them() -> None:
     """With six samples, the ranks of other devices tell which value is wrong, and the sentence lists at most three."""
     seen = drawn(6, seed=3)

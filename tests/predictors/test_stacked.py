@@ -42,6 +42,7 @@ def weights_of(predictor: BoundedPredictor) -> dict[str, float]:
     return predictor.model.weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values_ms", [latencies_ms, jumping_latencies_ms])
 def test_weights_add_up_to_one_and_none_is_negative(values_ms: Callable[[Sequence[Architecture]], FloatArray]) -> None:
     """There is one weight for each method; methods with weight 0 are not kept."""
@@ -56,6 +57,7 @@ def test_weights_add_up_to_one_and_none_is_negative(values_ms: Callable[[Sequenc
     assert [weight for weight, _ in predictor.model.others] == kept
 
 
+@pytest.mark.slow
 def test_a_device_whose_layers_add_up_is_left_to_what_adds_up() -> None:
     """Additive costs get most of the weight, and the mix is better than the process alone."""
     seen, fresh = drawn(40, seed=0), drawn(100, seed=1)
@@ -82,6 +84,7 @@ def test_what_does_not_add_up_is_left_to_the_process() -> None:
     assert errors[0] < 0.6 * errors[1]
 
 
+@pytest.mark.slow
 def test_a_mix_is_as_good_as_the_best_of_its_methods() -> None:
     """On a device with rounding and caches, its error is at most a fifth above that of the best."""
     seen, fresh = drawn(50, seed=2), drawn(150, seed=3)
@@ -121,6 +124,7 @@ def test_an_estimate_of_costs_is_scaled_and_mixed() -> None:
     assert "from the times of operators, summed " in told
 
 
+@pytest.mark.slow
 def test_an_estimate_that_tells_nothing_does_little_harm() -> None:
     """It is no method, and what else knows it gives it little weight, at any number of samples."""
     fresh = drawn(100, seed=1)
@@ -155,6 +159,7 @@ def unlike(sources: Sequence[Source]) -> list[Source]:
     return misleading
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [5, 10, 14])
 def test_even_few_samples_tell_of_sources_that_mislead(count: int) -> None:
     """The mix has far smaller errors than the process that believes them, and hardly larger ones than without them."""
@@ -201,6 +206,7 @@ def test_a_source_that_is_the_target_is_believed() -> None:
         assert mape(truths, told.predict(fresh).mean) < 0.05
 
 
+@pytest.mark.slow
 def test_sources_that_look_random_are_ignored_and_named() -> None:
     """Shuffled sources leave a predictor as it is without them, whether all or some are shuffled."""
     seen, fresh = drawn(20, seed=0), drawn(50, seed=1)
@@ -249,6 +255,7 @@ def test_the_mix_is_less_sure_where_its_methods_disagree() -> None:
     assert np.corrcoef(widened, others.std(axis=1))[0, 1] > 0.8
 
 
+@pytest.mark.slow
 def test_the_mix_is_a_geometric_mean_of_its_methods() -> None:
     """Predictions equal the geometric mean with the reported weights."""
     seen, fresh = drawn(32, seed=0), drawn(20, seed=1)
@@ -263,6 +270,7 @@ def test_the_mix_is_a_geometric_mean_of_its_methods() -> None:
     np.testing.assert_allclose(predictor.predict(fresh).mean, np.exp(logs))
 
 
+@pytest.mark.slow
 def test_many_samples_with_sources_and_something_given() -> None:
     """All methods use them, and the error falls below that of the mix without them."""
 

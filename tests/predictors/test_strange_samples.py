@@ -23,6 +23,7 @@ def fitted(*sources: Source, values: FloatArray = VALUES) -> BoundedPredictor:
     return fit_stacked(SPACE, SEEN[: len(values)], values, target="made up", sources=sources, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1e-6, 1000.0, 12345.678])
 def test_a_source_in_another_unit_tells_the_same(factor: float) -> None:
     one, other = sources_of(ROWS)
@@ -40,6 +41,7 @@ def test_a_source_that_is_the_target_itself_is_believed() -> None:
     assert spearman(TRUTHS, predictor.predict(FRESH).mean) > 0.99
 
 
+@pytest.mark.slow
 def test_sources_that_lack_all_samples_still_help() -> None:
     """They are known by other architectures, and by models of those."""
     rows = [row for row in ROWS if row not in SEEN]
@@ -64,6 +66,7 @@ def test_equal_values_are_predicted_of_all(with_sources: bool) -> None:
     assert np.isfinite(predicted.limit).all()
 
 
+@pytest.mark.slow
 def test_ties_of_a_coarse_clock_are_learned() -> None:
     """Values are rounded up to five different readings; the order of the truths is mostly found."""
     step = VALUES.max() / 5
@@ -72,6 +75,7 @@ def test_ties_of_a_coarse_clock_are_learned() -> None:
     assert (np.abs(predicted.mean - TRUTHS) < 1.5 * step).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_two_modes_of_a_device_widen_the_bounds_and_keep_the_order() -> None:
     """Each value is a third higher with a chance of a half."""
     is_slow = np.random.default_rng(0).random(12) < 0.5

@@ -43,6 +43,7 @@ recipes = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(recipes)
 @settings(deadline=None)
 def test_a_recipe_survives_toml(values: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ def test_runs_of_different_tasks_say_so_plainly() -> None:
     assert "These runs learn different tasks, so their errors cannot be compared" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outcome", ["no rows", "all failed", "no measurements", "only error", "four objectives"])
 def test_every_outcome_stands_beside_another_run(outcome: str) -> None:
     page = render_comparison([OUTCOMES[outcome](), example_record()])
@@ -49,6 +50,7 @@ def test_an_empty_run_hides_no_other() -> None:
     assert "4 winners" in page
 
 
+@pytest.mark.slow
 def test_whatever_is_recorded_is_text() -> None:
     """Markup in names, options, reasons and targets neither ends a script nor begins an element."""
     hostile = replace(hostile_record(), name=HOSTILE)
@@ -59,6 +61,7 @@ def test_whatever_is_recorded_is_text() -> None:
     assert page.count("<script") == page.count("</script>")
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded() -> None:
     page = render_comparison([example_record(), example_record()])
     assert "default-src 'none'" in html.unescape(page)
@@ -67,6 +70,7 @@ def test_nothing_is_loaded() -> None:
     )
 
 
+@pytest.mark.slow
 def test_ids_are_unique() -> None:
     page = render_comparison([example_record(), energy_record(), replace(example_record(), name="third")])
     outside = re.sub(r"<script[^>]*>.*?</script>", "", page, flags=re.DOTALL)
@@ -76,6 +80,7 @@ def test_ids_are_unique() -> None:
         assert name in ids
 
 
+@pytest.mark.slow
 def test_the_page_is_written_whole(tmp_path: Path) -> None:
     write_comparison(tmp_path / "new" / "both.html", [example_record(), example_record()])
     assert (tmp_path / "new" / "both.html").read_text(encoding="utf-8").rstrip().endswith("</html>")

@@ -51,6 +51,7 @@ def short_and_long_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, P
     return {count: folder / str(count) for count in (SHORT, LONG)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("work", "most"), [(show, 45), (lambda folder: render_report(read_run(folder)), 140)])
 def test_a_row_costs_the_same_in_a_long_run(runs: dict[int, Path], work: Callable[[Path], object], most: int) -> None:
     """Four times as many rows take four times as many calls, and few of them."""
@@ -67,6 +68,7 @@ def test_each_row_is_parsed_once(runs: dict[int, Path]) -> None:
     assert SHORT <= calls["read_json"] <= SHORT + 10
 
 
+@pytest.mark.slow
 def test_rows_are_indexed_once(runs: dict[int, Path]) -> None:
     """All parts of the page share the index of the run."""
     calls = calls_of(lambda: render_report(read_run(runs[SHORT])))

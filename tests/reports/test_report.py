@@ -253,6 +253,7 @@ def test_the_page_says_that_winners_have_fitted_heads() -> None:
     assert words in Page(render_report(replace(record, rows=rows))).text
 
 
+@pytest.mark.slow
 def test_errors_that_do_not_come_from_training_are_never_called_trained() -> None:
     """Tile, funnel, table and caption name their origin, and a paragraph says how reliable they are."""
     record = example_record()

@@ -100,6 +100,7 @@ def test_a_plot_has_a_point_a_winner_with_its_intervals(front: Front) -> None:
     assert repr(plot).startswith("Plot of Test error and latency of ")
 
 
+@pytest.mark.slow
 def test_a_plot_shows_itself_and_is_saved(front: Front, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     plot = front.plot()

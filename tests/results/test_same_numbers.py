@@ -44,6 +44,7 @@ def finished_run(request: pytest.FixtureRequest, tmp_path: Path, quick_export: N
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_terminal_page_csv_analyses_solving_and_python_agree(run: Path) -> None:
     record = nas.load_run(run)
     document = Page(render_report(record)).document

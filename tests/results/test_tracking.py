@@ -65,6 +65,7 @@ def test_tensorboard_has_the_search_and_a_session_for_each_architecture(tmp_path
     assert "_hparams_/session_start_info" in tags
 
 
+@pytest.mark.slow
 def test_events_are_replaced_by_a_later_export_and_nothing_else_is(tmp_path: Path) -> None:
     run = whole(tmp_path)
     for _ in range(2):
@@ -89,6 +90,7 @@ def test_awkward_runs_are_events_too(what: str, tmp_path: Path) -> None:
     assert (tmp_path / "events" / run.name / "search").is_dir()
 
 
+@pytest.mark.slow
 def test_mlflow_has_a_run_for_the_search_and_one_for_each_architecture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +123,7 @@ def test_mlflow_has_a_run_for_the_search_and_one_for_each_architecture(
     assert [each.value for each in history] == [row.values["error"] for row in trained]
 
 
+@pytest.mark.slow
 def test_mlflow_has_long_curves_and_later_retrainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More epochs than one request takes; and the winner that was retrained after the run had been exported."""
     pytest.importorskip("mlflow")

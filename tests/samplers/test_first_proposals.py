@@ -168,6 +168,7 @@ def test_a_search_with_few_trials_is_a_curve_from_the_smallest_to_the_largest(na
     assert np.diff(logs).max() <= 0.6 * (logs[-1] - logs[0])
 
 
+@pytest.mark.slow
 def test_options_of_operations_span_the_costs_too() -> None:
     """In cells, where no choice is a number, the first proposals span all costs within a limit."""
     describer = describer_of(CELLS, image_signature(SHAPE, CLASSES))

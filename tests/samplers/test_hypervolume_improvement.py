@@ -17,6 +17,7 @@ def sizes(objectives: int) -> st.SearchStrategy[np.ndarray]:
     return arrays(np.float64, st.tuples(st.integers(0, 12), st.just(objectives)), elements=values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objectives", [1, 2, 3, 4])
 @given(data=st.data())
 def test_is_the_growth_of_the_hypervolume(objectives: int, data: st.DataObject) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import optuna
+import pytest
 from made_up_search import CELLS, CLASSES, SHAPE, add, ask, both, cost, costs, error, new_study, search
 
 from nas.space.search_space import neighbours, sample
@@ -39,6 +40,7 @@ def test_known_costs_rule_out_what_cannot_be_on_the_front() -> None:
         )
 
 
+@pytest.mark.slow
 def test_finds_more_of_the_front_than_by_chance() -> None:
     """After 60 evaluations, the mean hypervolume over seeds is larger than at random."""
     reference = np.array([70.0, 20.0])

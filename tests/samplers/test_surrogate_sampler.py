@@ -29,6 +29,7 @@ def describer_of_cells() -> Describer:
     return describer_of(CELLS, image_signature(SHAPE, CLASSES))
 
 
+@pytest.mark.slow
 def test_finds_the_front_with_few_evaluations(cells: Describer) -> None:
     """After 50 of 15,625 cells, it misses less than half the hypervolume that random search misses."""
     everything = np.array([both(architecture) for architecture in enumerate_space(CELLS)])
@@ -70,6 +71,7 @@ def test_maximising_is_minimising_what_is_negated(cells: Describer) -> None:
     assert found == search(SurrogateSampler(cells, seed=0, known={1: costs}), 15, both)
 
 
+@pytest.mark.slow
 def test_many_that_wait_for_a_first_one_are_served_together(cells: Describer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand workers ask before any training has ended, and each look at all candidates takes long."""
     looks, look = list[int](), CandidatePool.candidates

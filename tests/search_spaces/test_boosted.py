@@ -120,6 +120,7 @@ def test_trees_give_what_scikit_learn_gives(
         np.testing.assert_allclose(found, model.decision_function(rows), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [LINEAR, FEW, MANY])
 @pytest.mark.parametrize("shape", ["numbers", "mixed", "categories"])
 @pytest.mark.parametrize("batch", [1, None])
@@ -217,6 +218,7 @@ def test_numbers_are_predicted(models: list[Any]) -> None:
     assert float((outputs(fitted(LINEAR, inputs, targets, 1), inputs) - targets).square().mean()) < 0.6
 
 
+@pytest.mark.slow
 def test_trees_are_no_more_than_left_out_rows_want(models: list[Any]) -> None:
     """Numbers that tell nothing get few trees; the others of the module add nothing."""
     rng = np.random.default_rng(0)

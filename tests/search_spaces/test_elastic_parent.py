@@ -30,6 +30,7 @@ def shrunk(parent: str | nn.Module, signature: Signature) -> Shrunk:
     return space
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("parent", "signature"), CASES, ids=[str(parent) for parent, _ in CASES])
 def test_an_architecture_takes_the_weights_that_it_inherits(parent: str, signature: Signature) -> None:
     """Of convolutions, depthwise ones, attention and all norms, whatever is removed."""

@@ -54,6 +54,7 @@ MODELS: dict[str, dict[str, object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [False, True], ids=["classes", "numbers"])
 @pytest.mark.parametrize("model", MODELS)
 def test_patients_that_were_not_seen_are_told_better(model: str, numbers: bool) -> None:
@@ -63,6 +64,7 @@ def test_patients_that_were_not_seen_are_told_better(model: str, numbers: bool) 
     assert by_groups < 0.9 * by_rows
 
 
+@pytest.mark.slow
 def test_the_trainer_tells_the_groups() -> None:
     task = patients()
     module = Boosted(task.signature).build(nas.Architecture({"model": "linear"}))

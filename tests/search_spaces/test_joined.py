@@ -100,6 +100,7 @@ def test_a_search_puts_a_simple_model_on_the_front_beside_networks(tmp_path: Pat
     assert isinstance(simple[0].load(), NearestMean)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_export")
 def test_fitted_models_are_no_peers_of_trainings_in_epochs(tmp_path: Path) -> None:
     """They have no learning curve by which others could be stopped early."""

@@ -294,6 +294,7 @@ class TestAwkwardTexts:
 class TestExport:
     """Fitted models in runtimes."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("order", "vocabulary", "batch", "has_table"),
         [

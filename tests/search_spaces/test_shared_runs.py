@@ -47,6 +47,7 @@ def alone(space: Shrunk, architecture: Architecture, inputs: torch.Tensor, calib
         return module.eval()(inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parent", "signature", "tolerance"),
     [

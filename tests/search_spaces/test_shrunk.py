@@ -313,6 +313,7 @@ def test_pruning_leaves_the_module_itself_alone() -> None:
         assert torch.equal(tensor, before[name])
 
 
+@pytest.mark.slow
 def test_a_parent_has_the_preparation_that_it_was_trained_with(tmp_path: Path) -> None:
     """Models of timm's with weights tell theirs. Whoever gives another, or none, is believed."""
     (tmp_path / "w").mkdir()

@@ -95,6 +95,7 @@ def test_the_head_keeps_the_columns_of_the_channels_that_are_kept() -> None:
     assert not torch.allclose(before, whole(torch.ones(2, *PICTURES.input_shape)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parent", [CONVNET, RESNET, "regnetx_002"])
 def test_shared_weights_give_what_the_built_module_gives(parent: str) -> None:
     space = shrunk(f"timm:{parent}")
@@ -148,6 +149,7 @@ def make_five(num_classes: int = 5) -> nn.Module:
     return made
 
 
+@pytest.mark.slow
 def test_a_winner_has_that_head_also_where_its_parent_would_get_none(tmp_path: Path) -> None:
     """The weights have nine classes, so the search makes a new head; without the weights there is no need for one."""
     save_file(make_five(9).state_dict(), tmp_path / "nine.safetensors")
@@ -158,6 +160,7 @@ def test_a_winner_has_that_head_also_where_its_parent_would_get_none(tmp_path: P
     made.build(space.parent).load_state_dict(space.build(space.parent).state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", ["last", "stages"])
 @pytest.mark.parametrize("parent", [CONVNET, "regnetx_002"])
 def test_a_parent_of_an_earlier_run_is_taken_as_it_is(parent: str, features: str, tmp_path: Path) -> None:
@@ -180,6 +183,7 @@ def later_signature(channels: int, classes: int) -> Signature:
     return nas.image_signature((channels, height, width), classes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channels", "classes"), [(3, 7), (1, 5), (1, 7)])
 def test_a_parent_of_an_earlier_run_gets_a_new_head_on_other_data(channels: int, classes: int, tmp_path: Path) -> None:
     """What lies before the head is that of the earlier run."""

@@ -102,6 +102,7 @@ def test_a_model_that_tells_no_stages_has_a_plain_head(monkeypatch: pytest.Monke
     assert space.canonical(values)["features"] == LAST
 
 
+@pytest.mark.slow
 def test_a_search_begins_with_both_heads_of_few_models(tmp_path: Path) -> None:
     write_weights(tmp_path)
     few = zoo(weights=str(tmp_path), resolutions=(32, 64))

@@ -346,6 +346,7 @@ class TestFirst:
         costs = [space._cost((str(a["model"]), int(a["resolution"]))) for a in found]
         assert costs == sorted(costs)
 
+    @pytest.mark.slow
     def test_of_many_a_spread_that_nothing_cheaper_beats(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(timm_zoo, "check_weights", lambda *_: None)
         space = zoo(models="curated", weights="hub")

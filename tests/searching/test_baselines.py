@@ -67,6 +67,7 @@ def failing(data: Tabular, fit: Callable[[int], bytes]) -> Tabular:
     return Failing(**vars(data))
 
 
+@pytest.mark.slow
 def test_winners_are_shown_beside_it(tmp_path: Path) -> None:
     """The baseline has a row with its error and latency, and a sentence says if the best winner beats it."""
     front = search(tmp_path, table())
@@ -82,6 +83,7 @@ def test_winners_are_shown_beside_it(tmp_path: Path) -> None:
     assert sentence.split(":")[0] in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_resuming_does_not_repeat_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was killed after the baseline's row goes on without another."""
     monkeypatch.setattr("nas.searching.state.RunState.end_round", _stop_at_the_end)
@@ -99,6 +101,7 @@ def _stop_at_the_end(state: object, number: int) -> None:
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_it_is_fitted_in_as_many_threads_as_a_worker_has(tmp_path: Path) -> None:
     """Of scikit-learn's threads each waits for all others, which takes minutes on a busy machine."""
     seen: list[int] = []
@@ -112,6 +115,7 @@ def test_it_is_fitted_in_as_many_threads_as_a_worker_has(tmp_path: Path) -> None
     assert set(seen) == {1}
 
 
+@pytest.mark.slow
 def test_failure_is_told(tmp_path: Path) -> None:
     """A baseline that cannot be fitted becomes a row with the reason; the winners are there all the same."""
 
@@ -124,6 +128,7 @@ def test_failure_is_told(tmp_path: Path) -> None:
     assert load_run(tmp_path / "run").baselines[0].failure
 
 
+@pytest.mark.slow
 def test_open_intervals_do_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a test split of one row. The error's bound becomes a number, and other such scores are left out."""
     scores = {"error": Score(0.5, 0.0, math.inf), "unexplained_variance": Score(math.inf, 0.0, math.inf)}
@@ -139,6 +144,7 @@ def test_scores_that_are_no_numbers_fail() -> None:
         recordable({"error": Score(math.nan, math.nan, math.nan)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -156,6 +162,7 @@ def test_comparison_is_plain(tmp_path: Path, error: tuple[float, float, float], 
     assert "nor is it beaten" in replace(front, baselines=(row,)).compared[0]
 
 
+@pytest.mark.slow
 def test_a_baseline_that_breaks_a_limit_is_not_recommended(tmp_path: Path) -> None:
     """It is told that it is better, and which limit it does not meet."""
     front = search(tmp_path, table())
@@ -167,6 +174,7 @@ def test_a_baseline_that_breaks_a_limit_is_not_recommended(tmp_path: Path) -> No
     assert limited.endswith("But that model does not meet latency ≤ 1 µs.")
 
 
+@pytest.mark.slow
 def test_it_is_measured_on_each_target(tmp_path: Path) -> None:
     """It meets limits on all of them before it is recommended; one that is not known is told."""
     benches = {"fp32": FakeBench(Narrow()), "pi/int8": FakeBench(Narrow())}
@@ -193,6 +201,7 @@ def test_it_is_measured_on_each_target(tmp_path: Path) -> None:
     assert unknown.endswith("It is not known if that model meets latency on pi ≤ 1 s: measure it before you use it.")
 
 
+@pytest.mark.slow
 def test_training_defaults_of_the_task(tmp_path: Path) -> None:
     """Keys that a recipe leaves out get the task's own defaults, which the run records; keys that it gives stay."""
     data = table()

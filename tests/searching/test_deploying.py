@@ -130,6 +130,7 @@ def tools(space: SearchSpace) -> nas.Instruments:
     return nas.Instruments(benches=benches, looks_apart=False, clock=clock, stopwatch=clock)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_export", "latency_by_choices")
 def test_forms_are_scored_in_fp32_and_the_hopeful_ones_deployed(tmp_path: Path, deployed: list[Architecture]) -> None:
     """A stopped run deploys none again, and winners in int8 share the retraining of their network."""
@@ -161,6 +162,7 @@ def test_forms_are_scored_in_fp32_and_the_hopeful_ones_deployed(tmp_path: Path, 
     assert_nothing_twice(tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_export", "latency_by_choices")
 def test_a_network_that_cannot_be_deployed_fails_in_that_precision_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -179,6 +181,7 @@ def test_a_network_that_cannot_be_deployed_fails_in_that_precision_alone(
     assert {each.failure.reason for each in failed if each.failure} == {"an operator has no int8"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_export")
 def test_a_space_without_a_parent_is_deployed_candidate_by_candidate(
     tmp_path: Path, deployed: list[Architecture]

@@ -80,6 +80,7 @@ def test_more_trials_train_others_in_rounds_of_their_own(run: Path) -> None:
     assert after.recipe.trials == 35
 
 
+@pytest.mark.slow
 def test_a_run_that_is_extended_and_interrupted_goes_on_to_the_same_rows(run: Path, tmp_path: Path) -> None:
     """Its recipe is in the journal, so resuming needs no options again."""
 
@@ -101,6 +102,7 @@ def test_a_run_that_is_extended_and_interrupted_goes_on_to_the_same_rows(run: Pa
     assert len(trained(run)) == len({*trained(run)}) == 35
 
 
+@pytest.mark.slow
 def test_a_run_can_be_extended_again_and_again(run: Path) -> None:
     """Its rounds count on, also beyond its trials, and each part has no more of them than a search of its size."""
     for _ in range(4):
@@ -116,6 +118,7 @@ def test_a_run_can_be_extended_again_and_again(run: Path) -> None:
     assert found.is_over
 
 
+@pytest.mark.slow
 def test_a_run_in_time_does_not_get_more_and_more_rounds(run: Path) -> None:
     rounds = []
     for _ in range(3):
@@ -142,6 +145,7 @@ def stopped_run(folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, *, h
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_after_its_trainings_trains_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +156,7 @@ def test_a_run_that_was_stopped_after_its_trainings_trains_more(
     assert len(evaluations_of(run, "train")) == 25
 
 
+@pytest.mark.slow
 def test_more_trials_are_added_to_those_that_were_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = stopped_run(tmp_path, monkeypatch, 1, has_ended=True)
     assert len(evaluations_of(run, "train")) == 10
@@ -182,6 +187,7 @@ def test_a_run_without_trainings_is_extended_by_trials(tmp_path: Path) -> None:
         nas.resume(tmp_path / "run", overrides=['limits=["latency_ms <= 1ms"]'], progress=None)
 
 
+@pytest.mark.slow
 def test_the_best_new_candidates_become_winners_beside_the_old_ones(run: Path) -> None:
     """Old winners that are still on the front do not take the places of new ones."""
     front = go_on(run, "trials=+60")
@@ -201,12 +207,14 @@ def test_other_limits_make_other_winners_and_train_nothing(run: Path) -> None:
     assert [str(limit) for limit in nas.load_run(run).limits] == ["latency_ms <= 1ms"]
 
 
+@pytest.mark.slow
 def test_more_winners_are_made_of_what_is_there(run: Path) -> None:
     assert len(nas.load_run(run).front) == 2
     assert len(go_on(run, "retraining.winners=5")) == 5
     assert len(trained(run)) == 20
 
 
+@pytest.mark.slow
 def test_more_time_ends_trials_and_more_trials_end_the_time(run: Path) -> None:
     """The one that is given decides; a time is added to what the run took."""
     go_on(run, "search_time_s=+2s")
@@ -239,6 +247,7 @@ def test_a_run_that_is_over_says_how_to_go_on(run: Path) -> None:
     assert "overrides=['trials=+20', 'limits=" in solved.improvements[-1]
 
 
+@pytest.mark.slow
 def test_a_kill_between_journal_and_recipe_is_mended(run: Path) -> None:
     """The journal has the recipe first, so the file gets it when the run goes on."""
     before = (run / RECIPE).read_text()

@@ -49,6 +49,7 @@ def errors(run: Path) -> list[float]:
     return [row.values["error"] for row in evaluations_of(run, "train")]
 
 
+@pytest.mark.slow
 def test_trained_weights_are_kept_where_only_the_head_is_tuned(tmp_path: Path, pretrained: Pretrained) -> None:
     """After one epoch at a low rate, candidates are better than all that began from scratch, and so is the winner."""
     training = {**ONE_EPOCH, "tune": "head", "learning_rate": 1e-3}

@@ -72,6 +72,7 @@ def test_the_recipe_in_a_run_folder_is_the_resolved_one(finished: Path) -> None:
         nas.resume(finished)
 
 
+@pytest.mark.slow
 def test_the_journal_has_a_write_ahead_log(finished: Path) -> None:
     """So readers do not disturb the writer."""
     connection = sqlite3.connect(finished / "journal.db")

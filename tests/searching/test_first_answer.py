@@ -136,6 +136,7 @@ def test_limits_that_need_training_are_not_said_to_hold(tmp_path: Path) -> None:
     assert "error" not in front.first.title
 
 
+@pytest.mark.slow
 def test_a_resumed_run_measures_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The passes that a killed run made are known by their rows."""
     monkeypatch.setattr(RunState, "end_round", stop_at_the_end)

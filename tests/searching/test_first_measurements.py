@@ -79,6 +79,7 @@ class TestAPredictorThatIsNotGoodEnough:
         assert len(measured(tmp_path / "run", 0)) == 6
         assert not told(diary, "not good enough")
 
+    @pytest.mark.slow
     def test_gets_them_after_an_interruption_too(self, tmp_path: Path) -> None:
         """The same number is measured as without the interruption, none of them twice."""
 

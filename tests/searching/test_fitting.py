@@ -28,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("quick_export")
 
 
 class TestWhatPredictorsLearnFrom:
+    @pytest.mark.slow
     def test_energy_learns_from_the_predicted_latency(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """For its samples it gets held-out predictions: measured latencies would make its bounds too narrow."""
         values = {**fake_bench.VALUES, "energy_mj": lambda a: 3 * latency_ms(a)}
@@ -43,6 +44,7 @@ class TestWhatPredictorsLearnFrom:
             assert latency[3].shape == (len(latency[0]), 0)
             assert np.exp(energy[3][:, 0]) == pytest.approx(of_latency.held_out_predictions.mean)
 
+    @pytest.mark.slow
     def test_winners_have_the_predictions_from_before_they_were_measured(self, tmp_path: Path) -> None:
         """Those of the first measurements have held-out ones. No predictor is fitted once more for a winner."""
         settings = Settings()
@@ -56,6 +58,7 @@ class TestWhatPredictorsLearnFrom:
             expected = before[winner.architecture] or {"latency_ms": PredictedValue(first, 0, 0, 0)}
             assert winner.predicted["latency_ms"].mean == pytest.approx(expected["latency_ms"].mean)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("reuse", [True, False])
     def test_measurements_on_other_targets_are_sources(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reuse: bool
@@ -84,6 +87,7 @@ class TestWhatPredictorsLearnFrom:
             assert all(len(source.architectures) == count - len(architectures) for source in sources)
             assert not any({*source.architectures} & {*architectures} for source in sources)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("objective", "reuse", "kept_at", "is_used"),
         [
@@ -120,6 +124,7 @@ class TestWhatPredictorsLearnFrom:
 
 
 class TestRowsOfFits:
+    @pytest.mark.slow
     def test_hold_all_figures(self, tmp_path: Path) -> None:
         """The record of a run has the held-out error that the predictor found."""
         settings = Settings()
@@ -129,6 +134,7 @@ class TestRowsOfFits:
         assert fit.held_out == HeldOutError(6, fit.held_out.mape, 0.95, 0.9, 0.6, 0.9, 0.9, 0.1)
 
 
+@pytest.mark.slow
 def test_bounds_that_later_measurements_exceed_are_widened(tmp_path: Path) -> None:
     """The next predictions have the wider bounds, the report tells it, and the own bounds are not forgotten."""
     settings = Settings(factor=0.9)

@@ -31,6 +31,7 @@ def test_events_follow_a_run_and_go_on_after_a_resume(tmp_path: Path) -> None:
     assert sessions(run) == evaluated | {row.architecture.id for row in evaluations_of(run, "winner")}
 
 
+@pytest.mark.slow
 def test_a_tracker_that_fails_ends_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: TensorBoardTracker, rows: object) -> None:
         raise OSError("No space left on device")

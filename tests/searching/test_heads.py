@@ -67,6 +67,7 @@ def search(runs: Path, parent: str | nn.Module, progress: Any = None, **changes:
     return nas.search({**KEYS, **changes}, space=space, runs=runs, progress=progress, instruments=instruments(space))
 
 
+@pytest.mark.slow
 def test_where_tuning_spoils_the_features_heads_are_fitted(tmp_path: Path, trained: nn.Module) -> None:
     """A run that is stopped goes on with them, and winners have their heads from all items."""
     spoiling = {**KEYS["training"], "learning_rate": SPOILING}
@@ -91,6 +92,7 @@ def test_where_tuning_spoils_the_features_heads_are_fitted(tmp_path: Path, train
     assert_nothing_twice(run)
 
 
+@pytest.mark.slow
 def test_winners_share_the_time_with_the_parent_and_one_head_alone(
     tmp_path: Path, trained: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +119,7 @@ def test_winners_share_the_time_with_the_parent_and_one_head_alone(
     assert max(planned) == winners + 2
 
 
+@pytest.mark.slow
 def test_where_tuning_is_better_it_goes_on(tmp_path: Path, trained: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that were tuned to compare are the first candidates then, and are not tuned again."""
     monkeypatch.setattr(heads, "_with_heads", lambda state, tuning, those, executor: dict.fromkeys(those, 0.99))
@@ -137,6 +140,7 @@ def test_where_tuning_is_better_it_goes_on(tmp_path: Path, trained: nn.Module, m
     assert_nothing_twice(tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -16,6 +16,7 @@ from nas.values.evaluation import Evaluation
 pytestmark = pytest.mark.usefixtures("quick_export")
 
 
+@pytest.mark.slow
 def test_candidates_keep_what_was_known_and_its_worth_is_told(tmp_path: Path) -> None:
     """Values that are missing are left out."""
     diary = Diary()

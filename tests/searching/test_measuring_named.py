@@ -87,6 +87,7 @@ def test_wrong_names_are_refused(run: Path) -> None:
         measured(run / "none", architecture.id)
 
 
+@pytest.mark.slow
 def test_each_architecture_is_measured_in_its_own_precision(tmp_path: Path) -> None:
     """Where a run chose the precision, each has a bench of its own."""
     search(tmp_path, SLOWER_IN_INT8)

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("quick_export")
 
 
 class TestProposalsNearALimit:
+    @pytest.mark.slow
     def test_are_measured_after_the_round(self, tmp_path: Path) -> None:
         """They were not trained, because a bound broke the limit. Journal and report have their number."""
         diary = search(
@@ -48,6 +49,7 @@ class TestProposalsNearALimit:
             guess = row.predicted["latency_ms"]
             assert guess.mean <= MIDDLE_MS * 1.001 < guess.limit
 
+    @pytest.mark.slow
     def test_are_not_trained(self, tmp_path: Path) -> None:
         """The one-sided bound of each candidate meets the limit, or its measurement does."""
         search(tmp_path, Settings(half_width=lambda samples: 0.1), limits=[LIMIT], trials=4)
@@ -56,6 +58,7 @@ class TestProposalsNearALimit:
         for row in rows:
             assert row.predicted["latency_ms"].limit <= MIDDLE_MS * 1.001 or latency_ms(row.architecture) <= MIDDLE_MS
 
+    @pytest.mark.slow
     def test_are_trained_when_nothing_else_is_left(self, tmp_path: Path) -> None:
         """Predicted means then decide, the budget is spent, and a message says so."""
         diary = search(
@@ -71,6 +74,7 @@ class TestProposalsNearALimit:
         assert any(row.predicted["latency_ms"].limit > MIDDLE_MS for row in trained)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False])
 def test_candidates_unlike_everything_measured_are_measured(tmp_path: Path, known: bool) -> None:
     """They are measured though they would not change the front; those that the predictor knows are not."""
@@ -86,6 +90,7 @@ def test_candidates_unlike_everything_measured_are_measured(tmp_path: Path, know
     assert (trained <= {row.architecture for row in rows}) == (not known)
 
 
+@pytest.mark.slow
 def test_proposals_that_measuring_cleared_are_trained_first(tmp_path: Path) -> None:
     """A proposal near a limit that turned out to meet it begins the next round."""
     search(

@@ -12,6 +12,7 @@ from quick_runs import search
 pytestmark = pytest.mark.usefixtures("quick_export")
 
 
+@pytest.mark.slow
 def test_each_stage_of_a_search_has_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every line begins with what is to be done, ends with what was done, and the front is a small table."""
     display = enter_notebook(monkeypatch)

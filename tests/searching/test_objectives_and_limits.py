@@ -65,6 +65,7 @@ def middle_of_the_space(metric: str) -> float:
     return float(np.median(values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limit",
     [
@@ -94,6 +95,7 @@ def test_winners_hold_a_limit_on_any_metric(tmp_path: Path, limit: str) -> None:
         assert all(VALUES[parsed.metric.name](winner.architecture) <= parsed.value * 1.001 for winner in front)
 
 
+@pytest.mark.slow
 def test_a_limit_on_the_error_that_nothing_meets_is_shown_as_broken(tmp_path: Path) -> None:
     """An error is known only after training, so winners are retrained all the same, and marked."""
     front = search(tmp_path, objectives=["latency_ms"], limits=["error <= 1%"])

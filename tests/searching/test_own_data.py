@@ -73,6 +73,7 @@ def triple(inputs: int, regression: bool) -> tuple[TensorDataset, ...]:
     return split(160), split(40), split(60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("inputs", "regression"), [(1, False), (1, True), (2, False)])
 def test_three_data_sets_work_from_search_to_bundle(inputs: int, regression: bool, tmp_path: Path) -> None:
     """The bundle takes arrays, answers in the units of the data, and agrees with the test of the run."""
@@ -200,6 +201,7 @@ class Converting:
         return self._frame
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [pandas.DataFrame, Converting])
 def test_a_data_frame_is_a_table_by_the_options_of_the_recipe(form: Any, tmp_path: Path) -> None:
     """A resumed run finds the target and the other options in its recipe, and needs the same rows."""

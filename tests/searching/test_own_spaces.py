@@ -107,6 +107,7 @@ class Kept(OneChoice):
         return self._module
 
 
+@pytest.mark.slow
 def test_a_kept_module_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
     """Identical networks got errors from 0.82 down to 0.50, in the order of their trainings."""
     with pytest.raises(SpaceError, match=r"must return a new module each time, but two builds of width=2 share"):

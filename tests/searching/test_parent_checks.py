@@ -53,6 +53,7 @@ def test_a_dry_run_refuses_weights_that_are_not_finite(tmp_path: Path) -> None:
         looked("test_parent_checks:make_broken", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_dry_run_tries_the_export(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="must be a model that can be exported to ONNX, as winners are, but"):
         looked("test_parent_checks:make_fourier", tmp_path)

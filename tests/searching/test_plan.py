@@ -33,6 +33,7 @@ def told(diary: Diary, beginning: str) -> list[str]:
     return [text for text in diary.news if text.startswith(beginning)]
 
 
+@pytest.mark.slow
 def test_the_plan_comes_first_and_what_is_left_before_each_round(tmp_path: Path) -> None:
     """Every stage has its number and its time."""
     diary = Diary()
@@ -60,6 +61,7 @@ def test_without_measured_metrics_nothing_is_planned_to_be_measured(tmp_path: Pa
     assert "measure up to" not in plan
 
 
+@pytest.mark.slow
 def test_rounds_without_time_do_not_begin_and_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The winners are made all the same."""
     monkeypatch.setattr(Schedule, "has_time_for_round", lambda self: False)
@@ -82,12 +84,14 @@ def test_a_search_without_time_for_training_trains_one_and_says_so(tmp_path: Pat
     assert "training.epochs = 2, retraining.epochs = 1" in short
 
 
+@pytest.mark.slow
 def test_a_search_with_time_for_training_does_not_say_so(tmp_path: Path) -> None:
     diary = Diary()
     search(tmp_path, search_time_s=600, trials=2, progress=diary)
     assert told(diary, "the search time (") == []
 
 
+@pytest.mark.slow
 def test_winners_that_have_no_time_are_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         Schedule, "has_time_to_make", lambda self, architectures, kept=(), tuned_on=(), late=False: False
@@ -99,6 +103,7 @@ def test_winners_that_have_no_time_are_left_out_and_said(tmp_path: Path, monkeyp
     assert re.match("the search time that is left, .*, is enough for 1 of [2-4] winners", text)
 
 
+@pytest.mark.slow
 def test_time_that_is_left_after_the_first_winner_makes_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An estimate that was too high must not leave half of the time unused."""
 
@@ -186,6 +191,7 @@ def test_the_best_that_is_late_by_little_is_made_before_the_quickest(
     assert int(winner.architecture["width"]) > 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [None, "own"])
 def test_only_short_trainings_of_known_code_run_in_this_process(
     tmp_path: Path, space: str | None, monkeypatch: pytest.MonkeyPatch
@@ -295,6 +301,7 @@ def test_with_little_time_to_retrain_the_best_are_tuned_on_for_an_epoch(
     assert "tuned on for one epoch" in (tmp_path / "run" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_fewer_winners_are_made_so_that_the_best_can_be_tuned_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,6 +349,7 @@ def test_tuning_on_begins_with_the_weights_of_the_search(tmp_path: Path, monkeyp
     )
 
 
+@pytest.mark.slow
 def test_weights_of_an_earlier_part_of_a_run_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was stopped may go on without a time. A card tells the share of the items that its model has seen."""
     monkeypatch.setattr(

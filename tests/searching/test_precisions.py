@@ -92,6 +92,7 @@ def rows_by_precision(run: Path, stage: Stage) -> dict[str, list[Evaluation]]:
     return {name: [row for row in rows if row.architecture[PRECISION] == name] for name in ("fp32", "int8")}
 
 
+@pytest.mark.slow
 def test_one_training_gives_a_candidate_for_each_precision(tmp_path: Path) -> None:
     """The budget counts trainings; int8 has an error of its own from the runtime; winners name their precision."""
     front = search(tmp_path, trials=2)

@@ -73,6 +73,7 @@ def resume_without_winners(run: Path) -> Stopping:
     return stopped(lambda: resume(run, progress), progress)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("way", "words"), [("supernet", "shared weights"), ("zero-cost", "zero-cost score")])
 def test_candidates_are_not_trained_but_a_handful_and_the_winners_are(tmp_path: Path, way: str, words: str) -> None:
     """Rows and report say so, and the agreement of both ways is reported and recorded."""
@@ -141,6 +142,7 @@ def test_a_resumed_run_repeats_nothing(tmp_path: Path, way: str, stop_before: st
     assert_nothing_twice(run)
 
 
+@pytest.mark.slow
 def test_a_damaged_supernet_is_trained_again(tmp_path: Path) -> None:
     """A message says so, and no candidate is evaluated by it."""
     with pytest.raises(KeyboardInterrupt):
@@ -153,6 +155,7 @@ def test_a_damaged_supernet_is_trained_again(tmp_path: Path) -> None:
     assert any("has changed since it was written, so the supernet is trained again" in text for text in diary.news)
 
 
+@pytest.mark.slow
 def test_an_interrupted_supernet_goes_on_from_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its weights are those of an uninterrupted training, and the checkpoint is removed."""
     monkeypatch.setattr("nas.training.supernet_training.CHECKPOINT_EVERY_S", 0.0)
@@ -177,6 +180,7 @@ def test_an_interrupted_supernet_goes_on_from_its_checkpoint(tmp_path: Path, mon
     assert not (run / "supernet.checkpoint.safetensors").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_tries_left", [True, False], ids=["first", "last"])
 def test_a_lost_supernet_goes_on_from_its_newest_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_tries_left: bool
@@ -211,6 +215,7 @@ def test_a_lost_supernet_goes_on_from_its_newest_checkpoint(
     assert (tmp_path / "a" / "run" / SUPERNET).read_bytes() == (tmp_path / "b" / "run" / SUPERNET).read_bytes()
 
 
+@pytest.mark.slow
 def test_winners_may_start_from_the_shared_weights(tmp_path: Path) -> None:
     """Their weights stay nearer to these than those of a training from scratch, and the report says so."""
     retraining = {"epochs": 1, "winners": 1, "start": "supernet"}

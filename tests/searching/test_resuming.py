@@ -15,6 +15,7 @@ from nas.storage.journal_rows import Cost
 pytestmark = pytest.mark.usefixtures("quick_export")
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_repeats_nothing(tmp_path: Path) -> None:
     """The journal stays as it was, and the front is the same."""
     front = search(tmp_path)
@@ -24,6 +25,7 @@ def test_resuming_a_finished_run_repeats_nothing(tmp_path: Path) -> None:
     assert again.to_json() == front.to_json()
 
 
+@pytest.mark.slow
 def test_trainings_that_were_stopped_early_are_not_repeated(tmp_path: Path) -> None:
     """Their rows have the epochs that they reached, none wins, and a resumed run stops the same ones."""
     changes = {
@@ -52,6 +54,7 @@ def test_trainings_that_were_stopped_early_are_not_repeated(tmp_path: Path) -> N
     assert stopped & {row.architecture for row in rows[: len(rows) // 2]}, "some were stopped before the interruption"
 
 
+@pytest.mark.slow
 def test_a_changed_recipe_is_refused_on_resume(tmp_path: Path) -> None:
     """The message names the changes, and nothing is done. Keys about where trainings run may change."""
     search(tmp_path)
@@ -71,6 +74,7 @@ def test_a_changed_recipe_is_refused_on_resume(tmp_path: Path) -> None:
     assert rows_of(run) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_before", ["round 2/2: training", "retraining winners", "exporting winners"])
 def test_a_run_stopped_between_stages_goes_on_from_its_rows(tmp_path: Path, stop_before: str) -> None:
     """Earlier rows stay as they are, nothing is done twice, and the budget is exact."""

@@ -83,6 +83,7 @@ class StopAfter:
 # The run's own winners
 
 
+@pytest.mark.slow
 def test_each_seed_is_trained_deployed_and_tested_once(run: Path) -> None:
     """The winner's own model is the first seed; the row of a further one has the deployed model's test error."""
     front = nas.load_run(run).front
@@ -103,6 +104,7 @@ def test_each_seed_is_trained_deployed_and_tested_once(run: Path) -> None:
     assert rows_of(run) == before
 
 
+@pytest.mark.slow
 def test_an_interrupted_retraining_goes_on_after_the_last_epoch(tmp_path: Path) -> None:
     """It loses at most one epoch, and its winners are those of an undisturbed run, bit by bit."""
     quick = {**QUICK, "retraining": {"epochs": 3, "winners": 1, "seeds": 2}}
@@ -129,6 +131,7 @@ def test_an_interrupted_retraining_goes_on_after_the_last_epoch(tmp_path: Path) 
     assert winner.seeds == same.seeds
 
 
+@pytest.mark.slow
 def test_the_best_winner_teaches_the_others(tmp_path: Path) -> None:
     """It is trained first and alone; the search chose it, not the test split."""
     retraining = {"epochs": 1, "winners": 3, "teacher": "best", "seeds": 2}
@@ -198,6 +201,7 @@ def test_choices_of_candidates_are_not_overruled() -> None:
 # Afterwards
 
 
+@pytest.mark.slow
 def test_winners_are_retrained_later_beside_the_old_ones(run: Path) -> None:
     """The front has the new models; the old rows and bundles are as they were, and the record tells of both."""
     before, old = rows_of(run), nas.load_run(run).front
@@ -226,6 +230,7 @@ def test_winners_are_retrained_later_beside_the_old_ones(run: Path) -> None:
     assert equal(module.state_dict(), load_file(run / winner.folder / "model.safetensors"))
 
 
+@pytest.mark.slow
 def test_an_interrupted_retraining_goes_on_with_the_same_request(run: Path) -> None:
     """Another request begins another one, and leaves it as it is."""
     with pytest.MonkeyPatch.context() as patch:

@@ -108,6 +108,7 @@ def test_the_recipes_sampler_and_its_options_reach_the_proposer() -> None:
     assert FakeProposer.made["options"] == {"n_startup_trials": 3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("some_can_be_built", [True, False])
 def test_an_architecture_that_a_limit_turned_away_interrupts_failures(
     monkeypatch: pytest.MonkeyPatch, some_can_be_built: bool

@@ -23,6 +23,7 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("tpe", "nsga2", 
 """Golden runs show the same of these in less time."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["gp", "random", *SLOW])
 def test_a_recipe_and_a_seed_decide_every_row(tmp_path: Path, sampler: str) -> None:
     """Two runs give the same journal, with the times of all rows; another seed gives another journal."""
@@ -35,6 +36,7 @@ def test_a_recipe_and_a_seed_decide_every_row(tmp_path: Path, sampler: str) -> N
     assert len(first) != len(other) or first != other
 
 
+@pytest.mark.slow
 def test_no_training_begins_after_the_search_time(tmp_path: Path) -> None:
     """Each round takes its share of the time, candidates become winners, and a resumed run gets no further time."""
     diary = Diary()
@@ -93,6 +95,7 @@ def test_the_report_says_what_ended_a_run(tmp_path: Path) -> None:
     assert headline(record).endswith(str(caught.value))
 
 
+@pytest.mark.slow
 def test_runs_without_a_name_get_a_new_folder_each(tmp_path: Path) -> None:
     """Its name is made of the names of the data set and the space, and a number."""
     for _ in range(2):

@@ -77,6 +77,7 @@ def test_a_run_killed_within_a_round_has_the_same_rows(tmp_path: Path, sampler: 
         assert told(twice) == told(calm)
 
 
+@pytest.mark.slow
 def test_measured_costs_and_limits_do_not_change_that(tmp_path: Path) -> None:
     """What limits turned away is counted once, and what the space cannot build is a failed row in both."""
     changes = {**ROUNDS, "objectives": ["error", "latency_ms"], "limits": ["latency_ms <= 0.9ms"]}

@@ -95,6 +95,7 @@ def test_every_sampler_finds_rows(sampler: str, models: Path, tmp_path: Path) ->
     assert not any(row.failed for row in trained)
 
 
+@pytest.mark.slow
 def test_a_space_object_is_searched_too(models: Path, tmp_path: Path) -> None:
     """The recipe then needs no columns of choices."""
     keys = recipe(models)

@@ -42,6 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs / "run"
 
 
+@pytest.mark.slow
 def test_winners_and_candidates_are_measured_on_each_target(run: Path) -> None:
     """All are within the limits of both, also where that was only predicted before a training."""
     for stage in ("measure", "winner"):
@@ -250,6 +251,7 @@ def test_a_bundle_is_verified_on_all_targets(run: Path) -> None:
     assert repr(verified).count("Its sustained latency was left out") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_export")
 def test_an_interrupted_search_goes_on_on_all_targets(tmp_path: Path) -> None:
     """What both targets measured is not measured again."""
@@ -262,6 +264,7 @@ def test_an_interrupted_search_goes_on_on_all_targets(tmp_path: Path) -> None:
     assert len(front) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_export")
 def test_measurements_on_other_devices_are_a_source_for_a_board(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -289,6 +292,7 @@ def test_measurements_on_other_devices_are_a_source_for_a_board(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_export")
 def test_a_search_does_not_learn_from_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one target measured of an architecture is unknown for a proposal, so the other does not learn from it."""

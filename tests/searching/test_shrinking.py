@@ -65,6 +65,7 @@ def error_on(module: nn.Module, digits: Images) -> float:
     return float((found != digits.validation.labels).mean())
 
 
+@pytest.mark.slow
 def test_the_parent_comes_first_as_it_is_and_is_always_a_winner(
     tmp_path: Path, trained: nn.Module, digits: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +110,7 @@ def test_the_parent_comes_first_as_it_is_and_is_always_a_winner(
     assert min(row.values["error"] for row in others) < 0.7
 
 
+@pytest.mark.slow
 def test_parts_are_scored_with_weights_of_one_tuning(tmp_path: Path, trained: nn.Module, digits: Images) -> None:
     """At all resolutions. The parent stays as it is, and winners are tuned on from the weights that they shared."""
     space = load_space(
@@ -168,6 +170,7 @@ def test_a_parent_with_another_head_is_tuned_first(tmp_path: Path) -> None:
     assert count[0] < count[1]
 
 
+@pytest.mark.slow
 def test_the_parent_of_an_earlier_run_is_taken_as_it_is(tmp_path: Path, digits: Images) -> None:
     """It is tuned again only on other data, other splits of them, or with another preparation.
 
@@ -211,6 +214,7 @@ def test_the_parent_of_an_earlier_run_is_taken_as_it_is(tmp_path: Path, digits: 
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_limits_that_nothing_meets_are_told_before_the_parent_is_tuned(tmp_path: Path) -> None:
     diary = Diary()
     with pytest.raises(LimitError, match=r"nothing that was found in the space meets params <= 1"):
@@ -254,6 +258,7 @@ def test_what_is_no_parent_or_recipe_is_refused() -> None:
         nas.shrink("timm:resnet18", 3)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_module_is_shrunk_on_named_data(tmp_path: Path, trained: nn.Module) -> None:
     """A module needs no name. What is too large for a limit by counts is never tuned."""
     tools = instruments(space_of(trained))

@@ -87,6 +87,7 @@ def search_table(folder: Path, trials: int) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_a_run_in_a_table_for_another_device(tmp_path: Path) -> None:
     """Its winners are looked up, and their latencies are those of the other device."""
     run, folder = search_table(tmp_path, 16), tmp_path / "other"

@@ -85,6 +85,7 @@ def test_what_the_run_predicted_there_is_measured_on_request(run: Path) -> None:
     assert solve(run, Pi()).newly_measured == 0
 
 
+@pytest.mark.slow
 def test_a_run_of_several_targets_becomes_one_on_the_board(run: Path, tmp_path: Path) -> None:
     """It has the measurements of the board alone, under their bare names."""
     solve(run, Pi(), as_run=tmp_path / "board")
@@ -98,6 +99,7 @@ def test_a_run_of_several_targets_becomes_one_on_the_board(run: Path, tmp_path: 
         assert row.measurements["latency_ms"].median == pytest.approx(on_pi_ms(row.architecture), rel=0.05)
 
 
+@pytest.mark.slow
 def test_measurements_that_another_search_kept_are_taken_first(run: Path) -> None:
     """They cost nothing, and a repeated command finds all in the run's folder."""
     instruments = Instruments(

@@ -31,6 +31,7 @@ from nas.values.target import Target
 pytestmark = pytest.mark.usefixtures("quick_export")
 
 
+@pytest.mark.slow
 def test_the_cost_of_a_search_is_recorded_and_reported(tmp_path: Path) -> None:
     """Its rows add up to the device's time. The report has the times, and says why there is no energy."""
     run = tmp_path / "run"
@@ -93,6 +94,7 @@ class StoppingInSession(Diary):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_finished_sessions(acting: Target, tmp_path: Path) -> None:
     """They lie beside the journal until the rows of their models are in it."""
     bench = DeviceBench(acting, replace(QUICK, rounds=3))
@@ -123,6 +125,7 @@ class TestATargetThatHasChanged:
     def resume(self, run: Path, fingerprint: str) -> Diary:
         return uncertain_runs.resume(run, Settings(), fingerprint=fingerprint)
 
+    @pytest.mark.slow
     def test_is_refused_on_resume(self, tmp_path: Path) -> None:
         """The refusal comes before anything is measured on it."""
         run = self.stopped(tmp_path)
@@ -134,6 +137,7 @@ class TestATargetThatHasChanged:
         assert evaluations_of(run, "measure") == before
         assert not told(self.resume(run, "versions-1"), "reference speed")
 
+    @pytest.mark.slow
     def test_may_have_another_reference_speed(self, tmp_path: Path) -> None:
         """A message says so. The run's own measurements are not those of another target to learn from."""
         run = self.stopped(tmp_path)

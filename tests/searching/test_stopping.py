@@ -34,6 +34,7 @@ class Swallowing(Diary):
                 signal.raise_signal(self._number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "number"),
     [
@@ -59,6 +60,7 @@ def test_a_signal_that_a_library_catches_stops_the_search(tmp_path: Path, stage:
     assert_nothing_twice(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_signal_that_an_exporter_turns_into_its_error_fails_no_architecture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

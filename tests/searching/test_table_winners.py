@@ -88,6 +88,7 @@ def test_a_search_in_a_table_finds_its_front(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "winners").exists()
 
 
+@pytest.mark.slow
 def test_enough_winners_are_the_whole_front(tmp_path: Path) -> None:
     """With a large number of winners, they are all measured candidates that no other one dominates."""
     front = search(tmp_path, write_table(tmp_path / "t.csv.gz"), retraining={"winners": 100}, trials=40)
@@ -120,6 +121,7 @@ def test_architectures_that_the_table_lacks_become_failed_rows(tmp_path: Path) -
     assert len(front) > 0
 
 
+@pytest.mark.slow
 def test_all_candidates_are_looked_up_before_winners_are_chosen(tmp_path: Path) -> None:
     """So the winners are the true front of all of them, and no point of it is predicted."""
     front = search(tmp_path, write_table(tmp_path / "t.csv.gz"), retraining={"winners": 100}, trials=40)
@@ -131,6 +133,7 @@ def test_all_candidates_are_looked_up_before_winners_are_chosen(tmp_path: Path) 
     assert {winner.architecture for winner in front} == {a for a, keep in zip(known, kept, strict=True) if keep}
 
 
+@pytest.mark.slow
 def test_many_empty_fields_end_no_run_that_has_a_front(tmp_path: Path) -> None:
     """Ten in a row are missing only once all candidates are looked up, when the search is over."""
     changes: dict[str, Any] = {"trials": 40, "sampler": "random"}
@@ -159,6 +162,7 @@ def at_chance(path: Path, hopeless: list[Architecture]) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_models_at_chance_win_only_where_nothing_else_meets_the_limits(tmp_path: Path) -> None:
     """They would stretch the front; where they win all the same, a note says that they learned nothing."""
     cheapest = sorted(ALL, key=latency_ms)[:12]
@@ -202,6 +206,7 @@ def test_exports_of_a_table_tell_of_no_training_and_no_interval(tmp_path: Path) 
     assert table_of(before, before.records)[1] == rows
 
 
+@pytest.mark.slow
 def test_a_winner_without_a_test_accuracy_makes_way_for_another(tmp_path: Path) -> None:
     """Its failed row says why, and the front has the number of failures."""
     table = write_table(tmp_path / "t.csv.gz")
@@ -216,6 +221,7 @@ def test_a_winner_without_a_test_accuracy_makes_way_for_another(tmp_path: Path) 
     assert (failure.kind, "test_acc is empty" in failure.reason) == ("table", True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objectives", [["error", "latency_ms"], ["error", "macs"], ["error"]], ids=" ".join)
 def test_the_report_says_that_nothing_was_measured(tmp_path: Path, objectives: list[str]) -> None:
     """It names the table, its device, its columns and what is simulated, and claims no measurement."""
@@ -238,6 +244,7 @@ def test_the_report_says_that_nothing_was_measured(tmp_path: Path, objectives: l
         assert claim not in text[:recipe_begins], claim
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 200])
 def test_the_terminal_says_where_values_come_from(tmp_path: Path, width: int) -> None:
     """Wide and narrow, it names the table, and shows neither intervals nor bundles."""
@@ -256,6 +263,7 @@ def test_the_terminal_says_where_values_come_from(tmp_path: Path, width: int) ->
     assert as_json["winners"][0]["measured"]["latency_ms"]["target"] == f"table:{DEVICE}"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_table_that_it_began_with(tmp_path: Path) -> None:
     """A table that has changed is refused, because its values do not compare with those before."""
     search(tmp_path, write_table(tmp_path / "t.csv.gz"))
@@ -287,6 +295,7 @@ def test_a_data_set_beside_a_table_is_refused(tmp_path: Path, digits: nas.Images
     assert not list(tmp_path.glob("*/journal.db"))
 
 
+@pytest.mark.slow
 def test_a_predictor_that_is_far_off_is_told_once_and_in_the_report(tmp_path: Path) -> None:
     """The table's latencies have nothing to do with its networks. The warning is not repeated with each fit."""
     rng = np.random.default_rng(0)

@@ -48,6 +48,7 @@ class Values(Task):
     criterion = Regression()
 
 
+@pytest.mark.slow
 def test_any_trained_metric_takes_the_place_of_the_error(tmp_path: Path) -> None:
     """Rows keep it, curves follow it, and winners are ordered by it, with their intervals."""
     front = search(tmp_path, objectives=["balanced_accuracy", "latency_ms"], limits=["calibration_error <= 95%"])
@@ -91,6 +92,7 @@ def test_errors_above_1_and_values_in_their_units_are_fine(tmp_path: Path) -> No
     assert "validation accuracy" not in page
 
 
+@pytest.mark.slow
 def test_the_error_under_noise_is_minimised_and_shown_by_corruption(tmp_path: Path) -> None:
     """The same corruptions are used in the search, on validation items, and for winners, on test items."""
     robustness = {"corruptions": ["gaussian-noise", "occlusion"], "strengths": [0.5, 1.0]}
@@ -105,6 +107,7 @@ def test_the_error_under_noise_is_minimised_and_shown_by_corruption(tmp_path: Pa
     assert "gaussian-noise" in render_report(nas.load_run(tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_named_corruptions_test_winners_even_where_nothing_is_limited(tmp_path: Path) -> None:
     front = search(tmp_path, trials=6, robustness={"corruptions": ["contrast"], "strengths": [1.0]})
     assert all("noise_error" not in row.values for row in evaluations_of(tmp_path / "run", "train"))

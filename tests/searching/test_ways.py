@@ -209,6 +209,7 @@ def agreeing(monkeypatch: pytest.MonkeyPatch, correlation: float) -> None:
     monkeypatch.setattr(handful, "_why_blind", lambda *_: "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_export", "shared")
 def test_what_was_chosen_holds_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     agreeing(monkeypatch, 0.9)
@@ -228,6 +229,7 @@ def test_what_was_chosen_holds_after_a_stop(tmp_path: Path, monkeypatch: pytest.
     assert nas.load_run(tmp_path / "run").notes["chosen way of evaluating"].startswith("supernet, because 1 h 00 min")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_export", "shared")
 def test_a_check_that_disagrees_turns_to_separate_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trainings of the check are the first candidates then, and a run that is stopped stays with it."""
@@ -252,6 +254,7 @@ def test_a_check_that_disagrees_turns_to_separate_trainings(tmp_path: Path, monk
     assert "agreement with training" not in notes  # that is of candidates that were not trained
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_export", "shared")
 def test_shared_weights_that_cannot_be_tuned_give_way_to_separate_trainings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -269,6 +272,7 @@ def test_shared_weights_that_cannot_be_tuned_give_way_to_separate_trainings(
         nas.search(named, space=space, runs=tmp_path, progress=None, instruments=instruments(space))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_export", "shared")
 def test_however_short_the_time_one_form_is_trained_beside_the_parent(tmp_path: Path) -> None:
     """The parent alone, which costs no training, is no answer."""

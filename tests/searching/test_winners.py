@@ -31,6 +31,7 @@ from nas.values.layer_times import LayerTime, LayerTimes
 pytestmark = pytest.mark.usefixtures("quick_export")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "refusal", [CandidateError("energy", "no window was above idle"), TargetError("the meter must update")], ids=str
 )
@@ -58,6 +59,7 @@ def test_energy_is_optional_for_a_winner(tmp_path: Path, monkeypatch: pytest.Mon
     assert sum("could not be measured" in text for text in diary.news) == 1
 
 
+@pytest.mark.slow
 def test_winners_alone_are_measured_warm_where_that_is_asked_for(tmp_path: Path) -> None:
     front = search(tmp_path, measuring={**BASE["measuring"], "sustain_winners": True})
     assert all(winner.value("sustained_latency_ms") > winner.value("latency_ms") for winner in front)
@@ -66,6 +68,7 @@ def test_winners_alone_are_measured_warm_where_that_is_asked_for(tmp_path: Path)
     assert all("sustained_latency_ms" not in row.measurements for row in candidates)
 
 
+@pytest.mark.slow
 def test_a_winner_knows_the_error_of_always_answering_the_most_frequent_class(tmp_path: Path, digits: Images) -> None:
     """Winners of the quickest trainings are no better, and the front says that nothing was learned."""
     labels = np.zeros(len(digits.test), dtype=np.int64)
@@ -91,6 +94,7 @@ PROFILED = LayerTimes.of([LayerTime("first <b>", "Conv", 0.25), LayerTime("secon
 BROKEN = LayerTimes(reason="the profiler has no counters.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [[PROFILED, BROKEN], TargetError("the board is gone")], ids=["told", "no target"])
 def test_a_winner_has_its_latency_by_layer_or_the_reason(
     tmp_path: Path, answer: list[LayerTimes] | TargetError

@@ -92,6 +92,7 @@ def trap(name: str) -> Architecture:
     return Architecture({"trap": name})
 
 
+@pytest.mark.slow
 def test_layers_come_back_as_the_space_gives_them(look: LookApart) -> None:
     """The second question about an architecture needs no process."""
     (layer,) = look.layers(trap("none"))
@@ -102,6 +103,7 @@ def test_layers_come_back_as_the_space_gives_them(look: LookApart) -> None:
     assert look.layers(trap("none")) == (layer,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "says"),
     [
@@ -122,6 +124,7 @@ def test_a_failure_is_one_sentence_and_the_next_look_works(name: str, says: str,
     assert look.layers(trap("none"))
 
 
+@pytest.mark.slow
 def test_a_hang_is_ended_and_told(traps: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who waits hears of it first. The second question waits no more."""
     monkeypatch.setattr("nas.space.first_look.TELL_EVERY_S", 0.2)
@@ -137,6 +140,7 @@ def test_a_hang_is_ended_and_told(traps: Path, told: list[str], monkeypatch: pyt
     look.close()
 
 
+@pytest.mark.slow
 def test_a_space_that_mostly_hangs_stops_the_run(traps: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a run could wait for hours. The first ones are failed rows."""
     monkeypatch.setattr("nas.space.first_look.MOST_LATE", 1)
@@ -147,6 +151,7 @@ def test_a_space_that_mostly_hangs_stops_the_run(traps: Path, told: list[str], m
     look.close()
 
 
+@pytest.mark.slow
 def test_a_space_that_always_ends_its_process_stops_the_run(
     traps: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +165,7 @@ def test_a_space_that_always_ends_its_process_stops_the_run(
     look.close()
 
 
+@pytest.mark.slow
 def test_slow_looks_are_told(traps: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Many looks that are each short can take long together."""
     monkeypatch.setattr("nas.space.first_look.TELL_EVERY_S", 0.1)
@@ -172,6 +178,7 @@ def test_slow_looks_are_told(traps: Path, told: list[str], monkeypatch: pytest.M
     assert any("building architectures takes its time: 2 in " in text for text in told)
 
 
+@pytest.mark.slow
 def test_what_a_space_prints_disturbs_nothing(traps: Path, told: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     """It goes to standard error, also what a program prints that the space starts."""
     look = LookApart("traps:Traps", 20.0, told.append)
@@ -184,6 +191,7 @@ def test_what_a_space_prints_disturbs_nothing(traps: Path, told: list[str], capf
     assert "printed by a program" in output.err
 
 
+@pytest.mark.slow
 def test_a_class_that_no_name_leads_to_is_sent_along(told: list[str]) -> None:
     """As for a class of a notebook, or of a script, whose module cannot be imported."""
     names: dict[str, object] = {"__name__": "__main__"}
@@ -245,6 +253,7 @@ look.layers(Architecture({"trap": "hang"}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the test asks the system for a process by its number")
 def test_a_killed_driver_leaves_no_process_behind(traps: Path) -> None:
     """Also where the space's code hangs at that moment."""

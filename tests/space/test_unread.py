@@ -99,6 +99,7 @@ def test_a_watched_architecture_is_the_same_one() -> None:
     assert watched.short == architecture.short
 
 
+@pytest.mark.slow
 def test_it_is_said_where_a_space_first_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is trained, with the name of the choice and what to do."""
     (tmp_path / "forgetful.py").write_text(

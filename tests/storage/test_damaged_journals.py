@@ -41,6 +41,7 @@ def resume(folder: Path) -> list[str]:
         return texts_of(journal)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_of_many_random_damages_none_is_read_as_other_rows(tmp_path: Path) -> None:
     """Bytes are changed and pages cut, in the file and in its -wal. Each is harmless, or refused in words."""

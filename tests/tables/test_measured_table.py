@@ -59,6 +59,7 @@ def identities(rows: Sequence[Evaluation]) -> list[str]:
     return [row.architecture.id for row in rows]
 
 
+@pytest.mark.slow
 def test_a_table_reads_back_with_every_column(tmp_path: Path) -> None:
     """Options are numbers, or empty if inactive; each metric has its median and interval."""
     space = Faulty()

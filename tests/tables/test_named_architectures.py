@@ -79,6 +79,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     return list(csv.DictReader(gzip.decompress(path.read_bytes()).decode().splitlines()))
 
 
+@pytest.mark.slow
 def test_rows_are_added_to_a_table_that_nas_measure_wrote(tmp_path: Path) -> None:
     """The table keeps its other rows, an architecture has one row, and the command names the table."""
     table, bench = tmp_path / "table.csv.gz", FakeBench(SPACE)
@@ -163,6 +164,7 @@ def test_options_of_a_space_are_part_of_the_command_for_a_table(tmp_path: Path) 
     )
 
 
+@pytest.mark.slow
 def test_the_report_on_a_run_finds_what_the_command_has_measured(tmp_path: Path) -> None:
     """Rows in the run's folder join the run's own, which count where both exist; they are not suggested again."""
     own = {ALL[0]: 5.0, ALL[1]: 6.0}

@@ -64,6 +64,7 @@ def test_a_first_line_without_an_end_takes_no_memory_either(tmp_path: Path) -> N
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_a_plain_file_is_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the free memory is unknown, there is a bound all the same."""
     path = tmp_path / "large.csv"

@@ -178,6 +178,7 @@ class TestRoom:
         assert first in entries()
         assert second not in entries()
 
+    @pytest.mark.slow
     def test_those_that_a_search_uses_stay(self, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A search sends its workers the path alone, and they open the file later. Killed users are forgotten."""
         monkeypatch.setenv("NAS_CACHE_GIB", str(1.5 * 24 * 3 * SIZE * SIZE / 2**30))
@@ -250,6 +251,7 @@ def start(photos: Path, log: Path) -> subprocess.Popen[str]:
 
 
 class TestSeveralProcesses:
+    @pytest.mark.slow
     def test_only_one_decodes(self, tmp_path: Path, photos: Path) -> None:
         """The other one waits, and maps the same file."""
         log = tmp_path / "log"
@@ -259,6 +261,7 @@ class TestSeveralProcesses:
         assert len(log.read_text().split()) == 24
         assert len(set(log.read_text().split())) == 1
 
+    @pytest.mark.slow
     @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no such signal")
     def test_a_killed_one_leaves_nothing_in_the_way(self, tmp_path: Path, photos: Path) -> None:
         log = tmp_path / "log"

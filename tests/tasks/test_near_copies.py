@@ -158,6 +158,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems count the memory in other units")
 def test_two_hundred_thousand_pictures_take_little_memory() -> None:
     """All of them in floats would take 150 MB, and each step on them as much again."""

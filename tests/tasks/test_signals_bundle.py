@@ -90,6 +90,7 @@ def test_a_bundle_answers_for_every_window(tmp_path: Path, task: Signals) -> Non
     assert set(lines[0]["probabilities"]) == {"high", "low"}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_used_is_told(tmp_path: Path, task: Signals) -> None:
     """The others are still answered for, and recordings of another rate are named in a note."""
     write_bundle(tmp_path / "bundle", task)

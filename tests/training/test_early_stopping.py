@@ -61,6 +61,7 @@ def test_the_front_always_continues(losses: list[tuple[int, int]], keep: float) 
         assert rungs.goes_on(f"c{index}", 2)
 
 
+@pytest.mark.slow
 @given(points, st.floats(0.01, 1))
 def test_the_better_share_continues(losses: list[tuple[int, int]], keep: float) -> None:
     """The kept share continues, or the whole front if it is larger; a better rank always comes first."""

@@ -51,6 +51,7 @@ def network(*more: nn.Module) -> Counting:
     return Counting(nn.Conv2d(1, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), *more, nn.Linear(128, 10))
 
 
+@pytest.mark.slow
 def test_a_head_costs_one_pass_over_the_data_and_beats_steps(digits: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same head, tuned by steps from where it begins at random, has a larger error after more passes."""
     first, second = network(), network()
@@ -115,6 +116,7 @@ def test_a_teacher_is_learned_from_by_steps(digits: Images) -> None:
     assert [report["epoch"] for report in reports] == [1, 2]
 
 
+@pytest.mark.slow
 def test_all_weights_are_tuned_from_a_fitted_head(digits: Images) -> None:
     """The first epoch begins where the head is right already."""
     errors = {}
@@ -256,6 +258,7 @@ def test_the_last_stage_is_timm_s_own_with_the_head() -> None:
     assert names_of(network(), "last") == {"0", "1", "4"}
 
 
+@pytest.mark.slow
 def test_a_head_that_does_not_converge_says_so(digits: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is still a candidate."""
     (sound,) = Trainer(HEAD).train(network(), digits, seed=1)

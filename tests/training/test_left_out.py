@@ -37,6 +37,7 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))
 
 
+@pytest.mark.slow
 def test_a_head_is_judged_by_folds_as_five_trainings_would(digits: Images) -> None:
     """The same fits, one after the other by the trainer itself. Each of these chooses its strength anew."""
     start = network()
@@ -57,6 +58,7 @@ def test_a_head_is_judged_by_folds_as_five_trainings_would(digits: Images) -> No
     assert report["error"] == pytest.approx(error_of(whole, digits.validation, digits), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_model_of_all_items_knows_the_validation_items(digits: Images) -> None:
     """It has been fitted to them, so it errs on fewer than the one that was validated by them."""
     module = network()
@@ -72,6 +74,7 @@ def test_the_model_of_all_items_knows_the_validation_items(digits: Images) -> No
     assert error_of(again, digits.test, digits) == pytest.approx(error_of(module, digits.test, digits), abs=0.01)
 
 
+@pytest.mark.slow
 def test_many_items_are_judged_by_those_that_validate(digits: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     assert left_out.can_leave_out(digits)
     monkeypatch.setattr(left_out, "MOST_ITEMS", 100)
@@ -121,6 +124,7 @@ class Space:
         return network()
 
 
+@pytest.mark.slow
 def test_a_job_returns_the_weights_of_the_fit_to_all_items(digits: Images) -> None:
     """With precisions to judge it returns the validated ones as well."""
     source = nas.DataSource(name="digits", task="images", options="{}")
@@ -168,6 +172,7 @@ def test_what_folds_cannot_judge_is_fitted_all_the_same(digits: Images, kind: ty
         list(Trainer(replace(SETTINGS, folds=3)).train(module, digits, seed=1))
 
 
+@pytest.mark.slow
 def test_wide_features_of_many_items_are_not_decomposed_again(digits: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(left_out, "MOST_WORK", 1000)
     (report,) = Trainer(HEAD).train(network(), digits, seed=1)
@@ -191,6 +196,7 @@ class OwnSpace(Space):
         return Counts()
 
 
+@pytest.mark.slow
 def test_in_folds_the_weights_of_a_simple_model_alone_are_kept(digits: Images) -> None:
     """Networks of folds are several; none of them is a winner's."""
     source = nas.DataSource(name="digits", task="images", options="{}")

@@ -68,6 +68,7 @@ def test_it_saves_steps_and_keeps_the_front(sign: float) -> None:
     assert volume(study, sign) > 0.99 * volume(calm, sign)
 
 
+@pytest.mark.slow
 def test_another_process_knows_what_was_reported(tmp_path: Path) -> None:
     """A pruner that was made later decides as the one that saw everything."""
     storage = f"sqlite:///{tmp_path / 'study.db'}"

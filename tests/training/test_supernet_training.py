@@ -241,6 +241,7 @@ def test_the_process_is_restored(threads: int) -> None:
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.slow
 def test_a_training_can_start_from_shared_weights(shared: SharedWeights) -> None:
     """After almost no steps it is good; from scratch it is not."""
     settings = replace(SETTINGS, epochs=1, learning_rate=1e-4)

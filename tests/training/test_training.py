@@ -216,6 +216,7 @@ def test_the_average_restores_the_module() -> None:
     assert module.weight[0, 0].item() == 5.0
 
 
+@pytest.mark.slow
 def test_the_validation_images_can_be_trained_on(digits: Images) -> None:
     """Then no report has an error, because it would be measured on training images."""
     reports = train(OneModule(Spy), use_validation=True, batch_size=1)

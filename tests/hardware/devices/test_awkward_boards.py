@@ -79,6 +79,7 @@ def test_a_server_that_lets_nobody_in_is_told(
         assert not (tmp_path / "there").exists()
 
 
+@pytest.mark.slow
 @LINUX
 def test_a_clock_that_is_wrong_by_a_year_is_told_and_harms_nothing(tmp_path: Path, acting: Target) -> None:
     """The doctor tells it, and the device is ready all the same."""

@@ -103,6 +103,7 @@ class TestLinks:
         connection.close()
         assert time.monotonic() - began_s < 5
 
+    @pytest.mark.slow
     def test_one_that_is_silent_is_lost(self, board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The next one asks the same again."""
         first = board.ask("info")[0]["agent"]
@@ -111,6 +112,7 @@ class TestLinks:
         assert board.ask("info")[0]["agent"] != first
 
 
+@pytest.mark.slow
 @LINUX
 def test_a_model_that_ends_the_board_is_told_and_others_go_on(board: Board, acting: Target, tmp_path: Path) -> None:
     """As one that takes all memory there, after which the system ends the agent, or starts again."""

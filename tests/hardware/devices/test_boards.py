@@ -119,6 +119,7 @@ class TestAnswers:
                 assert isinstance(samples, list)
                 assert set(samples) == {expected}
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("deed", "kind", "said"),
         [
@@ -140,6 +141,7 @@ class TestAnswers:
 
 
 class TestConnections:
+    @pytest.mark.slow
     @pytest.mark.parametrize("seen", [False, True])
     def test_a_lost_one_is_opened_again_and_the_request_repeated(
         self, board: Board, acting: Target, tmp_path: Path, seen: bool
@@ -157,6 +159,7 @@ class TestConnections:
         assert [text for text in said if "the connection to pi was lost and is opened again" in text]
         assert is_free(board.record)
 
+    @pytest.mark.slow
     def test_an_agent_whose_driver_dies_leaves_nothing(
         self, record: DeviceRecord, acting: Target, tmp_path: Path
     ) -> None:
@@ -178,6 +181,7 @@ class TestConnections:
                 driver.send_signal(signal.SIGCONT)
         assert is_free(record)
 
+    @pytest.mark.slow
     def test_a_connection_that_was_lost_between_measurements_is_opened_again(
         self, board: Board, acting: Target, tmp_path: Path
     ) -> None:
@@ -190,6 +194,7 @@ class TestConnections:
             _gone(agent)
             time.sleep(0.2)
 
+    @pytest.mark.slow
     def test_a_board_that_starts_again_is_waited_for(
         self, board: Board, acting: Target, monkeypatch: pytest.MonkeyPatch
     ) -> None:

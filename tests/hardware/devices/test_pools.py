@@ -49,6 +49,7 @@ def pool(acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         board.close()
 
 
+@pytest.mark.slow
 def test_a_board_that_is_lost_for_good_is_left_out(pool: Pool, tmp_path: Path) -> None:
     """Nothing is lost, and nothing counts twice."""
     said: list[str] = []

@@ -65,6 +65,7 @@ def measured(device: Device, target: Target, folder: Path, deeds: dict[str, str]
 
 
 class TestMeasuring:
+    @pytest.mark.slow
     def test_gives_what_this_machine_gives(self, farm: Farm, acting: Target, tmp_path: Path) -> None:
         deeds = {"a": "clock 1", "b": "clock 3"}
         there = measured(farm(), replace(acting, device="farm"), tmp_path, deeds)
@@ -93,6 +94,7 @@ class TestMeasuring:
         assert latency_of(found).median == pytest.approx(2.0)
         assert latency_of(found).raw_median == 2.2
 
+    @pytest.mark.slow
     def test_with_another_program_does_not_compare(self, farm: Farm, acting: Target) -> None:
         target = replace(acting, device="farm")
         prints = {
@@ -278,6 +280,7 @@ def test_an_address_must_name_a_program(address: str) -> None:
         Command(DeviceRecord("farm", address))
 
 
+@pytest.mark.slow
 def test_a_program_on_the_path_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, acting: Target) -> None:
     program = tmp_path / "time-it"
     program.write_text("#!/bin/sh\necho 4\n")

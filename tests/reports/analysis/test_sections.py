@@ -39,6 +39,7 @@ def test_old_runs_have_sections(name: str, tmp_path: Path) -> None:
     assert plain(nas.load_run(shutil.copytree(OLD_RUNS / name, tmp_path / name)))
 
 
+@pytest.mark.slow
 def test_several_runs_are_compared_and_stand_one_after_the_other() -> None:
     found = plain(example_record(), energy_record(), replace(example_record(), name="other"))
     assert {name: found[name]["title"] for name in found} == SECTIONS  # type: ignore[index]

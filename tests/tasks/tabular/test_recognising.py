@@ -286,6 +286,7 @@ def test_a_dry_run_shows_each_column(tmp_path: Path) -> None:
     assert found["y"][2] == "target, 2 classes"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_many_columns_and_rows_take_seconds(tmp_path: Path) -> None:
     """A table of 20,000 columns, and one of 100,000 rows of European numbers and dates, are read in seconds."""
