@@ -104,7 +104,7 @@ def _task_of(source: Source, progress: Progress) -> Task:
         _check_loads_by_name(recipe, trust=source.trust)
         task = source_of(recipe).load(progress)
         if not _is_prepared_for(task, source.bundle):
-            task = task.prepared_for(wishes_of(source.space, Architecture(source.bundle.about["choices"])))
+            task = task.prepared_for(_wishes(source))
     except NasError as error:
         raise UntestedError(str(error).rstrip(".")) from error
     then = source.bundle.about.get("facts", {}).get("fingerprint")
@@ -113,6 +113,16 @@ def _task_of(source: Source, progress: Progress) -> Task:
     if task.fingerprint != then or not _is_prepared_for(task, source.bundle):
         raise UntestedError(f"{task.name} is not as it was, or is not divided as it was, when the winner was tested")
     return task
+
+
+def _wishes(source: Source) -> Mapping[str, Any]:
+    """Return how a bundle's architecture wishes its inputs prepared. Older bundles do not tell, but their space may.
+
+    A space that is made again from a description has no weights, which may tell a mean and a standard deviation.
+    """
+    about = source.bundle.about
+    known: Mapping[str, Any] | None = about.get("wishes")
+    return wishes_of(source.space, Architecture(about["choices"])) if known is None else known
 
 
 def _is_prepared_for(task: Task, bundle: Bundle) -> bool:

@@ -19,13 +19,17 @@ from quick_runs import OneChoice
 import nas
 from nas.bundles.forms import form_named, target_of
 from nas.bundles.sources import Source
+from nas.bundles.testing import UntestedError, _task_of
 from nas.errors import CandidateError, JournalError, RecipeError, TargetError
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.kept_profiles import profile_of
+from nas.progress import NullProgress
 from nas.results.bundle import ABOUT, Bundle
 from nas.results.bundled.card import CARD
 from nas.results.bundled.manifest import MANIFEST, changes_in, write_manifest
 from nas.results.bundled.samples import SAMPLES
+from nas.tasks.carrying import recorded
+from nas.tasks.loading import load_data
 from nas.values.target import Target
 
 ACTING = nas.Effort(bench=ActingBench())
@@ -200,6 +204,20 @@ def test_a_form_without_its_test_items_says_so(bundle: Path, tmp_path: Path, awa
     assert about["test_error"] == json.loads((copy / ABOUT).read_text())["test_error"]
     card = (form.folder / CARD).read_text(encoding="utf-8")
     assert f"This form was not scored by the test items, because {why}." in card
+
+
+def test_the_wishes_that_tested_a_winner_test_its_forms(bundle: Path) -> None:
+    """A space that is made again knows no weights, and so not how these want pictures. The bundle tells it."""
+    about = json.loads((bundle / ABOUT).read_text())
+    assert about["wishes"] == {}
+    wished = {"mean": [0.25], "std": [0.5]}
+    task = load_data("digits").prepared_for(wished)
+    of_data = {"preparation": recorded(task.preparation), "facts": {**about["facts"], "fingerprint": task.fingerprint}}
+    (bundle / ABOUT).write_text(json.dumps({**about, **of_data, "wishes": wished}))
+    assert _task_of(Source(Bundle.read(bundle)), NullProgress()).fingerprint == task.fingerprint
+    (bundle / ABOUT).write_text(json.dumps({**about, **of_data}))
+    with pytest.raises(UntestedError, match="is not as it was"):
+        _task_of(Source(Bundle.read(bundle)), NullProgress())
 
 
 def test_what_is_killed_or_refused_leaves_nothing(bundle: Path) -> None:

@@ -272,6 +272,7 @@ class BundleMaker:
             "batch": state.recipe.parsed_target.batch,
             "preparation": recorded(preparation),
             "packages": packages_of(preparation),
+            "wishes": dict(wishes_of(state.resolved.space, row.architecture)),
             "params": row.values["params"],
             "macs": row.values["macs"],
             "modelled_energy_mj": row.values["modelled_energy_mj"],
