@@ -195,7 +195,7 @@ BAD_INPUTS = {
     "answers of an unknown kind": task(
         "answers = {'kind': 'classes'}", "must be one of classification, multi-label, regression, next-token, but"
     ),
-    "a tally without scores": task("criterion = Own()", "object has no attribute 'scores'", before=OWN),
+    "a tally without scores": task("criterion = Own()", "must have a method scores, but Tally has none", before=OWN),
     "scores that are numbers": task(
         "criterion = Own()", 'must give a nas.Score for "error"', before=OWN + SCORES.format('{"error": 0.5}')
     ),
