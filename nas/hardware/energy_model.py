@@ -153,7 +153,7 @@ def modelled_costs(layers: Sequence[Layer], precision: str, hierarchy: MemoryHie
     return (total_macs(layers) * mac_pj + moved_pj) * _MJ_PER_PJ, traffic[hierarchy.dram]
 
 
-COUNTS = frozenset({*TOTALS, "modelled_energy_mj", "dram_traffic_bytes"})
+COUNTS = (*TOTALS, "modelled_energy_mj", "dram_traffic_bytes")
 """The names in ``counts_of``."""
 
 

@@ -118,8 +118,8 @@ class Beliefs:
     def recall_counts(self, rows: Iterable[Evaluation]) -> None:
         """Take what is counted of architectures from their trainings on this device: finding layers takes longer."""
         for row in rows:
-            if row.stage == "train" and not row.failed and row.values.keys() >= COUNTS:
-                self._counted[row.architecture] = {name: row.values[name] for name in sorted(COUNTS)}
+            if row.stage == "train" and not row.failed and all(name in row.values for name in COUNTS):
+                self._counted[row.architecture] = {name: row.values[name] for name in COUNTS}
 
     def note_buildable(self) -> None:
         """Record that an architecture could be built. Earlier build failures then no longer count as consecutive."""

@@ -141,9 +141,9 @@ def _about_int8(run: Run) -> list[Step]:
 
 
 def _cheapest_equal(front: Front) -> Winner | None:
-    """Return the cheapest winner within the limits that costs surely less than the best one and is surely no worse.
+    """Return the cheapest winner within the limits that costs surely less than the best one, and tests as well.
 
-    The test cannot tell the two apart, and no other cost is surely higher.
+    No other cost of it is surely higher.
     """
     best, quality = front.best_or_none, front.quality.name
     if best is None or not front.costs or not all(map(best.has, (quality, *(each.name for each in front.costs)))):
