@@ -22,7 +22,7 @@ extensions = [
     "nas_reference",
     "nas_search",
 ]
-exclude_patterns = ["extensions/**"]
+exclude_patterns = ["extensions/**", "optunahub/**"]
 smartquotes = False
 
 myst_heading_anchors = 3

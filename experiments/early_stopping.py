@@ -5,7 +5,8 @@
 
 ``train`` trains candidates of the ``mobilenet`` space to their end on a subset of Fashion-MNIST and writes their error
 curves, one a line. After an interruption it continues. ``replay`` gives the recorded curves to the classes that stop
-trainings in a search. Without ``--set`` it takes the set beside this file.
+trainings in a search. Without ``--set`` it takes the set beside this file. Rules that are "foreseeing" know each last
+error after the first epoch, or after the second.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,19 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.command_line import parser_of
-from experiments.early_stopping_replay import ProductRule, RandomRule, Replay, Training, orders, replay, score
+from experiments.early_stopping_replay import (
+    ForeseeingRule,
+    MedianRankRule,
+    MoashaRule,
+    ProductRule,
+    RandomRule,
+    Replay,
+    Rule,
+    Training,
+    orders,
+    replay,
+    score,
+)
 from nas.hardware.machine import processor_name
 from nas.recipe.toml_text import apply_overrides
 from nas.recipe.training_sections import EarlyStoppingRecipe
@@ -158,6 +172,31 @@ def _append(path: Path, row: dict[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
+def _replays(
+    trainings: Sequence[Training], sequences: Sequence[Sequence[int]], workers: int, settings: EarlyStoppingRecipe
+) -> dict[str, list[Replay]]:
+    """Return the replays of all orders by each rule."""
+    epochs = len(trainings[0].curve)
+    rules: dict[str, Callable[[], Rule]] = {
+        "early_stopping": lambda: ProductRule(settings, epochs),
+        "before 0.5": lambda: ProductRule(BEFORE, epochs),
+        "error alone": lambda: ProductRule(settings, epochs, costs=False),
+        "median of ranks": MedianRankRule,
+        "foreseeing, 1": lambda: ForeseeingRule(1),
+        "foreseeing, 2": lambda: ForeseeingRule(2),
+    }
+    if find_spec("syne_tune"):
+        rules["MOASHA"] = lambda: MoashaRule(epochs)
+    else:
+        print("without MOASHA, which needs: pip install 'nas[compare-peers]'")
+    found = {name: [replay(trainings, order, workers, rule()) for order in sequences] for name, rule in rules.items()}
+    by_chance = [RandomRule(each.decisions, seed) for seed, each in enumerate(found["early_stopping"])]
+    found["by chance"] = [
+        replay(trainings, order, workers, rule) for order, rule in zip(sequences, by_chance, strict=True)
+    ]
+    return found | {"none": [replay(trainings, sequences[0], workers, RandomRule({}, 0))]}
+
+
 def compare(
     path: Path, settings: EarlyStoppingRecipe, workers: int, shuffles: int, first: int | None = None
 ) -> dict[str, Any]:
@@ -180,19 +219,8 @@ def compare(
         f"{pareto.non_dominated(losses).sum()} of them on the front; {workers} workers, "
         f"{len(sequences)} orders: the recorded one and shuffles"
     )
-    ours = [replay(trainings, order, workers, ProductRule(settings, epochs)) for order in sequences]
-    found: dict[str, list[Replay]] = {
-        "early_stopping": ours,
-        "before 0.5": [replay(trainings, order, workers, ProductRule(BEFORE, epochs)) for order in sequences],
-        "error alone": [
-            replay(trainings, order, workers, ProductRule(settings, epochs, costs=False)) for order in sequences
-        ],
-        "by chance": [
-            replay(trainings, order, workers, RandomRule(each.decisions, seed))
-            for seed, (order, each) in enumerate(zip(sequences, ours, strict=True))
-        ],
-        "none": [replay(trainings, sequences[0], workers, RandomRule({}, 0))],
-    }
+    found = _replays(trainings, sequences, workers, settings)
+    ours = found["early_stopping"]
     figures: dict[str, Any] = {"set": path.name, "workers": workers, "orders": len(sequences), "rules": {}}
     titles = ("times fewer epochs", "hypervolume lost, %", "the same, near, %", "front stopped")
     print(f"{'':16} {titles[0]:>22} {titles[1]:>22} {titles[2]:>22} {titles[3]:>14}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -73,6 +75,98 @@ class ProductRule:
     def end(self, training: Training) -> None:
         """Keep the error curve of a whole training."""
         self._curves.add(training.curve)
+
+
+class ForeseeingRule:
+    """Knows each last error from an epoch on, and stops what the trainings that went on before it dominate.
+
+    No rule that stops trainings for good does better without foresight, unless it decides earlier or gives up some of
+    the front.
+    """
+
+    trust: RungTrust | None = None
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._went_on: list[Training] = []
+
+    def report(self, index: int, training: Training, epoch: int) -> bool:
+        """Take the error after an epoch, and return True if the training continues."""
+        if epoch != self._epoch:
+            return True
+        if any(each.curve[-1] <= training.curve[-1] and each.cost <= training.cost for each in self._went_on):
+            return False
+        self._went_on.append(training)
+        return True
+
+    def end(self, training: Training) -> None:
+        """Learn nothing."""
+
+
+class MoashaRule:
+    """MOASHA of Syne Tune, which compares the errors and costs of all trainings that reached a rung.
+
+    Schmucker et al., "Multi-objective asynchronous successive halving" (2021). Without ``costs`` it is ASHA.
+    """
+
+    trust: RungTrust | None = None
+
+    def __init__(self, epochs: int, *, costs: bool = True) -> None:
+        from syne_tune.backend.trial_status import Trial
+        from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
+
+        self._metrics = ["error", "cost"] if costs else ["error"]
+        self._trial = Trial
+        self._scheduler = MOASHA({}, self._metrics, time_attr="epoch", max_t=epochs)
+
+    def report(self, index: int, training: Training, epoch: int) -> bool:
+        """Take the error after an epoch, and return True if the training continues."""
+        trial = self._trial(index, {}, datetime.datetime.fromtimestamp(0, datetime.UTC))
+        if epoch == 1:
+            self._scheduler.on_trial_add(trial)
+        result = {"epoch": epoch, "error": training.curve[epoch - 1], "cost": training.cost}
+        return bool(self._scheduler.on_trial_result(trial, result) == "CONTINUE")
+
+    def end(self, training: Training) -> None:
+        """Learn nothing: the scheduler has the last report."""
+
+
+class MedianRankRule:
+    """Stops a training whose best Pareto rank so far is worse than the median rank of ended ones at the same epoch.
+
+    So does OptunaHub's ``MultiMetricPruner`` with Optuna's median pruner, whose defaults these are.
+    """
+
+    trust: RungTrust | None = None
+    least_ended = 5
+
+    def __init__(self) -> None:
+        self._losses: dict[int, dict[int, tuple[float, float]]] = {}  # by epoch, then by training
+        self._ended: set[int] = set()
+
+    def report(self, index: int, training: Training, epoch: int) -> bool:
+        """Take the error after an epoch, and return True if the training continues."""
+        self._losses.setdefault(epoch, {})[index] = training.curve[epoch - 1], training.cost
+        best, median = self._ranks(index, epoch)
+        goes_on = len(self._ended) < self.least_ended or best <= median
+        if not goes_on or epoch == len(training.curve):
+            self._ended.add(index)
+        return goes_on
+
+    def _ranks(self, index: int, epoch: int) -> tuple[float, float]:
+        """Return a training's best rank so far, and the median rank of those that have ended after the epoch."""
+        best, others = math.inf, [math.inf]
+        for at in range(1, epoch + 1):
+            reached = list(self._losses[at])
+            ranks = dict(
+                zip(reached, pareto.ranks(np.array([self._losses[at][each] for each in reached])), strict=True)
+            )
+            best = min(best, ranks[index])
+            others = [rank for each, rank in ranks.items() if each in self._ended] or [math.inf]
+        return best, float(np.median(others))
+
+    def end(self, training: Training) -> None:
+        """Learn nothing: the last report has been seen."""
 
 
 class RandomRule:

@@ -36,9 +36,12 @@ def pages() -> list[Path]:
 
 
 def written_docs() -> list[Path]:
-    """The pages of ``docs``, without those that a build leaves there: copies of protocols, and a page for each name."""
-    built = (DOCS / PROTOCOLS.name, DOCS / "reference" / "api")
-    return sorted(page for page in DOCS.rglob("*.md") if page.parent not in built)
+    """The pages of ``docs``, without those that a build leaves there: copies of protocols, and a page for each name.
+
+    What OptunaHub would show is no page of this site.
+    """
+    others = (DOCS / PROTOCOLS.name, DOCS / "reference" / "api", DOCS / "optunahub")
+    return sorted(page for page in DOCS.rglob("*.md") if not any(page.is_relative_to(folder) for folder in others))
 
 
 def name_of(page: Path) -> str:

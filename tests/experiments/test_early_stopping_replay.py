@@ -9,6 +9,9 @@ import pytest
 
 from experiments import early_stopping
 from experiments.early_stopping_replay import (
+    ForeseeingRule,
+    MedianRankRule,
+    MoashaRule,
     ProductRule,
     RandomRule,
     Training,
@@ -82,6 +85,28 @@ def test_the_random_rule_continues_the_same_share() -> None:
     assert found.epochs.count(2) == pytest.approx(200, abs=30)
 
 
+def test_the_foreseeing_rule_stops_what_earlier_ones_dominate() -> None:
+    """A training goes on beyond the epoch unless one that went on before ends with no more error and costs no more."""
+    found = replay(trainings(0.3, 0.4, 0.2, 0.2), range(4), 1, ForeseeingRule(2))
+    assert found.epochs == (4, 2, 4, 2)
+    assert score(trainings(0.3, 0.4, 0.2, 0.2), found.epochs, [1.0] * 4).lost == 0
+
+
+def test_the_median_of_ranks_stops_the_worse_half() -> None:
+    """After five whole trainings one that they dominate is stopped at once, and one of the front goes on."""
+    kept = [Training((0.5, 0.4, 0.1 + 0.01 * n), 1.0 + n, 1.0) for n in range(5)]
+    kept += [Training((0.9, 0.9, 0.9), 9.0, 1.0), Training((0.2, 0.2, 0.2), 9.0, 1.0)]
+    assert replay(kept, range(7), 1, MedianRankRule()).epochs == (3, 3, 3, 3, 3, 1, 3)
+
+
+@pytest.mark.parametrize(("costs", "epochs"), [(False, (9, 1, 1, 1)), (True, (9, 1, 3, 9))])
+def test_moasha_stops_by_all_that_it_compares(costs: bool, epochs: tuple[int, ...]) -> None:
+    """Of worse and worse trainings the first alone ends. Where each is cheaper, it stops some that none dominates."""
+    pytest.importorskip("syne_tune")
+    worse = [Training((0.1 * n,) * 9, 1.0 / n, 1.0) for n in range(1, 5)]
+    assert replay(worse, range(4), 1, MoashaRule(9, costs=costs)).epochs == epochs
+
+
 def test_the_score_of_savings_and_losses() -> None:
     """Savings weigh epochs by their images, and losses are a share of the front's hypervolume."""
     kept = [Training((0.5, 0.1), 100.0, 1.0), Training((0.5, 0.3), 1.0, 1.0), Training((0.5, 0.5), 100.0, 1.0)]
@@ -112,6 +137,7 @@ def test_the_command_replays_the_set_beside_the_script(tmp_path: Path, capsys: p
     assert figures["rules"]["none"]["ratio"] == [1.0]
     assert all(0 <= lost < 100 for rule in figures["rules"].values() for lost in rule["lost_percent"])
     assert figures["rules"]["early_stopping"]["ratio"][0] >= 1
+    assert figures["rules"]["foreseeing, 1"]["lost_percent"] == pytest.approx([0, 0])
     printed = capsys.readouterr().out
     assert "12 trainings of" in printed
     assert "Spearman of errors with the last ones, all 12 trainings" in printed
