@@ -132,7 +132,7 @@ class Trapped(OneChoice):
 def test_what_hangs_or_exits_is_a_failed_row_and_the_search_goes_on(tmp_path: Path) -> None:
     """It ends with winners among the others. The search runs in this process, which is still there."""
     diary = Diary()
-    front = search_apart(tmp_path, Trapped, diary, limit_s=6.0)
+    front = search_apart(tmp_path, Trapped, diary, limit_s=12.0)
     assert front.winners
     failed = {row.architecture["width"]: row.failure for row in evaluations_of(tmp_path / "run", "measure")}
     assert failed[4] is not None
@@ -141,7 +141,7 @@ def test_what_hangs_or_exits_is_a_failed_row_and_the_search_goes_on(tmp_path: Pa
         "build ended its process with signal 9, probably for lack of memory.",
     )
     assert failed[5] is not None
-    assert (failed[5].kind, failed[5].reason) == ("timeout", "build must come back within 6 s, but did not.")
+    assert (failed[5].kind, failed[5].reason) == ("timeout", "build must come back within 12 s, but did not.")
     assert all(isinstance(row, Evaluation) for row in evaluations_of(tmp_path / "run", "train"))
 
 

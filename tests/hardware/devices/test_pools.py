@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import own_runtime
 import pytest
+from acting_models import latency_of
 from boards_here import boards_here, profile_boards
 
 from nas.hardware.benchmarking import DeviceBench
@@ -69,7 +71,7 @@ def test_a_board_that_is_lost_for_good_is_left_out(pool: Pool, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_three_boards_take_less_than_half_of_the_time_of_one(pool: Pool, tmp_path: Path) -> None:
+def test_three_boards_share_the_models_and_the_time(pool: Pool, tmp_path: Path) -> None:
     """With models that sleep, because all boards share the cores of this machine."""
     settings = BenchSettings(2, 2, seconds_per_round=0.001, min_samples=1)
     alone = DeviceBench(TARGET, settings, device=pool.boards[0])
@@ -80,6 +82,8 @@ def test_three_boards_take_less_than_half_of_the_time_of_one(pool: Pool, tmp_pat
         began_s = time.monotonic()
         found = bench.measure(models, ["latency_ms"], np.random.default_rng(0))
         took_s.append(time.monotonic() - began_s)
-        assert all(isinstance(outcome, dict) for outcome in found)
-    print(f"{MODELS} models: one board took {took_s[0]:.1f} s, three took {took_s[1]:.1f} s")
-    assert took_s[1] <= 0.45 * took_s[0]
+        measured = [latency_of(outcome) for outcome in found]
+    shares = Counter(latency.conditions[MEMBER] for latency in measured)
+    assert set(shares) == set(NAMES)
+    assert max(shares.values()) <= MODELS / 2
+    assert took_s[1] <= 0.75 * took_s[0]  # a third and what starting a round takes; more where the machine is busy
