@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from pathlib import PurePosixPath
 from typing import Any, Protocol, final
 
 from nas.errors import RecipeError, TargetError
@@ -117,13 +118,16 @@ class Ssh:
         place = " ".join([*(["-p", self._port] if self._port else []), self._destination])
         login, copy = f"ssh {place}", f"ssh-copy-id {place}"
         host = self._destination.rpartition("@")[2]
-        # As it stands among the known hosts.
-        key = host if self._port in (None, "", "22") else f"'[{host}]:{self._port}'"
+        # As it stands among the known hosts. ssh tells it, also where the destination is an alias of its settings.
+        told = re.search(r"host key for (\S+) has changed", said, re.IGNORECASE)
+        key = told[1] if told else host if self._port in (None, "", "22") else f"[{host}]:{self._port}"
+        python = re.escape(PurePosixPath(self._python).name)
+        missing = f"{python}: not found|{python}: command not found|not found: {python}|exit code 127"
         known = (
             (
                 "IDENTIFICATION HAS CHANGED",
                 "its host key is not the one of before: another machine may answer in its place. If the device was "
-                f"set up anew, remove the old key with ssh-keygen -R {key}, and then "
+                f"set up anew, remove the old key with ssh-keygen -R {shlex.quote(key)}, and then "
                 f"log in once with {login}",
             ),
             (
@@ -135,6 +139,6 @@ class Ssh:
             ("Connection refused", "nothing listens for ssh there: switch its ssh server on, and check the port"),
             ("timed out", "it does not answer: check that it is on, and in the same network"),
             ("No route to host", "it does not answer: check that it is on, and in the same network"),
-            ("not found", f"it must have Python: install python3 there, or name it with --python, not {self._python}"),
+            (missing, f"it must have Python: install python3 there, or name it with --python, not {self._python}"),
         )
         return next((advice for sign, advice in known if re.search(sign, said, re.IGNORECASE)), "")

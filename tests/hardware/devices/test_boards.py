@@ -277,6 +277,8 @@ def _gone(number: int, seconds: float = 15.0) -> None:
         ("connect to host board port 22: Connection refused", "switch its ssh server on"),
         ("connect to host board port 22: Connection timed out", "check that it is on"),
         ("sh: 1: exec: python3: not found", "install python3 there"),
+        ("bash: line 1: exec: python3: not found; exit code 127", "install python3 there"),
+        ("-bash: welcome: command not found; no answer came within 15 s", "no answer came"),
     ],
 )
 def test_failures_of_ssh_come_with_advice(
@@ -291,6 +293,13 @@ def test_failures_of_ssh_come_with_advice(
 def test_a_changed_key_of_another_port_is_named_as_it_is_kept() -> None:
     device = Ssh(DeviceRecord("pi", "ssh://pi@board:2222"))
     assert "ssh-keygen -R '[board]:2222'," in device.advice("REMOTE HOST IDENTIFICATION HAS CHANGED")
+
+
+@pytest.mark.parametrize(("told", "kept"), [("192.0.2.7", "192.0.2.7"), ("[192.0.2.7]:2222", "'[192.0.2.7]:2222'")])
+def test_a_changed_key_of_an_alias_is_named_as_ssh_tells_it(told: str, kept: str) -> None:
+    """The settings of ssh may give an alias another name and port."""
+    said = f"@ REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key for {told} has changed and you have requested strict"
+    assert f"ssh-keygen -R {kept}, and then" in Ssh(DeviceRecord("pi", "ssh://mypi")).advice(said)
 
 
 @pytest.mark.parametrize("greeting", ["Welcome to pi\n", "1\n{}\n", "no end of line"])
