@@ -112,6 +112,11 @@ def orientation_of(image: Image.Image) -> int:
     return int(found) if found in TURNS else 1
 
 
+def is_wide_pgm(image: Image.Image) -> bool:
+    """Return True for a grey picture of 16 bits in a PGM file, which Pillow opens in its mode for 32 bits."""
+    return image.format == "PPM" and image.mode == "I"
+
+
 def pixels_of(image: Image.Image, frame: Frame) -> Pixels:
     """Return an opened picture as models are trained on it: uint8 of shape (channels, height, width)."""
     from PIL import Image, ImageOps
@@ -120,6 +125,8 @@ def pixels_of(image: Image.Image, frame: Frame) -> Pixels:
     turn = TURNS.get(orientation_of(image))
     upright = image if turn is None else image.transpose(Image.Transpose[turn])
     if upright.mode.startswith("I;16"):  # the upper eight bits: Pillow's own conversion clips at 255
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    elif is_wide_pgm(image):
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
     elif upright.mode in ("I", "F"):
         raise ValueError("pictures must have 8 or 16 bits per channel, but this one has 32")

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, final
 from nas.errors import DataError
 from nas.tasks.class_folders import shown
 from nas.tasks.deployed.inputs import InputError
-from nas.tasks.deployed.pictures import JPEG_FORMATS, ON_ITS_SIDE, Frame, opened, orientation_of, pixels_of
+from nas.tasks.deployed.pictures import (
+    JPEG_FORMATS,
+    ON_ITS_SIDE,
+    Frame,
+    is_wide_pgm,
+    opened,
+    orientation_of,
+    pixels_of,
+)
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.decoded.cut_off import is_cut_off
 from nas.tasks.images.decoded.decoding import GREY_MODES, Header, Source
@@ -72,7 +80,7 @@ class PictureFiles(Source):
             width, height = image.size
             if _lies_on_its_side(image, path):
                 width, height = height, width
-            return Header(width, height, image.mode in GREY_MODES)
+            return Header(width, height, image.mode in GREY_MODES or is_wide_pgm(image))
 
     def pixels(self, index: int, frame: Frame) -> ImageArray:
         """Return the pixels, and look for a picture that breaks off, which Pillow fills with grey."""
