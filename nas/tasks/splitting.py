@@ -11,6 +11,8 @@ import numpy.typing as npt
 from nas.tasks.batches import Examples, IntArray, Part, targets_of
 
 TEST_SHARE = 0.2
+GROUPS_STAY = "all items of a group stay in one split, and further ones may be of a group in the test"
+"""Why items of other data cannot be added to those with groups, whose names are not kept."""
 ENOUGH = 1000
 """The items that validate by default, if they are a tenth to a fifth of all: fewer tell good models from bad by chance.
 

@@ -28,7 +28,7 @@ from nas.tasks.images.picture_changes import PICTURE_CORRUPTIONS, corrupted_pict
 from nas.tasks.images.picture_doubts import picture_warnings
 from nas.tasks.images.resizing import Originals, PictureWishes
 from nas.tasks.images.splits import SomeLabels, Split, complete_splits
-from nas.tasks.splitting import TEST_SHARE
+from nas.tasks.splitting import GROUPS_STAY, TEST_SHARE
 from nas.tasks.task import Task
 
 Float32Array = npt.NDArray[np.float32]
@@ -149,6 +149,11 @@ class Images(Task):
         told: dict[str, Any] = {name: True for name, is_done in changes.items() if is_done}
         told |= {"split by": "groups"} if self.train.groups is not None else {}
         return {"classes": len(self.classes), "image shape": list(self.input_shape), **told}
+
+    @property
+    def why_closed(self) -> str:
+        """Further pictures may be of groups of the test."""
+        return GROUPS_STAY if self.train.groups is not None else ""
 
     @property
     def _is_cut(self) -> bool:

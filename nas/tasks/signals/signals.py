@@ -25,7 +25,7 @@ from nas.tasks.signals.corrupting import CORRUPTIONS, corrupted_windows
 from nas.tasks.signals.layout import has_channels_last, layout_notes
 from nas.tasks.signals.targets import targets_from
 from nas.tasks.signals.windows import VALIDATION_SHARE, Windows, divide, divided_by_time, numbered, windows_warnings
-from nas.tasks.splitting import TEST_SHARE
+from nas.tasks.splitting import GROUPS_STAY, TEST_SHARE
 from nas.tasks.task import Task
 
 FEATURES = ("raw", "log-mel")
@@ -236,8 +236,10 @@ class Signals(Task):
 
     @property
     def why_closed(self) -> str:
-        """Values to predict are standardised by the windows' own."""
-        return "" if self.classes else "values to predict are standardised by the recordings' own"
+        """Values to predict are standardised by the windows' own, and further data may be of groups of the test."""
+        if not self.classes:
+            return "values to predict are standardised by the recordings' own"
+        return GROUPS_STAY if self.split_by.startswith("groups") else ""
 
     @property
     def raw_form(self) -> dict[str, Any]:
