@@ -72,6 +72,7 @@ class _Reading:
 
     def found(self) -> ClassFolders:
         folders = _split_folders(self.root)
+        self._check_all_are_read(list(folders.values()))
         classes = tuple(folder.name for folder in self._class_folders(folders["train"]))
         if len(classes) < 2:
             raise DataError(
@@ -80,6 +81,16 @@ class _Reading:
             )
         files = [each for title, folder in folders.items() for each in self._of_split(title, folder, classes)]
         return ClassFolders(self.root, classes, files, self.skipped)
+
+    def _check_all_are_read(self, read: Sequence[Path]) -> None:
+        """Check that beside the folders of splits no other one has such files, which would be passed over."""
+        for folder in [] if self.root in read else _subfolders(self.root):
+            if folder not in read and any(self._is_one(name) for _, _, names in os.walk(folder) for name in names):
+                listed = ", ".join(name for names in SPLIT_NAMES.values() for name in names)
+                raise DataError(
+                    f"beside the folder {read[0].name} only those of other splits may have {self.noun}, called {listed}, "
+                    f"but {folder} has some. Rename it, or move it out; if {read[0].name} is a class, give it another name."
+                )
 
     def _class_folders(self, folder: Path) -> list[Path]:
         loose = [each for each in sorted(folder.iterdir()) if self._is_one(each.name) and each.is_file()]
@@ -109,6 +120,7 @@ class _Reading:
         check_no_link(folder)
         files = []
         for parent, subfolders, names in os.walk(folder, onerror=_refuse):
+            subfolders[:] = [name for name in subfolders if not name.startswith(".")]  # such as of deleted pictures
             for name in subfolders:
                 check_no_link(Path(parent, name))
             for name in names:

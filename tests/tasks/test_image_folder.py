@@ -123,12 +123,22 @@ class TestFolder:
         write_image(tmp_path / "cat" / "colour.png", mode="RGBA")
         assert load_data(f"folder:{tmp_path}").input_shape == (3, 5, 6)
 
-    def test_sixteen_bits_keep_their_upper_eight(self, tmp_path: Path) -> None:
-        """Values are not clipped."""
+    @pytest.mark.parametrize("ending", ["png", "pgm"])
+    def test_sixteen_bits_keep_their_upper_eight(self, ending: str, tmp_path: Path) -> None:
+        """Values are not clipped, and the pictures are grey."""
         for title in ("a", "b"):
             for index in range(3):
-                write_image(tmp_path / title / f"{index}.png", mode="I;16", value=0x4321)
-        assert (np.asarray(load_data(f"folder:{tmp_path}").train.images) == 0x43).all()
+                write_image(tmp_path / title / f"{index}.{ending}", mode="I;16", value=0x4321)
+        images = np.asarray(load_data(f"folder:{tmp_path}").train.images)
+        assert (images == 0x43).all()
+        assert images.shape[1] == 1
+
+    def test_hidden_folders_are_passed_over(self, tmp_path: Path) -> None:
+        """Programs keep deleted pictures and thumbnails there."""
+        write_flat(tmp_path)
+        before = load_data(f"folder:{tmp_path}")
+        write_image(tmp_path / "cat" / ".trash" / "deleted.png", value=255)
+        assert load_data(f"folder:{tmp_path}").fingerprint == before.fingerprint
 
     def test_pictures_of_many_sizes_are_scaled_to_a_usual_one(self, tmp_path: Path) -> None:
         """The middle squares, at a side that half of them have, or the smallest usual one; a note tells."""
@@ -319,6 +329,13 @@ class TestFolder:
             DataError, match=r"only classes of the training images, but it has 'dogs'. Did you mean 'dog'"
         ):
             load_data(f"folder:{tmp_path}")
+        (tmp_path / "test").rename(tmp_path / "evaluation")
+        with pytest.raises(
+            DataError, match=r"but .*evaluation has some. Rename it, or move it out; if train is a class"
+        ):
+            load_data(f"folder:{tmp_path}")
+        (tmp_path / "evaluation" / "dogs" / "1.png").rename(tmp_path / "train" / "dog" / "another.png")
+        assert len(load_data(f"folder:{tmp_path}").classes) == 3  # what has no picture is passed over
         write_flat(tmp_path / "val")
         write_flat(tmp_path / "valid")
         with pytest.raises(DataError, match=r"one folder for validation, but it has .*val and .*valid"):

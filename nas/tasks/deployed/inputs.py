@@ -31,14 +31,16 @@ def files_in(path: Path, endings: Sequence[str], noun: str) -> list[Path]:
         return [path]
     if not os.path.isdir(path):
         raise InputError(f"there is no file or folder {path}.")
-    found = [
-        Path(folder, name)
-        for folder, _, names in os.walk(path)
-        for name in names
-        if name.lower().endswith(tuple(endings))
-        and not name.startswith(".")
-        and os.path.isfile(os.path.join(folder, name))
-    ]
+    found: list[Path] = []
+    for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]  # as in training
+        found += [
+            Path(folder, name)
+            for name in names
+            if name.lower().endswith(tuple(endings))
+            and not name.startswith(".")
+            and os.path.isfile(os.path.join(folder, name))
+        ]
     if not found:
         raise InputError(f"the folder {path} has no {noun}, which end in {', '.join(endings)}.")
     return sorted(found)
