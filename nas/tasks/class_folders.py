@@ -88,8 +88,9 @@ class _Reading:
             if folder not in read and any(self._is_one(name) for _, _, names in os.walk(folder) for name in names):
                 listed = ", ".join(name for names in SPLIT_NAMES.values() for name in names)
                 raise DataError(
-                    f"beside the folder {read[0].name} only those of other splits may have {self.noun}, called {listed}, "
-                    f"but {folder} has some. Rename it, or move it out; if {read[0].name} is a class, give it another name."
+                    f"beside the folder {read[0].name} only those of other splits may have {self.noun}, called "
+                    f"{listed}, but {folder} has some. Rename it, or move it out; if {read[0].name} is a class, rename "
+                    "that."
                 )
 
     def _class_folders(self, folder: Path) -> list[Path]:

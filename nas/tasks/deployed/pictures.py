@@ -124,9 +124,7 @@ def pixels_of(image: Image.Image, frame: Frame) -> Pixels:
     image.load()  # turns a TIFF picture upright, and then it has no orientation any more
     turn = TURNS.get(orientation_of(image))
     upright = image if turn is None else image.transpose(Image.Transpose[turn])
-    if upright.mode.startswith("I;16"):  # the upper eight bits: Pillow's own conversion clips at 255
-        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-    elif is_wide_pgm(image):
+    if upright.mode.startswith("I;16") or is_wide_pgm(image):  # the upper eight bits: Pillow itself clips at 255
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
     elif upright.mode in ("I", "F"):
         raise ValueError("pictures must have 8 or 16 bits per channel, but this one has 32")
