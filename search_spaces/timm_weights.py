@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ _MOST_NAMED = 5
 _MOST_DIFFERENCES = 2
 _CONNECT_S = 5.0
 _HOST = "huggingface.co"
+_PAUSES_S = (5.0, 30.0)
+"""After a download that failed, so long until the next try."""
 
 
 def check_weights(models: Sequence[str], weights: str, channels: int) -> list[str]:
@@ -204,7 +207,8 @@ def load_into(module: nn.Module, model: str, weights: str, channels: int, size: 
     ``size`` holds the arguments that told the module its resolution.
 
     Raises:
-        CandidateError: of kind build; the weights are those of another network, or cannot be fetched.
+        CandidateError: of kind build; the weights are those of another network, or the hub refuses them.
+        TargetError: the hub cannot be reached. That is no fault of the model, so a run ends and can go on.
     """
     if weights == NONE:
         return
@@ -224,7 +228,8 @@ def _made_by_timm(
     """Return timm's model with trained weights, those of the hub if ``tensors`` is None.
 
     Raises:
-        CandidateError: of kind build; the weights are those of another network, or cannot be fetched.
+        CandidateError: of kind build; the weights are those of another network, or the hub refuses them.
+        TargetError: the hub cannot be reached, after some tries.
     """
     import timm
 
@@ -233,17 +238,44 @@ def _made_by_timm(
         _, heads = structure_of(model)
         overlay = {"state_dict": dict(tensors), "num_classes": _classes_in(tensors, heads)}
     with _notes_of_loading() as notes:
-        try:
-            trained: nn.Module = timm.create_model(
-                model, pretrained=True, num_classes=classes, in_chans=channels, pretrained_cfg_overlay=overlay, **size
-            )
-        except Exception as error:
-            text = " ".join(str(error).split())
-            raise nas.CandidateError(
-                "build", f"the weights of {model} cannot be loaded into it: {text:.300}"
-            ) from error
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                trained: nn.Module = timm.create_model(
+                    model,
+                    pretrained=True,
+                    num_classes=classes,
+                    in_chans=channels,
+                    pretrained_cfg_overlay=overlay,
+                    **size,
+                )
+                break
+            except Exception as error:
+                text = f"{' '.join(str(error).split()):.300}"
+                if tensors is not None or not _is_of_the_network(error):
+                    raise nas.CandidateError(
+                        "build", f"the weights of {model} cannot be loaded into it: {text}"
+                    ) from error
+                if pause_s is None:
+                    raise nas.TargetError(
+                        f"the weights of {model} must come from {_HOST}, but it cannot be read: {text} See that the "
+                        "network works and the disk has room."
+                    ) from error
+                time.sleep(pause_s)
     _check_all(model, trained, notes)
     return trained
+
+
+def _is_of_the_network(error: Exception) -> bool:
+    """Return True if weights could not be downloaded, and not because the hub has none or gives none."""
+    seen: BaseException | None = error
+    while seen is not None:
+        status = getattr(getattr(seen, "response", None), "status_code", None)
+        if status is not None:
+            return status >= 500 or status in (408, 429)
+        if isinstance(seen, OSError):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def _head_names(module: nn.Module) -> tuple[str, ...]:
