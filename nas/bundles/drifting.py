@@ -10,9 +10,8 @@ from typing import Any, final
 
 from nas.bundles.changes import Moved, change_text, differences, moved_between
 from nas.bundles.finding import read_bundle
-from nas.bundles.measuring import MEASURE_SUSTAINED, Effort, measured_on, sustained_s_of
+from nas.bundles.measuring import MEASURE_SUSTAINED, Effort, deployed_model, measured_on, sustained_s_of
 from nas.bundles.sources import GivenSpace, Source
-from nas.bundles.verifying import deployed_model
 from nas.errors import CandidateError, JournalError, NasError, RecipeError, TargetError
 from nas.hardware.bench import Bench
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel

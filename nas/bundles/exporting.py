@@ -13,11 +13,12 @@ from typing import Any, final
 from nas.bundles.agreement import TOLERANCE, Agreement
 from nas.bundles.finding import find_bundle
 from nas.bundles.forms import Form, check_open_batch, form_named, target_of
-from nas.bundles.measuring import Effort
+from nas.bundles.measuring import Effort, deployed_model
 from nas.bundles.predicting import modules_of
 from nas.bundles.sources import ONNX, GivenSpace, Source, same_for_any_batch
 from nas.bundles.testing import FormTest, test_of_form
 from nas.errors import CandidateError, JournalError, RecipeError
+from nas.hardware.machine import usable_cores
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.progress import Progress
 from nas.reports.progress_display import ProgressChoice, chosen_progress
@@ -98,7 +99,7 @@ def export_bundle(
     what: Path | str,
     form: str,
     *,
-    precision: str = "fp32",
+    precision: str | None = None,
     batch: int | None = None,
     dynamic_batch: bool = False,
     threads: int | None = None,
@@ -119,10 +120,11 @@ def export_bundle(
     Args:
         what: a bundle's folder, or the id of a winner.
         form: the format of a runtime, such as ``onnx`` or ``openvino``; an unknown name lists all.
-        precision: one that the form's runtime offers, such as ``int8``, which is calibrated on items in the bundle.
+        precision: one that the form's runtime offers, such as ``int8``, which is calibrated on items in the bundle. By
+            default that of the winner, where its own runtime runs the form; its very model is taken then. Else fp32.
         batch: the number of inputs at once; by default that of the bundle.
         dynamic_batch: leave the batch open, which ONNX and OpenVINO can. It is measured for ``batch`` inputs.
-        threads: the threads that it is measured with; by default those of the bundle.
+        threads: the threads that it is measured with; by default those of the bundle, as far as they are cores here.
         run: the run in which an id is looked for; by default all in ``runs``.
         runs: the folder of runs.
         out: the folder of the new bundle; by default beside the winner's.
@@ -145,7 +147,8 @@ def export_bundle(
     if dynamic_batch:
         check_open_batch(wanted)
     size = batch or int(about["batch"])
-    target = target_of(wanted, precision, size, threads or before.threads)
+    precision = precision or (before.precision if wanted.runtime == before.runtime else "fp32")
+    target = target_of(wanted, precision, size, threads or min(before.threads, usable_cores()))
     folder = _place(source.bundle, wanted, target, dynamic_batch, out)
     with closing(chosen_progress(progress)) as shown:
         made = _Export(source, wanted, target, dynamic_batch, effort or Effort(), shown)
@@ -188,6 +191,9 @@ class _Export:
 
     def _deployed(self, aside: Path) -> Deployed:
         """Return the form of the model in the bundle's folder."""
+        kept = self._kept(aside)
+        if kept is not None:
+            return kept
         self._progress.stage(f"exporting to {self._form.name}")
         with temporary_folder("export") as scratch:
             exported = self._source.exported(self._bench.model_format, self._batch, scratch)
@@ -204,6 +210,28 @@ class _Export:
             (aside / DEPLOYED).rmdir()
         self._progress.close()
         return deployed
+
+    def _kept(self, aside: Path) -> Deployed | None:
+        """Return a copy of the bundle's own model, if the form is the one that it was deployed in, and not in fp32.
+
+        Another conversion would calibrate on other items, so it would be another model than the one that was tested.
+        """
+        bundle = self._source.bundle
+        own = replace(Target.parse(bundle.about["target"]), device="", threads=self._target.threads)
+        is_open = bool(bundle.about.get(FORM, {}).get("dynamic_batch"))
+        if own != self._target or own.precision == "fp32" or self._batch is None or is_open:
+            return None
+        file = str(bundle.about["deployed"])
+        found = deployed_model(bundle, file, "")
+        if found is None:
+            return None
+        place = aside / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if found.path.is_dir() else shutil.copyfile)(found.path, place)
+        if self._form.name != "onnx":
+            with temporary_folder("export") as scratch:
+                shutil.copyfile(self._source.exported("onnx", self._batch, scratch), aside / ONNX)
+        return replace(found, path=place)
 
     def _agreement(self, deployed: Deployed) -> Agreement:
         """Return how far the form agrees with torch on real inputs. Raises CandidateError if fp32 differs too much."""

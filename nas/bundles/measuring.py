@@ -12,7 +12,10 @@ from nas.hardware.bench import Bench, Outcome
 from nas.hardware.bench_request import BenchRequest
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
-from nas.values.measurement import Measurement
+from nas.results.bundle import Bundle
+from nas.results.bundled.manifest import why_outside
+from nas.results.bundled.writing import read_measured
+from nas.values.measurement import WEIGHT_BYTES, Measurement
 from nas.values.metric import SUSTAINED, bare_name, target_in
 from nas.values.target import Target
 
@@ -105,3 +108,17 @@ def _with_energy(
         elif not isinstance(known, CandidateError):
             found[place] = {**known, **energy}
     return found
+
+
+def deployed_model(bundle: Bundle, file: str, on: str) -> Deployed | None:
+    """Return the model of a bundle for the target of a name, with the size of its weights as they were measured there.
+
+    ``file`` is its path within the bundle. Returns None if it does not lie there.
+    """
+    path = (bundle.folder / file).absolute()
+    if why_outside(path, bundle.folder) is not None or not path.exists():
+        return None
+    measured = measured_on(read_measured(bundle.folder), on)
+    sizes = [measured[WEIGHT_BYTES].median] if WEIGHT_BYTES in measured else []
+    sizes += [float(each.conditions[WEIGHT_BYTES]) for each in measured.values() if WEIGHT_BYTES in each.conditions]
+    return Deployed(path, int(next(iter(sizes), 0)))

@@ -13,22 +13,21 @@ from nas.bundles.agreement import Agreement, agreement_of
 from nas.bundles.changes import differences, is_same_place, moved_between
 from nas.bundles.exporting import DEPLOYED
 from nas.bundles.finding import find_bundle
-from nas.bundles.measuring import MEASURE_SUSTAINED, Effort, measured_on, sustained_s_of
+from nas.bundles.measuring import MEASURE_SUSTAINED, Effort, deployed_model, measured_on, sustained_s_of
 from nas.bundles.predicting import PREDICT, check_answers, modules_of, predicted
 from nas.bundles.sources import ONNX, GivenSpace, Source, outputs_in_torch
 from nas.bundles.verified import FILES, MEASURED_AGAIN, Check, State, VerifiedBundle
 from nas.errors import CandidateError, JournalError, NasError, RecipeError, TargetError
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.bench import Bench
-from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.bundle import ABOUT, FORM, WEIGHTS, Bundle
-from nas.results.bundled.manifest import COMPILED, MANIFEST, Changes, changes_in, has_manifest, why_outside
+from nas.results.bundled.manifest import COMPILED, MANIFEST, Changes, changes_in, has_manifest
 from nas.results.bundled.samples import SAMPLES
 from nas.results.bundled.writing import read_measured
 from nas.signals import stopping
-from nas.values.measurement import WEIGHT_BYTES, Measurement
+from nas.values.measurement import Measurement
 from nas.values.metric import MEASURED_METRICS, SUSTAINED, on_target
 from nas.values.target import Target
 
@@ -283,20 +282,6 @@ def _files_first(folder: Path) -> tuple[list[Check], Changes | None]:
         why = "no hash covers it, and Python may run it in the place of predict.py. Remove it unless you made it."
         checks.append(Check(COMPILED, "unchecked", why))
     return checks, found
-
-
-def deployed_model(bundle: Bundle, file: str, on: str) -> Deployed | None:
-    """Return the model of a bundle for the target of a name, with the size of its weights as they were measured there.
-
-    ``file`` is its path within the bundle. Returns None if it does not lie there.
-    """
-    path = (bundle.folder / file).absolute()
-    if why_outside(path, bundle.folder) is not None or not path.exists():
-        return None
-    measured = measured_on(read_measured(bundle.folder), on)
-    sizes = [measured[WEIGHT_BYTES].median] if WEIGHT_BYTES in measured else []
-    sizes += [float(each.conditions[WEIGHT_BYTES]) for each in measured.values() if WEIGHT_BYTES in each.conditions]
-    return Deployed(path, int(next(iter(sizes), 0)))
 
 
 def _again(then: Mapping[str, Measurement], effort: Effort) -> list[str]:

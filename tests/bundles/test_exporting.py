@@ -23,6 +23,7 @@ from nas.bundles.testing import UntestedError, _task_of
 from nas.errors import CandidateError, JournalError, RecipeError, TargetError
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.kept_profiles import profile_of
+from nas.hardware.machine import usable_cores
 from nas.progress import NullProgress
 from nas.results.bundle import ABOUT, Bundle
 from nas.results.bundled.card import CARD
@@ -127,6 +128,33 @@ def test_a_form_may_have_another_batch_and_no_items(bundle: Path, digits: Any, t
     assert len(done.stdout.splitlines()) == 4
     with pytest.raises(JournalError, match=r"has no model\.safetensors\. Name the winner's own bundle"):
         export(form.folder, "onnx", batch=7)
+
+
+def test_a_model_in_int8_is_given_away_as_it_was_tested(bundle: Path, tmp_path: Path) -> None:
+    """Without its items, and without a word on the precision: no other conversion takes its place."""
+    form = export(bundle, "onnx", precision="int8")
+    about = json.loads((form.folder / ABOUT).read_text())
+    (bundle / about["deployed"]).parent.mkdir()
+    tested = (form.folder / about["deployed"]).read_bytes() + b"\x32\x00"  # another, but as good
+    (bundle / about["deployed"]).write_bytes(tested)
+    own = {"target": f"pi/{form.target}", "deployed": about["deployed"]}
+    (bundle / ABOUT).write_text(json.dumps({**json.loads((bundle / ABOUT).read_text()), **own}))
+    write_manifest(bundle, "1.0")
+    given = export(bundle, "onnx", samples=False, out=tmp_path / "given")
+    assert given.target == form.target
+    assert (given.folder / about["deployed"]).read_bytes() == tested
+    assert json.loads((given.folder / ABOUT).read_text())["deployed"] == about["deployed"]
+    assert not (given.folder / SAMPLES).exists()
+    assert not changes_in(given.folder).unsound
+    assert export(bundle, "onnx", precision="fp32", out=tmp_path / "exact").agreement.is_exact
+
+
+def test_threads_of_a_board_are_no_limit_here(bundle: Path, tmp_path: Path) -> None:
+    """A winner of a board with more cores is measured here with those that there are."""
+    about = json.loads((bundle / ABOUT).read_text())
+    (bundle / ABOUT).write_text(json.dumps({**about, "target": "pi/onnxruntime-cpu:fp32:batch=1:threads=999"}))
+    write_manifest(bundle, "1.0")
+    assert export(bundle, "onnx").target.threads == usable_cores()
 
 
 def test_int8_is_not_calibrated_on_noise(bundle: Path) -> None:

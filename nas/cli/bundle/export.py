@@ -17,7 +17,7 @@ from nas.paths import RUNS
 def export(
     winner: bundle_options.WinnerOrBundle,
     form: bundle_options.BundleFormat,
-    precision: bundle_options.FormPrecision = "fp32",
+    precision: bundle_options.FormPrecision = None,
     batch: bundle_options.FormBatch = None,
     dynamic_batch: bundle_options.DynamicBatch = False,
     threads: bundle_options.FormThreads = None,

@@ -22,8 +22,13 @@ BundleFormat = Annotated[
     typer.Option("--format", metavar="NAME", help="The form, such as onnx or openvino; an unknown name lists all."),
 ]
 FormPrecision = Annotated[
-    str,
-    typer.Option("--precision", metavar="NAME", help="A precision that the form's runtime offers, such as int8."),
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        help="A precision that the form's runtime offers, such as int8. [default: the winner's on its own runtime, "
+        "else fp32]",
+    ),
 ]
 FormBatch = Annotated[
     int | None,
