@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,8 @@ class ParetoPruner:
     One objective is learned, step by step. The others are known before, such as a model's latency or size. A trial is
     stopped if one of similar costs is better in every objective, by more than early values fluctuate; nothing is
     stopped before a few whole trials have shown that early values rank trials as last values do. What is reported
-    becomes user attributes of the trials, so that several processes on one storage know of each other's.
+    becomes user attributes of the trials, so that several processes on one storage know of each other's. Not each step
+    needs a report: a report stands for the steps since the one before.
 
     Args:
         steps: the last step of a whole trial. The first is step 1.
@@ -62,6 +64,7 @@ class ParetoPruner:
         self._lock = threading.Lock()
         self._all_ended = 0  # the number before which all trials have ended
         self._ended: set[int] = set()
+        self._reached: dict[int, int] = {}  # the last step that each running trial of this process reported
         self._whole = WholeCurves()
         self._stopping = EarlyStopping(
             Recipe.from_mapping({"early_stopping": settings}).early_stopping,
@@ -88,12 +91,15 @@ class ParetoPruner:
             raise ValueError(f"a step must be from 1 to {self._steps}, but got {step}. Steps count from 1.")
         trial.set_user_attr(KNOWN, losses)  # before the value, which others read with it
         trial.set_user_attr(f"{PREFIX}{step}", error)
-        if step not in self._stopping.rungs:
-            return False
         with self._lock:  # a study may have several threads
+            before = self._reached.get(trial.number, 0)
+            self._reached[trial.number] = max(before, step)
+            rung = self._rung(before, step)
+            if rung is None:
+                return False
             self._take_in(study.get_trials(deepcopy=False))
-            self._stopping.record(str(trial.number), step, error, losses)
-            return not self._stopping.goes_on(str(trial.number), step)
+            self._stopping.record(str(trial.number), rung, error, losses)
+            return not self._stopping.goes_on(str(trial.number), rung)
 
     def _take_in(self, trials: Sequence[optuna.trial.FrozenTrial]) -> None:
         """Take in what trials have reported, in this process or others; ``trials`` are all, by their numbers.
@@ -103,18 +109,24 @@ class ParetoPruner:
         new = [each for each in trials[self._all_ended :] if each.number not in self._ended]
         for each in new:
             values = _values(each.user_attrs)
-            for rung in self._stopping.rungs:
-                if rung in values:
-                    self._stopping.record(str(each.number), rung, values[rung], each.user_attrs[KNOWN])
+            for before, step in itertools.pairwise((0, *sorted(values))):
+                rung = self._rung(before, step)
+                if rung is not None:
+                    self._stopping.record(str(each.number), rung, values[step], each.user_attrs[KNOWN])
         ended = [each for each in new if each.state.is_finished()]
         for each in sorted(ended, key=lambda each: (each.datetime_complete, each.number)):
             self._ended.add(each.number)
+            self._reached.pop(each.number, None)
             values = _values(each.user_attrs)
             if each.state.name == "COMPLETE" and self._steps in values:
                 self._whole.add(_filled(values, self._steps))
         while self._all_ended in self._ended:
             self._ended.remove(self._all_ended)
             self._all_ended += 1
+
+    def _rung(self, before: int, step: int) -> int | None:
+        """Return the rung that a report after a step is for: the last one since the report before; None if none is."""
+        return max((rung for rung in self._stopping.rungs if before < rung <= step), default=None)
 
     def _check_study(self, study: optuna.Study) -> None:
         if len(study.directions) < 2:
@@ -163,6 +175,6 @@ def _values(attributes: Mapping[str, object]) -> dict[int, float]:
 
 
 def _filled(values: Mapping[int, float], steps: int) -> list[float]:
-    """Return an error for each step; a step without a report has that of the one before, or else of the first."""
-    latest = values[min(values)]
-    return [latest := values.get(step, latest) for step in range(1, steps + 1)]
+    """Return an error for each step; a step without a report has that of the next one. The last step has one."""
+    following = values[steps]
+    return [following := values.get(step, following) for step in range(steps, 0, -1)][::-1]

@@ -26,10 +26,12 @@ def study_of(*directions: str, storage: str | None = None) -> optuna.Study:
     )
 
 
-def objective_of(pruner: nas.ParetoPruner | None, steps_done: list[int], sign: float = 1.0) -> Objective:
+def objective_of(
+    pruner: nas.ParetoPruner | None, steps_done: list[int], sign: float = 1.0, every: int = 1
+) -> Objective:
     """ZDT1's two objectives: the first is a cost, known at once, and the second comes nearer with each step.
 
-    With ``sign`` -1 it is an accuracy that grows, from which 1 is the error.
+    With ``sign`` -1 it is an accuracy that grows, from which 1 is the error. Only one step in ``every`` is reported.
     """
 
     def objective(trial: optuna.Trial) -> tuple[float, float]:
@@ -41,7 +43,9 @@ def objective_of(pruner: nas.ParetoPruner | None, steps_done: list[int], sign: f
             steps_done[0] += 1
             seen = (error + 0.4 / step) * math.exp(0.02 * rng.standard_normal())
             value = seen if sign > 0 else 1 - seen
-            if pruner is not None and pruner.should_prune(trial, step, value, known=[cost]):
+            if step % every or pruner is None:
+                continue
+            if pruner.should_prune(trial, step, value, known=[cost]):
                 raise optuna.TrialPruned
         return value, cost
 
@@ -68,6 +72,17 @@ def test_it_saves_steps_and_keeps_the_front(sign: float) -> None:
     assert volume(study, sign) > 0.99 * volume(calm, sign)
 
 
+@pytest.mark.parametrize("every", [3, 4])
+def test_steps_between_those_that_are_compared_count_too(every: int) -> None:
+    """Many validate each few steps, and those need not be the ones at which trials are compared."""
+    whole, pruned = [0], [0]
+    calm, study = study_of("minimize", "minimize"), study_of("minimize", "minimize")
+    calm.optimize(objective_of(None, whole), n_trials=TRIALS)
+    study.optimize(objective_of(nas.ParetoPruner(STEPS), pruned, every=every), n_trials=TRIALS)
+    assert pruned[0] < 0.7 * whole[0]
+    assert volume(study) > 0.99 * volume(calm)
+
+
 @pytest.mark.slow
 def test_another_process_knows_what_was_reported(tmp_path: Path) -> None:
     """A pruner that was made later decides as the one that saw everything."""
@@ -88,7 +103,7 @@ def test_another_process_knows_what_was_reported(tmp_path: Path) -> None:
 
 
 def test_trials_without_reports_and_steps_left_out_are_no_hindrance() -> None:
-    """Only what was reported counts; a step that was left out has the value of the one before it."""
+    """Only what was reported counts; a step that was left out has the value of the next one."""
     study, pruner = study_of("minimize", "minimize"), nas.ParetoPruner(4, check=3, reduction=2, least_correlation=-1)
     study.add_trial(optuna.trial.create_trial(values=[0.1, 0.1]))
     for error in (0.1, 0.2, 0.3):
