@@ -15,7 +15,7 @@ from nas.bundles.sources import GivenSpace, Source
 from nas.errors import CandidateError, JournalError, NasError, RecipeError, TargetError
 from nas.hardware.bench import Bench
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
-from nas.progress import Progress
+from nas.progress import Progress, command_text
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.bundle import Bundle
 from nas.results.bundled.manifest import changes_in, has_manifest
@@ -352,7 +352,7 @@ def _sound_bundle(winner: Winner) -> Bundle:
         for file in filter(changes.touches, [file for _, file in bundle.targets.values()]):
             raise JournalError(
                 f"{file} must be the file that was measured, but it is missing or has changed; "
-                f"see: nas bundle verify {bundle.folder}."
+                f"see: {command_text(['nas', 'bundle', 'verify', str(bundle.folder)])}."
             )
     return bundle
 

@@ -20,7 +20,7 @@ from nas.bundles.testing import FormTest, test_of_form
 from nas.errors import CandidateError, JournalError, RecipeError
 from nas.hardware.machine import usable_cores
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
-from nas.progress import Progress
+from nas.progress import Progress, command_text
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.bundle import ABOUT, FORM, Bundle
 from nas.results.bundled.manifest import changes_in, has_manifest
@@ -301,7 +301,7 @@ def check_whole(bundle: Bundle) -> None:
     if unsound:
         raise JournalError(
             f"a form is made from a bundle that is whole, but {', '.join(unsound)} of {bundle.folder} is missing or "
-            f"has changed; see: nas bundle verify {bundle.folder}."
+            f"has changed; see: {command_text(['nas', 'bundle', 'verify', str(bundle.folder)])}."
         )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, final
 
 from nas.errors import RecipeError
+from nas.progress import command_text
 from nas.storage.file_lock import holder_of, is_held
 from nas.storage.journal import write_aside
 from nas.storage.run_files import ALLOWED_WORKERS, WORKERS
@@ -117,8 +118,9 @@ def allow_workers(folder: Path, count: int) -> None:
     if not 1 <= count <= MOST:
         raise RecipeError(f"trainings at once must be from 1 to {MOST:,}, but got {count:,}.")
     if read_workers(folder) is None:
+        resume = command_text(["nas", "search", "--resume", str(folder), "--set", f"execution.workers={count}"])
         raise RecipeError(
             f"the number of workers can be changed while they train, but {folder} has none now. For a search that "
-            f"stopped: nas search --resume {folder} --set execution.workers={count}"
+            f"stopped: {resume}"
         )
     write_aside(folder / ALLOWED_WORKERS, str(count).encode())

@@ -103,6 +103,14 @@ def resume_text_of(run: Run) -> str:
         return resume_command(run.run_folder)
 
 
+def retrain_text_of(run: Run, ids: Sequence[str]) -> str:
+    """Return how to retrain candidates of a run that was read."""
+    try:
+        return retrain_text(run.run_folder, run.recipe, ids)
+    except RecipeError:
+        return command_text(["nas", "retrain", str(run.run_folder), *(part for each in ids for part in ("--id", each))])
+
+
 def further_text(folder: Path, recipe: Recipe, options: Sequence[str] = (), overrides: Sequence[str] = ()) -> str:
     """Return the command line that extends a finished run by as much again, or the call in Python that does so.
 
@@ -115,6 +123,14 @@ def further_text(folder: Path, recipe: Recipe, options: Sequence[str] = (), over
         return command_text(["nas", "search", "--resume", str(folder), flag, amount, *options])
     named = [repr(str(folder)), f"overrides={[f'{key}={amount}', *overrides]}"]
     return f"nas.resume({', '.join([*named, *(f'{what}=…' for what in given_objects(recipe))])})"
+
+
+def retrain_text(folder: Path, recipe: Recipe, ids: Sequence[str] = ()) -> str:
+    """Return the command line that retrains winners of a run, or those of ``ids``, or the call in Python that does."""
+    if not given_objects(recipe):
+        return command_text(["nas", "retrain", str(folder), *(part for each in ids for part in ("--id", each))])
+    named = [repr(str(folder)), *([f"ids={list(ids)}"] if ids else [])]
+    return f"nas.retrain({', '.join([*named, *(f'{what}=…' for what in given_objects(recipe))])})"
 
 
 def given_objects(recipe: Recipe) -> list[str]:

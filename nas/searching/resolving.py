@@ -224,7 +224,7 @@ def _resolve_models(
         raise RecipeError('rows of a table are looked up, so a nas.RowSpace needs evaluate = "table" in the recipe.')
     if space is None and apart is None:
         check_suits(made, recipe.space.name, signature)
-    if recipe.evaluate in ("train", OPEN):
+    if recipe.trials and recipe.evaluate in ("train", OPEN):
         check_start(made)
     if recipe.evaluate == "supernet":
         _check_shares_weights(made, recipe, loaded)

@@ -262,6 +262,8 @@ def test_next_steps_follow_from_the_run() -> None:
         "A candidate was better in the search than every winner, but never retrained.",
         f"nas retrain runs/digits --id {good.architecture.id}",
     ) in found
+    named = replace(record, rows=(*record.rows, *before, good), recipe_text='[data]\nname = "given"\n')
+    assert f"nas.retrain('runs/digits', ids=['{good.architecture.id}'], data=…)" in dict(steps(named)).values()
     far = replace(good, predicted={"latency_ms": PredictedValue(9, 8, 10, 9.9)})
     assert not any("retrain" in command for _, command in steps(replace(record, rows=(*record.rows, *before, far))))
     assert steps(AWKWARD_FRONTS["only misses"].record)[1][0].startswith("No winner meets the limits.")

@@ -12,6 +12,7 @@ from quick_runs import Diary, OneChoice, resume, search
 from torch import nn
 
 import nas
+from nas.errors import RecipeError
 from nas.recipe.recipe import Recipe
 from nas.results.first_answer import unbeaten
 from nas.results.run_folder import load_run
@@ -51,6 +52,21 @@ class Published(OneChoice):
 
     def known(self, architecture: Architecture) -> Mapping[str, float]:
         return {"published": self.accuracies[int(architecture["width"])]}
+
+
+class Distant(Published):
+    """Their weights cannot be had now."""
+
+    def check_start(self) -> None:
+        raise RecipeError("the weights are not on this machine")
+
+
+def test_without_trainings_no_weights_are_needed(tmp_path: Path) -> None:
+    """A first answer can be had behind a wall; with trainings, the search is refused before anything is done."""
+    with pytest.raises(RecipeError, match="not on this machine"):
+        search(tmp_path, Distant(), trials=2, rounds=1)
+    search(tmp_path, Distant(), trials=0, rounds=1)
+    assert load_run(tmp_path / "run").front.first is not None
 
 
 def test_models_are_measured_and_none_is_trained(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from nas.results.front import Front
 from nas.results.notes.front_notes import choice_notes
 from nas.results.records import Record
 from nas.results.run import Run
-from nas.results.run_folder import resume_text_of
+from nas.results.run_folder import resume_text_of, retrain_text_of
 from nas.results.winner import Winner
 from nas.space.parts.candidate import PLAIN
 from nas.space.plug_ins import plug_in_names
@@ -86,10 +86,10 @@ def next_steps(run: Run) -> list[Step]:
         )
     promising = _promising(front, run.records)
     if promising and run.table is None:
-        ids = " ".join(f"--id {each.architecture.id}" for each in promising[:MOST_NAMED])
+        ids = [each.architecture.id for each in promising[:MOST_NAMED]]
         count = "A candidate was" if len(promising) == 1 else f"{len(promising)} candidates were"
         steps.append(
-            Step(f"{count} better in the search than every winner, but never retrained.", f"nas retrain {folder} {ids}")
+            Step(f"{count} better in the search than every winner, but never retrained.", retrain_text_of(run, ids))
         )
     poor = {fit.metric: fit for fit in run.fits if fit.verdict}
     last = {fit.metric: fit for fit in run.fits}

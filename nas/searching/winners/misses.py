@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 
@@ -59,9 +58,12 @@ def shortened_text(
     groups: Mapping[Architecture, Sequence[Candidate]],
     tuned_on: Sequence[Architecture],
     left: Sequence[Architecture],
-    folder: Path,
+    retrain: str,
 ) -> str:
-    """Return what becomes of the winners that there is no time to retrain. ``groups`` are the candidates of each."""
+    """Return what becomes of the winners that there is no time to retrain. ``groups`` are the candidates of each.
+
+    ``retrain`` is the command that retrains them later.
+    """
     parts = [
         f"{text}: {', '.join(groups[each][0].id for each in those)}"
         for those, text in ((tuned_on, "tuned on for one epoch"), (left, "left as the search trained them"))
@@ -69,5 +71,5 @@ def shortened_text(
     ]
     return (
         f"no time is left to retrain {len(tuned_on) + len(left)} of {len(groups)} winners. {'; '.join(parts)}. "
-        f"To retrain them later: nas retrain {folder}"
+        f"To retrain them later: {retrain}"
     )

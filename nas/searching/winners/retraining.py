@@ -14,6 +14,7 @@ from nas.errors import CandidateError
 from nas.hardware.runtimes.runtime import Deployed
 from nas.jobs.execution import Executor
 from nas.results.bundled.unfinished import weights_of
+from nas.results.run_folder import retrain_text
 from nas.searching.fitting import Fitting
 from nas.searching.measuring_pace import FINISHING
 from nas.searching.selection import choose_winners, only_misses, simple_winners
@@ -250,7 +251,8 @@ class Retraining:
                 tuned_on.append(trained)
         if left:
             as_they_are = [each for each in left if each not in tuned_on]
-            state.progress.say(shortened_text(groups, tuned_on, as_they_are, self._folder))
+            later = retrain_text(self._folder, state.recipe)
+            state.progress.say(shortened_text(groups, tuned_on, as_they_are, later))
         return [each for each in left if each not in tuned_on], tuned_on
 
     def _takes_epochs(self, candidate: Candidate) -> bool:
