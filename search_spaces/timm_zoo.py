@@ -60,6 +60,7 @@ class TimmZoo:
     """
 
     accepts = IMAGES
+    path_options = ("weights", "known")
 
     def __init__(
         self,
