@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nas.errors import SpaceError
 from nas.recipe.recipe import Recipe
 from nas.searching.user_inputs.space_paths import with_whole_paths
 
@@ -35,3 +36,17 @@ def test_other_spaces_keep_their_options() -> None:
     recipe = Recipe.from_mapping({"space": {"name": "mobilenet"}})
     assert with_whole_paths(recipe) is recipe
     assert with_whole_paths(Recipe()) == Recipe()
+
+
+class Odd:
+    """A space with an attribute that happens to have this name."""
+
+    path_options = 3
+    choices = ()
+
+    def build(self, architecture: object) -> None: ...
+
+
+def test_what_are_no_names_is_refused() -> None:
+    with pytest.raises(SpaceError, match="must be a tuple of names of its options, but got 3"):
+        with_whole_paths(Recipe.from_mapping({"space": {"name": f"{__name__}:Odd"}}))
