@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -46,8 +47,8 @@ class Tally(Protocol):
     def scores(self) -> Mapping[str, Score]:
         """Return every metric by its name; ``error`` is the first.
 
-        A tally may also take ``groups``, the number of the group of each item: items of one group belong together, and
-        intervals are for other groups. Those of this project do.
+        A tally may also take ``groups``, the number of the group of each item, shape (N,): items of one group belong
+        together, and intervals are for other groups. Those of this project do. One that does not is never given any.
         """
         ...
 
@@ -115,5 +116,15 @@ def mean_of_shares(wrong: FloatArray, counts: FloatArray) -> Score:
 
 def scores_of(tally: Tally, examples: Examples) -> Mapping[str, Score]:
     """Return the scores of a split, by its ``groups`` if it has some: then items of one group belong together."""
-    groups = groups_of(examples)
-    return tally.scores() if groups is None else tally.scores(groups)  # type: ignore[call-arg]
+    return grouped_scores(tally, groups_of(examples))
+
+
+def grouped_scores(tally: Tally, groups: IntArray | None) -> Mapping[str, Score]:
+    """Return the scores of a tally. If its ``scores`` takes ``groups``, it gets the number of each item's group, (N,).
+
+    ``groups`` are None if each item stands alone. A tally that does not take them counts each item alone, too.
+    """
+    scores: Any = tally.scores
+    takes = groups is not None and "groups" in inspect.signature(scores).parameters
+    found: Mapping[str, Score] = scores(groups=groups) if takes else scores()
+    return found

@@ -264,8 +264,11 @@ class TokenTally:
         shares = self._members[self._members > 0].double() / self._members.sum()
         return float(-(shares * shares.log2()).sum()) / self._bits_of_token
 
-    def scores(self) -> dict[str, Score]:
+    def scores(self, groups: IntArray | None = None) -> dict[str, Score]:
+        """Return the scores; with ``groups``, of shape (N,), intervals are for other groups of sequences."""
         bits, tokens, size = torch.cat(self._sums, dim=1)
+        if groups is not None:
+            bits, tokens, size = (_sums_by_group(each, groups) for each in (bits, tokens, size))
         of_token = _ratio(bits, tokens)
         return {
             "error": Score(*(value / self._bits_of_token for value in of_token)),
@@ -274,8 +277,13 @@ class TokenTally:
         }
 
 
+def _sums_by_group(values: torch.Tensor, groups: IntArray) -> torch.Tensor:
+    """Return the sum of each group's values, shape (G,), of those of its sequences, shape (N,)."""
+    return torch.from_numpy(np.bincount(np.unique(groups, return_inverse=True)[1], weights=values.numpy()))
+
+
 def _ratio(above: torch.Tensor, below: torch.Tensor) -> Score:
-    """Return the ratio of two sums over sequences, with the interval for other sequences of the same kind."""
+    """Return the ratio of two sums over sequences or groups, with the interval for others of the same kind."""
     value, count = float(above.sum() / below.sum()), len(above)
     squares = float((above - value * below).square().sum())
     half = Z95 * math.sqrt(squares * count / (count - 1)) / float(below.sum()) if count > 1 else math.inf

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from nas.space.parts.own_fit import FitsItself, fit_to
 from nas.tasks.batches import Examples, IntArray, groups_of, in_order, items_at
 from nas.tasks.folds import folds_of, most_folds, numbered_groups, parts_of
-from nas.tasks.scores import Tally, add_finite
+from nas.tasks.scores import Tally, add_finite, grouped_scores
 from nas.tasks.task import Task
 from nas.training.fitted_heads import FittedHead, features_of
 from nas.training.modules import EVALUATED_TOGETHER, moved
@@ -133,7 +133,7 @@ def judged_own_fit(
 def _scores(tally: Tally, task: Task, parts: Sequence[IntArray]) -> tuple[dict[str, float], dict[str, float]]:
     """Return what is kept of the judgement, and all metrics that are finite. Items of a group belong together."""
     groups = numbered_groups(task)
-    scores = tally.scores() if groups is None else tally.scores(groups[np.concatenate(parts)])  # type: ignore[call-arg]
+    scores = grouped_scores(tally, None if groups is None else groups[np.concatenate(parts)])
     error = scores["error"]
     values = {name: score.value for name, score in scores.items() if math.isfinite(score.value)}
     loss = {LOG_LOSS: values[LOG_LOSS]} if LOG_LOSS in values else {}

@@ -2,6 +2,7 @@ import math
 import time
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, log_loss
@@ -9,6 +10,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
 from nas.errors import CandidateError
+from nas.tasks import scores
 from nas.tasks.criteria import Classification, MultiLabel, NextToken, Regression
 from nas.tasks.scores import Score, Tally, add_finite
 from nas.tasks.signals.signals import Signals
@@ -171,6 +173,40 @@ class TestGroups:
         for tally in (values, labels):
             grouped, apart = tally.scores(np.tile(np.arange(100), 5)), tally.scores()
             assert all(grouped[name].high - grouped[name].low > apart[name].high - apart[name].low for name in apart)
+
+    def test_so_it_is_with_tokens(self) -> None:
+        """Each sequence ten times: grouped, intervals are as wide as those of the sequences alone."""
+        logits, tokens = torch.randn(40, 6, 8, generator=torch.Generator().manual_seed(0)), torch.arange(240) % 8
+        alone, copied = (NextToken(8, (1,) * 8).tally() for _ in range(2))
+        alone.add(logits, tokens.reshape(40, 6))
+        copied.add(logits.repeat(10, 1, 1), tokens.reshape(40, 6).repeat(10, 1))
+        expected, grouped, apart = alone.scores(), copied.scores(np.tile(np.arange(40), 10)), copied.scores()
+        for name, score in grouped.items():
+            assert score == pytest.approx(expected[name])
+            assert score.high - score.low > 2 * (apart[name].high - apart[name].low)
+
+    def test_a_tally_gets_groups_only_if_it_takes_them(self) -> None:
+        """One of a user's own, as docs/own-task.md shows it, crashed at the winners."""
+
+        class Own:
+            error, chance_error = 0.2, 0.5
+
+            def add(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+                """Nothing is counted."""
+
+            def scores(self) -> dict[str, Score]:
+                return {"error": Score(0.2, 0.1, 0.3)}
+
+        class Knows(Own):
+            def scores(self, *, groups: npt.NDArray[np.int64] | None = None) -> dict[str, Score]:
+                return {"error": Score(0.2, 0.0, 1.0 if groups is None else float(len(set(groups.tolist()))))}
+
+        class Rows(list[int]):
+            groups = np.array([4, 4, 7])
+
+        assert scores.scores_of(Own(), Rows((1, 2, 3)))["error"] == Score(0.2, 0.1, 0.3)
+        assert scores.scores_of(Knows(), Rows((1, 2, 3)))["error"].high == 2
+        assert scores.scores_of(Knows(), [1, 2, 3])["error"].high == 1
 
     def test_one_group_tells_nothing_of_others(self) -> None:
         tally = Classification(3).tally()

@@ -189,6 +189,28 @@ def test_where_epochs_are_judged_by_folds_so_is_a_simple_model(digits: Images) -
     assert report["log_loss"] == report[BY_FOLDS]["log_loss"]
 
 
+class OwnTally:
+    """A tally of a user's own, whose ``scores`` takes no groups."""
+
+    error = chance_error = 0.5
+
+    def add(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        """Count nothing."""
+
+    def scores(self) -> dict[str, nas.Score]:
+        return {"error": nas.Score(0.5, 0.4, 0.6)}
+
+
+def test_folds_by_groups_take_a_tally_that_knows_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is that of each item alone, in the place of a TypeError."""
+    rng = np.random.default_rng(0)
+    windows, labels = rng.normal(size=(60, 1, 32)), np.arange(60) // 3 % 2
+    data = nas.Signals.from_arrays(windows, labels, groups=np.arange(60) // 3)
+    monkeypatch.setattr(nas.Classification, "tally", lambda self: OwnTally())
+    judged = left_out.judged_own_fit(Counts, data, torch.device("cpu"), 0, lambda: None, folds=3)
+    assert judged.by_folds["error"] == 0.5
+
+
 class OwnSpace(Space):
     """A space of one module that fits itself."""
 
