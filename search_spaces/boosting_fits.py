@@ -140,7 +140,8 @@ def fit_trees(
             return empty
     fitter = _Fitter(columns, targets, outputs > 1, depth, seed, together)
     model = fitter.fitted(*fitter.chosen(iterations), np.arange(len(targets)))
-    _copy(model, seen if outputs > 2 else np.zeros(1, dtype=np.int64), empty)
+    # Of two classes that are seen, scikit-learn's trees give the logit of the second, as the first one is at 0.
+    _copy(model, np.zeros(1, dtype=np.int64) if outputs <= 2 else seen[1:] if len(seen) == 2 else seen, empty)
     return empty
 
 

@@ -187,6 +187,22 @@ def test_a_class_may_have_one_row_or_none(values: dict[str, Any]) -> None:
     assert not (outputs(module, inputs).argmax(1) == 3).any()
 
 
+@pytest.mark.parametrize("values", [FEW, MANY])
+@pytest.mark.parametrize("there", [(0, 1), (0, 3), (1, 2)])
+def test_two_of_several_classes_are_told_apart(
+    values: dict[str, Any], there: tuple[int, int], models: list[Any]
+) -> None:
+    """A fold may lack all others. Scikit-learn then makes one tree for each iteration, and not one for each class."""
+    inputs, labels = numbers_of(load_breast_cancer)
+    module = fitted(values, inputs, torch.tensor(there)[labels], 4)
+    found = outputs(module, inputs).double().numpy()
+    expected = models[-1].decision_function(inputs[0].numpy())
+    np.testing.assert_allclose(found[:, there[1]] - found[:, there[0]], expected, rtol=1e-5, atol=1e-5)
+    assert (found[:, there[0]] == 0).all()
+    assert (np.delete(found, there, axis=1) == boosting_fits.NEVER).all()
+    assert share_wrong(module, inputs, torch.tensor(there)[labels]) < 0.05
+
+
 @pytest.mark.parametrize("values", [LINEAR, FEW])
 @pytest.mark.parametrize("rows", [3, 12, 60])
 def test_few_rows_and_constant_columns_are_fitted(values: dict[str, Any], rows: int) -> None:
