@@ -227,7 +227,7 @@ def _run(
         progress.say(warning)
     _begin(recipe, resolved, journal, folder)
     cost = cost_of(recipe, resolved, stopwatch, stopwatch() - began_s)
-    state = RunState(recipe, resolved, journal, progress, stopwatch, cost, proposes_again=True)
+    state = RunState(recipe, resolved, journal, progress, stopwatch, cost, is_search=True)
     try:
         with told_how_to_go_on(folder, _resuming(folder, recipe)), cost, _followed(state, folder):
             _work(state, folder)

@@ -77,11 +77,12 @@ class RunState:
         cost: SearchCost,
         seed_rows: Sequence[Evaluation] = (),
         *,
-        proposes_again: bool = False,
+        is_search: bool = False,
     ) -> None:
         """``seed_rows`` are those of another run, which count beside those of the journal.
 
-        If a search ``proposes_again``, it believes the trainings of an interrupted round as it comes to them.
+        A state that ``is_search`` believes the trainings of an interrupted round as it comes to them, and measures in
+        the search time. Later work on a run measures as without one, because the time was for the search.
         """
         self._open_recipe = recipe
         ways = journal.rows(WayChosen)
@@ -103,7 +104,7 @@ class RunState:
         ended = {*self.rounds_done, *(row.round for row in journal.rows(TrainingsEnded))}
         # In a time, another process would propose something else; an extended run has other rounds.
         is_same = recipe.search_time_s is None and bool(rows) and rows[-1].round > self.begins.round
-        place = unended_from(rows, ended) if proposes_again and is_same else len(rows)
+        place = unended_from(rows, ended) if is_search and is_same else len(rows)
         self.beliefs = beliefs_of(recipe, resolved, (*seed_rows, *rows[:place]))
         self.beliefs.recall_counts(rows)
         self.recorded = RecordedRows(rows[place:], lambda each: self.beliefs.candidate(each).trained)
@@ -115,10 +116,10 @@ class RunState:
         self.durations.recorded = lambda: self.recorded.trainings
         self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, self.durations, self.begins.spent_s)
         self.sessions = KeptSessions(journal.folder / SESSIONS)
+        keeps_time = is_search and task is not None  # where nothing is trained, no search time runs out
         for bench in resolved.backend.benches.values():
             bench.sessions = self.sessions
-            if task is not None:  # where nothing is trained, no search time runs out
-                bench.in_time = self.schedule.has_time_to_repeat
+            bench.in_time = self.schedule.has_time_to_repeat if keeps_time else lambda: True
 
     @property
     def last_round(self) -> int:

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from commands import assert_nothing_twice, evaluations_of, rows_of
+from fake_bench import FakeBench, FakeClock
 from fault_spaces import Faulty
-from quick_runs import EXPORT, Diary, instruments, resume, search, write_any_model
+from quick_runs import BASE, EXPORT, Diary, instruments, resume, search, write_any_model
 from safetensors.torch import load_file
 
 import nas
 from nas.errors import JournalError, RecipeError
+from nas.hardware.bench import Outcome
 from nas.jobs.execution import Job, Report
 from nas.results.bundled.card import CARD
 from nas.searching.winners.retraining_jobs import RetrainingJobs
@@ -228,6 +230,30 @@ def test_winners_are_retrained_later_beside_the_old_ones(run: Path) -> None:
     assert len(winner.earlier) == 2
     module = winner.load()
     assert equal(module.state_dict(), load_file(run / winner.folder / "model.safetensors"))
+
+
+@pytest.mark.slow
+def test_a_search_time_that_is_over_shortens_no_later_measurements(tmp_path: Path) -> None:
+    """Once it is over, the search itself takes the fewest sessions; later models get as many as without a time."""
+    clock, found = FakeClock(), []
+    passed_s = [0.0]
+
+    class Bench(FakeBench):
+        def measure(self, *arguments: Any) -> list[Outcome]:
+            if len(passed_s) > 1:
+                passed_s.append(5000.0)
+                found.append(self.in_time())
+            return super().measure(*arguments)
+
+    bench = Bench(Faulty())
+    tools = replace(instruments(Faulty()), bench=bench, stopwatch=lambda: clock() + sum(passed_s))
+    recipe = {**BASE, **QUICK, "objectives": ["error", "latency_ms"], "search_time_s": 5000}
+    nas.search(recipe, space=Faulty(), runs=tmp_path, progress=None, instruments=tools)
+    passed_s.append(5000.0)
+    assert not bench.in_time()
+    front = nas.retrain(tmp_path / "run", top=1, epochs=1, space=Faulty(), progress=None, instruments=tools)
+    assert any(winner.retraining for winner in front)
+    assert found == [True]
 
 
 @pytest.mark.slow
