@@ -162,6 +162,55 @@ class TestGroups:
         assert len(np.unique(task.validation.groups)) == 8
         assert not set(task.validation.groups) & set(task.train.groups)
 
+    def test_windows_of_one_test_recording_are_a_group(self, tmp_path: Path) -> None:
+        """Also where the test is given: overlapping windows made intervals of test errors several times too narrow."""
+        for title, files in (("train", 4), ("val", 4), ("test", 3)):
+            write_classes(tmp_path / title, files=files)
+        task = load(tmp_path, window=50, step=25)
+        assert task.test.groups is not None
+        assert np.unique(task.test.groups, return_counts=True)[1].tolist() == [11] * 6
+        assert not set(task.test.groups) & {*task.train.groups, *task.validation.groups}  # type: ignore[misc]
+        assert load(tmp_path, window=300).test.groups is None, "each window is a recording"
+        own = load(tmp_path, window=50, step=25, group=r"[0-9]+")
+        assert len(np.unique(own.test.groups)) == 3
+
+    def test_test_windows_may_have_groups_too(self, tmp_path: Path) -> None:
+        """In Python and in files; with those of training or alone. A group in both splits is told."""
+        rng = np.random.default_rng(0)
+        given: dict[str, Any] = {"windows": rng.random((40, 16)), "labels": np.arange(40) % 2}
+        tested = {"test_windows": rng.random((12, 16)), "test_labels": np.arange(12) % 2}
+        persons, others = np.arange(40) // 4, np.arange(12) // 4 + 9
+        np.savez(tmp_path / "a.npz", **given, **tested, groups=persons, test_groups=others)
+        np.savez(tmp_path / "b.npz", **given, **tested, person=persons, test_person=others)
+        for task in (
+            Signals.from_arrays(**given, **tested, groups=persons, test_groups=others),
+            load(tmp_path / "a.npz"),
+            load(tmp_path / "b.npz", group="person"),
+        ):
+            assert task.test.groups is not None
+            assert np.array_equal(task.test.groups, others)
+            told = "1 groups of the test split are in another one too, so its errors look better than they are."
+            assert told in task.warnings
+        for groups in ({}, {"groups": persons}, {"order": np.arange(40)}):
+            task = Signals.from_arrays(**given, **tested, **groups, test_groups=others + 20)
+            assert len(np.unique(task.test.groups)) == 3
+            assert not any("in another one too" in each for each in task.warnings)
+        assert Signals.from_arrays(**given, **tested, test_groups=np.arange(12)).test.groups is None
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"test_groups": np.arange(5)}, r"test_groups must name the recording of each of 12 test windows.*\(5,\)"),
+            ({"test_groups": list("abcdefghijkl")}, "test_groups must be text if groups are, but got int64 and <U1"),
+            ({"test_windows": None, "test_labels": None}, "test_groups name the recordings of test_windows, but these"),
+        ],
+    )
+    def test_groups_that_fit_no_test_windows_are_refused(self, changes: dict[str, Any], reason: str) -> None:
+        tested = {"test_windows": np.ones((12, 16)), "test_labels": np.arange(12) % 2, "test_groups": np.arange(12)}
+        windows = np.random.default_rng(0).random((40, 16))
+        with pytest.raises(ValueError, match=reason):
+            Signals.from_arrays(windows, np.arange(40) % 2, groups=np.arange(40) // 4, **{**tested, **changes})
+
     def test_folds_are_no_more_than_groups_by_default(self) -> None:
         windows = np.random.default_rng(0).random((60, 16))
         task = Signals.from_arrays(windows, np.arange(60) % 2, groups=np.arange(60) // 20)

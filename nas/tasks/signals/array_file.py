@@ -24,6 +24,7 @@ _NAMES = {
     "test_windows": ("test_windows", "X_test", "x_test"),
     "test_labels": ("test_labels", "y_test", "Y_test"),
     "groups": ("groups",),
+    "test_groups": ("test_groups",),
 }
 """The names of arrays in an .npz file, those of scikit-learn and Keras included."""
 
@@ -32,7 +33,7 @@ def read_arrays(path: Path, labels: Path | None, group: str = "", order: str = "
     """Return the arrays of ``Signals.from_arrays`` by name: windows and labels, and others that are there.
 
     ``group`` and ``order`` name further arrays, or files seen from the folder of an .npy file; the order "rows" is that
-    of the windows.
+    of the windows. The groups of test windows are in an array whose name is that of the others after "test_".
     Raises DataError if a file cannot be read or lacks one of them. Pickled objects are never loaded.
     """
     if path.suffix.lower() == ".npy":
@@ -54,6 +55,8 @@ def read_arrays(path: Path, labels: Path | None, group: str = "", order: str = "
             wanted: dict[str, Sequence[str]] = dict(_NAMES)
             if group or order:
                 wanted["groups"] = (group,) if group else ()
+            if group:
+                wanted["test_groups"] = (f"test_{group}",)
             if order and order != ROWS:
                 wanted["order"] = (order,)
             found = {title: _one_of(stored, names) for title, names in wanted.items()}

@@ -20,9 +20,9 @@ from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import Recording
 from nas.tasks.deployed.signals import LEAST_SHARE, SignalForm, cut
 from nas.tasks.doubts import group_warnings
-from nas.tasks.signals.signals import MEL_BANDS, NOISE, Signals, paired, with_features
+from nas.tasks.signals.signals import MEL_BANDS, NOISE, Signals, with_features
 from nas.tasks.signals.targets import targets_from
-from nas.tasks.signals.windows import TITLES, VALIDATION_SHARE, numbered, time_warnings
+from nas.tasks.signals.windows import TITLES, VALIDATION_SHARE, numbered, paired, time_warnings
 from nas.tasks.splitting import TEST_SHARE, latest
 
 FEWEST_RECORDINGS = 5
@@ -136,8 +136,8 @@ def signals_from(
         if not of["train"].any():
             raise ValueError("there must be training recordings, but there are none.")
         given = {title: everything.take(mask) if mask.any() else None for title, mask in of.items()}
-        if given["test"] is not None and not wanted.group:  # its intervals are for other windows
-            given["test"] = replace(given["test"], groups=None)
+        if wanted.order and given["test"] is not None and all(each.split != "test" for each in recordings):
+            given["test"] = replace(given["test"], groups=None)  # it may be the end of one recording
         told += _split_warnings(recordings, wanted, numbers, of)
         return Signals.divided(
             name,

@@ -15,16 +15,33 @@ import numpy.typing as npt
 import torch
 
 from nas.space.signature import Signature, TensorType
-from nas.tasks.batches import IntArray, Tensors
+from nas.tasks.batches import Tensors
 from nas.tasks.criteria import Classification, Criterion, Kind, Regression
-from nas.tasks.deployed.recordings import Float32Array, finite
+from nas.tasks.deployed.recordings import Float32Array
 from nas.tasks.deployed.signals import LogMel, SignalForm, SignalPreparation
-from nas.tasks.doubts import copy_warnings, few_groups_warnings, few_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.doubts import (
+    copy_warnings,
+    few_groups_warnings,
+    few_warnings,
+    group_warnings,
+    imbalance_warnings,
+    missing_warnings,
+)
 from nas.tasks.folds import most_folds
 from nas.tasks.signals.corrupting import CORRUPTIONS, corrupted_windows
 from nas.tasks.signals.layout import has_channels_last, layout_notes
 from nas.tasks.signals.targets import targets_from
-from nas.tasks.signals.windows import VALIDATION_SHARE, Windows, divide, divided_by_time, numbered, windows_warnings
+from nas.tasks.signals.windows import (
+    VALIDATION_SHARE,
+    Windows,
+    checked_windows,
+    divide,
+    divided_by_time,
+    joined_labels,
+    numbered_together,
+    paired,
+    windows_warnings,
+)
 from nas.tasks.splitting import GROUPS_STAY, TEST_SHARE
 from nas.tasks.task import Task
 
@@ -263,6 +280,7 @@ class Signals(Task):
         *,
         test_windows: npt.NDArray[Any] | None = None,
         test_labels: Any = None,
+        test_groups: Any = None,
         groups: Any = None,
         order: Any = None,
         classes: Sequence[str] | None = None,
@@ -281,11 +299,13 @@ class Signals(Task):
         """Build a data set from windows, numbers of shape (N, samples) or (N, channels, samples), and their labels.
 
         Labels are text or numbers, shape (N,) or (N, values): classes or values, as ``kind`` says. ``groups`` names
-        the recording of each window: no recording is in two splits. ``order`` holds a time for each instead, a number
-        or a date: the latest windows are the test, and those before them validate. ``layout`` is "channels-last" for
-        the shape (N, samples, channels), and "auto" finds out. ``features`` are "raw", or "log-mel" with as many
-        ``bands``, which needs the ``rate`` in samples a second. Without test windows, ``test_share`` of each class's
-        recordings become the test split, always the same; ``seed`` picks ``validation_share`` of the others.
+        the recording of each window: no recording is in two splits. ``test_groups`` names those of the test windows:
+        intervals of test errors are for other recordings, and names in both are told. ``order`` holds a time for each
+        window instead of groups, a number or a date: the latest are the test, and those before them validate.
+        ``layout`` is "channels-last" for the shape (N, samples, channels), and "auto" finds out. ``features`` are
+        "raw", or "log-mel" with as many ``bands``, which needs the ``rate`` in samples a second. Without test windows,
+        ``test_share`` of each class's recordings become the test split, always the same; ``seed`` picks
+        ``validation_share`` of the others.
 
         Raises:
             ValueError: the arrays are no finite signals with labels, or an option has no such value.
@@ -294,28 +314,25 @@ class Signals(Task):
         signals = checked_windows(windows, "windows", channels_last=is_last)
         form = SignalForm(signals.shape[1], signals.shape[2], rate=rate, channels_last=is_last)
         form = with_features(form, features, bands)
-        found = np.asarray(labels)
-        targets = targets_from(_joined_labels(found, test_windows, test_labels), "labels", kind, classes)
+        targets = targets_from(joined_labels(labels, test_windows, test_labels), "labels", kind, classes)
         test = None
         if test_windows is not None:
-            tried = checked_windows(test_windows, "test_windows", channels_last=is_last)
-            if tried.shape[1:] != signals.shape[1:]:
-                shapes = f"{signals.shape[1:]} and {tried.shape[1:]} in test"
-                raise ValueError(f"windows must have one shape, but got {shapes}.")
-            test = paired(form, tried, targets.values[len(found) :], "test_windows")
-        numbers = None if groups is None else numbered(groups, len(signals))
-        given = paired(form, signals, targets.values[: len(found)], "windows", numbers)
+            tried = checked_windows(test_windows, "test_windows", channels_last=is_last, like=signals)
+            test = paired(form, tried, targets.values[len(labels) :], "test_windows")
+        numbers, test = numbered_together(groups, len(signals), test_groups, test)
+        given = paired(form, signals, targets.values[: len(labels)], "windows", numbers)
         shares = validation_share, test_share
         notes = layout_notes(np.asarray(windows), layout, channels_last=is_last)
+        notes += group_warnings({"train": numbers, "test": None if test is None else test.groups})
         splits: tuple[Windows, Windows | None, Windows | None] = given, None, test
         if order is not None:
             splits = divided_by_time(given, order, groups, test, *shares, notes)
         elif groups is None:
             notes += windows_warnings(given)
         split_by = "time" if order is not None else "" if groups is None else "groups"
-        more: dict[str, Any] = {"shift": shift, "noise": noise, "split_by": split_by, "is_ordered": order is not None}
-        more |= {"notes": tuple(notes), "readings": targets.told}
-        return cls.divided(name, form, *splits, targets.classes, shares, seed, **more)
+        told: dict[str, Any] = {"split_by": split_by, "notes": tuple(notes), "readings": targets.told}
+        told |= {"shift": shift, "noise": noise, "is_ordered": order is not None}
+        return cls.divided(name, form, *splits, targets.classes, shares, seed, **told)
 
     @classmethod
     def divided(
@@ -348,43 +365,6 @@ class Signals(Task):
             splits = tuple(dataclasses.replace(each, targets=(each.targets - middle) / spread) for each in splits)  # type: ignore[assignment]
         reach = form.shape[1] // SHIFT_SHARE if shift is None else shift
         return cls(name, *splits, form, classes, offset, scale, shift=reach, noise=noise, **more)
-
-
-def _joined_labels(labels: npt.NDArray[Any], test_windows: Any, test_labels: Any) -> npt.NDArray[Any]:
-    """Return the labels, and after them those of the test. Raises ValueError if these do not fit."""
-    if (test_windows is None) != (test_labels is None):
-        raise ValueError("test_windows and test_labels must be given together, but got only one of them.")
-    if test_labels is None:
-        return labels
-    tested = np.asarray(test_labels)
-    if (labels.dtype.kind == "U") != (tested.dtype.kind == "U"):
-        raise ValueError(f"test_labels must be text if labels are, but got {labels.dtype} and {tested.dtype}.")
-    return np.concatenate([labels, tested])
-
-
-def paired(
-    form: SignalForm, windows: Float32Array, targets: npt.NDArray[Any], title: str, groups: IntArray | None = None
-) -> Windows:
-    """Return windows as items with their targets. Raises ValueError unless there is one for each."""
-    if len(windows) != len(targets):
-        raise ValueError(f"each window must have a label, but {title} has {len(windows)} and labels {len(targets)}.")
-    return Windows(form.features(windows), targets, groups)
-
-
-def checked_windows(windows: Any, title: str, *, channels_last: bool = False) -> Float32Array:
-    """Return windows, float32 of shape (N, channels, samples). Raises ValueError, with the place of infinite values."""
-    found = np.asarray(windows)
-    found = found.transpose(0, 2, 1) if channels_last and found.ndim == 3 else found
-    if found.ndim == 2:
-        found = found[:, None]
-    if found.ndim != 3 or 0 in found.shape or found.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{title} must be numbers of shape (N, samples) or (N, channels, samples), but got {found.dtype} of shape "
-            f"{found.shape}."
-        )
-    if found.shape[2] < 2:
-        raise ValueError(f"a window must have at least 2 samples, the last axis, but {title} has shape {found.shape}.")
-    return finite(found, title)
 
 
 def with_features(form: SignalForm, features: str, bands: int = MEL_BANDS) -> SignalForm:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 
 from nas.tasks.batches import IntArray, Items, Places
-from nas.tasks.deployed.recordings import Float32Array
+from nas.tasks.deployed.recordings import Float32Array, finite
+from nas.tasks.deployed.signals import SignalForm
 from nas.tasks.doubts import far_share_warnings
 from nas.tasks.moments import moments_of, series_warnings
 from nas.tasks.splitting import TEST_SEED, check_share, groups_taken, latest
@@ -77,7 +78,7 @@ def divide(
         train, test = _carved(train, test_share, TEST_SEED, "test")
     if validation is None:
         train, validation = _carved(train, validation_share, seed, "validation")
-    return shared(train), validation, test
+    return shared(train), validation, shared(test)
 
 
 def divided_by_time(
@@ -148,9 +149,78 @@ def shared(windows: Windows) -> Windows:
     return windows if is_shared else replace(windows, groups=None)
 
 
-def numbered(groups: Sequence[Any] | npt.NDArray[Any], count: int) -> IntArray:
+def numbered(
+    groups: Sequence[Any] | npt.NDArray[Any], count: int, title: str = "groups", noun: str = "windows"
+) -> IntArray:
     """Return a number for each different group. Raises ValueError unless there is one group for each window."""
     found = np.asarray(groups)
     if found.shape != (count,):
-        raise ValueError(f"groups must name the recording of each of {count} windows, but got shape {found.shape}.")
+        raise ValueError(f"{title} must name the recording of each of {count} {noun}, but got shape {found.shape}.")
     return np.unique(found, return_inverse=True)[1].astype(np.int64)
+
+
+def numbered_together(
+    groups: Any, count: int, test_groups: Any, test: Windows | None
+) -> tuple[IntArray | None, Windows | None]:
+    """Return a number for each group of ``count`` windows, and the test with those of its own: equal where names are.
+
+    Without names there are no numbers. Raises ValueError unless there is one group for each window, or if
+    ``test_groups`` are given without a test.
+    """
+    own = None if groups is None else numbered(groups, count)
+    if test_groups is None:
+        return own, test
+    if test is None:
+        raise ValueError("test_groups name the recordings of test_windows, but these are not given. Give both.")
+    numbers = numbered(test_groups, len(test), "test_groups", "test windows")
+    if own is not None:
+        names, tested = np.asarray(groups), np.asarray(test_groups)
+        if {"U"} < {names.dtype.kind, tested.dtype.kind} <= set("Ubiuf"):  # a text is never equal to a number
+            raise ValueError(f"test_groups must be text if groups are, but got {names.dtype} and {tested.dtype}.")
+        own, numbers = np.split(numbered(np.concatenate([names, tested]), count + len(test)), [count])
+    return own, replace(test, groups=numbers)
+
+
+def joined_labels(labels: Any, test_windows: Any, test_labels: Any) -> npt.NDArray[Any]:
+    """Return the labels, and after them those of the test. Raises ValueError if these do not fit."""
+    if (test_windows is None) != (test_labels is None):
+        raise ValueError("test_windows and test_labels must be given together, but got only one of them.")
+    known = np.asarray(labels)
+    if test_labels is None:
+        return known
+    tested = np.asarray(test_labels)
+    if (known.dtype.kind == "U") != (tested.dtype.kind == "U"):
+        raise ValueError(f"test_labels must be text if labels are, but got {known.dtype} and {tested.dtype}.")
+    return np.concatenate([known, tested])
+
+
+def paired(
+    form: SignalForm, windows: Float32Array, targets: npt.NDArray[Any], title: str, groups: IntArray | None = None
+) -> Windows:
+    """Return windows as items with their targets. Raises ValueError unless there is one for each."""
+    if len(windows) != len(targets):
+        raise ValueError(f"each window must have a label, but {title} has {len(windows)} and labels {len(targets)}.")
+    return Windows(form.features(windows), targets, groups)
+
+
+def checked_windows(
+    windows: Any, title: str, *, channels_last: bool = False, like: Float32Array | None = None
+) -> Float32Array:
+    """Return windows, float32 of shape (N, channels, samples), which is that of others ``like`` them.
+
+    Raises ValueError for any other, and with the place of infinite values.
+    """
+    found = np.asarray(windows)
+    found = found.transpose(0, 2, 1) if channels_last and found.ndim == 3 else found
+    if found.ndim == 2:
+        found = found[:, None]
+    if found.ndim != 3 or 0 in found.shape or found.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{title} must be numbers of shape (N, samples) or (N, channels, samples), but got {found.dtype} of shape "
+            f"{found.shape}."
+        )
+    if found.shape[2] < 2:
+        raise ValueError(f"a window must have at least 2 samples, the last axis, but {title} has shape {found.shape}.")
+    if like is not None and found.shape[1:] != like.shape[1:]:
+        raise ValueError(f"windows must have one shape, but got {like.shape[1:]} and {found.shape[1:]} in test.")
+    return finite(found, title)
