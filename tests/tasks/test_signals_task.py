@@ -14,6 +14,7 @@ from recordings import RATE, tone, write_classes, write_wav
 import nas
 from nas.errors import DataError, NasError
 from nas.tasks.batches import items_at
+from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.signals import SignalPreparation
 from nas.tasks.loading import Loading, load_task
 from nas.tasks.signals.signals import Signals
@@ -337,6 +338,26 @@ class TestInputs:
         path = write_wav(tmp_path / "fast.wav", tone(20, 600), rate=2000)
         with pytest.warns(UserWarning, match="all tested recordings had 1000 Hz. Others are resampled"):
             assert task.preparation.read([path])[0].shape == (1, 1, 300)
+
+    @pytest.mark.parametrize("in_rows", [False, True])
+    def test_a_deployed_recording_with_a_rate_is_refused_where_training_knew_none(
+        self, tmp_path: Path, in_rows: bool
+    ) -> None:
+        """Samples of WAV files lie within [-1, 1], and nobody knows how to resample them. CSV files are as before."""
+        for number in range(12):
+            samples = 1000 * tone(20 if number % 2 else 150, 300, number)[0]
+            file = tmp_path / "data" / f"class{number % 2}" / f"{number}.csv"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("\n".join(f"{each:.3f}" for each in samples))
+        if in_rows:
+            rows = [",".join(map(str, [*range(number, number + 8), "ab"[number % 2]])) for number in range(40)]
+            (tmp_path / "rows.csv").write_text("\n".join([",".join([*"abcdefgh", "label"]), *rows]))
+        task = load(tmp_path / ("rows.csv" if in_rows else "data"))
+        wav = write_wav(tmp_path / "new.wav", tone(20, 300))
+        told = r"must tell no sampling rate, as those .*, but .*new\.wav has 1000 Hz.*CSV or \.npy file .* train on WAV"
+        with pytest.raises(InputError, match=told):
+            task.preparation.read([wav])
+        assert len(task.preparation.read([tmp_path / ("rows.csv" if in_rows else "data/class0/0.csv")])[0])
 
     @pytest.mark.parametrize(
         ("array", "reason"),

@@ -240,6 +240,12 @@ class SignalPreparation(ReadsArrays):
             names = [f"{path}[{number}]" for number in range(len(windows))]
         else:
             recording = read_recording(path, self.form.columns)
+            if recording.rate is not None and self.form.rate is None:
+                raise InputError(
+                    f"recordings must tell no sampling rate, as those that the model was trained on, but {path} has "
+                    f"{recording.rate} Hz, and its samples lie within [-1, 1]. Write it as a CSV or .npy file with "
+                    "numbers like those of the training, or train on WAV files."
+                )
             if self.form.rate and recording.rate not in (None, self.form.rate, *self.form.rates):
                 rates = ", ".join(map(str, self.form.rates or (self.form.rate,)))
                 warnings.warn(f"all tested recordings had {rates} Hz. Others are resampled.", stacklevel=2)
