@@ -252,6 +252,9 @@ def test_python_is_a_text_that_everybody_has(tmp_path: Path) -> None:
     """Its library's sources, of a stated size."""
     task = load_text("", Loading(), root=str(tmp_path), most_bytes=50_000, context=32)
     assert (task.name, task.facts["bytes of text"]) == ("python", 50_000)
+    assert task.preparation.endings == (".py",), "winners take folders of such files"
+    asked = load_text("python", Loading(), root=str(tmp_path), most_bytes=50_000, context=32, endings=[".txt", ".py"])
+    assert asked.preparation.endings == (".txt", ".py")
     assert b"def " in text_of(task, "train")
     assert task.signature.to_json()["inputs"] == [{"name": "tokens", "shape": [32], "dtype": "int64", "counts": [256]}]
     assert load_text("python", Loading(), root=str(tmp_path), most_bytes=50_000, context=32).fingerprint == (

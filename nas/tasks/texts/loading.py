@@ -15,6 +15,8 @@ from nas.tasks.texts.token_file import TokenFile, token_file
 
 PYTHON = "python"
 """The name of the sources of Python's own library."""
+PYTHON_ENDINGS = (".py",)
+"""Those of its files, unless others are named for winners."""
 PYTHON_BYTES = 2_000_000
 """The bytes of Python's library that are used by default."""
 VALIDATION_SHARE = 0.1
@@ -31,15 +33,16 @@ def load_text(
     vocabulary: int | None = None,
     context: int = 128,
     stride: int | None = None,
-    endings: Sequence[str] | str = ENDINGS,
+    endings: Sequence[str] | str | None = None,
     most_bytes: int | None = None,
     group: str = "",
     root: str | None = None,
 ) -> Texts:
     """Return the text called ``data``: the task "text".
 
-    ``data`` is the path of a file, or of a folder of files that end in one of ``endings``. Without a name, or called
-    "python", it is the library of the Python that runs. ``tokens`` are "bytes", or "bpe": a ``vocabulary`` of bytes and
+    ``data`` is the path of a file, or of a folder of files that end in one of ``endings``, by default those of plain
+    texts. Without a name, or called "python", it is the library of the Python that runs, whose files end in ".py".
+    Winners take folders of files with the same endings. ``tokens`` are "bytes", or "bpe": a ``vocabulary`` of bytes and
     of pairs of tokens that are learned from the training texts, by default 512. Models see ``context`` tokens
     together; training windows lie ``stride`` tokens apart, by default as many. ``most_bytes`` limits the text, and is
     two million for Python's library. ``group`` is the pattern of a part of paths: files for which that is equal stay in
@@ -53,7 +56,9 @@ def load_text(
     if vocabulary is not None and tokens == "bytes":
         raise DataError(f'data.vocabulary is for data.tokens = "bpe": bytes are always 256, but got {vocabulary!r}.')
     size = BYTES if tokens == "bytes" else _whole("vocabulary", vocabulary or 512, BYTES + 1, MOST_VOCABULARY)
-    preparation = TextPreparation(_whole("context", context, 2, MOST_CONTEXT), (), _endings(endings))
+    usual = PYTHON_ENDINGS if data in ("", PYTHON) else ENDINGS
+    named = _endings(usual if endings is None else endings)
+    preparation = TextPreparation(_whole("context", context, 2, MOST_CONTEXT), (), named)
     apart = _whole("stride", context if stride is None else stride, 1, context)
     if most_bytes is not None:
         _whole("most_bytes", most_bytes, 1, 10**15)
