@@ -204,6 +204,8 @@ class RayExecutor:
                 tuner.fit()
             except Exception as error:  # Ray has ended a process because memory ran short, and so Tune ends
                 self._nodes.check_head()
+                if relay.error is not None:
+                    raise relay.error from None
                 if not isinstance(error, RuntimeError) or not isinstance(error.__cause__, OutOfMemoryError):
                     raise
                 relay.run_short_of_memory()

@@ -16,6 +16,8 @@ EVERY_S = 2.0
 """How often the nodes are counted."""
 PATIENCE_S = 120.0
 """How long a node may take to tell what it has. Its first process imports torch, and what is the user's own."""
+ALONE_S = 600.0
+"""How long a search waits for a node once none is left that can train. A restart of a machine takes minutes."""
 STEP_S = 0.2
 
 
@@ -28,11 +30,16 @@ class Nodes:
     """
 
     def __init__(
-        self, resources: Resources, most: int | None, needs: NodeNeeds | None, say: Callable[[str], None]
+        self,
+        resources: Resources,
+        most: int | None,
+        needs: NodeNeeds | None,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``most`` is the largest number of jobs side by side; None for as many as there is room for.
 
-        Without ``needs`` no node is asked: a local Ray has what this process has.
+        Without ``needs`` no node is asked: a local Ray has what this process has. ``clock`` returns seconds.
         """
         self._resources = resources
         self._most = most
@@ -45,7 +52,9 @@ class Nodes:
         self._asked: dict[str, tuple[Any, float]] = {}
         self._used: set[str] = set()
         self._aside: dict[str, str] = {}
+        self._clock = clock
         self._looked_s = float("-inf")
+        self._alone_since_s: float | None = None
         self._head: HeadWatch | None = None
         self.workers = 1
 
@@ -91,9 +100,9 @@ class Nodes:
         """Count the nodes again, if the last time is a while ago.
 
         Raises:
-            TargetError: none is left that can do the work.
+            TargetError: none is left that can do the work, or there has been none for ten minutes.
         """
-        if time.monotonic() - self._looked_s < EVERY_S:
+        if self._clock() - self._looked_s < EVERY_S:
             return
         before = self.workers
         self._count(is_new=True)
@@ -102,6 +111,7 @@ class Nodes:
         self._recount()
         if self.workers != before:
             self._say(f"trainings at once: {self.workers} instead of {before}")
+        self._check_patience()
 
     def allow(self, most: int) -> None:
         """Let at most so many jobs run side by side from now on. Those that run are not stopped."""
@@ -131,6 +141,11 @@ class Nodes:
         self._recount()
 
     @property
+    def can_train(self) -> bool:
+        """True if a node is left that can do the work."""
+        return bool(self._used)
+
+    @property
     def shunned(self) -> tuple[str, ...]:
         """The ids of nodes that are alive and must not be given jobs."""
         return tuple(sorted(self._aside.keys() & self._alive.keys()))
@@ -139,7 +154,7 @@ class Nodes:
         """See which nodes are there, and ask new ones what they have."""
         import ray
 
-        self._looked_s = time.monotonic()
+        self._looked_s = self._clock()
         found = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
         for node in self._used - found.keys():
             self._say(f"node {self._name(node)} is lost; its trainings start again on others")
@@ -152,7 +167,7 @@ class Nodes:
             if self._needs is None:
                 self._used.add(node)
             else:
-                self._asked[node] = self._ask(node, self._needs), time.monotonic() + PATIENCE_S
+                self._asked[node] = self._ask(node, self._needs), self._clock() + PATIENCE_S
                 if is_new:
                     self._say(f"node {self._name(node)} joins")
 
@@ -177,7 +192,7 @@ class Nodes:
                 del self._asked[node]
                 continue
             if not ray.wait([answer], timeout=0)[0]:
-                if time.monotonic() > until_s:
+                if self._clock() > until_s:
                     self._refuse(node, f"it does not answer within {PATIENCE_S:g} s; see the logs of its Ray")
                 continue
             assert self._needs is not None
@@ -207,11 +222,30 @@ class Nodes:
             listed = first_few([f"node {self._name(node)}: {reason}" for node, reason in aside.items()], between="; ")
             raise TargetError(f"trainings need a node that can do them, but none of {len(aside)} can. {listed}.")
 
+    def _check_patience(self) -> None:
+        """Raise TargetError if no node has been left for ``ALONE_S``.
+
+        While there is none, the source is asked for nothing, and it alone knows that the search time is over.
+        """
+        if self._used or self._asked:
+            self._alone_since_s = None
+            return
+        now_s = self._clock()
+        if self._alone_since_s is None:
+            self._alone_since_s = now_s
+        if now_s - self._alone_since_s >= ALONE_S:
+            raise TargetError(
+                f"trainings need a node that can do them, but none has been left for {ALONE_S / 60:g} minutes. All "
+                "finished work is kept. Let a node join and resume, or go on without the cluster: add --executor "
+                "inline."
+            )
+
     def _recount(self) -> None:
         room = sum(map(self._room, self._used))
         self.workers = room if self._most is None else min(self._most, room)
         if not self.workers and not self._asked:
-            self._tell("no node is left that can train; the search waits for one to join")
+            minutes = f"{ALONE_S / 60:g} minutes"
+            self._tell(f"no node is left that can train; the search waits {minutes} for one to join")
 
     def _room(self, node: str) -> int:
         return room_for([self._alive[node]], self._resources, by_memory=self._by_memory)

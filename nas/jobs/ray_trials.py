@@ -25,7 +25,7 @@ def searcher(relay: Relay, nodes: Nodes) -> Any:
             super().__init__(metric="training_iteration", mode="max")
 
         def suggest(self, trial_id: str) -> Any:
-            if not _looked(relay, nodes) or relay.running >= nodes.workers:
+            if not looked(relay, nodes) or relay.running >= nodes.workers:
                 return None if relay.error is None else Searcher.FINISHED
             job = relay.next_job(trial_id)
             if job is None:
@@ -62,6 +62,7 @@ def scheduler(relay: Relay, nodes: Nodes, resources: Resources, now: WorkersNow 
         def choose_trial_to_run(self, tune_controller: Any) -> Any:
             check()  # Tune asks at each of its steps
             nodes.check_head()
+            end_if_none_can_train(relay, nodes)
             _exchange(relay, nodes, now)
             return super().choose_trial_to_run(tune_controller)
 
@@ -116,6 +117,12 @@ def placement(resources: Resources, shunned: tuple[str, ...]) -> Any:
     return PlacementGroupFactory([dict(resources.needs)], **where)
 
 
+def end_if_none_can_train(relay: Relay, nodes: Nodes) -> None:
+    """Raise the error that ends the run, if no node is left: trials that wait for one would keep Tune running."""
+    if relay.error is not None and not nodes.can_train:
+        raise relay.error
+
+
 def _exchange(relay: Relay, nodes: Nodes, now: WorkersNow | None) -> None:
     """Tell others what runs, and do what they asked for."""
     if now is None or not now.is_due:
@@ -125,8 +132,8 @@ def _exchange(relay: Relay, nodes: Nodes, now: WorkersNow | None) -> None:
     now.tell(nodes.workers, nodes.told, relay.doing())
 
 
-def _looked(relay: Relay, nodes: Nodes) -> bool:
-    """Look at the nodes. Return False, and end the run, if none is left that can do the work."""
+def looked(relay: Relay, nodes: Nodes) -> bool:
+    """Look at the nodes. Return False, and end the run, if none is left that can do the work, and none comes."""
     try:
         nodes.look()
     except NasError as error:
