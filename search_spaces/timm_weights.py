@@ -29,6 +29,8 @@ _MOST_NAMED = 5
 _MOST_DIFFERENCES = 2
 _CONNECT_S = 5.0
 _HOST = "huggingface.co"
+_OF_XET = ("CAS Client Error", "error sending request", "Data processing error")
+"""Signs of an outage in the RuntimeErrors of hf_xet, which downloads most files of the hub."""
 _PAUSES_S = (5.0, 30.0)
 """After a download that failed, so long until the next try."""
 
@@ -269,10 +271,10 @@ def _is_of_the_network(error: Exception) -> bool:
     """Return True if weights could not be downloaded, and not because the hub has none or gives none."""
     seen: BaseException | None = error
     while seen is not None:
-        status = getattr(getattr(seen, "response", None), "status_code", None)
-        if status is not None:
+        status = getattr(getattr(seen, "response", None), "status_code", getattr(seen, "code", None))
+        if isinstance(status, int):
             return status >= 500 or status in (408, 429)
-        if isinstance(seen, OSError):
+        if isinstance(seen, OSError) or any(sign in str(seen) for sign in _OF_XET):
             return True
         seen = seen.__cause__ or seen.__context__
     return False

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import nas
@@ -60,7 +61,7 @@ class TimmZoo:
     """
 
     accepts = IMAGES
-    path_options = ("weights", "known")
+    path_options = MappingProxyType({"weights": (HUB, NONE), "known": (NONE,)})
 
     def __init__(
         self,

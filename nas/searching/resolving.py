@@ -35,7 +35,6 @@ from nas.searching.user_inputs.objects import GivenSpace, GivenTraining, check_g
 from nas.searching.user_inputs.parents import check_parent, check_parent_exports
 from nas.searching.user_inputs.places_to_train import check_execution, check_gpus, with_executor
 from nas.searching.user_inputs.preparations import check_inputs
-from nas.searching.user_inputs.space_paths import with_whole_paths
 from nas.searching.user_inputs.teachers import Teacher, teacher_of
 from nas.searching.user_inputs.training_choices import check_training, with_training_choices
 from nas.searching.user_inputs.training_defaults import with_training_defaults
@@ -217,7 +216,6 @@ def _resolve_models(
     benches = benches_of(recipe, instruments.given_benches(recipe), progress, instruments.device_of)
     loaded = source.load(progress)
     signature = loaded.signature
-    recipe = with_whole_paths(recipe)
     if recipe.space.name == AUTO:
         recipe = with_default_space(recipe, loaded)
         apart = look_apart_of(recipe, None, progress, undo) if instruments.looks_apart else None

@@ -40,6 +40,7 @@ from nas.searching.state import RunState, cost_of
 from nas.searching.user_inputs.circumstances import check_recipe, check_same_again, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
 from nas.searching.user_inputs.places_to_train import with_asked_executor
+from nas.searching.user_inputs.space_paths import with_whole_paths
 from nas.searching.user_inputs.training_defaults import with_training_defaults
 from nas.signals import advising, check, heed, stopping
 from nas.space.parts.candidate import SpaceParts
@@ -93,8 +94,7 @@ def search(
     task = task_of(data, recipe.data)
     recipe = with_given_names(recipe, space, data, train)
     instruments = instruments or Instruments()
-    began_s = instruments.stopwatch()
-    shown = chosen_progress(progress)
+    shown, began_s = chosen_progress(progress), instruments.stopwatch()
     resolved = _resolve_new(recipe, space, task, instruments, shown, train)
     kept = with_asked_executor(resolved.recipe, recipe)
     with contextlib.closing(resolved.look):
@@ -136,7 +136,7 @@ def _resolve_new(
     """Return what the names of a new run's recipe stand for, with a meter that works."""
     check_rounds(recipe.rounds, recipe.trials)
     check_trackers(recipe.execution.track)
-    resolved = resolve(recipe, space, task, instruments, progress, train)
+    resolved = resolve(with_whole_paths(recipe), space, task, instruments, progress, train)
     try:
         for bench in resolved.backend.benches.values():
             bench.check_meter()

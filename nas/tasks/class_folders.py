@@ -72,7 +72,6 @@ class _Reading:
 
     def found(self) -> ClassFolders:
         folders = _split_folders(self.root)
-        self._check_all_are_read(list(folders.values()))
         classes = tuple(folder.name for folder in self._class_folders(folders["train"]))
         if len(classes) < 2:
             raise DataError(
@@ -80,12 +79,19 @@ class _Reading:
                 f"but it holds {len(classes)}.{_inner_hint(self.root, classes)}"
             )
         files = [each for title, folder in folders.items() for each in self._of_split(title, folder, classes)]
+        self._check_all_are_read(list(folders.values()), files)
         return ClassFolders(self.root, classes, files, self.skipped)
 
-    def _check_all_are_read(self, read: Sequence[Path]) -> None:
-        """Check that beside the folders of splits no other one has such files, which would be passed over."""
+    def _check_all_are_read(self, read: Sequence[Path], files: Sequence[LabelledFile]) -> None:
+        """Check that beside the folders of splits no other one looks like a split, which would be passed over.
+
+        One does if two of its folders or more have files that end as those to train on do.
+        """
+        endings = tuple({Path(each.path).suffix.lower() for each in files if each.split == "train"})
         for folder in [] if self.root in read else _subfolders(self.root):
-            if folder not in read and any(self._is_one(name) for _, _, names in os.walk(folder) for name in names):
+            if folder in read or folder.name == "__MACOSX" or (folder / "recipe.toml").is_file():
+                continue
+            if sum(_has_one(each, endings) for each in _subfolders(folder)) >= 2:
                 listed = ", ".join(name for names in SPLIT_NAMES.values() for name in names)
                 raise DataError(
                     f"beside the folder {read[0].name} only those of other splits may have {self.noun}, called "
@@ -159,6 +165,15 @@ def _split_folders(path: Path) -> dict[str, Path]:
     for folder in found.values():
         check_no_link(folder)
     return found
+
+
+def _has_one(folder: Path, endings: tuple[str, ...]) -> bool:
+    """Return True if a file with one of these endings lies anywhere below a folder, but for what is hidden."""
+    for _, subfolders, names in os.walk(folder):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        if any(name.lower().endswith(endings) and not name.startswith(".") for name in names):
+            return True
+    return False
 
 
 def _inner_hint(path: Path, classes: Sequence[str]) -> str:

@@ -125,6 +125,10 @@ def grouped_scores(tally: Tally, groups: IntArray | None) -> Mapping[str, Score]
     ``groups`` are None if each item stands alone. A tally that does not take them counts each item alone, too.
     """
     scores: Any = tally.scores
-    takes = groups is not None and "groups" in inspect.signature(scores).parameters
-    found: Mapping[str, Score] = scores(groups=groups) if takes else scores()
-    return found
+    if groups is None:
+        return dict(scores())
+    parameters = inspect.signature(scores).parameters
+    kinds = {each.kind for each in parameters.values()}
+    if "groups" in parameters or inspect.Parameter.VAR_KEYWORD in kinds:
+        return dict(scores(groups=groups))
+    return dict(scores(groups) if inspect.Parameter.VAR_POSITIONAL in kinds else scores())

@@ -64,7 +64,7 @@ class ParetoPruner:
         self._lock = threading.Lock()
         self._all_ended = 0  # the number before which all trials have ended
         self._ended: set[int] = set()
-        self._reached: dict[int, int] = {}  # the last step that each running trial of this process reported
+        self._reported: dict[int, set[int]] = {}  # the steps that each trial of this process has reported
         self._whole = WholeCurves()
         self._stopping = EarlyStopping(
             Recipe.from_mapping({"early_stopping": settings}).early_stopping,
@@ -92,14 +92,16 @@ class ParetoPruner:
         trial.set_user_attr(KNOWN, losses)  # before the value, which others read with it
         trial.set_user_attr(f"{PREFIX}{step}", error)
         with self._lock:  # a study may have several threads
-            before = self._reached.get(trial.number, 0)
-            self._reached[trial.number] = max(before, step)
-            rung = self._rung(before, step)
+            if trial.number not in self._reported:  # it may go on with another pruner than it began with
+                self._reported[trial.number] = set(_values(trial.user_attrs))
+            steps = self._reported[trial.number]
+            steps.add(step)
+            rung = self._rung(max((each for each in steps if each < step), default=0), step)
             if rung is None:
                 return False
             self._take_in(study.get_trials(deepcopy=False))
             self._stopping.record(str(trial.number), rung, error, losses)
-            return not self._stopping.goes_on(str(trial.number), rung)
+            return step < self._steps and not self._stopping.goes_on(str(trial.number), rung)
 
     def _take_in(self, trials: Sequence[optuna.trial.FrozenTrial]) -> None:
         """Take in what trials have reported, in this process or others; ``trials`` are all, by their numbers.
@@ -116,7 +118,7 @@ class ParetoPruner:
         ended = [each for each in new if each.state.is_finished()]
         for each in sorted(ended, key=lambda each: (each.datetime_complete, each.number)):
             self._ended.add(each.number)
-            self._reached.pop(each.number, None)
+            self._reported.pop(each.number, None)
             values = _values(each.user_attrs)
             if each.state.name == "COMPLETE" and self._steps in values:
                 self._whole.add(_filled(values, self._steps))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from email.message import Message
 from types import SimpleNamespace
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 import timm
@@ -49,7 +51,10 @@ def load_small(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     return module
 
 
-@pytest.mark.parametrize("error", [ConnectionError("no route"), answered(503), answered(429)])
+XET = RuntimeError("Task error: File reconstruction error: CAS Client Error: Request error: error sending request")
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no route"), answered(503), answered(429), XET])
 def test_a_short_outage_costs_nothing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """The weights are asked for again, and come."""
     hub = Hub(error, times=2)
@@ -64,7 +69,10 @@ def test_a_long_outage_is_no_fault_of_the_model(monkeypatch: pytest.MonkeyPatch)
         load_small(Hub(ConnectionError("no route"), times=9), monkeypatch)
 
 
-@pytest.mark.parametrize("error", [answered(404), ValueError("other shapes")])
+GONE = HTTPError("https://models.example/a.pth", 404, "Not Found", Message(), None)
+
+
+@pytest.mark.parametrize("error", [answered(404), GONE, ValueError("other shapes")])
 def test_what_the_hub_does_not_have_is_a_failure_of_the_model(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,10 @@ def test_files_are_named_by_their_whole_path(tmp_path: Path, monkeypatch: pytest
     assert options_of(known="mine.csv", weights="~/weights") == whole
     assert options_of(known=os.path.join(".", "mine.csv"), weights="hub") == {**whole, "weights": "hub"}
     assert options_of(known="no.csv", models=["mine.csv"]) == {"known": "no.csv", "models": ["mine.csv"]}
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "none").mkdir()
+    assert options_of(known="none", weights="hub") == {"known": "none", "weights": "hub"}
+    assert options_of(known="", weights="none") == {"known": "", "weights": "none"}
 
 
 def test_other_spaces_keep_their_options() -> None:
@@ -48,5 +52,5 @@ class Odd:
 
 
 def test_what_are_no_names_is_refused() -> None:
-    with pytest.raises(SpaceError, match="must be a tuple of names of its options, but got 3"):
+    with pytest.raises(SpaceError, match="must be a mapping from options to the words that are no paths, but got 3"):
         with_whole_paths(Recipe.from_mapping({"space": {"name": f"{__name__}:Odd"}}))

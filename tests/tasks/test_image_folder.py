@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -329,13 +330,16 @@ class TestFolder:
             DataError, match=r"only classes of the training images, but it has 'dogs'. Did you mean 'dog'"
         ):
             load_data(f"folder:{tmp_path}")
-        (tmp_path / "test").rename(tmp_path / "evaluation")
+        shutil.rmtree(tmp_path / "test")
+        write_flat(tmp_path / "evaluation")
         with pytest.raises(
             DataError, match=r"but .*evaluation has some. Rename it, or move it out; if train is a class"
         ):
             load_data(f"folder:{tmp_path}")
-        (tmp_path / "evaluation" / "dogs" / "1.png").rename(tmp_path / "train" / "dog" / "another.png")
-        assert len(load_data(f"folder:{tmp_path}").classes) == 3  # what has no picture is passed over
+        shutil.rmtree(tmp_path / "evaluation")
+        for other in ("docs/a.png", "__MACOSX/a/b.png", "__MACOSX/b/b.png", "notes/a/._1.png", "notes/b/.c/1.png"):
+            write_image(tmp_path / other)
+        assert len(load_data(f"folder:{tmp_path}").classes) == 3  # none of these looks like a split
         write_flat(tmp_path / "val")
         write_flat(tmp_path / "valid")
         with pytest.raises(DataError, match=r"one folder for validation, but it has .*val and .*valid"):

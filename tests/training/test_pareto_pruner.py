@@ -83,6 +83,25 @@ def test_steps_between_those_that_are_compared_count_too(every: int) -> None:
     assert volume(study) > 0.99 * volume(calm)
 
 
+def test_a_whole_trial_is_never_pruned() -> None:
+    """With a report at the end alone, it has been paid for."""
+    study, pruner = study_of("minimize", "minimize"), nas.ParetoPruner(STEPS)
+    study.optimize(objective_of(pruner, [0], every=STEPS), n_trials=TRIALS)
+    assert {each.state.name for each in study.trials} == {"COMPLETE"}
+
+
+def test_a_trial_may_go_on_with_another_pruner() -> None:
+    """What it reported before stands: its next report is for no step that is compared."""
+    study, first = study_of("minimize", "minimize"), nas.ParetoPruner(STEPS)
+    trial = study.ask()
+    for step in range(1, 6):
+        first.should_prune(trial, step, 0.5, [1.0])
+    second = nas.ParetoPruner(STEPS)
+    assert not second.should_prune(trial, 6, 0.1, [1.0])
+    assert second._rung(5, 6) is None
+    assert second._reported == {trial.number: {1, 2, 3, 4, 5, 6}}
+
+
 @pytest.mark.slow
 def test_another_process_knows_what_was_reported(tmp_path: Path) -> None:
     """A pruner that was made later decides as the one that saw everything."""

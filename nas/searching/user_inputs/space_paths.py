@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from nas.errors import SpaceError
@@ -14,20 +15,27 @@ GROUP = "nas.search_spaces"
 
 
 def with_whole_paths(recipe: Recipe) -> Recipe:
-    """Return the recipe with whole paths in the options that the space's ``path_options`` names.
+    """Return the recipe of a new run with whole paths in the options that the space's ``path_options`` names.
 
-    A value that is no file or folder stays as it is: it may be a word with a meaning, or the space refuses it.
+    These have for each option the words that are no paths. A value that is no file or folder stays as it is, too: the
+    space refuses it.
 
     Raises:
-        SpaceError: ``path_options`` are no names.
+        SpaceError: ``path_options`` are no such mapping.
     """
     if recipe.space.name in (AUTO, GIVEN):
         return recipe
-    names = getattr(load_plug_in(GROUP, recipe.space.name, "search space"), "path_options", ())
-    if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) for name in names):
-        raise SpaceError(f"path_options of a space must be a tuple of names of its options, but got {names!r:.80}.")
-    given = {name: value for name, value in recipe.space.options.items() if name in names and isinstance(value, str)}
-    whole = {name: str(path.resolve()) for name, value in given.items() if (path := Path(value).expanduser()).exists()}
+    words = getattr(load_plug_in(GROUP, recipe.space.name, "search space"), "path_options", {})
+    if not isinstance(words, Mapping) or not all(isinstance(each, (tuple, list)) for each in words.values()):
+        raise SpaceError(
+            f"path_options of a space must be a mapping from options to the words that are no paths, but got "
+            f"{words!r:.80}."
+        )
+    whole = {}
+    for name, value in recipe.space.options.items():
+        if name in words and isinstance(value, str) and value and value not in words[name]:
+            path = Path(value).expanduser()
+            whole |= {name: str(path.resolve())} if path.exists() else {}
     if not whole:
         return recipe
     space = {**recipe.space.options, **whole, "name": recipe.space.name}
