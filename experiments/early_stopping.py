@@ -29,8 +29,8 @@ import numpy.typing as npt
 from experiments.command_line import parser_of
 from experiments.early_stopping_replay import (
     ForeseeingRule,
+    HalvingRule,
     MedianRankRule,
-    MoashaRule,
     ProductRule,
     RandomRule,
     Replay,
@@ -186,7 +186,8 @@ def _replays(
         "foreseeing, 2": lambda: ForeseeingRule(2),
     }
     if find_spec("syne_tune"):
-        rules["MOASHA"] = lambda: MoashaRule(epochs)
+        rules["MOASHA"] = lambda: HalvingRule(epochs)
+        rules["MOASHA, released"] = lambda: HalvingRule(epochs, as_released=True)
     else:
         print("without MOASHA, which needs: pip install 'nas[compare-peers]'")
     found = {name: [replay(trainings, order, workers, rule()) for order in sequences] for name, rule in rules.items()}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -103,32 +102,37 @@ class ForeseeingRule:
         """Learn nothing."""
 
 
-class MoashaRule:
-    """MOASHA of Syne Tune, which compares the errors and costs of all trainings that reached a rung.
+class HalvingRule:
+    """Asynchronous successive halving by the rungs of Syne Tune: its MOASHA, or without ``costs`` its ASHA.
 
-    Schmucker et al., "Multi-objective asynchronous successive halving" (2021). Without ``costs`` it is ASHA.
+    MOASHA takes a third of the trainings at each rung, by non-dominated rank and an epsilon-net (Schmucker et al.,
+    "Multi-objective asynchronous successive halving", 2021). Syne Tune 0.16 gives its rungs the *order* of trainings
+    where they expect the place of each, so decisions have little to do with a training. It is mended here;
+    ``as_released`` leaves it.
     """
 
     trust: RungTrust | None = None
 
-    def __init__(self, epochs: int, *, costs: bool = True) -> None:
-        from syne_tune.backend.trial_status import Trial
-        from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
+    def __init__(self, epochs: int, *, costs: bool = True, as_released: bool = False) -> None:
+        from syne_tune.optimizer.schedulers.asha import Bracket
+        from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import NonDominatedPriority
 
-        self._metrics = ["error", "cost"] if costs else ["error"]
-        self._trial = Trial
-        self._scheduler = MOASHA({}, self._metrics, time_attr="epoch", max_t=epochs)
+        class Places(NonDominatedPriority):  # type: ignore[misc]
+            def priority_unsafe(self, objectives: Any) -> Any:
+                return np.argsort(super().priority_unsafe(objectives))
+
+        self._costs = costs
+        by = (NonDominatedPriority() if as_released else Places()) if costs else None
+        self._rungs = Bracket(1, epochs, 3, 0, by)
 
     def report(self, index: int, training: Training, epoch: int) -> bool:
         """Take the error after an epoch, and return True if the training continues."""
-        trial = self._trial(index, {}, datetime.datetime.fromtimestamp(0, datetime.UTC))
-        if epoch == 1:
-            self._scheduler.on_trial_add(trial)
-        result = {"epoch": epoch, "error": training.curve[epoch - 1], "cost": training.cost}
-        return bool(self._scheduler.on_trial_result(trial, result) == "CONTINUE")
+        losses = {"error": training.curve[epoch - 1], **({"cost": training.cost} if self._costs else {})}
+        last = epoch == len(training.curve)
+        return last or bool(self._rungs.on_result(trial_id=index, cur_iter=epoch, metrics=losses) == "CONTINUE")
 
     def end(self, training: Training) -> None:
-        """Learn nothing: the scheduler has the last report."""
+        """Learn nothing: the rungs have the last report."""
 
 
 class MedianRankRule:

@@ -23,7 +23,7 @@ import numpy as np
 import optuna
 
 from experiments.command_line import heading, line, parser_of, positive
-from experiments.early_stopping_replay import MoashaRule, ProductRule, Rule, Training, replay
+from experiments.early_stopping_replay import HalvingRule, ProductRule, Rule, Training, replay
 from nas.recipe.toml_text import apply_overrides
 from nas.recipe.training_sections import EarlyStoppingRecipe
 from nas.training.early_stopping import RungTrust
@@ -41,7 +41,9 @@ class HyperbandRule:
 
     def __init__(self, steps: int) -> None:
         pruner = optuna.pruners.HyperbandPruner(1, steps)
-        self._study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0), pruner=pruner)
+        sampler = optuna.samplers.RandomSampler(0)
+        # Brackets follow from the name.
+        self._study = optuna.create_study(sampler=sampler, pruner=pruner, study_name="taskset")
         self._trials: dict[int, optuna.Trial] = {}
 
     def report(self, index: int, training: Training, epoch: int) -> bool:
@@ -107,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "Hyperband of Optuna": lambda: HyperbandRule(steps),
     }
     if find_spec("syne_tune"):
-        rules["ASHA of Syne Tune"] = lambda: MoashaRule(steps, costs=False)
+        rules["ASHA of Syne Tune"] = lambda: HalvingRule(steps, costs=False)
     print("\n".join(heading(["rule", "times fewer steps", "above the best, %", "more than 1 %", "at a fifth or less"])))
     for name, rule in rules.items():
         cases = [scored(trainings, rule(), seed) for trainings in tasks.values() for seed in range(options.seeds)]

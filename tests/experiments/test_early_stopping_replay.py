@@ -10,8 +10,8 @@ import pytest
 from experiments import early_stopping
 from experiments.early_stopping_replay import (
     ForeseeingRule,
+    HalvingRule,
     MedianRankRule,
-    MoashaRule,
     ProductRule,
     RandomRule,
     Training,
@@ -99,12 +99,17 @@ def test_the_median_of_ranks_stops_the_worse_half() -> None:
     assert replay(kept, range(7), 1, MedianRankRule()).epochs == (3, 3, 3, 3, 3, 1, 3)
 
 
-@pytest.mark.parametrize(("costs", "epochs"), [(False, (9, 1, 1, 1)), (True, (9, 1, 3, 9))])
-def test_moasha_stops_by_all_that_it_compares(costs: bool, epochs: tuple[int, ...]) -> None:
-    """Of worse and worse trainings the first alone ends. Where each is cheaper, it stops some that none dominates."""
+def test_halving_stops_what_is_not_in_the_best_third() -> None:
+    """Of worse and worse trainings the first alone ends; better and better ones all do, whatever costs say."""
     pytest.importorskip("syne_tune")
-    worse = [Training((0.1 * n,) * 9, 1.0 / n, 1.0) for n in range(1, 5)]
-    assert replay(worse, range(4), 1, MoashaRule(9, costs=costs)).epochs == epochs
+    worse = [Training((0.1 * n,) * 9, 1.0, 1.0) for n in range(1, 6)]
+    for costs in (False, True):
+        assert replay(worse, range(5), 1, HalvingRule(9, costs=costs)).epochs == (9, 1, 1, 1, 1)
+        assert replay(worse[::-1], range(5), 1, HalvingRule(9, costs=costs)).epochs == (9, 9, 9, 9, 9)
+    mixed = [Training((error,) * 9, 1.0, 1.0) for error in (0.5, 0.9, 0.1, 0.7)]
+    assert replay(mixed, range(4), 1, HalvingRule(9)).epochs == (9, 1, 9, 1)
+    released = replay(mixed, range(4), 1, HalvingRule(9, as_released=True))
+    assert released.epochs == (9, 1, 9, 3), "its rungs take the order for places"
 
 
 def test_the_score_of_savings_and_losses() -> None:

@@ -31,7 +31,7 @@ def with_whole_paths(recipe: Recipe) -> Recipe:
             f"path_options of a space must be a mapping from options to the words that are no paths, but got "
             f"{words!r:.80}."
         )
-    whole = {}
+    whole: dict[str, str] = {}
     for name, value in recipe.space.options.items():
         if name in words and isinstance(value, str) and value and value not in words[name]:
             path = Path(value).expanduser()
