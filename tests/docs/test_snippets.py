@@ -80,6 +80,9 @@ NOT_RUN = {
 AS_READERS_DO = ("README.md",)
 """Pages whose searches have all defaults, and Ray."""
 
+LEARNING = ("docs/own-space.md",)
+"""Pages whose searches are short too, but train enough that the accuracies they print can be checked."""
+
 NOT_A_RECIPE = {"docs/plug-ins.md": "entry-points"}
 """Pages with TOML that belongs to another file, and what tells it."""
 
@@ -147,7 +150,9 @@ def searched() -> Path:
     """Return a folder in which the search was made."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    overrides = ["measuring.max_rounds=5", "training.epochs=1", "retraining.epochs=1", "retraining.winners=2"]
+    overrides = ["measuring.initial=5", "measuring.per_round=2", "measuring.rounds=2", "measuring.max_rounds=2"]
+    overrides += ["measuring.seconds_per_round=0.02"]
+    overrides += ["training.epochs=1", "retraining.epochs=1", "retraining.winners=2"]
     options = ["--executor", "inline", *(word for override in overrides for word in ("--set", override))]
     command = [sys.executable, "-m", "nas", "search", "--name", "digits-mobilenet", "--data", "digits", "--trials", "3"]
     subprocess.run([*command, *options], cwd=folder, check=True, capture_output=True, timeout=400)
@@ -194,8 +199,8 @@ def test_slow_python_runs(page: Path, tmp_path: Path) -> None:
     PREPARED.get(name_of(page), lambda folder: None)(tmp_path)
     text = "\n".join(block.text for block in blocks(page) if block.language == "python")
     path = filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH")))
-    first = "" if name_of(page) in AS_READERS_DO else "import short_searches\n"
-    (tmp_path / "snippet.py").write_text(first + text, encoding="utf-8")
+    text = shortening(name_of(page)) + text
+    (tmp_path / "snippet.py").write_text(text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "snippet.py"],
         cwd=tmp_path,
@@ -209,6 +214,13 @@ def test_slow_python_runs(page: Path, tmp_path: Path) -> None:
     assert done.stdout
     if page.name == "own-space.md":
         check_winners(done.stdout)
+
+
+def shortening(page: str) -> str:
+    """Return what the program of a page begins with, so that its searches are short."""
+    if page in AS_READERS_DO:
+        return ""
+    return f"import short_searches\n\nshort_searches.shorten(learning={page in LEARNING})\n"
 
 
 def check_winners(printed: str) -> None:
