@@ -147,7 +147,8 @@ def export_bundle(
     if dynamic_batch:
         check_open_batch(wanted)
     size = batch or int(about["batch"])
-    precision = precision or (before.precision if wanted.runtime == before.runtime else "fp32")
+    if precision is None:
+        precision = before.precision if wanted.runtime == before.runtime else "fp32"
     target = target_of(wanted, precision, size, threads or min(before.threads, usable_cores()))
     folder = _place(source.bundle, wanted, target, dynamic_batch, out)
     with closing(chosen_progress(progress)) as shown:
