@@ -142,11 +142,10 @@ def export_bundle(
     """
     source = Source(find_bundle(what, run, Path(runs)), space, trust=trust)
     check_whole(source.bundle)
-    about = source.bundle.about
-    wanted, before = form_named(form), Target.parse(about["target"])
+    wanted, before = form_named(form), Target.parse(source.bundle.about["target"])
     if dynamic_batch:
         check_open_batch(wanted)
-    size = batch or int(about["batch"])
+    size = batch or int(source.bundle.about["batch"])
     if precision is None:
         precision = before.precision if wanted.runtime == before.runtime else "fp32"
     target = target_of(wanted, precision, size, threads or min(before.threads, usable_cores()))
