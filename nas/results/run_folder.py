@@ -108,7 +108,7 @@ def retrain_text_of(run: Run, ids: Sequence[str]) -> str:
     try:
         return retrain_text(run.run_folder, run.recipe, ids)
     except RecipeError:
-        return command_text(["nas", "retrain", str(run.run_folder), *(part for each in ids for part in ("--id", each))])
+        return _retrain_command(run.run_folder, ids)
 
 
 def further_text(folder: Path, recipe: Recipe, options: Sequence[str] = (), overrides: Sequence[str] = ()) -> str:
@@ -128,9 +128,13 @@ def further_text(folder: Path, recipe: Recipe, options: Sequence[str] = (), over
 def retrain_text(folder: Path, recipe: Recipe, ids: Sequence[str] = ()) -> str:
     """Return the command line that retrains winners of a run, or those of ``ids``, or the call in Python that does."""
     if not given_objects(recipe):
-        return command_text(["nas", "retrain", str(folder), *(part for each in ids for part in ("--id", each))])
+        return _retrain_command(folder, ids)
     named = [repr(str(folder)), *([f"ids={list(ids)}"] if ids else [])]
     return f"nas.retrain({', '.join([*named, *(f'{what}=…' for what in given_objects(recipe))])})"
+
+
+def _retrain_command(folder: Path, ids: Sequence[str]) -> str:
+    return command_text(["nas", "retrain", str(folder), *(part for each in ids for part in ("--id", each))])
 
 
 def given_objects(recipe: Recipe) -> list[str]:
