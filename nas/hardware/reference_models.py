@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -16,31 +18,37 @@ BESIDE = 16
 """The layers of a model that runs between the reference models while their speeds are recorded."""
 
 
-@in_turn()
+@contextlib.contextmanager
+def _same_weights() -> Iterator[None]:
+    """Draw the same weights each time, and leave the random numbers of the process as they are."""
+    with in_turn(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+@_same_weights()
 def reference_model() -> nn.Module:
     """Return a network of the commonest layers, about 16 million multiply-accumulates, always with the same weights.
 
     Its 0.2 MB of weights fit the cache of nearly any core. So it becomes slower with the core's clock, and hardly when
     others fill the cache that cores share, as do most networks of its size.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return nn.Sequential(
-            *_convolution(3, 32, stride=2),
-            *_convolution(32, 32, groups=32),
-            *_convolution(32, 64, kernel=1),
-            *_convolution(64, 64, stride=2, groups=64),
-            *_convolution(64, 64),
-            *_convolution(64, 128, kernel=1),
-            *_convolution(128, 128, stride=2, groups=128),
-            *_convolution(128, 128, kernel=1),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(128, 10),
-        ).eval()
+    return nn.Sequential(
+        *_convolution(3, 32, stride=2),
+        *_convolution(32, 32, groups=32),
+        *_convolution(32, 64, kernel=1),
+        *_convolution(64, 64, stride=2, groups=64),
+        *_convolution(64, 64),
+        *_convolution(64, 128, kernel=1),
+        *_convolution(128, 128, stride=2, groups=128),
+        *_convolution(128, 128, kernel=1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(128, 10),
+    ).eval()
 
 
-@in_turn()
+@_same_weights()
 def larger_reference_model(layers: int) -> nn.Module:
     """Return a network with a MB of weights for each layer, always with the same weights.
 
@@ -48,13 +56,11 @@ def larger_reference_model(layers: int) -> nn.Module:
     fetches all weights, from the cache that cores share or from memory. So it becomes slower when others fill that
     cache, which the small reference model does not notice.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        wide = math.isqrt(LAYER_BYTES // 4)
-        deep = [part for _ in range(layers) for part in _convolution(wide, wide, kernel=1)]
-        return nn.Sequential(
-            *_convolution(3, wide, stride=8), *deep, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, 10)
-        ).eval()
+    wide = math.isqrt(LAYER_BYTES // 4)
+    deep = [part for _ in range(layers) for part in _convolution(wide, wide, kernel=1)]
+    return nn.Sequential(
+        *_convolution(3, wide, stride=8), *deep, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, 10)
+    ).eval()
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Probe:
     work: float
 
 
-@in_turn()
+@_same_weights()
 def multiplying_probes() -> tuple[Probe, ...]:
     """Return models of nothing but multiply-accumulates, the unit of ``work``. The fastest one gives the peak."""
     wide, deep = 512, 128
@@ -79,14 +85,14 @@ def multiplying_probes() -> tuple[Probe, ...]:
     )
 
 
-@in_turn()
+@_same_weights()
 def streaming_probe(bytes_each_way: int) -> Probe:
     """Return a model that only reads and writes. ``work`` is the bytes moved, in fp32."""
     rows = max(1, bytes_each_way // (4 * 1024 * 1024))
     return Probe("stream", nn.ReLU().eval(), (rows, 1024, 1024), 2.0 * 4 * rows * 1024 * 1024)
 
 
-@in_turn()
+@_same_weights()
 def cached_probe(weight_bytes: int) -> Probe:
     """Return a fully connected layer, whose weights fit into a cache. ``work`` is the bytes of them, in fp32."""
     width = max(16, int(math.sqrt(weight_bytes / 4)) // 16 * 16)

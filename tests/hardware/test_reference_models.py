@@ -5,14 +5,23 @@ from __future__ import annotations
 import logging
 import math
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
 from nas.formats.export import export_onnx
-from nas.hardware.reference_models import REFERENCE_SHAPE, multiplying_probes, reference_model, streaming_probe
+from nas.hardware.reference_models import (
+    REFERENCE_SHAPE,
+    cached_probe,
+    larger_reference_model,
+    multiplying_probes,
+    reference_model,
+    streaming_probe,
+)
 from nas.space.signature import image_inputs, image_signature
 from nas.space.tracing import trace_layers
 
@@ -31,13 +40,24 @@ def test_works_of_models_are_what_tracing_counts() -> None:
     assert 14e6 < macs < 20e6
 
 
-def test_the_reference_model_is_always_the_same() -> None:
-    """The reference model has the same weights for any random state, and leaves that state unchanged."""
+@pytest.mark.parametrize(
+    "made",
+    [
+        reference_model,
+        lambda: larger_reference_model(2),
+        lambda: multiplying_probes()[1].module,
+        lambda: cached_probe(2**16).module,
+    ],
+    ids=["reference", "larger reference", "multiplying", "cached"],
+)
+def test_a_model_is_always_the_same(made: Callable[[], nn.Module]) -> None:
+    """A model has the same weights for any random state, and leaves that state unchanged."""
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    first, second = reference_model().state_dict(), reference_model().state_dict()
+    first, second = made().state_dict(), made().state_dict()
     assert torch.equal(torch.rand(1), expected)
+    assert first
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
