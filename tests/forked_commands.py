@@ -9,6 +9,7 @@ import atexit
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import uuid
@@ -49,10 +50,25 @@ class ForkedCommand(RunningCommand):
         context.set_forkserver_preload(IMPORTED)
         variables = environment(**{MARK: self._mark})
         child = context.Process(
-            target=_run_command, args=(self._output, variables, [str(each) for each in arguments], prepare)
+            target=_run_command,
+            args=(self._output, self._output, variables, [str(each) for each in arguments], prepare),
         )
         child.start()
         self.process = _Forked(child)  # type: ignore[assignment]
+
+
+def run_forked(*arguments: str | Path, prepare: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end as ``run_nas`` does, but forked."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    words = [str(each) for each in arguments]
+    with tempfile.TemporaryDirectory() as folder:
+        printed, errors = Path(folder) / "stdout", Path(folder) / "stderr"
+        child = context.Process(target=_run_command, args=(printed, errors, environment(), words, prepare))
+        child.start()
+        status = _Forked(child).wait(timeout=280)
+        assert status is not None
+        return subprocess.CompletedProcess(words, status, printed.read_text(), errors.read_text())
 
 
 class _Forked:
@@ -83,14 +99,14 @@ class _Forked:
 
 
 def _run_command(
-    output: Path, variables: dict[str, str], arguments: list[str], prepare: Callable[[], None] | None
+    output: Path, errors: Path, variables: dict[str, str], arguments: list[str], prepare: Callable[[], None] | None
 ) -> None:
     """Run the command with these arguments in this process, as a new interpreter would."""
     os.setsid()
-    stream = output.open("w")
-    os.dup2(stream.fileno(), 1)
-    os.dup2(stream.fileno(), 2)
-    sys.stdout = sys.stderr = stream
+    sys.stdout = output.open("w")
+    sys.stderr = sys.stdout if errors == output else errors.open("w")
+    os.dup2(sys.stdout.fileno(), 1)
+    os.dup2(sys.stderr.fileno(), 2)
     os.environ.clear()
     os.environ.update(variables)
     os.chdir(TESTS)
@@ -107,4 +123,5 @@ def _run_command(
         run()
     finally:
         atexit._run_exitfuncs()  # which a process of multiprocessing leaves out
-        stream.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()

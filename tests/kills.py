@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from commands import RunningCommand, rows_of
 from forked_commands import ForkedCommand
-from spaces_here import take_for_the_project_s
+from spaces_here import take_small_here
 
 DRIVER, WORKER = "driver", "worker"
 WITHIN_WORKER_S = 1.0
@@ -29,11 +28,7 @@ class ForkedTableCommand(ForkedCommand):
     """The command, forked, where no further process looks at the small spaces of the tests."""
 
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
-        super().__init__(folder, *arguments, prepare=_with_small_spaces)
-
-
-def _with_small_spaces() -> None:
-    take_for_the_project_s(pytest.MonkeyPatch())
+        super().__init__(folder, *arguments, prepare=take_small_here)
 
 
 @dataclass

@@ -9,16 +9,11 @@ from pathlib import Path
 
 import fault_spaces
 import pytest
-from commands import (
-    SHORT,
-    UNMEASURED,
-    RunningCommand,
-    assert_nothing_twice,
-    evaluations_of,
-    run_nas,
-)
+from commands import SHORT, UNMEASURED, assert_nothing_twice, evaluations_of
 from fault_runs import INLINE, ONE_WORKER, RAY, faults, kinds_by_part, trainings_if_any
 from fault_spaces import Faulty
+from forked_commands import ForkedCommand, run_forked
+from spaces_here import take_faulty_here
 
 import nas
 from nas.errors import RepeatedFailureError
@@ -32,8 +27,8 @@ SOURCE = f"{Path(fault_spaces.__file__)}, line "
 @pytest.mark.slow
 def test_parts_that_cannot_be_built_become_rows_and_the_search_goes_on(tmp_path: Path) -> None:
     """A build that raises, or that gives another shape, is a failed row, and the budget is exact all the same."""
-    done = run_nas("search", *faults("build", "shape"), *SHORT, *UNMEASURED, *INLINE, "--trials", "8", "--name", "run",
-                   "--runs", tmp_path)  # fmt: skip
+    done = run_forked("search", *faults("build", "shape"), *SHORT, *UNMEASURED, *INLINE, "--trials", "8", "--name",
+                      "run", "--runs", tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     kinds = kinds_by_part(tmp_path / "run", "measure", "train")
     assert kinds["build"] == {"build"}
@@ -51,8 +46,8 @@ def test_parts_that_cannot_be_built_become_rows_and_the_search_goes_on(tmp_path:
 @pytest.mark.slow
 def test_local_search_skips_parts_that_cannot_be_built(tmp_path: Path) -> None:
     """It skips neighbours of the front that cannot be built; those that were drawn at random are failed rows."""
-    done = run_nas("search", *faults("build", "shape"), *SHORT, *UNMEASURED, *INLINE, "--trials", "10", "--name", "run",
-                   "--runs", tmp_path, "--set", "sampler=local")  # fmt: skip
+    done = run_forked("search", *faults("build", "shape"), *SHORT, *UNMEASURED, *INLINE, "--trials", "10", "--name",
+                      "run", "--runs", tmp_path, "--set", "sampler=local")  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = evaluations_of(tmp_path / "run", "train")
     assert len(rows) == 10
@@ -66,8 +61,8 @@ def test_parts_that_the_target_refuses_become_rows_and_others_take_their_place(t
     With thirty of ninety trained, some of them surely work, whatever the times on this machine make the search choose.
     """
     run = tmp_path / "run"
-    done = run_nas("search", *faults("refused", "export"), *SHORT, *INLINE, "--trials", "30", "--name", "run", "--runs",
-                   tmp_path, "--seed", "3", "--set", "measuring.per_round=1")  # fmt: skip
+    done = run_forked("search", *faults("refused", "export"), *SHORT, *INLINE, "--trials", "30", "--name", "run",
+                      "--runs", tmp_path, "--seed", "3", "--set", "measuring.per_round=1")  # fmt: skip
     assert done.returncode == 0, done.stderr
     kinds = kinds_by_part(run, "measure")
     assert kinds["refused"] == {"measure"}
@@ -84,8 +79,8 @@ def test_parts_that_the_target_refuses_become_rows_and_others_take_their_place(t
 @pytest.mark.slow
 def test_a_space_in_which_nothing_can_be_built_is_refused(tmp_path: Path) -> None:
     """The run does not begin, and the error names the line that fails."""
-    done = run_nas("search", *faults("build", always=True), *SHORT, *INLINE, "--trials", "20", "--name", "run",
-                   "--runs", tmp_path)  # fmt: skip
+    done = run_forked("search", *faults("build", always=True), *SHORT, *INLINE, "--trials", "20", "--name", "run",
+                      "--runs", tmp_path)  # fmt: skip
     assert done.returncode == 2
     assert "a space must have an architecture that can be built, but none of " in done.stderr
     assert f"build raised RuntimeError: this part cannot be built ({SOURCE}" in done.stderr
@@ -96,8 +91,8 @@ def test_a_space_in_which_nothing_can_be_built_is_refused(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_a_space_in_which_nothing_can_be_trained_ends_after_ten_failures(tmp_path: Path) -> None:
     """Ten failed trainings in a row end the run too, and it has a report."""
-    done = run_nas("search", *faults("nan", always=True), *SHORT, *UNMEASURED, *INLINE, "--trials", "20", "--name",
-                   "run", "--runs", tmp_path)  # fmt: skip
+    done = run_forked("search", *faults("nan", always=True), *SHORT, *UNMEASURED, *INLINE, "--trials", "20", "--name",
+                      "run", "--runs", tmp_path)  # fmt: skip
     assert done.returncode == 1
     assert "the training loss must be finite, but was nan" in done.stderr
     assert len(evaluations_of(tmp_path / "run", "train")) == 10
@@ -138,9 +133,9 @@ def test_winners_that_all_fail_become_rows_and_end_the_run_after_ten(
 def test_failures_of_training_become_rows_inline(tmp_path: Path) -> None:
     """NaN, an exception and a training beyond its time limit are rows with reasons, and the budget is exact."""
     run = tmp_path / "run"
-    done = run_nas("search", *faults("nan", "raise", "slow"), *SHORT, *UNMEASURED, *INLINE, "--trials", "10",
-                   "--set", "space.seconds=2.5", "--set", "training.time_limit_s=2", "--name", "run", "--runs",
-                   tmp_path, "--set", 'sampler="random"', "--seed", "18")  # fmt: skip
+    done = run_forked("search", *faults("nan", "raise", "slow"), *SHORT, *UNMEASURED, *INLINE, "--trials", "10",
+                      "--set", "space.seconds=2.5", "--set", "training.time_limit_s=2", "--name", "run", "--runs",
+                      tmp_path, "--set", 'sampler="random"', "--seed", "18")  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = evaluations_of(run, "train")
     assert len(rows) == 10
@@ -160,9 +155,9 @@ def test_failures_of_training_become_rows_inline(tmp_path: Path) -> None:
 def test_failures_of_training_become_rows_with_ray(tmp_path: Path) -> None:
     """A process that exits, a hang that only a kill ends, NaN and an exception are rows with reasons."""
     run = tmp_path / "run"
-    command = RunningCommand(tmp_path, "search", *faults("nan", "raise", "exit", "hang"), *SHORT, *UNMEASURED, *RAY,
-                             "--trials", "10", "--set", "training.time_limit_s=3", "--name", "run", "--runs", tmp_path,
-                             "--set", 'sampler="random"', "--seed", "23")  # fmt: skip
+    command = ForkedCommand(tmp_path, "search", *faults("nan", "raise", "exit", "hang"), *SHORT, *UNMEASURED, *RAY,
+                            "--trials", "10", "--set", "training.time_limit_s=3", "--name", "run", "--runs", tmp_path,
+                            "--set", 'sampler="random"', "--seed", "23")  # fmt: skip
     assert command.process.wait(timeout=200) == 0, command.output
     rows = evaluations_of(run, "train")
     assert len(rows) == 10
@@ -183,9 +178,10 @@ def test_failures_of_training_become_rows_with_ray(tmp_path: Path) -> None:
 def test_a_worker_killed_from_outside_costs_no_row(tmp_path: Path) -> None:
     """After SIGKILL of a training process, as when memory runs out, its training begins again."""
     run = tmp_path / "run"
-    command = RunningCommand(tmp_path, "search", *faults("slow", always=True), "--set", "space.seconds=0.3", *SHORT,
-                             *UNMEASURED, *ONE_WORKER, "--trials", "4", "--set", "training.subset=1", "--set",
-                             "training.time_limit_s=60", "--name", "run", "--runs", tmp_path)  # fmt: skip
+    command = ForkedCommand(tmp_path, "search", *faults("slow", always=True), "--set", "space.seconds=0.3", *SHORT,
+                            *UNMEASURED, *ONE_WORKER, "--trials", "4", "--set", "training.subset=1", "--set",
+                            "training.time_limit_s=60", "--name", "run", "--runs", tmp_path,
+                            prepare=take_faulty_here)  # fmt: skip
 
     def workers() -> list[int]:
         return [

@@ -18,9 +18,9 @@ from commands import (
     environment,
     evaluations_of,
     rows_of,
-    run_nas,
 )
 from fault_runs import INLINE, RAY, faults, trainings_if_any
+from forked_commands import run_forked
 
 pytestmark = pytest.mark.usefixtures("onnx_profile")  # so that not every command looks for it
 
@@ -48,7 +48,7 @@ def test_ctrl_c_ends_a_run_at_once_and_says_how_to_go_on(tmp_path: Path, executo
     assert "\x1b" not in command.output
     command.wait_for_the_others(10)
     before = rows_of(run)
-    resumed = run_nas("search", "--resume", run, *INLINE)  # other tests resume with Ray, which takes half a minute
+    resumed = run_forked("search", "--resume", run, *INLINE)  # other tests resume with Ray, which takes half a minute
     assert resumed.returncode == 0, resumed.stderr
     assert rows_of(run)[: len(before)] == before
     assert len(evaluations_of(run, "train")) == 2
@@ -62,7 +62,7 @@ def test_a_second_driver_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     flags = (*SHORT, *UNMEASURED, "--set", "space.seconds=4", *INLINE, "--trials", "2", "--name", "run")
     command = RunningCommand(tmp_path, "search", *faults("slow", always=True), *flags, "--runs", tmp_path)
     assert command.wait_until(lambda: bool(rows_of(run)))
-    second = run_nas("search", "--resume", run)
+    second = run_forked("search", "--resume", run)
     assert command.process.poll() is None, command.output
     command.kill()
     assert second.returncode == 2
@@ -100,7 +100,7 @@ def test_a_full_disk_stops_the_run_with_what_to_do(tmp_path: Path, kib: int, tri
     assert "Free some space or mend the folder, then resume the run." in full.stderr
     assert f"nas search --resume {run}" in full.stderr or kib < 48
     before = rows_of(run)
-    resumed = run_nas("search", "--resume", run)
+    resumed = run_forked("search", "--resume", run)
     assert resumed.returncode == 0, resumed.stderr
     assert rows_of(run)[: len(before)] == before
     assert len(evaluations_of(run, "train")) == trials

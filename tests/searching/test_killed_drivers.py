@@ -15,6 +15,7 @@ from commands import (
 )
 from fault_runs import INLINE, RAY, faults, trainings_if_any
 from forked_commands import ForkedCommand
+from spaces_here import take_faulty_here
 
 pytestmark = pytest.mark.usefixtures("onnx_profile")  # so that not every command looks for it
 
@@ -56,7 +57,7 @@ def kill_and_resume(
         runs.append(tmp_path / f"run{len(runs)}")
         assert len(runs) <= MOST_RUNS, "\n".join(command.output for command in started)
         named = ("--trials", "6", "--name", runs[-1].name, "--runs", tmp_path)
-        return ForkedCommand(tmp_path, "search", *SLOW_RUN, *executor, *named)
+        return ForkedCommand(tmp_path, "search", *SLOW_RUN, *executor, *named, prepare=take_faulty_here)
 
     started.append(start())
     acknowledged: list[tuple[object, ...]] = []
@@ -74,7 +75,7 @@ def kill_and_resume(
         rows = rows_of(runs[-1])
         assert rows[: len(acknowledged)] == acknowledged, "rows that were on disk have changed"
         acknowledged = rows
-        started.append(ForkedCommand(tmp_path, "search", "--resume", runs[-1]))
+        started.append(ForkedCommand(tmp_path, "search", "--resume", runs[-1], prepare=take_faulty_here))
     started[-1].process.wait(timeout=120)
     assert_over(started[-1], runs[-1], acknowledged)
     for ended in started:

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import assert_nothing_twice, delete_rows, evaluations_of, run_nas
+from commands import assert_nothing_twice, delete_rows, evaluations_of
+from forked_commands import run_forked
 from kills import DRIVER, WORKER, ForkedTableCommand, KilledRuns, kill_again_and_again
+from spaces_here import take_small_here
 from table_space import DEVICE, accuracy, final_accuracy, latency_ms, write_table
 
 import nas
@@ -115,7 +117,7 @@ def assert_all_is_well(killed: KilledRuns, folder: Path) -> None:
 
 def assert_as_undisturbed(killed: KilledRuns, flags: tuple[str, ...], folder: Path) -> None:
     """Check that the killed runs have the rows and the front of a run that nobody killed."""
-    done = run_nas("search", *flags, "--name", "calm", "--runs", folder)
+    done = run_forked("search", *flags, "--name", "calm", "--runs", folder, prepare=take_small_here)
     assert done.returncode == 0, done.stderr
     calm = decided(folder / "calm")
     for run in killed.runs:
@@ -132,7 +134,7 @@ def test_a_run_ends_with_the_same_rows_wherever_it_was_cut(tmp_path: Path, limit
     """
     short = ("--set", "table.pause_s=0", "--set", "trials=5", "--set", "rounds=5")
     flags = (*table_run(tmp_path), *INLINE, *ONE_A_ROUND, *short, *limits)
-    done = run_nas("search", *flags, "--name", "calm", "--runs", tmp_path)
+    done = run_forked("search", *flags, "--name", "calm", "--runs", tmp_path, prepare=take_small_here)
     assert done.returncode == 0, done.stderr
     calm = decided(tmp_path / "calm")
     assert any(row.near_limits for row in read_rows(tmp_path / "calm", TurnedAway)) == bool(limits)
@@ -169,7 +171,9 @@ def test_kills_of_drivers_and_workers_lose_nothing(tmp_path: Path) -> None:
     """With Ray, the training of a killed worker is repeated, and fails only if that is killed too."""
     flags = (*table_run(tmp_path), "--set", "table.pause_s=0.2", "--set", "rounds=3", *RAY)
     rng = np.random.default_rng((SEED, 2))
-    killed = kill_again_and_again(tmp_path, flags, RAY_KILLS, rng, span_s=8.0, worker_share=0.5, patience_s=10)
+    killed = kill_again_and_again(
+        tmp_path, flags, RAY_KILLS, rng, span_s=8.0, command=ForkedTableCommand, worker_share=0.5, patience_s=10
+    )
     print(killed)
     assert killed.kills.total() == RAY_KILLS
     assert set(killed.kills) <= {DRIVER, WORKER}

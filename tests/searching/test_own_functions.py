@@ -7,7 +7,8 @@ from pathlib import Path
 
 import own_trainings
 import pytest
-from commands import SHORT, UNMEASURED, RunningCommand, assert_nothing_twice, evaluations_of, run_nas
+from commands import SHORT, UNMEASURED, RunningCommand, assert_nothing_twice, evaluations_of
+from forked_commands import run_forked
 from quick_runs import Diary, OneChoice, Stopping, resume, search
 
 import nas
@@ -195,7 +196,7 @@ def test_killed_and_resumed_it_repeats_no_finished_training(tmp_path: Path) -> N
     command.kill()
     finished_before = trained(run)
     assert 2 <= len(finished_before) < 5
-    done = run_nas("search", "--resume", run)
+    done = run_forked("search", "--resume", run)
     assert done.returncode == 0, done.stderr
     assert trained(run)[: len(finished_before)] == finished_before
     assert len(set(trained(run))) == len(trained(run)) == 5
@@ -212,7 +213,7 @@ def test_workers_of_ray_survive_a_function_that_ends_its_process(tmp_path: Path)
     """Each such training becomes a failed row after a second try."""
     options = ("--train", "own_trainings:ends_the_process", "--set", "execution.workers=2")
     arguments = [*OWN, *options, "--executor", "ray", "--trials", "2", "--runs", tmp_path, "--name", "run"]
-    run_nas("search", *arguments)
+    run_forked("search", *arguments)
     reasons = [row.failure.reason for row in evaluations_of(tmp_path / "run", "train") if row.failure is not None]
     assert len(reasons) == 2
     assert all("process died in each of 2 tries" in reason for reason in reasons)

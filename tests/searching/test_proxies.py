@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import quick_runs
-from commands import assert_nothing_twice, evaluations_of, rows_of, run_nas
+from commands import assert_nothing_twice, evaluations_of, rows_of
+from forked_commands import run_forked
 from quick_runs import Diary, Stopping
 from quick_training import SETTINGS
 from safetensors.torch import load, load_file
@@ -103,7 +104,7 @@ def test_ray_workers_find_the_same_errors(tmp_path: Path, way: str) -> None:
     changes = {"space": "sharing_space:SharingSpace", "evaluate": way, "execution": {"workers": 2}}
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(nas.Recipe.from_mapping({**quick_runs.BASE, **BASE, **changes}).to_toml())
-    done = run_nas("search", recipe, "--runs", tmp_path)
+    done = run_forked("search", recipe, "--runs", tmp_path)
     assert done.returncode == 0, done.stderr
     search_without_winners(tmp_path / "here", evaluate=way)
     for stage in ("check", "train"):
