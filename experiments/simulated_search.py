@@ -28,6 +28,8 @@ from experiments.virtual_cluster import KilledError, VirtualCluster
 from nas.jobs.execution import Job, Report
 from nas.progress import NullProgress
 from nas.recipe.recipe import Recipe
+from nas.searching.fitting import Fitting
+from nas.searching.measuring_beside import MeasuringBeside
 from nas.searching.resolving import Resolved
 from nas.searching.round import train_round
 from nas.searching.state import RunState, cost_of
@@ -201,8 +203,9 @@ def _search(recipe: Recipe, cluster: VirtualCluster, folder: Path, table: MadeUp
         cost = open_now.enter_context(cost_of(recipe, found, cluster.clock))
         state = RunState(recipe, found, journal, NullProgress(), cluster.clock, cost)
         evaluator: Any = table
+        beside = MeasuringBeside(state, Fitting(state), cluster)
         for number in range(1, recipe.rounds + 1):
-            train_round(state, evaluator, cluster, number, None)
+            train_round(state, evaluator, cluster, beside, number, None)
             state.end_round(number)
 
 

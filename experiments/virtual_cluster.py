@@ -75,6 +75,8 @@ class VirtualCluster:
         spent: what was spent so far.
     """
 
+    works_here = False
+
     def __init__(
         self,
         workers: int,

@@ -50,6 +50,10 @@ class Executor(Protocol):
     raises either.
     """
 
+    @property
+    def works_here(self) -> bool:
+        """True if jobs run on this machine."""
+
     def run(self, work: Work, source: JobSource, *, time_limit_s: float) -> None:
         """Do ``work`` for each job of ``source``; a job should take at most ``time_limit_s`` seconds."""
 
@@ -63,6 +67,8 @@ class Executor(Protocol):
 @final
 class InlineExecutor:
     """Runs one job after the other in this process. Only the work itself checks the time limit."""
+
+    works_here = True
 
     def run(self, work: Work, source: JobSource, *, time_limit_s: float) -> None:
         """Do ``work`` for each job of ``source``. Does not enforce ``time_limit_s``."""

@@ -70,6 +70,11 @@ class RayExecutor:
         self._cleanup: RayCleanup | None = None
         self._sending = Sending(_RayStore())
 
+    @property
+    def works_here(self) -> bool:
+        """True on a local Ray, and on a cluster of which this machine is a node that trains."""
+        return self._address is None or self._nodes.include_this_machine
+
     def __enter__(self) -> Self:
         set_tune_variables()
         self._variables = set_variables(CLUSTER if self._address else local_ray_variables())

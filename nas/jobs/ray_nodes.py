@@ -121,6 +121,14 @@ class Nodes:
             self._say(f"trainings at once: {self.workers} instead of {before}, as nas workers asked")
 
     @property
+    def include_this_machine(self) -> bool:
+        """True if a node on this machine is given jobs."""
+        from ray.util import get_node_ip_address
+
+        here = get_node_ip_address()  # type: ignore[no-untyped-call]
+        return any(self._alive[node].get("NodeManagerAddress") in (here, "127.0.0.1") for node in self._used)
+
+    @property
     def told(self) -> list[dict[str, Any]]:
         """Each node that is alive: its name, for how many jobs it has room, and why it is left out, or None."""
         alive = sorted(self._used | (self._aside.keys() & self._alive.keys()), key=self._name)

@@ -13,6 +13,7 @@ from nas.results.notes.prior_ranks import prior_sentences
 from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator
 from nas.searching.evaluating.of_models import reported
 from nas.searching.fitting import Fitting
+from nas.searching.measuring_beside import MeasuringBeside
 from nas.searching.proposer import Prior
 from nas.searching.scoring import score_round
 from nas.searching.selection import front_candidates, worth_measuring
@@ -25,10 +26,12 @@ FINAL_MEASURINGS = 4
 """The most times the front is measured at the end. Each time, unmeasured points may join the front."""
 
 
-def train_round(state: RunState, evaluator: Evaluator, executor: Executor, number: int, prior: Prior | None) -> None:
+def train_round(
+    state: RunState, evaluator: Evaluator, executor: Executor, beside: MeasuringBeside, number: int, prior: Prior | None
+) -> None:
     """Train this round's share of the budget, skipping what the journal already holds.
 
-    ``prior`` tells the sampler what to expect of errors before any is known.
+    ``prior`` tells the sampler what to expect of errors before any is known, and ``beside`` may measure meanwhile.
     """
     if number in state.rounds_done:
         return
@@ -59,8 +62,10 @@ def train_round(state: RunState, evaluator: Evaluator, executor: Executor, numbe
     if evaluator.scoring is not None:
         dried_up = score_round(state, evaluator, executor, number, until, ends_s)
     else:
+        work = Checked(evaluator.work, reported(recipe))
         for trainings in _attempts(state, evaluator, number, until, ends_s, prior):
-            executor.run(Checked(evaluator.work, reported(recipe)), trainings, time_limit_s=evaluator.time_limit_s)
+            jobs = beside.joined(trainings, number, ends_s)
+            executor.run(work, jobs, time_limit_s=evaluator.time_limit_s)
         dried_up = trainings.dried_up
     state.recall_recorded()
     state.journal.append(*screening.unrecorded(number), TrainingsEnded(number))
@@ -69,20 +74,29 @@ def train_round(state: RunState, evaluator: Evaluator, executor: Executor, numbe
     _report_round(state, number, state.beliefs.trials - already, total, dried_up)
 
 
-def measure_round(state: RunState, fitting: Fitting, number: int) -> None:
-    """Measure what would most change the front, what is near a limit and what is unknown; and fit again."""
+def measure_round(state: RunState, fitting: Fitting, beside: MeasuringBeside, number: int) -> None:
+    """Measure what would most change the front, what is near a limit and what is unknown; and fit again.
+
+    Workers do not wait for that where candidates are measured ``beside`` trainings.
+    """
     if number in state.rounds_done:
         return
     if state.beliefs.measured_metrics:
-        # A round's measurements come to disk together: after a kill the journal has all of them or none.
-        if not any(row.stage == "measure" and row.round == number for row in state.beliefs.rows):
-            beliefs, count = state.beliefs, state.schedule.count_between()
-            near_limits = state.screening.near_limits
-            state.measure(worth_measuring(beliefs, beliefs.candidates, near_limits, count), number)
-        fitting.fit(number)
-        if fitting.doubts:
-            state.progress.say(fitting.doubts_text)
+        if not beside.is_on:
+            _measure_after(state, number)
+        if beside.take_up() or not beside.is_on:
+            fitting.fit(number)
+            if fitting.doubts:
+                state.progress.say(fitting.doubts_text)
     state.end_round(number)
+
+
+def _measure_after(state: RunState, number: int) -> None:
+    """Measure after a round, unless the journal has that: its measurements come to disk together."""
+    beliefs = state.beliefs
+    if not any(row.stage == "measure" and row.round == number for row in beliefs.rows):
+        near_limits, count = state.screening.near_limits, state.schedule.count_between()
+        state.measure(worth_measuring(beliefs, beliefs.candidates, near_limits, count), number)
 
 
 def measure_front(state: RunState, fitting: Fitting) -> None:

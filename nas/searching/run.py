@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -33,25 +31,22 @@ from nas.searching.first_answer import give_first_answer
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
 from nas.searching.instruments import Clock, Instruments
+from nas.searching.measuring_beside import MeasuringBeside
 from nas.searching.plan import has_time_for_round, is_brief, tell_plan, tell_what_is_left
 from nas.searching.resolving import Resolved, data_warnings, described, resolve
 from nas.searching.round import measure_front, measure_rest, measure_round, train_round
 from nas.searching.state import RunState, cost_of
-from nas.searching.user_inputs.circumstances import check_recipe, check_same_again, recipe_then
+from nas.searching.user_inputs.circumstances import check_recipe, check_same_again, circumstances, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
 from nas.searching.user_inputs.places_to_train import with_asked_executor
 from nas.searching.user_inputs.space_paths import with_whole_paths
 from nas.searching.user_inputs.training_defaults import with_training_defaults
 from nas.signals import advising, check, heed, stopping
-from nas.space.parts.candidate import SpaceParts
-from nas.space.search_space import SearchSpace, choices_hash, count
+from nas.space.search_space import SearchSpace
 from nas.storage.journal import RECIPE, Journal
-from nas.storage.journal_rows import Began, Ended, RecipeText
+from nas.storage.journal_rows import Ended, RecipeText
 from nas.tasks.task import Task
 from nas.values.evaluation import Evaluation
-
-LIBRARIES = ("nas", "torch", "optuna", "ray", "onnxruntime", "timm", "scikit-learn")
-"""The libraries whose versions a run records."""
 
 
 @stopping()
@@ -197,7 +192,8 @@ def resume(
             shown.say(f"nothing was recorded in {folder} before, so this run begins from the start.")
         with contextlib.closing(resolved.look):
             if extending:
-                check_same_again(journal, circumstances(recipe, resolved), folder)
+                now = circumstances(recipe, resolved.space, resolved.device, resolved.backend.circumstances)
+                check_same_again(journal, now, folder)
                 record_extension(recipe, journal, folder)
             return _run(resolved.recipe, resolved, journal, folder, shown, instruments.stopwatch, began_s)
 
@@ -303,12 +299,13 @@ def _work(state: RunState, folder: Path) -> None:
         prepare_parent(state, folder)
         evaluator = prepared_evaluator(state, folder, executor)
         prior = evaluator.prior()
-        for number in range(state.begins.round + 1, state.recipe.rounds + 1):
-            if not has_time_for_round(state, number):
-                break
-            tell_what_is_left(state, number)
-            train_round(state, evaluator, executor, number, prior)
-            measure_round(state, fitting, number)
+        with MeasuringBeside(state, fitting, executor) as beside:
+            for number in range(state.begins.round + 1, state.recipe.rounds + 1):
+                if not has_time_for_round(state, number):
+                    break
+                tell_what_is_left(state, number)
+                train_round(state, evaluator, executor, beside, number, prior)
+                measure_round(state, fitting, beside, number)
         measure_front(state, fitting)
         measure_rest(state)
         state.turn_to_winners()
@@ -370,31 +367,8 @@ def _begin(recipe: Recipe, resolved: Resolved, journal: Journal, folder: Path) -
         check_recipe(recipe_then(begun[-1], folder), recipe, folder)
     else:
         journal.append(RecipeText(recipe.to_toml()))
-    now = circumstances(recipe, resolved)
+    now = circumstances(recipe, resolved.space, resolved.device, resolved.backend.circumstances)
     if not check_same_again(journal, now, folder):
         journal.append(now)
     if journal.rows(Ended):  # it goes on after all
         journal.append(Ended(None))
-
-
-def circumstances(recipe: Recipe, resolved: Resolved) -> Began:
-    """Return what a reader of the report may ask about, beside the recipe."""
-    return Began(
-        space={
-            "name": recipe.space.name,
-            "assignments": count(resolved.space),
-            "choices": choices_hash(resolved.space),
-            **({"choices of training": list(names)} if (names := SpaceParts(resolved.space).training) else {}),
-        },
-        machine={"processor": resolved.device.facts.processor, "system": resolved.device.facts.system},
-        versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
-        **resolved.backend.circumstances,
-    )
-
-
-def _version(library: str) -> str:
-    """Return the version of a library. The in-process executor works without Ray."""
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return "not installed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -64,6 +65,7 @@ class RunState:
         inheritance: what candidates inherit from a parent; None for a space without one, and before it is made.
         tuned_parent: True if that parent was tuned on the data, by this run or an earlier one.
         known: what the space knows beforehand, where that is the answer because nothing is trained; else None.
+        measures_beside: True while something is being measured beside trainings.
         follow: is told all rows once they are on disk.
     """
 
@@ -93,6 +95,7 @@ class RunState:
         self.stopwatch = stopwatch
         self.inheritance: Inheritance | None = None
         self.tuned_parent = False
+        self.measures_beside = False
         self.known = known_prior(resolved.space) if recipe.trials == 0 else None
         self.follow: Callable[[Sequence[Evaluation]], None] = lambda rows: None
         self._cost = cost
@@ -186,17 +189,30 @@ class RunState:
         if not architectures or not metrics:
             return
         candidates = self.beliefs.parts.one_each(architectures)
-        self.check_bench()
+        measure = self.measuring_of(candidates, round_number)
         began_s = self.spent_s
         with told_what_is_lost(len(candidates), metrics):
-            rows = self.resolved.measurer.rows(
-                candidates,
-                metrics,
-                round_number=round_number,
-                rng=np.random.default_rng((self.recipe.seed, 1, round_number, len(self.beliefs.rows))),
-                progress=self.progress,
-            )
-        self.durations.pace.learn(MEASURING, sum(KEPT not in row.details for row in rows), self.spent_s - began_s)
+            rows = measure(progress=self.progress)
+        self.take_measured(rows, self.spent_s - began_s)
+
+    def measuring_of(self, candidates: Sequence[Architecture], round_number: int) -> Callable[..., list[Evaluation]]:
+        """Return what measures architectures together, which may happen in a thread. It takes ``progress`` by name.
+
+        Raises:
+            JournalError: as ``measure`` does.
+        """
+        self.check_bench()
+        return partial(
+            self.resolved.measurer.rows,
+            candidates,
+            self.beliefs.measured_metrics,
+            round_number=round_number,
+            rng=np.random.default_rng((self.recipe.seed, 1, round_number, len(self.beliefs.rows))),
+        )
+
+    def take_measured(self, rows: Sequence[Evaluation], took_s: float) -> None:
+        """Add the rows of a measuring that took so many seconds, with what was predicted before it."""
+        self.durations.pace.learn(MEASURING, sum(KEPT not in row.details for row in rows), took_s)
         # Predictions from before the measurement are the hardest test of a predictor, so they are kept beside it.
         predicted = self.beliefs.predicted
         self.beliefs.predict_all(row.architecture for row in rows if not row.failed)
@@ -245,7 +261,8 @@ class RunState:
         """Note that a round has ended, and what it cost."""
         if number not in self.rounds_done:
             self.journal.append(RoundEnded(number))
-            self.sessions.clear()
+            if not self.measures_beside:
+                self.sessions.clear()
             self.screening.begin_round()
             self.note_cost()
             self.rounds_done.add(number)
@@ -265,18 +282,22 @@ class RunState:
 @contextlib.contextmanager
 def told_what_is_lost(count: int, metrics: Iterable[str]) -> Iterator[None]:
     """Add to a stop that models were being measured by ``metrics``, which of it is kept, and which begins anew."""
-    models = "1 model was" if count == 1 else f"{count} models were"
-    lost = f"{models} being measured: finished sessions of latency are kept, and the one under way begins anew."
-    bare = {bare_name(name) for name in metrics}
-    anew = [metric_named(name).title.lower() for name in NOT_KEPT_IN_PARTS if name in bare]
-    if anew:
-        lost = f"{lost} So does all measuring of {' and of '.join(anew)}."
+    lost = lost_text(count, metrics)
     try:
         with advising(f"{lost}\n{advice()}".rstrip()):
             yield
     except KeyboardInterrupt as stopped:
         stopped.add_note(lost)
         raise
+
+
+def lost_text(count: int, metrics: Iterable[str]) -> str:
+    """Return what a stop loses of measuring ``count`` models by ``metrics``."""
+    models = "1 model was" if count == 1 else f"{count} models were"
+    lost = f"{models} being measured: finished sessions of latency are kept, and the one under way begins anew."
+    bare = {bare_name(name) for name in metrics}
+    anew = [metric_named(name).title.lower() for name in NOT_KEPT_IN_PARTS if name in bare]
+    return f"{lost} So does all measuring of {' and of '.join(anew)}." if anew else lost
 
 
 def cost_of(recipe: Recipe, resolved: Resolved, stopwatch: Callable[[], float], before_s: float = 0.0) -> SearchCost:

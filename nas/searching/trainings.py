@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from functools import cached_property
 from typing import final
 
@@ -63,8 +62,7 @@ class Trainings:
         self._taken = {architecture.id for architecture in beliefs.unfit}
         self._taken.update(*(sibling_ids(beliefs, architecture) for architecture in beliefs.trainings))
         self._has_met_limits = any(map(self._meets_limits, beliefs.trainings.values()))
-        later = (row for row in beliefs.rows if row.stage == "measure" and row.round > 0)
-        self._measured_later = deque(row.architecture for row in later if row.architecture not in beliefs.unfit)
+        self._rows_seen = 0
         self._predicted: dict[str, dict[str, PredictedValue]] = {}
         self._begun: dict[str, Architecture] = {}
         self._curves: dict[str, list[float]] = {}
@@ -169,12 +167,8 @@ class Trainings:
 
     def _first(self) -> Architecture | None:
         """Return the parent, or one of those that the space wants to see first, if there is one left."""
-        beliefs = self._state.beliefs
-        for architecture in self._wanted_first:
-            is_new = architecture not in beliefs.trainings and architecture.id not in self._taken
-            if is_new and self._has_time_for(architecture):
-                return architecture
-        return None
+        new = filter(self._is_new, self._wanted_first)
+        return next((architecture for architecture in new if self._has_time_for(architecture)), None)
 
     @cached_property
     def _wanted_first(self) -> list[Architecture]:
@@ -211,7 +205,7 @@ class Trainings:
         """
         beliefs = self._state.beliefs
         parents = [each for each in self._wanted_first[:1] if each == beliefs.parent]
-        awaits_parent = any(each not in beliefs.trainings and each.id not in self._taken for each in parents)
+        awaits_parent = any(map(self._is_new, parents))
         is_first = max(len(self._predicted), beliefs.trials) <= (beliefs.parent is not None)
         if is_first or awaits_parent or self._ends_s == math.inf:
             return math.inf
@@ -221,15 +215,24 @@ class Trainings:
         return min(left_s, schedule.left_s - schedule.reserve_s)
 
     def _settled(self) -> Architecture | None:
-        """Return a proposal of an earlier round that was near a limit, and was measured since to meet it."""
+        """Return a proposal that was near a limit, and was measured since to meet it."""
         beliefs = self._state.beliefs
-        while self._measured_later:
-            architecture = self._measured_later[0]
-            is_new = architecture not in beliefs.trainings and architecture.id not in self._taken
-            if is_new and beliefs.probably_meets(architecture) and self._has_time_for(architecture):
-                return architecture
-            self._measured_later.popleft()  # nothing is measured during a round, so this stays as it is
+        while self._rows_seen < len(beliefs.rows):
+            row = beliefs.rows[self._rows_seen]
+            if row.stage == "measure" and row.round > 0 and self._may_be_trained(row.architecture):
+                return row.architecture
+            self._rows_seen += 1
         return None
+
+    def _may_be_trained(self, architecture: Architecture) -> bool:
+        """Return True for one that is fit, new and probably within the limits, and for which there is time."""
+        beliefs = self._state.beliefs
+        is_fit = architecture not in beliefs.unfit and beliefs.probably_meets(architecture)
+        return is_fit and self._is_new(architecture) and self._has_time_for(architecture)
+
+    def _is_new(self, architecture: Architecture) -> bool:
+        """Return True for one that is neither trained nor proposed in this round."""
+        return architecture not in self._state.beliefs.trainings and architecture.id not in self._taken
 
     def _meets_limits(self, row: Evaluation) -> bool:
         """Return True for a candidate that is within the limits that need no training."""
@@ -238,16 +241,11 @@ class Trainings:
         return fit and beliefs.probably_meets(row.architecture)
 
     def _measured_within_limits(self) -> list[Architecture]:
-        """Return architectures that were measured to meet the limits, untrained and not proposed in this round.
-
-        There are none without a limit.
-        """
+        """Return new architectures that were measured to meet the limits; there are none without a limit."""
         beliefs = self._state.beliefs
         if not beliefs.cost_limits:
             return []
-        measured = map(beliefs.candidate, beliefs.measurements)
-        untrained = [architecture for architecture in measured if architecture not in beliefs.trainings]
-        new = [architecture for architecture in untrained if architecture.id not in self._taken]
+        new = filter(self._is_new, map(beliefs.candidate, beliefs.measurements))
         return [architecture for architecture in new if beliefs.probably_meets(architecture)]
 
     # Screen

@@ -161,6 +161,20 @@ def test_architectures_measured_within_the_limits_are_trained_when_nothing_else_
     assert FakeProposer.asked == [list(ALL[:2]), [], []]
 
 
+def test_a_proposal_that_was_measured_during_the_round_is_trained_in_it() -> None:
+    """It was too near a limit to tell, and a device measured it while others trained."""
+    beliefs = beliefs_of("latency_ms <= 1ms")
+    beliefs.rely_on({"latency_ms": fit_fake(beliefs.describer, ALL, np.full(len(ALL), 9.0), target="", seed=0)})
+    state = FakeState(beliefs, Recipe(objectives=("error",), limits=["latency_ms <= 1ms"]))
+    trainings = state.trainings()
+    for architecture, latency_ms in ((ALL[0], 2.0), (ALL[1], 0.5)):
+        found = {"latency_ms": Measurement("latency_ms", "", ((latency_ms,),))}
+        beliefs.add(Evaluation("measure", architecture, round=1, measurements=found))
+    job = trainings.next_job()
+    assert job is not None
+    assert job["id"] == ALL[1].id
+
+
 class TestEarlyStopping:
     """Earlier trainings decide which reports end a training."""
 

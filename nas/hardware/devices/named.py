@@ -5,7 +5,7 @@ from __future__ import annotations
 from nas.hardware.devices.board import Board, board_named
 from nas.hardware.devices.device import Device
 from nas.hardware.devices.local_device import LocalDevice
-from nas.hardware.devices.pool import pool_named
+from nas.hardware.devices.pool import Pool, pool_named
 from nas.hardware.devices.program_device import ProgramDevice, Runner
 from nas.hardware.devices.registry import POOL, DeviceRecord, known
 from nas.hardware.devices.transports import way_of
@@ -30,6 +30,20 @@ def added_device(record: DeviceRecord) -> Board | ProgramDevice:
     """Return a device as it was added, with a connection of its own. Raises RecipeError for an address that is none."""
     way = way_of(record)
     return ProgramDevice(record, way) if isinstance(way, Runner) else Board(record)
+
+
+def is_elsewhere(device: Device) -> bool:
+    """Return True for a device that is surely not this machine; of a pool, if none of its devices is.
+
+    A machine without an identifier may be this one.
+
+    Raises:
+        TargetError: it cannot be reached.
+    """
+    if isinstance(device, Pool):
+        return all(map(is_elsewhere, device.boards))
+    here, there = LocalDevice().facts.machine_id, device.facts.machine_id
+    return bool(here and there) and here not in str(there).split()  # one of a pool has its name before it
 
 
 def has_python(record: DeviceRecord) -> bool:

@@ -24,9 +24,9 @@ from nas.searching.instruments import Instruments
 from nas.searching.later_retraining.further_data import MoreData, further_task
 from nas.searching.later_retraining.request import Asked, architectures_of, session_of
 from nas.searching.resolving import resolve
-from nas.searching.run import advised, circumstances, record_end, told_how_to_go_on
+from nas.searching.run import advised, record_end, told_how_to_go_on
 from nas.searching.state import RunState, cost_of
-from nas.searching.user_inputs.circumstances import check_recipe, check_same, recipe_then
+from nas.searching.user_inputs.circumstances import check_recipe, check_same, circumstances, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of
 from nas.searching.user_inputs.teachers import BEST
 from nas.searching.winners.retraining import Retraining
@@ -125,7 +125,8 @@ def _retrained(
         _check_ended(journal, recipe, folder)
         resolved = resolve(changed, given.space, given.task, instruments, progress, given.train)
         with contextlib.closing(resolved.look):
-            check_same(journal.rows(Began)[0], circumstances(recipe, resolved), folder)
+            now = circumstances(recipe, resolved.space, resolved.device, resolved.backend.circumstances)
+            check_same(journal.rows(Began)[0], now, folder)
             cost = cost_of(recipe, resolved, instruments.stopwatch)
             state = RunState(resolved.recipe, resolved, journal, progress, instruments.stopwatch, cost)
             with told_how_to_go_on(folder, advice), cost:

@@ -1,17 +1,48 @@
-"""Checks that a resumed run goes on as it began: with its recipe, data, space and processor."""
+"""The circumstances of a run, and checks that it goes on as it began: with its recipe, data, space and processor."""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from nas.errors import JournalError, RecipeError
+from nas.hardware.devices.device import Device
 from nas.recipe.recipe import Recipe
 from nas.recipe.recorded import changes_of_results, changes_text
+from nas.space.parts.candidate import SpaceParts
+from nas.space.search_space import SearchSpace, choices_hash, count
 from nas.storage.journal import JOURNAL, RECIPE, Journal
 from nas.storage.journal_rows import Began, RecipeText
 from nas.tasks.task import READINGS
+
+LIBRARIES = ("nas", "torch", "optuna", "ray", "onnxruntime", "timm", "scikit-learn")
+"""The libraries whose versions a run records."""
+
+
+def circumstances(recipe: Recipe, space: SearchSpace, device: Device, of_data: Mapping[str, Any]) -> Began:
+    """Return what a reader of the report may ask about, beside the recipe; ``of_data`` are the backend's."""
+    return Began(
+        space={
+            "name": recipe.space.name,
+            "assignments": count(space),
+            "choices": choices_hash(space),
+            **({"choices of training": list(names)} if (names := SpaceParts(space).training) else {}),
+        },
+        machine={"processor": device.facts.processor, "system": device.facts.system},
+        versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        **of_data,
+    )
+
+
+def _version(library: str) -> str:
+    """Return the version of a library. The in-process executor works without Ray."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def recipe_then(begun: RecipeText, folder: Path) -> Recipe:

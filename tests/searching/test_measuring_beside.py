@@ -1,0 +1,227 @@
+"""Measuring on a device that trains nothing, while others train: its rows, its errors, and when it may be."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from boards_here import boards_here
+from commands import assert_nothing_twice
+from fake_bench import FakeBench
+from fault_spaces import Faulty
+from quick_profile import QUICK_PROFILE
+from quick_runs import BASE, Diary, FakeClock
+
+import nas
+from nas.errors import TargetError
+from nas.hardware.devices.local_device import LocalDevice
+from nas.hardware.devices.named import device_of, is_elsewhere
+from nas.hardware.kept_profiles import profile_of
+from nas.jobs.execution import InlineExecutor, JobSource, Work
+from nas.results.run_folder import load_run
+from nas.searching.beliefs import Beliefs
+from nas.searching.instruments import Instruments
+from nas.space.architecture import Architecture
+from nas.storage.journal import read_rows
+from nas.storage.journal_rows import Fit
+from nas.values.evaluation import Evaluation
+from nas.values.target import Target
+
+WAIT_S = 20.0
+RECIPE = {**BASE, "trials": 16, "rounds": 1, "measuring": {"initial": 5, "per_round": 2}}
+
+
+class Bench(FakeBench):
+    """A bench that ends its measurements of a round only once ``may_end`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(Faulty())
+        self.may_end = threading.Event()
+        self.threads: list[str] = []
+        self.error: Exception | None = None
+
+    def measure(self, models: Any, metrics: Any, rng: Any, advance: Callable[[], None] = lambda: None) -> Any:
+        self.threads.append(threading.current_thread().name)
+        if threading.current_thread() is not threading.main_thread():
+            while not self.may_end.wait(0.01):
+                advance()
+            if self.error is not None:
+                raise self.error
+        return super().measure(models, metrics, rng, advance)
+
+
+class Elsewhere:
+    """An executor that trains on another machine, as far as anybody can tell, and lets measurements end in between.
+
+    ``stops_after`` jobs of a run Ctrl-C comes.
+    """
+
+    works_here = False
+
+    def __init__(self, bench: Bench, stops_after: int | None = None) -> None:
+        self._bench = bench
+        self._inline = InlineExecutor()
+        self._left = stops_after
+
+    def run(self, work: Work, source: JobSource, *, time_limit_s: float) -> None:
+        self._bench.may_end.clear()
+
+        def stepped(job: Any) -> Iterator[Any]:
+            if self._left is None:
+                self._let_measurements_end()
+            else:
+                self._left -= 1
+                if self._left < 0:
+                    raise KeyboardInterrupt
+            yield from work(job)
+
+        self._inline.run(stepped, source, time_limit_s=time_limit_s)
+        self._bench.may_end.set()
+
+    def _let_measurements_end(self) -> None:
+        self._bench.may_end.set()
+        for thread in threading.enumerate():
+            if thread.name == "nas-measuring":
+                thread.join(WAIT_S)
+        self._bench.may_end.clear()
+
+    def __enter__(self) -> Elsewhere:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+@contextmanager
+def trained_elsewhere(bench: Bench, stops_after: int | None = None) -> Iterator[Instruments]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nas.searching.run.executor_of", lambda *_, **__: Elsewhere(bench, stops_after))
+        yield Instruments(bench=bench, looks_apart=False, clock=FakeClock(), stopwatch=FakeClock())
+
+
+def search(runs: Path, bench: Bench, stops_after: int | None = None, **changes: Any) -> Diary:
+    diary = Diary()
+    with trained_elsewhere(bench, stops_after) as instruments:
+        nas.search({**RECIPE, **changes}, space=Faulty(), runs=runs, progress=diary, instruments=instruments)
+    return diary
+
+
+@pytest.mark.usefixtures("quick_export")
+class TestMeasuringBeside:
+    def test_candidates_are_measured_while_others_train(self, tmp_path: Path) -> None:
+        """Their rows come between those of trainings, none is measured twice, and nothing is measured after a round."""
+        bench = Bench()
+        diary = search(tmp_path, bench)
+        rows = read_rows(tmp_path / "run", Evaluation)
+        stages = [row.stage for row in rows if row.round == 1]
+        assert "measure" in stages
+        assert stages.index("measure") < max(place for place, stage in enumerate(stages) if stage == "train")
+        assert sum(row.stage == "train" for row in rows) == 16
+        assert_nothing_twice(tmp_path / "run")
+        assert bench.threads.count("nas-measuring") >= 2
+        told = [text for text in diary.news if "while others trained" in text]
+        assert len(told) == bench.threads.count("nas-measuring")
+        assert told[0].startswith("measured ")
+        assert "this machine" in told[0]
+        run = load_run(tmp_path / "run")
+        assert run.front.winners
+
+    def test_predictors_learn_from_them_within_the_round(self, tmp_path: Path) -> None:
+        """There are fits of the first round with more samples than the first measurements gave."""
+        search(tmp_path, Bench())
+        fits = read_rows(tmp_path / "run", Fit)
+        assert len({fit.samples for fit in fits if fit.round == 1}) >= 2
+
+    def test_ctrl_c_ends_the_measuring_and_the_run_goes_on_later(self, tmp_path: Path) -> None:
+        """The thread ends with the session under way, the message says what is lost, and a resumed run is whole."""
+        bench = Bench()
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            search(tmp_path, bench, stops_after=5)
+        assert any("being measured" in note for note in stopped.value.__notes__)
+        assert not [thread for thread in threading.enumerate() if thread.name == "nas-measuring"]
+        before = read_rows(tmp_path / "run", Evaluation)
+        bench = Bench()
+        with trained_elsewhere(bench) as instruments:
+            nas.resume(tmp_path / "run", space=Faulty(), progress=None, instruments=instruments)
+        rows = read_rows(tmp_path / "run", Evaluation)
+        assert rows[: len(before)] == before
+        assert sum(row.stage == "train" for row in rows) == 16
+        assert_nothing_twice(tmp_path / "run")
+
+    def test_a_device_that_is_lost_ends_the_run(self, tmp_path: Path) -> None:
+        """With the same error as between rounds."""
+        bench = Bench()
+        bench.error = TargetError("the board is gone.")
+        with pytest.raises(TargetError, match="the board is gone"):
+            search(tmp_path, bench)
+
+    def test_one_after_the_other_nothing_is_measured_beside(self, tmp_path: Path) -> None:
+        """A run in one process stays the run of its seed."""
+        bench = Bench()
+        instruments = Instruments(bench=bench, looks_apart=False, clock=FakeClock(), stopwatch=FakeClock())
+        nas.search(RECIPE, space=Faulty(), runs=tmp_path, progress=None, instruments=instruments)
+        assert set(bench.threads) == {"MainThread"}
+
+
+class _Device:
+    """A device with an identifier."""
+
+    def __init__(self, identifier: str | None) -> None:
+        self.facts = replace(LocalDevice().facts, machine_id=identifier)
+
+
+def test_a_device_is_elsewhere_if_its_identifier_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of a pool has its name before the identifier. Where one is unknown, the device may be this machine."""
+    monkeypatch.setattr("nas.hardware.devices.local_device.machine_id", lambda: "abc")
+    devices: Any = {each: _Device(each) for each in ("abc", "def", "pi abc", "pi def", None)}
+    assert [is_elsewhere(device) for device in devices.values()] == [False, True, False, True, False]
+    monkeypatch.setattr("nas.hardware.devices.local_device.machine_id", lambda: None)
+    assert not is_elsewhere(devices["def"])
+
+
+def test_a_local_ray_works_here(tmp_path: Path) -> None:
+    """So it leaves this machine's measurements to the time between rounds."""
+    from nas.jobs.ray_executor import RayExecutor
+    from nas.jobs.resources import Resources
+
+    assert RayExecutor(1, Resources(1, 0)).works_here
+    assert InlineExecutor().works_here
+
+
+def _unmeasured(beliefs: Beliefs, rows: Sequence[Evaluation], near: object, count: int) -> list[Architecture]:
+    """Any candidates: on a busy machine nobody knows which ones are worth measuring."""
+    return [row.architecture for row in rows if not beliefs.is_measured(row.architecture)][:count]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_board_measures_while_ray_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With real trainings and a real connection to an agent, which runs here and is taken for another machine."""
+    monkeypatch.setattr("nas.searching.measuring_beside.is_elsewhere", lambda device: True)
+    monkeypatch.setattr("nas.searching.measuring_beside.worth_measuring", _unmeasured)
+    boards_here(tmp_path, ["pi"])
+    target = Target("onnxruntime-cpu", device="pi")
+    profile_of(target, device=device_of(target), settings=QUICK_PROFILE)
+    recipe = {
+        **BASE,
+        "space": {"name": "fault_spaces:Faulty", "faults": "slow", "always": True, "seconds": 0.3},
+        "target": str(target),
+        "trials": 8,
+        "rounds": 1,
+        "measuring": {"initial": 5, "per_round": 2, "rounds": 2, "max_rounds": 2, "seconds_per_round": 0.01},
+        "retraining": {"epochs": 1, "winners": 1},
+        "training": {"epochs": 2, "subset": 0.1},
+        "execution": {"executor": "ray", "workers": 1},
+    }
+    diary = Diary()
+    nas.search(recipe, runs=tmp_path, progress=diary)
+    stages = [row.stage for row in read_rows(tmp_path / "run", Evaluation) if row.round == 1]
+    assert stages.count("train") == 8
+    assert "measure" in stages[:8]
+    assert any(text.endswith("on pi, while others trained") for text in diary.news)
+    assert_nothing_twice(tmp_path / "run")
