@@ -1,6 +1,7 @@
 """Regressions with their strength chosen: what a linear layer on fixed features is best at, found without steps.
 
-Numbers are regressed by ridge, classes and labels by logistic regression, all by scikit-learn.
+Numbers are regressed by ridge, classes and labels by logistic regression, all by scikit-learn. It is slow to import, so
+that is done where it is used: most processes train networks alone.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
-from sklearn.model_selection import GroupKFold
 
 from nas.tasks.criteria import Classification, Criterion, MultiLabel, Regression
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
@@ -64,6 +65,8 @@ def noting_convergence(notes: list[str]) -> Iterator[None]:
 
     Other warnings pass through.
     """
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         yield
@@ -132,6 +135,8 @@ def parts_left_out(
     chosen = np.random.default_rng(seed).permutation(items)[:most]
     several = 0 if groups is None else len(np.unique(groups[chosen]))
     if groups is not None and several > 1:
+        from sklearn.model_selection import GroupKFold
+
         folds = GroupKFold(min(count, several), shuffle=True, random_state=seed).split(chosen, groups=groups[chosen])
         parts = sorted((chosen[left] for _, left in folds), key=lambda part: abs(len(part) - len(chosen) / count))
         if classes is None or keep_classes(classes[chosen], [classes[part] for part in parts]):
@@ -177,6 +182,8 @@ def _classes(
     if len(seen) == 1:
         bias[seen] = 0.0
         return Linear(weight, bias, (USUAL_STRENGTH,))
+    from sklearn.exceptions import ConvergenceWarning
+
     strength = strengths[0] if strengths else _strength(features, targets, parts, check)
     with warnings.catch_warnings():
         warnings.simplefilter("always", ConvergenceWarning)
@@ -208,6 +215,8 @@ def _labels(
 
 def _numbers(features: FloatArray, targets: FloatArray, parts: Sequence[IntArray], check: Check) -> Linear:
     """Return the ridge of each value. Its strength is chosen by leaving out ``parts``, or without any, single items."""
+    from sklearn.linear_model import Ridge, RidgeCV
+
     if not parts:
         fitted = RidgeCV(alphas=ALPHAS, alpha_per_target=True).fit(features, targets)
         return Linear(fitted.coef_.reshape(targets.shape[1], -1), np.broadcast_to(fitted.intercept_, targets.shape[1]))
@@ -230,6 +239,8 @@ def _strength(features: FloatArray, targets: IntArray, parts: Sequence[IntArray]
     folds = [(fitted, left) for fitted, left in folds if len(np.unique(targets[fitted])) > 1]
     if not folds:
         return USUAL_STRENGTH
+    from sklearn.exceptions import ConvergenceWarning
+
     losses: list[float] = []
     for strength in STRENGTHS:
         total = 0.0
@@ -250,6 +261,8 @@ def _logistic(features: FloatArray, targets: IntArray, strength: float) -> Logis
 
     It warns of that by a ConvergenceWarning.
     """
+    from sklearn.linear_model import LogisticRegression
+
     return LogisticRegression(C=strength, max_iter=MOST_STEPS, tol=TOLERANCE).fit(features, targets)
 
 

@@ -13,7 +13,6 @@ from typing import Any, Literal, final
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from nas.errors import CandidateError, RecipeError, raised_text
@@ -179,6 +178,8 @@ class Trainer:
 
         Where epochs are judged by folds too, there is no other error, and the failure is the candidate's.
         """
+        from sklearn.exceptions import ConvergenceWarning  # here, because scikit-learn is slow to import
+
         try:
             with warnings.catch_warnings(), threadpool_limits(self.settings.threads):
                 warnings.simplefilter("ignore", ConvergenceWarning)  # that of the model itself is told
