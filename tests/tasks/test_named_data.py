@@ -36,6 +36,17 @@ class TestDigits:
         assert data.fingerprint == load_data("digits").fingerprint
         assert load_data("digits", seed=1).test.labels.tolist() == data.test.labels.tolist()
 
+    def test_they_are_those_of_scikit_learn(self) -> None:
+        """Its own reader, which is slow to import, returns values from 0 to 16 in the same order of items."""
+        from sklearn.datasets import load_digits
+
+        theirs, data = load_digits(), load_data("digits")
+        ours = np.concatenate([part.images for part in (data.train, data.validation, data.test)])
+        labels = np.concatenate([part.labels for part in (data.train, data.validation, data.test)])
+        scaled = np.rint(theirs.images * (255 / 16)).astype(np.uint8)
+        expected = sorted(zip(map(bytes, scaled), theirs.target.tolist(), strict=True))
+        assert sorted(zip(map(bytes, ours), labels.tolist(), strict=True)) == expected
+
     def test_another_size_and_share(self) -> None:
         """Images are scaled; the share is one of the images outside the test split."""
         data = load_data("digits", image_size=16, validation_share=0.5)
