@@ -75,7 +75,7 @@ class VirtualCluster:
         spent: what was spent so far.
     """
 
-    works_here = False
+    machines = (None,)
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from nas.space.parts.candidate import SpaceParts
 from nas.space.parts.own_inputs import signature_of, wishes_of
 from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature
-from nas.space.torch_settings import in_turn, torch_threads
+from nas.space.torch_settings import torch_threads
 from nas.space.tracing import build_checked, trace
 from nas.storage.measurement_store import MeasurementStore, layers_identity, space_identity
 from nas.storage.scratch import temporary_folder
@@ -112,6 +112,22 @@ class Surroundings:
             self, architectures, metrics, round_number=round_number, rng=rng, progress=progress
         )
 
+    def rows_in_steps(
+        self,
+        architectures: Sequence[Architecture],
+        metrics: Sequence[str],
+        *,
+        round_number: int,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> Generator[bool, None, list[Evaluation]]:
+        """Return one row for each architecture at the end, as ``rows`` does.
+
+        Yields False after each export but the last, and then True: what follows may happen in another thread, because
+        it needs nothing but the bench and the store.
+        """
+        return _measuring(self, architectures, metrics, round_number=round_number, rng=rng, progress=progress)
+
 
 def measure_architectures(
     surroundings: Surroundings,
@@ -128,6 +144,24 @@ def measure_architectures(
     holds for the same architecture, space and target are reused, and new ones are added to it. Architectures that
     differ only in choices of training are measured once.
     """
+    steps = _measuring(surroundings, architectures, metrics, round_number=round_number, rng=rng, progress=progress)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            rows: list[Evaluation] = ended.value
+            return rows
+
+
+def _measuring(
+    surroundings: Surroundings,
+    architectures: Sequence[Architecture],
+    metrics: Sequence[str],
+    *,
+    round_number: int,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> Generator[bool, None, list[Evaluation]]:
     bench = surroundings.bench
     parts = SpaceParts(surroundings.space)
     asked, architectures = architectures, list(dict.fromkeys(map(parts.on_device, architectures)))
@@ -161,6 +195,7 @@ def measure_architectures(
             except CandidateError as error:
                 found[architecture] = error
             progress.advance()
+            yield architecture == architectures[-1]
         if kept:
             progress.say(f"{len(kept)} of {len(architectures)} architectures were measured on this target before")
         if exported:
@@ -183,7 +218,6 @@ def vary_constant_weights(module: torch.nn.Module) -> None:
                 tensor.add_(torch.randn_like(tensor), alpha=0.05)
 
 
-@in_turn()
 @torch_threads(1)
 def _build(surroundings: Surroundings, architecture: Architecture) -> torch.nn.Module:
     if surroundings.look is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self, final
 
 from nas.errors import CandidateError, NasError, raised_text
+from nas.hardware.machine import machine_id
 from nas.space.own_code import own_code
 
 Job = Mapping[str, Any]
@@ -51,8 +52,8 @@ class Executor(Protocol):
     """
 
     @property
-    def works_here(self) -> bool:
-        """True if jobs run on this machine."""
+    def machines(self) -> Collection[str | None]:
+        """The identifiers of the machines on which jobs run, as ``machine.machine_id`` has them."""
 
     def run(self, work: Work, source: JobSource, *, time_limit_s: float) -> None:
         """Do ``work`` for each job of ``source``; a job should take at most ``time_limit_s`` seconds."""
@@ -68,7 +69,10 @@ class Executor(Protocol):
 class InlineExecutor:
     """Runs one job after the other in this process. Only the work itself checks the time limit."""
 
-    works_here = True
+    @property
+    def machines(self) -> Collection[str | None]:
+        """This machine."""
+        return [machine_id()]
 
     def run(self, work: Work, source: JobSource, *, time_limit_s: float) -> None:
         """Do ``work`` for each job of ``source``. Does not enforce ``time_limit_s``."""

@@ -33,6 +33,7 @@ def told_by_node(code: bytes, libraries: Sequence[str], files: Sequence[tuple[st
         return False
 
     told: dict[str, Any] = {"python": platform.python_version(), "error": None, "free": None, "memory": None}
+    told["machine"] = None
     told["versions"] = {name: version_of(name) for name in libraries}
     told["here"] = all(is_here(*file) for file in files)
     with contextlib.suppress(OSError), open("/proc/meminfo", encoding="ascii") as lines:
@@ -40,8 +41,10 @@ def told_by_node(code: bytes, libraries: Sequence[str], files: Sequence[tuple[st
         told["memory"] = 1024 * amounts["MemAvailable"]
     try:
         pickle.loads(code)  # noqa: S301 the driver's own, and what a training gets later
+        from nas.hardware.machine import machine_id
         from nas.storage.home import home
 
+        told["machine"] = machine_id()
         place = home()
         while not place.exists():
             place = place.parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -71,9 +71,9 @@ class RayExecutor:
         self._sending = Sending(_RayStore())
 
     @property
-    def works_here(self) -> bool:
-        """True on a local Ray, and on a cluster of which this machine is a node that trains."""
-        return self._address is None or self._nodes.include_this_machine
+    def machines(self) -> Collection[str | None]:
+        """The identifiers of the machines of nodes that train."""
+        return self._nodes.machines
 
     def __enter__(self) -> Self:
         set_tune_variables()

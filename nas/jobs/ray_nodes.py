@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from nas.errors import TargetError, first_few
+from nas.hardware.machine import machine_id
 from nas.jobs import node_probe
 from nas.jobs.head_watch import HeadWatch
 from nas.jobs.node_needs import LIBRARIES, NodeNeeds
@@ -51,6 +52,7 @@ class Nodes:
         self._known: dict[str, Mapping[str, Any]] = {}
         self._asked: dict[str, tuple[Any, float]] = {}
         self._used: set[str] = set()
+        self._machines: dict[str, str | None] = {}
         self._aside: dict[str, str] = {}
         self._clock = clock
         self._looked_s = float("-inf")
@@ -121,12 +123,9 @@ class Nodes:
             self._say(f"trainings at once: {self.workers} instead of {before}, as nas workers asked")
 
     @property
-    def include_this_machine(self) -> bool:
-        """True if a node on this machine is given jobs."""
-        from ray.util import get_node_ip_address
-
-        here = get_node_ip_address()  # type: ignore[no-untyped-call]
-        return any(self._alive[node].get("NodeManagerAddress") in (here, "127.0.0.1") for node in self._used)
+    def machines(self) -> list[str | None]:
+        """The identifiers of the machines of nodes that are given jobs; of nodes that were not asked, this one."""
+        return [self._machines.get(node, machine_id()) for node in self._used]
 
     @property
     def told(self) -> list[dict[str, Any]]:
@@ -214,6 +213,7 @@ class Nodes:
                 self._refuse(node, lacking)
                 continue
             del self._asked[node]
+            self._machines[node] = told["machine"]
             self._used.add(node)
             if differing := self._needs.differing(told):
                 self._tell(f"node {self._name(node)} has {differing}, so its trainings may differ a little")

@@ -202,6 +202,7 @@ class Proposer:
         self._judged: list[tuple[Architecture, Verdict]] = []
         self._taken: Collection[str] = ()
         self._accepted: set[Architecture] = set()
+        self._fits = 0
         self._unbuildable: set[Architecture] = set()
         self._finished = 0
         for told in history:
@@ -264,6 +265,12 @@ class Proposer:
         if verdict.is_accepted:
             self._accepted.add(architecture)
         return verdict.is_accepted
+
+    def note_fits(self, fits: int) -> None:
+        """Judge what was accepted but not proposed yet once more, if predictors were fitted since the last note."""
+        if fits != self._fits:
+            self._accepted.clear()
+        self._fits = fits
 
     def _accepts(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.bool_]:
         return np.array([self._is_new(each) and self._is_accepted(each) for each in architectures], dtype=np.bool_)

@@ -67,6 +67,8 @@ def train_round(
             jobs = beside.joined(trainings, number, ends_s)
             executor.run(work, jobs, time_limit_s=evaluator.time_limit_s)
         dried_up = trainings.dried_up
+        if dried_up:
+            beside.wait()
     state.recall_recorded()
     state.journal.append(*screening.unrecorded(number), TrainingsEnded(number))
     screening.mark_recorded()
@@ -82,9 +84,12 @@ def measure_round(state: RunState, fitting: Fitting, beside: MeasuringBeside, nu
     if number in state.rounds_done:
         return
     if state.beliefs.measured_metrics:
-        if not beside.is_on:
+        beside.check()
+        is_between = not beside.is_on
+        if is_between:
+            beside.wait()
             _measure_after(state, number)
-        if beside.take_up() or not beside.is_on:
+        if beside.take_up() or is_between:
             fitting.fit(number)
             if fitting.doubts:
                 state.progress.say(fitting.doubts_text)
@@ -94,7 +99,8 @@ def measure_round(state: RunState, fitting: Fitting, beside: MeasuringBeside, nu
 def _measure_after(state: RunState, number: int) -> None:
     """Measure after a round, unless the journal has that: its measurements come to disk together."""
     beliefs = state.beliefs
-    if not any(row.stage == "measure" and row.round == number for row in beliefs.rows):
+    last = beliefs.rows[-1] if beliefs.rows else None
+    if last is None or (last.stage, last.round) != ("measure", number):
         near_limits, count = state.screening.near_limits, state.schedule.count_between()
         state.measure(worth_measuring(beliefs, beliefs.candidates, near_limits, count), number)
 
@@ -154,17 +160,19 @@ def _attempts(
 ) -> Iterator[Trainings]:
     """Yield the round's trainings. If no proposals are left, yield a second batch that relies on predicted means.
 
-    A search must not end early because few samples give no tight confidence bound.
+    A search must not end early because few samples give no tight confidence bound. A fit within the batch brings the
+    caution back, and then there is another one.
     """
     trainings = Trainings(state, evaluator, number, until, ends_s, prior)
     yield trainings
-    if trainings.dried_up and state.screening.may_drop_caution:
+    while trainings.dried_up and state.screening.may_drop_caution:
         state.screening.drop_caution()
         state.progress.say(
             f"round {number}: no further new architecture meets the limits by the predictors' confidence bounds, so "
             "those that meet them by the predicted mean are trained too."
         )
-        yield Trainings(state, evaluator, number, until, ends_s, prior)
+        trainings = Trainings(state, evaluator, number, until, ends_s, prior)
+        yield trainings
 
 
 def _report_round(state: RunState, number: int, trained: int, total: int | None, dried_up: bool) -> None:

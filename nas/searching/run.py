@@ -299,7 +299,7 @@ def _work(state: RunState, folder: Path) -> None:
         prepare_parent(state, folder)
         evaluator = prepared_evaluator(state, folder, executor)
         prior = evaluator.prior()
-        with MeasuringBeside(state, fitting, executor) as beside:
+        with MeasuringBeside(state, fitting, executor, trains=evaluator.scoring is None) as beside:
             for number in range(state.begins.round + 1, state.recipe.rounds + 1):
                 if not has_time_for_round(state, number):
                     break

@@ -66,6 +66,7 @@ class Schedule:
         self._beliefs = beliefs
         self._clock = clock
         self.durations = durations
+        self.measures_beside = False  # where candidates are measured beside trainings, these pause for the last alone
         self._began_s = 0.0
 
     def plan_by(self, recipe: Recipe) -> None:
@@ -188,11 +189,16 @@ class Schedule:
 
     def has_time_to_repeat(self) -> bool:
         """Return True if models may get more sessions than the fewest, to narrow their intervals."""
+        return self.left_to_repeat_s > 0
+
+    @property
+    def left_to_repeat_s(self) -> float:
+        """The seconds for which that is so; infinity without a search time."""
         if not self.is_timed:
-            return True
+            return math.inf
         if not self._beliefs.trainings:
-            return self._clock() < self._first_ends_s
-        return self.left_s > (0.0 if self._beliefs.retrainings else self.reserve_s)
+            return self._first_ends_s - self._clock()
+        return self.left_s - (0.0 if self._beliefs.retrainings else self.reserve_s)
 
     def has_time_for_round(self) -> bool:
         """Return True if one more training, what is measured after it, and the winners fit into the time left."""
@@ -215,11 +221,10 @@ class Schedule:
     def rounds_from(self, number: int) -> int:
         """Return how many rounds fit from round ``number`` on, one at least, if measuring must not take most of it."""
         left = 1 if self._beliefs.is_all_measured else self._recipe.rounds - number + 1
-        if not self.is_timed:
+        if not self.is_timed or self.measures_beside:
             return left
         room_s = BETWEEN_SHARE * (self.left_s - self.reserve_s)
-        each_s = self._after_round_s
-        return max(1, min(left, int(room_s / max(each_s, 1e-9))))
+        return max(1, min(left, int(room_s / max(self._after_round_s, 1e-9))))
 
     @property
     def _measures_after_rounds(self) -> bool:
@@ -238,6 +243,9 @@ class Schedule:
     def _after_round_s(self) -> float:
         return self.durations.pace.measuring_s(self._recipe.measuring.per_round) if self._measures_after_rounds else 0.0
 
+    def _pauses(self, rounds: int) -> int:
+        return 1 if self.measures_beside else rounds
+
     def end_of_round_s(self, number: int) -> float:
         """Return the time at which round ``number`` stops training; infinity without a search time.
 
@@ -248,7 +256,7 @@ class Schedule:
         now_s, rounds = self._clock(), self.rounds_from(number)
         if not self.is_timed:
             return now_s + self.left_s / rounds
-        each_s = (self.left_s - self.reserve_s) / rounds - self._after_round_s
+        each_s = (self.left_s - self.reserve_s - self._pauses(rounds) * self._after_round_s) / rounds
         least_s = SCORING_SHARE * self._time_s / rounds if self._recipe.evaluate == "supernet" else 0.0
         return now_s + max(least_s, each_s)
 
@@ -272,13 +280,9 @@ class Schedule:
 
     def _planned_winners(self) -> int:
         most = min(self._recipe.retraining.winners, self._recipe.trials, MOST_WINNERS_PLANNED)
-        share = SHARED_WINNERS_SHARE if self._recipe.evaluate == "supernet" else WINNERS_SHARE
-        return self._winners_within(share * self._time_s, most)
-
-    def _winners_within(self, time_s: float, most: int) -> int:
-        """Return how many winners can be made within a time, from one to ``most``."""
-        if time_s == math.inf:
+        if self._time_s == math.inf:
             return most
+        time_s = self._time_s * (SHARED_WINNERS_SHARE if self._recipe.evaluate == "supernet" else WINNERS_SHARE)
         return next((count for count in range(1, most) if self.durations.winners_s(count + 1) > time_s), most)
 
     def has_time_to_make(
@@ -380,8 +384,8 @@ class Schedule:
         if not self._measures_after_rounds:
             return []
         count = min(recipe.measuring.per_round, -(-(recipe.trials - self._beliefs.trials) // rounds))
-        after = "it" if rounds == 1 else "each"
-        return [(f"measure up to {count} after {after}", rounds * self.durations.pace.measuring_s(count))]
+        when = "meanwhile" if self.measures_beside else "after it" if rounds == 1 else "after each"
+        return [(f"measure up to {count} {when}", self._pauses(rounds) * self.durations.pace.measuring_s(count))]
 
     def _winners_part(self) -> list[tuple[str, float]]:
         count = self._planned_winners()

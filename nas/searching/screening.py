@@ -44,6 +44,7 @@ class Screening:
 
     Attributes:
         near_limits: proposals since the last fit that meet the limits by their predicted mean only.
+        fits: how often predictors were fitted.
         counts: the number of distinct proposals that were turned away in this round, by reason.
     """
 
@@ -51,6 +52,7 @@ class Screening:
         self._beliefs = beliefs
         self._is_cautious = True
         self._turned_away: set[Architecture] = set()
+        self.fits = 0
         self.near_limits: dict[Architecture, None] = {}
         self.counts: Counter[str] = Counter()
         self._unrecorded: Counter[str] = Counter()
@@ -118,6 +120,7 @@ class Screening:
     def begin_fit(self) -> None:
         """Be cautious again: predictors were fitted, so that what was near a limit may be clear now."""
         self._is_cautious = True
+        self.fits += 1
         self.near_limits.clear()
 
     def begin_round(self) -> None:

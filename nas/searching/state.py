@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import final
 
 import numpy as np
@@ -14,6 +13,7 @@ from nas.errors import JournalError
 from nas.hardware.bench import target_part
 from nas.hardware.energy_model import MemoryHierarchy
 from nas.hardware.kept_sessions import KeptSessions
+from nas.hardware.measuring import Surroundings
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.recipe.ways import Way, by_way
@@ -189,26 +189,32 @@ class RunState:
         if not architectures or not metrics:
             return
         candidates = self.beliefs.parts.one_each(architectures)
-        measure = self.measuring_of(candidates, round_number)
+        self.check_bench()
         began_s = self.spent_s
         with told_what_is_lost(len(candidates), metrics):
-            rows = measure(progress=self.progress)
+            rows = self.resolved.measurer.rows(
+                candidates,
+                metrics,
+                round_number=round_number,
+                rng=self._rng_of(round_number),
+                progress=self.progress,
+            )
         self.take_measured(rows, self.spent_s - began_s)
 
-    def measuring_of(self, candidates: Sequence[Architecture], round_number: int) -> Callable[..., list[Evaluation]]:
-        """Return what measures architectures together, which may happen in a thread. It takes ``progress`` by name.
+    def measuring_in_steps(
+        self, measurer: Surroundings, candidates: Sequence[Architecture], round_number: int, progress: Progress
+    ) -> Generator[bool, None, list[Evaluation]]:
+        """Return the steps of measuring architectures together, which end with their rows.
 
         Raises:
             JournalError: as ``measure`` does.
         """
         self.check_bench()
-        return partial(
-            self.resolved.measurer.rows,
-            candidates,
-            self.beliefs.measured_metrics,
-            round_number=round_number,
-            rng=np.random.default_rng((self.recipe.seed, 1, round_number, len(self.beliefs.rows))),
-        )
+        metrics, rng = self.beliefs.measured_metrics, self._rng_of(round_number)
+        return measurer.rows_in_steps(candidates, metrics, round_number=round_number, rng=rng, progress=progress)
+
+    def _rng_of(self, round_number: int) -> np.random.Generator:
+        return np.random.default_rng((self.recipe.seed, 1, round_number, len(self.beliefs.rows)))
 
     def take_measured(self, rows: Sequence[Evaluation], took_s: float) -> None:
         """Add the rows of a measuring that took so many seconds, with what was predicted before it."""

@@ -151,6 +151,7 @@ class Trainings:
         screening = self._state.screening
         starts = [] if self._has_met_limits else self._measured_within_limits()
         self._room_s = self._time_left_s()
+        self._proposer.note_fits(screening.fits)
         proposal = self._proposer.propose(self._judged, self._taken, starts)
         self._screen(proposal)
         if proposal.architecture is None and not screening.may_drop_caution:

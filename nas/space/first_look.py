@@ -7,7 +7,6 @@ import json
 import os
 import queue
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -85,9 +84,8 @@ class LookHere:
 class LookApart:
     """Looks in a process of its own, which may exit, hang or crash: then one architecture has failed.
 
-    The process starts at once, and loads torch while this one does other things. Threads wait for each other.
-    ``name`` is that of the space; ``pickled`` is a space, or its class, where no name leads to it. ``say`` tells people
-    who wait.
+    The process starts at once, and loads torch while this one does other things. ``name`` is that of the space;
+    ``pickled`` is a space, or its class, where no name leads to it. ``say`` tells people who wait.
     """
 
     def __init__(self, name: str, limit_s: float, say: Callable[[str], None], pickled: bytes | None = None) -> None:
@@ -107,7 +105,6 @@ class LookApart:
         self._layers: dict[Architecture, tuple[Layer, ...] | CandidateError] = {}
         self._built: set[Architecture] = set()
         self._process: LineProcess | None = None
-        self._one_at_a_time = threading.RLock()
         self._start()
 
     def make(
@@ -143,32 +140,29 @@ class LookApart:
             )
 
     def layers(self, architecture: Architecture) -> tuple[Layer, ...]:
-        with self._one_at_a_time:
-            if architecture not in self._layers:
-                try:
-                    self._layers[architecture] = self._look(architecture, builds=False)
-                except CandidateError as error:
-                    self._layers[architecture] = error
-            found = self._layers[architecture]
+        if architecture not in self._layers:
+            try:
+                self._layers[architecture] = self._look(architecture, builds=False)
+            except CandidateError as error:
+                self._layers[architecture] = error
+        found = self._layers[architecture]
         if isinstance(found, CandidateError):
             raise CandidateError(found.kind, found.reason)
         return found
 
     def check_build(self, architecture: Architecture) -> None:
-        with self._one_at_a_time:
-            self.layers(architecture)
-            if architecture in self._built or not self._builds or not self._gives_layers:
-                return
-            self._built.add(architecture)
-            try:
-                self._look(architecture, builds=True)
-            except CandidateError as error:
-                self._layers[architecture] = error
-                raise
+        self.layers(architecture)
+        if architecture in self._built or not self._builds or not self._gives_layers:
+            return
+        self._built.add(architecture)
+        try:
+            self._look(architecture, builds=True)
+        except CandidateError as error:
+            self._layers[architecture] = error
+            raise
 
     def step_seconds(self, architecture: Architecture, batch: int, threads: int) -> float:
-        with self._one_at_a_time:
-            reply = self._reply("train", architecture, batch=batch, threads=threads)
+        reply = self._reply("train", architecture, batch=batch, threads=threads)
         return float(reply["seconds"])
 
     def close(self) -> None:

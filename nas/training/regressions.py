@@ -59,6 +59,11 @@ class Linear:
         return found
 
 
+def load_scikit_learn() -> None:
+    """Import what fits, before a clock runs and before threads are limited: limits hold for loaded libraries alone."""
+    import sklearn.linear_model  # noqa: F401
+
+
 @contextlib.contextmanager
 def noting_convergence(notes: list[str]) -> Iterator[None]:
     """Add a note to ``notes`` if a model of scikit-learn that is fitted inside has not converged.

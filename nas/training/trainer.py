@@ -28,7 +28,7 @@ from nas.training.left_out import FOLDS, Judged, can_leave_out, copied, judged_h
 from nas.training.mixing import Mixed, Mixer, can_cut, can_mix
 from nas.training.modules import device_named, metrics_on, move, moved
 from nas.training.optimizing import Tuning, check_optimizer, factor_of, make_optimizer, restore_optimizer, set_rates
-from nas.training.regressions import can_regress, noting_convergence
+from nas.training.regressions import can_regress, load_scikit_learn, noting_convergence
 from nas.training.settings import TrainingSettings
 from nas.values.evaluation import BY_FOLDS, FITTED, OF_ALL
 
@@ -111,7 +111,11 @@ class Trainer:
             RecipeError: the module has no parameters of the names in ``tune``.
             JournalError: the checkpoint is damaged, or cannot be written.
         """
-        settings, began_s = self.settings, self.clock()
+        settings = self.settings
+        is_fitted = fits_itself(module) or settings.fit_head or is_head_alone(settings)
+        if is_fitted:
+            load_scikit_learn()
+        began_s = self.clock()
         device = device_named(settings.device)
         move(module, device)
         if self.teacher is not None:
@@ -122,7 +126,7 @@ class Trainer:
         if fits_itself(module):
             most = share_to_fit(module, len(task.train), most)
         notes: list[str] = []
-        with noting_convergence(notes):
+        with noting_convergence(notes) if is_fitted else contextlib.nullcontext():
             fitted, judge = self._fitted(module, task, device, most, seed, began_s) if is_new else ("", None)
         if fitted == WHOLE:
             judged = None if judge is None else self._judged(judge, notes)

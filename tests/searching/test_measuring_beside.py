@@ -20,12 +20,13 @@ from quick_runs import BASE, Diary, FakeClock
 import nas
 from nas.errors import TargetError
 from nas.hardware.devices.local_device import LocalDevice
-from nas.hardware.devices.named import device_of, is_elsewhere
+from nas.hardware.devices.named import device_of, is_apart_from
 from nas.hardware.kept_profiles import profile_of
 from nas.jobs.execution import InlineExecutor, JobSource, Work
 from nas.results.run_folder import load_run
 from nas.searching.beliefs import Beliefs
 from nas.searching.instruments import Instruments
+from nas.searching.measuring_beside import MeasuringBeside
 from nas.space.architecture import Architecture
 from nas.storage.journal import read_rows
 from nas.storage.journal_rows import Fit
@@ -61,7 +62,7 @@ class Elsewhere:
     ``stops_after`` jobs of a run Ctrl-C comes.
     """
 
-    works_here = False
+    machines = ("elsewhere",)
 
     def __init__(self, bench: Bench, stops_after: int | None = None) -> None:
         self._bench = bench
@@ -101,6 +102,7 @@ class Elsewhere:
 def trained_elsewhere(bench: Bench, stops_after: int | None = None) -> Iterator[Instruments]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nas.searching.run.executor_of", lambda *_, **__: Elsewhere(bench, stops_after))
+        patch.setattr("nas.searching.measuring_beside.is_apart_from", lambda _, machines: "elsewhere" in machines)
         yield Instruments(bench=bench, looks_apart=False, clock=FakeClock(), stopwatch=FakeClock())
 
 
@@ -153,12 +155,51 @@ class TestMeasuringBeside:
         assert sum(row.stage == "train" for row in rows) == 16
         assert_nothing_twice(tmp_path / "run")
 
-    def test_a_device_that_is_lost_ends_the_run(self, tmp_path: Path) -> None:
-        """With the same error as between rounds."""
+    def test_a_device_that_is_lost_ends_the_run_after_the_round(self, tmp_path: Path) -> None:
+        """Trainings go on to the end of their round, and a resumed run measures what is left."""
         bench = Bench()
         bench.error = TargetError("the board is gone.")
         with pytest.raises(TargetError, match="the board is gone"):
             search(tmp_path, bench)
+        assert sum(row.stage == "train" for row in read_rows(tmp_path / "run", Evaluation)) == 16
+        assert bench.threads.count("nas-measuring") == 1
+        with trained_elsewhere(Bench()) as instruments:
+            front = nas.resume(tmp_path / "run", space=Faulty(), progress=None, instruments=instruments)
+        assert front.winners
+        assert_nothing_twice(tmp_path / "run")
+
+    def test_what_has_ended_is_kept_after_ctrl_c(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Though nobody asked for its rows yet: no training has reported in the meantime."""
+        bench = Bench()
+        bench.may_end.set()
+        monkeypatch.setattr(bench.may_end, "clear", lambda: None)
+        wait = MeasuringBeside._look
+
+        def look(self: MeasuringBeside, ends_s: float) -> None:
+            wait(self, ends_s)
+            if self._measuring is not None and self._measuring.is_begun:
+                self._measuring.thread.join(WAIT_S)
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(MeasuringBeside, "_look", look)
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            search(tmp_path, bench)
+        assert not any("being measured" in note for note in stopped.value.__notes__)
+        last = read_rows(tmp_path / "run", Evaluation)[-1]
+        assert (last.stage, last.round) == ("measure", 1)
+
+    def test_a_round_without_candidates_waits_for_what_is_measured(self, tmp_path: Path) -> None:
+        """What was near a limit may then be trained: the search does not run through its rounds meanwhile."""
+        bench = Bench()
+        limits = {"limits": ["latency_ms <= 0.9ms"], "trials": 60, "rounds": 3}
+        diary = search(tmp_path, bench, **limits)
+        ends = [place for place, text in enumerate(diary.news) if "ends after" in text]
+        waits = [place for place, text in enumerate(diary.news) if text == "waiting for what is being measured"]
+        stages = [(row.stage, row.round) for row in read_rows(tmp_path / "run", Evaluation)]
+        assert len(ends) >= 2
+        assert waits
+        assert max(waits) < ends[-1]
+        assert ("measure", 1) in stages
 
     def test_one_after_the_other_nothing_is_measured_beside(self, tmp_path: Path) -> None:
         """A run in one process stays the run of its seed."""
@@ -171,26 +212,20 @@ class TestMeasuringBeside:
 class _Device:
     """A device with an identifier."""
 
+    name = "board"
+
     def __init__(self, identifier: str | None) -> None:
         self.facts = replace(LocalDevice().facts, machine_id=identifier)
 
 
-def test_a_device_is_elsewhere_if_its_identifier_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of a pool has its name before the identifier. Where one is unknown, the device may be this machine."""
-    monkeypatch.setattr("nas.hardware.devices.local_device.machine_id", lambda: "abc")
-    devices: Any = {each: _Device(each) for each in ("abc", "def", "pi abc", "pi def", None)}
-    assert [is_elsewhere(device) for device in devices.values()] == [False, True, False, True, False]
-    monkeypatch.setattr("nas.hardware.devices.local_device.machine_id", lambda: None)
-    assert not is_elsewhere(devices["def"])
-
-
-def test_a_local_ray_works_here(tmp_path: Path) -> None:
-    """So it leaves this machine's measurements to the time between rounds."""
-    from nas.jobs.ray_executor import RayExecutor
-    from nas.jobs.resources import Resources
-
-    assert RayExecutor(1, Resources(1, 0)).works_here
-    assert InlineExecutor().works_here
+@pytest.mark.parametrize(
+    ("identifier", "is_apart"), [("abc", False), ("def", True), ("pi abc", False), ("pi def", True), (None, False)]
+)
+def test_a_device_is_apart_if_its_identifier_is_another_one(identifier: str | None, is_apart: bool) -> None:
+    """One of a pool has its name before it. Where one is unknown, the device may be a machine that trains."""
+    device: Any = _Device(identifier)
+    assert is_apart_from(device, ("ghi", "abc")) == is_apart
+    assert not is_apart_from(device, ("ghi", None))
 
 
 def _unmeasured(beliefs: Beliefs, rows: Sequence[Evaluation], near: object, count: int) -> list[Architecture]:
@@ -202,7 +237,7 @@ def _unmeasured(beliefs: Beliefs, rows: Sequence[Evaluation], near: object, coun
 @pytest.mark.timeout(300)
 def test_a_board_measures_while_ray_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With real trainings and a real connection to an agent, which runs here and is taken for another machine."""
-    monkeypatch.setattr("nas.searching.measuring_beside.is_elsewhere", lambda device: True)
+    monkeypatch.setattr("nas.searching.measuring_beside.is_apart_from", lambda device, machines: True)
     monkeypatch.setattr("nas.searching.measuring_beside.worth_measuring", _unmeasured)
     boards_here(tmp_path, ["pi"])
     target = Target("onnxruntime-cpu", device="pi")

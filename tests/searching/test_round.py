@@ -53,6 +53,9 @@ class FakeProposer:
     def tell(self, told: Told) -> None:
         """Learn nothing."""
 
+    def note_fits(self, fits: int) -> None:
+        """Judge everything each time."""
+
 
 @pytest.fixture(autouse=True)
 def fake_proposer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Collection, Iterator
+
 from nas.hardware.devices.board import Board, board_named
 from nas.hardware.devices.device import Device
 from nas.hardware.devices.local_device import LocalDevice
@@ -32,18 +35,32 @@ def added_device(record: DeviceRecord) -> Board | ProgramDevice:
     return ProgramDevice(record, way) if isinstance(way, Runner) else Board(record)
 
 
-def is_elsewhere(device: Device) -> bool:
-    """Return True for a device that is surely not this machine; of a pool, if none of its devices is.
+def is_apart_from(device: Device, machines: Collection[str | None]) -> bool:
+    """Return True for a device that is surely none of these ``machines``, which are told by their identifiers.
 
-    A machine without an identifier may be this one.
+    Of a pool, those that answer count. A machine without an identifier may be any.
 
     Raises:
         TargetError: it cannot be reached.
     """
     if isinstance(device, Pool):
-        return all(map(is_elsewhere, device.boards))
-    here, there = LocalDevice().facts.machine_id, device.facts.machine_id
-    return bool(here and there) and here not in str(there).split()  # one of a pool has its name before it
+        boards = device.awake()
+        return bool(boards) and all(is_apart_from(board, machines) for board in boards)
+    there = device.facts.machine_id
+    if there is None or None in machines:
+        return False
+    return not {there, there.split()[-1]} & set(machines)  # one of a pool has its name before it
+
+
+@contextlib.contextmanager
+def interrupted(device: Device) -> Iterator[None]:
+    """Make whoever measures there stop at once, where that is another machine, until the end of the block."""
+    with contextlib.ExitStack() as ending:
+        boards = device.boards if isinstance(device, Pool) else (device,)
+        for board in boards:
+            if isinstance(board, Board):
+                ending.enter_context(board.interrupted())
+        yield
 
 
 def has_python(record: DeviceRecord) -> bool:

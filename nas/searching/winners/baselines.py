@@ -24,6 +24,7 @@ from nas.storage.journal import write_aside
 from nas.storage.journal_rows import BaselineTested
 from nas.tasks.task import Baseline
 from nas.tasks.testing import tested
+from nas.training.regressions import load_scikit_learn
 from nas.values.measurement import Measurement
 from nas.values.metric import bare_name, on_target, target_in
 
@@ -81,6 +82,7 @@ class Baselines:
         """Fit a baseline, and return its file, which takes what the models take."""
         state = self._state
         # Threads that wait for each other in turns take minutes instead of seconds where other programs are busy.
+        load_scikit_learn()
         with threadpool_limits(state.recipe.execution.threads_per_worker):
             content = baseline.fit(state.recipe.parsed_target.batch)
         model = with_counts(onnx.load_from_string(content), state.resolved.signature.inputs)

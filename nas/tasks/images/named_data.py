@@ -105,8 +105,8 @@ def _maker(torchvision_name: str) -> Any:
 def _read_digits() -> _Parts:
     """Read the file of scikit-learn. Importing its own reader takes a second and a half, for each process."""
     installed = find_spec("sklearn")
-    assert installed is not None and installed.origin, "this package requires scikit-learn"
-    rows = np.loadtxt(Path(installed.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    assert installed is not None, "this package requires scikit-learn"
+    rows = np.loadtxt(Path(installed.origin or "").parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
     images = np.rint(rows[:, :-1].reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
     return Split(images, rows[:, -1].astype(np.int64)), None, tuple("0123456789")
 
