@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from nas.storage.output_files import write_whole
 
@@ -71,6 +71,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["unbroken"] = _unbroken
+    environment.filters["words"] = command_words
     return environment
 
 
@@ -94,6 +95,12 @@ def _unbroken(text: str) -> str:
     return re.sub(
         r"(?<=\d) (?=(?:[kMG]?B|[kMG]|[mµn]?s|MiB|[mµn]?J|%)(?:\W|$))|(?<=[≤≥<>]) | (?=[≤≥<>] )", "\u00a0", text
     )
+
+
+def command_words(command: str) -> Markup:
+    """Return a command whose options are not broken at their hyphens. Copied, it is the same text."""
+    option = Markup('<span class="option">{}</span>')
+    return Markup(" ").join(option.format(word) if word[:1] == "-" else escape(word) for word in command.split(" "))
 
 
 @cache

@@ -35,11 +35,11 @@ MORE_SHARE = 0.05
 
 @final
 class MeasuringBeside:
-    """Measures, in a thread, the candidates that would most change the front, while others train.
+    """Measures the candidates that would most change the front, while others train.
 
-    All but the device's work is done where an executor asks for jobs and reports on them: choosing candidates,
-    exporting them one by one, and taking up their rows. Rounds do not wait for it, unless they find no candidates. The
-    end of the ``with`` block waits; an exception there ends what is being measured.
+    A thread does what the device does. All else is done where an executor asks for jobs and reports on them: candidates
+    are chosen and exported one by one, and their rows are taken up. Rounds do not wait for it, unless they find no
+    candidates. The end of the ``with`` block waits; an exception there ends what is being measured.
     """
 
     def __init__(self, state: RunState, fitting: Fitting, executor: Executor, *, trains: bool = True) -> None:
@@ -57,9 +57,9 @@ class MeasuringBeside:
 
     @property
     def is_on(self) -> bool:
-        """True if candidates are measured while others train, so that nothing is measured between this and the next.
+        """True if candidates are measured while others train, and so not between rounds.
 
-        False where trainings would disturb measurements, and where a seed decides the order of all rows.
+        False where trainings may disturb measurements, and where a seed decides the order of all rows.
         """
         state = self._state
         if isinstance(self._executor, InlineExecutor) or not self._trains or self._waits:

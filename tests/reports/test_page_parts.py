@@ -22,6 +22,7 @@ from nas.reports.page.next_steps import next_steps, shipped_of
 from nas.reports.page.packing import packed_counts, packed_floats
 from nas.reports.page.trust import trust_answers
 from nas.reports.report import render_report
+from nas.reports.web_page import command_words
 from nas.results.run import Run
 from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.measurement import Measurement
@@ -335,3 +336,9 @@ def test_traffic_that_is_nothing_is_not_shown() -> None:
         assert ("dram_traffic_bytes" in known) is is_shown
         known = [each["name"] for each in document_of(replace(record, rows=rows, table="t.csv"))["metrics"]]
         assert "dram_traffic_bytes" not in known
+
+
+def test_options_of_commands_are_not_broken_and_nothing_in_them_is_markup() -> None:
+    """A browser may break a line at a hyphen. The words are those of the command."""
+    shown = command_words("nas show --id <b> -v")
+    assert shown == 'nas show <span class="option">--id</span> &lt;b&gt; <span class="option">-v</span>'
