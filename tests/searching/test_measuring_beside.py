@@ -59,13 +59,14 @@ class Bench(FakeBench):
 class Elsewhere:
     """An executor that trains on another machine, as far as anybody can tell, and lets measurements end in between.
 
-    ``stops_after`` jobs of a run Ctrl-C comes.
+    After ``stops_after`` jobs of a run Ctrl-C comes. With ``holds`` nobody lets measurements end while it runs.
     """
 
     machines = ("elsewhere",)
 
-    def __init__(self, bench: Bench, stops_after: int | None = None) -> None:
+    def __init__(self, bench: Bench, stops_after: int | None = None, holds: bool = False) -> None:
         self._bench = bench
+        self._holds = holds
         self._inline = InlineExecutor()
         self._left = stops_after
 
@@ -73,16 +74,17 @@ class Elsewhere:
         self._bench.may_end.clear()
 
         def stepped(job: Any) -> Iterator[Any]:
-            if self._left is None:
+            if self._left is None and not self._holds:
                 self._let_measurements_end()
-            else:
+            elif self._left is not None:
                 self._left -= 1
                 if self._left < 0:
                     raise KeyboardInterrupt
             yield from work(job)
 
         self._inline.run(stepped, source, time_limit_s=time_limit_s)
-        self._bench.may_end.set()
+        if not self._holds:
+            self._bench.may_end.set()
 
     def _let_measurements_end(self) -> None:
         self._bench.may_end.set()
@@ -99,9 +101,9 @@ class Elsewhere:
 
 
 @contextmanager
-def trained_elsewhere(bench: Bench, stops_after: int | None = None) -> Iterator[Instruments]:
+def trained_elsewhere(bench: Bench, stops_after: int | None = None, holds: bool = False) -> Iterator[Instruments]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nas.searching.run.executor_of", lambda *_, **__: Elsewhere(bench, stops_after))
+        patch.setattr("nas.searching.run.executor_of", lambda *_, **__: Elsewhere(bench, stops_after, holds))
         patch.setattr("nas.searching.measuring_beside.is_apart_from", lambda _, machines: "elsewhere" in machines)
         yield Instruments(bench=bench, looks_apart=False, clock=FakeClock(), stopwatch=FakeClock())
 
@@ -191,8 +193,17 @@ class TestMeasuringBeside:
     def test_a_round_without_candidates_waits_for_what_is_measured(self, tmp_path: Path) -> None:
         """What was near a limit may then be trained: the search does not run through its rounds meanwhile."""
         bench = Bench()
-        limits = {"limits": ["latency_ms <= 0.9ms"], "trials": 60, "rounds": 3}
-        diary = search(tmp_path, bench, **limits)
+
+        class Waiting(Diary):
+            def say(self, text: str) -> None:
+                super().say(text)
+                if text.startswith("waiting for"):
+                    bench.may_end.set()
+
+        diary = Waiting()
+        recipe = {**RECIPE, "limits": ["latency_ms <= 0.9ms"], "trials": 60, "rounds": 3}
+        with trained_elsewhere(bench, holds=True) as instruments:
+            nas.search(recipe, space=Faulty(), runs=tmp_path, progress=diary, instruments=instruments)
         ends = [place for place, text in enumerate(diary.news) if "ends after" in text]
         waits = [place for place, text in enumerate(diary.news) if text == "waiting for what is being measured"]
         stages = [(row.stage, row.round) for row in read_rows(tmp_path / "run", Evaluation)]
