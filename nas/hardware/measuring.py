@@ -26,7 +26,7 @@ from nas.space.parts.candidate import SpaceParts
 from nas.space.parts.own_inputs import signature_of, wishes_of
 from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature
-from nas.space.torch_settings import torch_threads
+from nas.space.torch_settings import in_turn, torch_threads
 from nas.space.tracing import build_checked, trace
 from nas.storage.measurement_store import MeasurementStore, layers_identity, space_identity
 from nas.storage.scratch import temporary_folder
@@ -218,6 +218,7 @@ def vary_constant_weights(module: torch.nn.Module) -> None:
                 tensor.add_(torch.randn_like(tensor), alpha=0.05)
 
 
+@in_turn()
 @torch_threads(1)
 def _build(surroundings: Surroundings, architecture: Architecture) -> torch.nn.Module:
     if surroundings.look is not None:

@@ -248,7 +248,10 @@ class PoolBench:
                 self._wait(next(pauses, None))
                 continue
             shares = [_Share[Found](b, waiting[i :: 1 if together else len(awake)]) for i, b in enumerate(awake)]
-            for share in self._at_once([each for each in shares if each.positions][: 1 if together else None], work):
+            done = self._at_once([each for each in shares if each.positions][: 1 if together else None], work)
+            if any(share.board.is_interrupted for share in done):
+                raise self._pool.none_left()
+            for share in done:
                 if share.found is None:
                     self._pool.set_aside(share.board, str(share.error), self._say)
                     continue

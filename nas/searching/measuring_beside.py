@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self, final
 
@@ -29,6 +29,8 @@ ENDING_S = 2.0
 """How long the session under way may take to end after an interruption, before the connection is closed."""
 CLOSED_S = 10.0
 """How long the thread may take to notice that."""
+LOOK_S = 0.5
+"""No further model is exported at once after so many seconds, for trainings that have ended wait."""
 MORE_SHARE = 0.05
 """What is worth measuring is asked again once proposals have grown by this share, if nothing was the last time."""
 
@@ -40,6 +42,9 @@ class MeasuringBeside:
     A thread does what the device does. All else is done where an executor asks for jobs and reports on them: candidates
     are chosen and exported one by one, and their rows are taken up. Rounds do not wait for it, unless they find no
     candidates. The end of the ``with`` block waits; an exception there ends what is being measured.
+
+    Attributes:
+        is_on: True if candidates are measured while others train, and so not between rounds.
     """
 
     def __init__(self, state: RunState, fitting: Fitting, executor: Executor, *, trains: bool = True) -> None:
@@ -52,17 +57,18 @@ class MeasuringBeside:
         self._number = 0
         self._measuring: _Measuring | None = None
         self._lost: TargetError | None = None
-        self._waits = False
-        self._tell_schedule()
+        self._is_new = False
+        self.is_on = False
+        self._decide()
 
-    @property
-    def is_on(self) -> bool:
-        """True if candidates are measured while others train, and so not between rounds.
+    def _decide(self) -> None:
+        """Decide whether candidates are measured while others train: not where that may disturb measurements."""
+        self.is_on = self._may_be_on()
+        self._state.schedule.measures_beside = self.is_on
 
-        False where trainings may disturb measurements, and where a seed decides the order of all rows.
-        """
+    def _may_be_on(self) -> bool:
         state = self._state
-        if isinstance(self._executor, InlineExecutor) or not self._trains or self._waits:
+        if isinstance(self._executor, InlineExecutor) or not self._trains:  # a seed decides the order of its rows
             return False
         if not isinstance(state.resolved.measurer, Surroundings) or not state.beliefs.measured_metrics:
             return False
@@ -75,39 +81,63 @@ class MeasuringBeside:
 
         ``ends_s`` is the time of the run's own clock at which the round ends.
         """
-        self._number, self._waits = number, False
-        self._tell_schedule()
+        self._number = number
+        self._decide()
         return _Both(source, lambda: self._look(ends_s)) if self.is_on else source
 
     def wait(self) -> None:
-        """Wait for what is being measured, because the round found no candidates, and let others be measured after it.
-
-        Raises:
-            TargetError: the device was lost.
-        """
-        self._finish()
-        self._waits = True
+        """Wait for what is being measured, so that others can be measured after the round, and take it up."""
+        self.is_on = False
+        if self._measuring is None:
+            return
+        self._state.progress.say("waiting for what is being measured")
+        with self._losing():
+            self._measuring.prepare_rest()
+        while self._measuring is not None and not self._measuring.has_ended:
+            self._measuring.thread.join(POLL_S)  # Windows does not interrupt a longer one
+        self._is_new = self._take_up() or self._is_new
 
     def take_up(self) -> bool:
-        """Add the rows of a measuring that has ended, and say so. Return False if there is none."""
+        """Add the rows of a measuring that has ended. Return True if any were added since the last time."""
+        is_new, self._is_new = self._take_up() or self._is_new, False
+        return is_new
+
+    def _take_up(self) -> bool:
         measuring = self._measuring
         if measuring is None or not measuring.has_ended:
             return False
+        with deferred():  # a signal must not come between the rows in memory and those on disk
+            self._forget()
+            for text in measuring.progress.said:
+                self._state.progress.say(text)
+            if isinstance(measuring.error, TargetError):
+                self._lose(measuring.error)
+                return False
+            if measuring.error is not None:
+                raise measuring.error
+            self._state.take_measured(measuring.rows, measuring.took_s)
+            count, where = len(measuring.rows), self._state.resolved.device.name
+            self._state.progress.say(f"measured {count} candidate{'s' * (count != 1)} on {where}, while others trained")
+            return True
+
+    def _lose(self, error: TargetError) -> None:
+        self._lost = error
+        self._state.progress.say(f"nothing more is measured in this round: {error}")
+
+    @contextlib.contextmanager
+    def _losing(self) -> Iterator[None]:
+        """Take note of a device that is lost in the block: trainings go on to the end of their round."""
+        try:
+            yield
+        except TargetError as error:
+            self._forget()
+            self._lose(error)
+
+    def _forget(self) -> None:
+        """Let go of what was measured, or never will be."""
+        if self._measuring is not None:
+            self._measuring.leave()
         self._measuring, self._state.measures_beside = None, False
-        measuring.leave_bench()
-        for text in measuring.progress.said:
-            self._state.progress.say(text)
-        if isinstance(measuring.error, TargetError):
-            self._lost = measuring.error
-            self._state.progress.say(f"nothing more is measured in this round: {measuring.error}")
-            return False
-        if measuring.error is not None:
-            raise measuring.error
-        self._state.take_measured(measuring.rows, measuring.took_s)
-        count = len(measuring.rows)
-        where = self._state.resolved.device.name
-        self._state.progress.say(f"measured {count} candidate{'s' * (count != 1)} on {where}, while others trained")
-        return True
 
     def check(self) -> None:
         """Raise the TargetError of a device that was lost while others trained. They have ended by now."""
@@ -122,7 +152,10 @@ class MeasuringBeside:
     ) -> None:
         try:
             if error is None:
-                self._finish()
+                self.wait()
+                if self.take_up():
+                    self._fitting.fit(self._number)
+                self.check()
         except BaseException as raised:
             error = raised
             raise
@@ -131,47 +164,42 @@ class MeasuringBeside:
                 self._end(error)
             self._state.schedule.measures_beside = self._state.measures_beside = False
 
-    def _finish(self) -> None:
-        """Wait for what is being measured, take it up, and fit again if there was something."""
-        if self._measuring is not None:
-            self._state.progress.say("waiting for what is being measured")
-            self._measuring.prepare_rest()
-            while not self._measuring.has_ended:
-                self._measuring.thread.join(POLL_S)  # Windows does not interrupt a longer one
-        if self.take_up():
-            self._fitting.fit(self._number)
-        self.check()
-
     def _end(self, error: BaseException) -> None:
         """End what is being measured, because of an error. What has ended is kept, if it can be."""
         measuring = self._measuring
-        if measuring is None:
+        if measuring is not None and measuring.is_begun and not measuring.has_ended:
+            measuring.stop()
+            measuring.thread.join(ENDING_S)
+            if not measuring.has_ended:
+                with interrupted(self._state.resolved.device):
+                    measuring.thread.join(CLOSED_S)
+        if measuring is not None and measuring.has_ended and measuring.error is None:
+            if not isinstance(error, JournalError):
+                self._keep(error)
+        elif measuring is not None:
+            if isinstance(error, KeyboardInterrupt):
+                error.add_note(lost_text(measuring.models, self._state.beliefs.measured_metrics))
+            self._forget()
+
+    def _keep(self, error: BaseException) -> None:
+        """Add the rows of a measuring that has ended, though an error ends the run."""
+        try:
+            with deferred():
+                self._take_up()
+        except KeyboardInterrupt:  # the one that ends the run
             return
-        if not measuring.is_begun:
-            measuring.forget()
-            return
-        if measuring.has_ended:
-            if measuring.error is None and not isinstance(error, JournalError):
-                with contextlib.suppress(KeyboardInterrupt), deferred():
-                    self.take_up()
-            return
-        if isinstance(error, KeyboardInterrupt):
-            error.add_note(lost_text(measuring.models, self._state.beliefs.measured_metrics))
-        measuring.stop()
-        measuring.leave_bench()
-        measuring.thread.join(ENDING_S)
-        if not measuring.has_ended:
-            with interrupted(self._state.resolved.device):
-                measuring.thread.join(CLOSED_S)
+        except Exception as another:  # the error that ended the run matters more
+            error.add_note(f"What was measured could not be kept: {another}")
 
     def _look(self, ends_s: float) -> None:
         """Take the next step: take up what was measured, export the next model, or begin to measure others."""
-        if self._measuring is not None and not self._measuring.is_begun:
-            self._measuring.prepare()
-        if self.take_up():
-            self._fitting.fit(self._number)
-        if self._measuring is None and self._lost is None and self.is_on:
-            self._begin(ends_s)
+        with self._losing():
+            if self._measuring is not None and not self._measuring.is_begun:
+                self._measuring.prepare()
+            if self.take_up():
+                self._fitting.fit(self._number)
+            if self._measuring is None and self._lost is None and self.is_on:
+                self._begin(ends_s)
 
     def _begin(self, ends_s: float) -> None:
         state = self._state
@@ -185,11 +213,8 @@ class MeasuringBeside:
         if not chosen:
             self._again_at = proposals + math.ceil(MORE_SHARE * max(1, proposals))
             return
-        state.measures_beside = True
         self._measuring = _Measuring(state, chosen, self._number)
-
-    def _tell_schedule(self) -> None:
-        self._state.schedule.measures_beside = self.is_on
+        state.measures_beside = True
 
 
 @final
@@ -218,6 +243,7 @@ class _Measuring:
         models: their number.
         rows: what was found, at the end.
         error: what the thread raised, at the end.
+        took_s: the seconds that exports and measurements took, at the end.
     """
 
     def __init__(self, state: RunState, chosen: list[Candidate], number: int) -> None:
@@ -229,10 +255,10 @@ class _Measuring:
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._run, name="nas-measuring", daemon=True)
         self._stopwatch = state.stopwatch
-        self._began_s = self._ended_s = state.stopwatch()
+        self.took_s = 0.0
         self._steps = state.measuring_in_steps(measurer, chosen, number, self.progress)
         self._bench, self._in_time = measurer.bench, measurer.bench.in_time
-        until_s = self._began_s + state.schedule.left_to_repeat_s
+        until_s = state.stopwatch() + state.schedule.left_to_repeat_s
         self._bench.in_time = lambda: self._stopwatch() < until_s  # the schedule belongs to the main thread
 
     @property
@@ -245,35 +271,33 @@ class _Measuring:
         """True once the rows are there, or the error."""
         return self.is_begun and not self.thread.is_alive()
 
-    @property
-    def took_s(self) -> float:
-        """The seconds from the first model's export to the last measurement."""
-        return self._ended_s - self._began_s
-
-    def prepare(self) -> None:
-        """Export the next model. After the last one, the thread begins."""
-        if next(self._steps):
+    def prepare(self, most_s: float = LOOK_S) -> None:
+        """Export further models, for so many seconds. After the last one, the thread begins."""
+        began_s = self._stopwatch()
+        is_exported = next(self._steps)
+        while not is_exported and self._stopwatch() - began_s < most_s:
+            is_exported = next(self._steps)
+        self.took_s += self._stopwatch() - began_s
+        if is_exported:
             self.thread.start()
 
     def prepare_rest(self) -> None:
         """Export all models that are left."""
-        while not self.is_begun:
-            self.prepare()
+        if not self.is_begun:
+            self.prepare(math.inf)
 
-    def leave_bench(self) -> None:
-        """Let the bench ask again whoever it asked before."""
+    def leave(self) -> None:
+        """Let the bench ask again whoever it asked before. What has not begun is given up."""
         self._bench.in_time = self._in_time
-
-    def forget(self) -> None:
-        """Give up what has not begun."""
-        self._steps.close()
-        self.leave_bench()
+        if not self.is_begun:
+            self._steps.close()
 
     def stop(self) -> None:
         """End the measuring after the session under way."""
         self.progress.is_stopped = True
 
     def _run(self) -> None:
+        began_s = self._stopwatch()
         try:
             next(self._steps)
         except StopIteration as ended:
@@ -281,7 +305,7 @@ class _Measuring:
         except BaseException as error:
             self.error = error
         finally:
-            self._ended_s = self._stopwatch()
+            self.took_s += self._stopwatch() - began_s
 
 
 class _StoppedError(BaseException):

@@ -84,12 +84,14 @@ def measure_round(state: RunState, fitting: Fitting, beside: MeasuringBeside, nu
     if number in state.rounds_done:
         return
     if state.beliefs.measured_metrics:
-        beside.check()
         is_between = not beside.is_on
         if is_between:
             beside.wait()
+        is_new = beside.take_up()
+        beside.check()
+        if is_between:
             _measure_after(state, number)
-        if beside.take_up() or is_between:
+        if is_new or is_between:
             fitting.fit(number)
             if fitting.doubts:
                 state.progress.say(fitting.doubts_text)
@@ -97,9 +99,9 @@ def measure_round(state: RunState, fitting: Fitting, beside: MeasuringBeside, nu
 
 
 def _measure_after(state: RunState, number: int) -> None:
-    """Measure after a round, unless the journal has that: its measurements come to disk together."""
+    """Measure after a round, unless an interrupted process has done so: its measurements come to disk together."""
     beliefs = state.beliefs
-    last = beliefs.rows[-1] if beliefs.rows else None
+    last = beliefs.rows[-1] if len(beliefs.rows) == state.rows_at_start and beliefs.rows else None
     if last is None or (last.stage, last.round) != ("measure", number):
         near_limits, count = state.screening.near_limits, state.schedule.count_between()
         state.measure(worth_measuring(beliefs, beliefs.candidates, near_limits, count), number)

@@ -65,6 +65,7 @@ class RunState:
         inheritance: what candidates inherit from a parent; None for a space without one, and before it is made.
         tuned_parent: True if that parent was tuned on the data, by this run or an earlier one.
         known: what the space knows beforehand, where that is the answer because nothing is trained; else None.
+        rows_at_start: how many rows were believed when this process began with the run.
         measures_beside: True while something is being measured beside trainings.
         follow: is told all rows once they are on disk.
     """
@@ -110,6 +111,7 @@ class RunState:
         place = unended_from(rows, ended) if is_search and is_same else len(rows)
         self.beliefs = beliefs_of(recipe, resolved, (*seed_rows, *rows[:place]))
         self.beliefs.recall_counts(rows)
+        self.rows_at_start = len(self.beliefs.rows)
         self.recorded = RecordedRows(rows[place:], lambda each: self.beliefs.candidate(each).trained)
         self.beliefs.settled.update(row.architecture for row in rows[: self.begins.rows] if row.stage in WINNING)
         self.screening = Screening(self.beliefs)

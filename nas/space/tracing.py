@@ -21,6 +21,7 @@ from nas.space.own_code import own_code
 from nas.space.parts.own_inputs import signature_of
 from nas.space.search_space import HasLayers, SearchSpace, ends
 from nas.space.signature import Signature, TensorType
+from nas.space.torch_settings import in_turn
 
 _OPERATORS_BY_KIND = {
     "linear": "linear mm mv addmm",
@@ -112,7 +113,7 @@ def layers_of(space: SearchSpace, architecture: Architecture, signature: Signatu
     if isinstance(space, HasLayers):
         return _given_layers(space, architecture)
     signature = signature_of(space, architecture, signature)
-    with torch.random.fork_rng(devices=[]):
+    with in_turn(), torch.random.fork_rng(devices=[]):
         try:  # on meta no weights are drawn: a ViT of 15 M parameters takes 0.1 s instead of 0.5 s
             with torch.device("meta"):
                 module = build_checked(space, architecture, signature)
@@ -218,7 +219,7 @@ def _given_layers(space: HasLayers, architecture: Architecture) -> tuple[Layer, 
 
 
 def _run(module: torch.nn.Module, signature: Signature, device: str) -> tuple[object, _Recorder]:
-    with torch.random.fork_rng(devices=[]):
+    with in_turn(), torch.random.fork_rng(devices=[]):
         copied = copy.deepcopy(module).to(device).eval()
         # In inference mode composite operators reach the recorder whole, as in torch.utils.flop_counter.
         with torch.inference_mode():

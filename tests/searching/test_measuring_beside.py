@@ -230,13 +230,27 @@ class _Device:
 
 
 @pytest.mark.parametrize(
-    ("identifier", "is_apart"), [("abc", False), ("def", True), ("pi abc", False), ("pi def", True), (None, False)]
+    ("identifier", "is_apart"),
+    [
+        *(("trains", False), ("here", False), ("other", True), (None, False)),
+        *(("pi trains", False), ("pi here", False), ("pi other", True), ("pi None", False)),
+    ],
 )
-def test_a_device_is_apart_if_its_identifier_is_another_one(identifier: str | None, is_apart: bool) -> None:
+def test_a_device_is_apart_if_its_identifier_is_another_one(
+    identifier: str | None, is_apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One of a pool has its name before it. Where one is unknown, the device may be a machine that trains."""
+    monkeypatch.setattr("nas.hardware.devices.named.machine_id", lambda: "here")
     device: Any = _Device(identifier)
-    assert is_apart_from(device, ("ghi", "abc")) == is_apart
-    assert not is_apart_from(device, ("ghi", None))
+    assert is_apart_from(device, ("node", "trains")) == is_apart
+    assert not is_apart_from(device, ("node", None))
+    monkeypatch.setattr("nas.hardware.devices.named.machine_id", lambda: None)
+    assert not is_apart_from(device, ("node", "trains"))
+
+
+def test_this_machine_is_never_apart() -> None:
+    """Though all trainings run on others: the search itself keeps it busy."""
+    assert not is_apart_from(LocalDevice(), ["another"])
 
 
 def _unmeasured(beliefs: Beliefs, rows: Sequence[Evaluation], near: object, count: int) -> list[Architecture]:

@@ -56,7 +56,7 @@ class Board:
         if isinstance(way, Runner):
             raise RecipeError(f"{record.name} ({record.url}) has no Python, so nothing can be installed there.")
         self.has_others = has_others
-        self._is_interrupted = False
+        self.is_interrupted = False
         self._transport: Transport = way
         self._connection: BoardConnection | None = None
         self._holds, self._has_lock = 0, False
@@ -159,12 +159,12 @@ class Board:
     @contextlib.contextmanager
     def interrupted(self) -> Iterator[None]:
         """Make whoever measures there stop at once, and not connect again until the end of the block."""
-        self._is_interrupted = True
+        self.is_interrupted = True
         try:
             self.close()
             yield
         finally:
-            self._is_interrupted = False
+            self.is_interrupted = False
 
     def process(self, target: Target, timeout_s: float, *, pinned: bool = True) -> MeasuringProcess:
         """Return a process there. Files that its requests name are sent there once."""
@@ -205,13 +205,15 @@ class Board:
                 if lost == MOST_LOST:
                     raise blame(error) if blame else self._unreachable(error) from error
                 pause_s = next(pauses, None)
-                if pause_s is None or self._connection is None or self._is_interrupted:  # or it was never reached
+                if pause_s is None or self._connection is None or self.is_interrupted:  # or it was never reached
                     raise self._unreachable(error) from error
                 self._say(f"the connection to {self.name} was lost and is opened again: {error}")
                 time.sleep(pause_s)
 
     def _connected(self) -> BoardConnection:
         """Return a connection to the agent, which holds the lock if this side wants it to."""
+        if self.is_interrupted:
+            raise ConnectionLostError("it was interrupted")
         if self._connection is None or not self.is_connected:
             if self._has_lock:  # it ended between two requests of a measurement
                 self._say(f"the connection to {self.name} was lost and is opened again")

@@ -12,6 +12,7 @@ from nas.hardware.devices.pool import Pool, pool_named
 from nas.hardware.devices.program_device import ProgramDevice, Runner
 from nas.hardware.devices.registry import POOL, DeviceRecord, known
 from nas.hardware.devices.transports import way_of
+from nas.hardware.machine import machine_id
 from nas.values.target import Target
 
 
@@ -36,20 +37,19 @@ def added_device(record: DeviceRecord) -> Board | ProgramDevice:
 
 
 def is_apart_from(device: Device, machines: Collection[str | None]) -> bool:
-    """Return True for a device that is surely none of these ``machines``, which are told by their identifiers.
+    """Return True for a device that is surely neither this machine nor one of ``machines``, told by identifiers.
 
-    Of a pool, those that answer count. A machine without an identifier may be any.
+    Of a pool, those that are connected count. A machine without an identifier may be any.
 
     Raises:
         TargetError: it cannot be reached.
     """
     if isinstance(device, Pool):
-        boards = device.awake()
+        boards = [board for board in device.awake() if board.is_connected]
         return bool(boards) and all(is_apart_from(board, machines) for board in boards)
-    there = device.facts.machine_id
-    if there is None or None in machines:
-        return False
-    return not {there, there.split()[-1]} & set(machines)  # one of a pool has its name before it
+    here = {*machines, machine_id()}
+    there = str(device.facts.machine_id).split()[-1]  # one of a pool has its name before it
+    return None not in here and there != str(None) and there not in here
 
 
 @contextlib.contextmanager
