@@ -221,7 +221,7 @@ class Schedule:
     def rounds_from(self, number: int) -> int:
         """Return how many rounds fit from round ``number`` on, one at least, if measuring must not take most of it."""
         left = 1 if self._beliefs.is_all_measured else self._recipe.rounds - number + 1
-        if not self.is_timed or self.measures_beside:
+        if not self.is_timed:
             return left
         room_s = BETWEEN_SHARE * (self.left_s - self.reserve_s)
         return max(1, min(left, int(room_s / max(self._after_round_s, 1e-9))))
