@@ -76,7 +76,7 @@ def test_names_that_our_own_plug_ins_use_are_public(folder: str) -> None:
     inside |= {"SupernetTrained", "WayChosen", "Inheritance", "PARENT_WEIGHTS", "SUPERNET_WEIGHTS", "usable_cores"}
     inside |= {"Beliefs", "WholeCurves", "known_losses", "told"}
     inside |= {"JobSource", "Outcome", "Relay", "Work", "as_failure", "hard_limit_of", "reports_of"}
-    inside |= {"RunState", "Resolved", "LookHere", "OF_IMAGES", "cost_of", "train_round"}
+    inside |= {"RunState", "Resolved", "LookHere", "OF_IMAGES", "cost_of", "train_round", "Fitting", "MeasuringBeside"}
     inside |= {"DEVIATIONS", "HUBER", "KIND_SHARE", "FloatArray", "IndexArray"}
     assert imported_from_inside(folder) - set(dir(nas)) - inside == set()
 
