@@ -112,22 +112,6 @@ class Surroundings:
             self, architectures, metrics, round_number=round_number, rng=rng, progress=progress
         )
 
-    def rows_in_steps(
-        self,
-        architectures: Sequence[Architecture],
-        metrics: Sequence[str],
-        *,
-        round_number: int,
-        rng: np.random.Generator,
-        progress: Progress,
-    ) -> Generator[bool, None, list[Evaluation]]:
-        """Return one row for each architecture at the end, as ``rows`` does.
-
-        Yields False after each export but the last, and then True: what follows may happen in another thread, because
-        it needs nothing but the bench and the store.
-        """
-        return _measuring(self, architectures, metrics, round_number=round_number, rng=rng, progress=progress)
-
 
 def measure_architectures(
     surroundings: Surroundings,
@@ -144,7 +128,9 @@ def measure_architectures(
     holds for the same architecture, space and target are reused, and new ones are added to it. Architectures that
     differ only in choices of training are measured once.
     """
-    steps = _measuring(surroundings, architectures, metrics, round_number=round_number, rng=rng, progress=progress)
+    steps = measured_in_steps(
+        surroundings, architectures, metrics, round_number=round_number, rng=rng, progress=progress
+    )
     while True:
         try:
             next(steps)
@@ -153,7 +139,7 @@ def measure_architectures(
             return rows
 
 
-def _measuring(
+def measured_in_steps(
     surroundings: Surroundings,
     architectures: Sequence[Architecture],
     metrics: Sequence[str],
@@ -162,6 +148,10 @@ def _measuring(
     rng: np.random.Generator,
     progress: Progress,
 ) -> Generator[bool, None, list[Evaluation]]:
+    """Do what ``measure_architectures`` does in steps, and return the rows at the end.
+
+    Yields False after each export but the last, and then True: the rest may happen in another thread.
+    """
     bench = surroundings.bench
     parts = SpaceParts(surroundings.space)
     asked, architectures = architectures, list(dict.fromkeys(map(parts.on_device, architectures)))

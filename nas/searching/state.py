@@ -13,7 +13,7 @@ from nas.errors import JournalError
 from nas.hardware.bench import target_part
 from nas.hardware.energy_model import MemoryHierarchy
 from nas.hardware.kept_sessions import KeptSessions
-from nas.hardware.measuring import Surroundings
+from nas.hardware.measuring import Surroundings, measured_in_steps
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.recipe.ways import Way, by_way
@@ -213,7 +213,7 @@ class RunState:
         """
         self.check_bench()
         metrics, rng = self.beliefs.measured_metrics, self._rng_of(round_number)
-        return measurer.rows_in_steps(candidates, metrics, round_number=round_number, rng=rng, progress=progress)
+        return measured_in_steps(measurer, candidates, metrics, round_number=round_number, rng=rng, progress=progress)
 
     def _rng_of(self, round_number: int) -> np.random.Generator:
         return np.random.default_rng((self.recipe.seed, 1, round_number, len(self.beliefs.rows)))
