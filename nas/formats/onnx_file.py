@@ -27,6 +27,9 @@ MULTIPLYING = (
 )
 
 
+TRANSFORMERS = {"Attention", "LayerNormalization", "RMSNormalization"}
+PASSING_ON = {"Cast", "Dropout", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Where"}
+"""Types of nodes that may lie between a softmax and the product of an attention."""
 COUNTS = "nas.counts"
 """The key of a model's metadata under which the counts of its whole numbers lie."""
 
@@ -152,25 +155,65 @@ def multiply_accumulates(model: onnx.ModelProto) -> int | None:
 def light_heads(model: onnx.ModelProto, share: float) -> list[str]:
     """Return the names of the last matrix products before the outputs, with at most ``share`` of all weights each.
 
-    These are the layers of heads. Convolutions are none: they may do much of the work with few weights. Nodes without
-    a name are left out.
+    These are the layers of heads. Convolutions are none: they may do much of the work with few weights. Nor are
+    products without weights. Nodes without a name are left out.
     """
-    makers = {name: node for node in model.graph.node for name in node.output}
+    last, _ = _last_products(model)
     sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
+    most = share * sum(sizes.values())
+    weights = {node.name: sum(sizes.get(each, 0) for each in node.input) for node in last if node.name}
+    products = (node.name for node in last if node.op_type in ("Gemm", "MatMul") and node.name)
+    return [name for name in products if 0 < weights[name] <= most]
+
+
+def classifies_maps(model: onnx.ModelProto, heads: Sequence[str]) -> bool:
+    """Return True if a graph convolves, and all of its outputs are several numbers of one of these ``heads``.
+
+    Of a single number, as of a regression, large values count most.
+    """
+    last, meets_input = _last_products(model)
+    sizes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    convolves = any(node.op_type == "Conv" for node in model.graph.node)
+    if not last or meets_input or not convolves or any(node.name not in heads for node in last):
+        return False
+    shapes = [sizes.get(name, ()) for node in last for name in node.input]
+    return all(min(shape) > 1 for shape in shapes if len(shape) > 1)
+
+
+def _last_products(model: onnx.ModelProto) -> tuple[list[onnx.NodeProto], bool]:
+    """Return the last nodes before the outputs that multiply, and if a way from an output to an input meets none."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    inputs = {each.name for each in model.graph.input} - {each.name for each in model.graph.initializer}
     last: dict[str, onnx.NodeProto] = {}
     waiting, seen = [each.name for each in model.graph.output], set[str]()
     while waiting:
         name = waiting.pop()
         if name in seen or name not in makers:
+            seen.add(name)
             continue
         seen.add(name)
         if makers[name].op_type in MULTIPLYING:
             last[name] = makers[name]
         else:
             waiting += makers[name].input
-    most = share * sum(sizes.values())
-    products = [node for node in last.values() if node.name and node.op_type in ("Gemm", "MatMul")]
-    return [node.name for node in products if sum(sizes.get(each, 0) for each in node.input) <= most]
+    return list(last.values()), bool(seen & inputs)
+
+
+def is_transformer(model: onnx.ModelProto) -> bool:
+    """Return True if a graph attends, so that a product takes what a softmax gives, or normalises layers."""
+    users: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    if any(node.op_type in TRANSFORMERS for node in model.graph.node):
+        return True
+    waiting = [name for node in model.graph.node if node.op_type == "Softmax" for name in node.output]
+    while waiting:
+        for node in users.get(waiting.pop(), ()):
+            if node.op_type in ("MatMul", "Einsum"):
+                return True
+            waiting += node.output if node.op_type in PASSING_ON else ()
+    return False
 
 
 def fills_bytes(model: onnx.ModelProto) -> bool:

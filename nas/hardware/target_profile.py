@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.hardware.devices.device import DeviceFacts
+from nas.hardware.runtimes.runtime import load_runtime
 from nas.values.target import Target
 
 PROFILE = "profile.json"
@@ -110,8 +111,10 @@ def hardware_of(conditions: Mapping[str, Any], facts: DeviceFacts) -> dict[str, 
 
 
 def fingerprint_of(target: Target, hardware: Mapping[str, Any]) -> str:
-    """Return a short hash of a target and its hardware."""
-    text = json.dumps([str(target), hardware], sort_keys=True, default=str)
+    """Return a short hash of a target, its hardware, and how models are converted for it if that has changed."""
+    changed = load_runtime(target.runtime, target.options).conversions.get(target.precision)
+    identity = [str(target), hardware, *([] if changed is None else [changed])]
+    text = json.dumps(identity, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -248,8 +248,8 @@ class RunState:
             return
         if known and target_part(known[-1]) != target_part(now):
             raise JournalError(
-                f"a run goes on with the target that it began with, but the hardware or the versions of "
-                f"{targets} have changed since. Bring those back, or start a new run."
+                f"a run goes on with the target that it began with, but the hardware or the versions of {targets} "
+                "have changed since, or how nas converts models for it. Bring those back, or start a new run."
             )
         if known:
             self.progress.say(

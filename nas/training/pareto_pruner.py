@@ -171,8 +171,9 @@ class ParetoPruner:
 
 
 def _values(attributes: Mapping[str, object]) -> dict[int, float]:
-    """Return the reported errors by step."""
-    steps = {name.removeprefix(PREFIX): value for name, value in attributes.items() if name.startswith(PREFIX)}
+    """Return the reported errors by step. Another thread may report meanwhile, so that a copy is read."""
+    reported = dict(attributes).items()
+    steps = {name.removeprefix(PREFIX): value for name, value in reported if name.startswith(PREFIX)}
     return {int(step): float(str(value)) for step, value in steps.items() if step.isdigit()}
 
 

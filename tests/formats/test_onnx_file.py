@@ -22,7 +22,6 @@ from nas.formats.onnx_file import (
     executed_precisions,
     external_files,
     inputs_of,
-    light_heads,
     multiply_accumulates,
     read_onnx,
     weight_bytes,
@@ -264,23 +263,6 @@ class Everything(nn.Module):
         features = self.up(self.grouped(self.depthwise(self.stem(images)).relu()))
         tokens = features.flatten(2)
         return self.head((tokens @ tokens.transpose(1, 2)).mean(2))
-
-
-def test_the_layers_of_small_heads_are_named() -> None:
-    """They are the last products before each output. Large ones are left out, and what has no other product."""
-    weights = {"w": (8, 64), "a": (64, 2), "b": (64, 40)}
-    nodes = [helper.make_node("Gemm", ["x", "w"], ["hidden"], name="body"), helper.make_node("Relu", ["hidden"], ["y"])]
-    nodes += [helper.make_node("MatMul", ["y", each], [f"of {each}"], name=f"head {each}") for each in "ab"]
-    nodes += [helper.make_node("Softmax", ["of a"], ["first"]), helper.make_node("Relu", ["of b"], ["second"])]
-    outputs = [tensor_info("first", (1, 2)), tensor_info("second", (1, 40))]
-    model = model_of(
-        nodes, [tensor_info("x", (1, 8))], outputs, {n: np.ones(s, np.float32) for n, s in weights.items()}
-    )
-    assert light_heads(model, 0.05) == ["head a"]
-    assert sorted(light_heads(model, 0.9)) == ["head a", "head b"]
-    model.graph.node[2].op_type = "Conv"  # of a map as large as the picture, few weights do much
-    assert light_heads(model, 0.05) == []
-    assert light_heads(linear(np.ones((8, 4), np.float32)), 0.5) == []
 
 
 class TestMultiplyAccumulates:

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from networks_for_int8 import Cancelling, Convolutional, Spiking, Transformer
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import with_external_data
 from torch import nn
@@ -22,32 +23,12 @@ from nas.formats.onnx_session import outputs_of
 from nas.hardware.runtimes import onnx_runtime
 from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
+from nas.hardware.target_profile import fingerprint_of
 from nas.space.signature import TensorType, image_inputs
 from nas.values.target import Target
 
 FP32, INT8, DYNAMIC = (Target("onnxruntime-cpu", precision) for precision in ("fp32", "int8", "int8-dynamic"))
 RUNTIME = OnnxRuntimeCpu()
-
-
-class Convolutional(nn.Module):
-    """A small network with a residual block and 75,000 weights."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
-        self.block = nn.Sequential(
-            nn.Conv2d(32, 64, 3, padding=1, bias=False),
-            nn.BatchNorm2d(64),
-            nn.ReLU(),
-            nn.Conv2d(64, 32, 3, padding=1, bias=False),
-            nn.BatchNorm2d(32),
-        )
-        self.head = nn.Linear(32 * 16, 64)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        features = self.stem(images)
-        features = torch.relu(features + self.block(features))
-        return self.head(nn.functional.avg_pool2d(features, 4).flatten(1))
 
 
 def images_of(count: int) -> Float32Array:
@@ -148,20 +129,6 @@ def test_odd_numbers_of_images_calibrate_too(exported: Path, tmp_path: Path, cou
     assert deployed.weight_bytes > 0
 
 
-class Cancelling(Convolutional):
-    """Its head sees each feature twice, with large weights that cancel each other, as those of a regression may."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(2 * 32 * 4, 2)
-        with torch.no_grad():
-            self.head.weight += torch.tensor([1000.0, -1000.0]).repeat_interleave(32 * 4)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        features = nn.functional.avg_pool2d(self.block(self.stem(images)), 8).flatten(1)
-        return self.head(torch.cat([features, features], dim=1))
-
-
 @pytest.mark.parametrize("stays", [True, False])
 def test_a_small_head_stays_in_fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stays: bool) -> None:
     """In int8 a fitted head of a tuned network answered twice as often wrongly, and took no less time."""
@@ -175,6 +142,68 @@ def test_a_small_head_stays_in_fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert session.conditions()["executed_precision"] == ("int8 in 3 of 4 products" if stays else "int8")
     plain = outputs_of(tmp_path / "model.onnx", [images])
     assert (float(np.std(found - plain) / np.std(plain)) < 0.3) == stays
+
+
+@pytest.mark.parametrize("decomposed", [False, True])
+def test_sums_of_a_transformer_stay_in_fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decomposed: bool) -> None:
+    """Were they in int8, large channels would leave the others no bits. Products are in int8 in both cases."""
+    torch.manual_seed(0)
+    export_onnx(Transformer(decomposed).eval(), image_inputs((3, 16, 16)), 2, tmp_path / "model.onnx")
+    images = images_of(20)
+    plain = outputs_of(tmp_path / "model.onnx", [images])
+    lost = []
+    for name in ("products", "everything"):
+        deployed, target = deploy(tmp_path / "model.onnx", "int8", tmp_path / name, images_of(64))
+        session = RUNTIME.open(deployed.path, target)
+        found = np.concatenate([session.outputs([images[i : i + 2]]) for i in range(0, 20, 2)])
+        assert "int8" in session.conditions()["executed_precision"]
+        lost.append(float(np.std(found - plain, axis=0).mean() / np.std(plain, axis=0).mean()))
+        monkeypatch.setattr(onnx_runtime, "is_transformer", lambda model: False)
+        monkeypatch.setattr(onnx_runtime, "light_heads", lambda model, share: [])
+    assert lost[0] < min(0.5, lost[1] / 4)
+
+
+@pytest.mark.parametrize("gain", [100.0, 10_000.0])
+def test_values_of_rare_items_are_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gain: float) -> None:
+    """With a range for all of them, 8 bits leave few steps to the others, and usual images look alike."""
+    torch.manual_seed(0)
+    export_onnx(Spiking(gain).eval(), image_inputs((3, 16, 16)), 2, tmp_path / "model.onnx")
+    usual, spiked = images_of(20), images_of(128)
+    spiked[::32] += 6
+    plain = outputs_of(tmp_path / "model.onnx", [usual])
+    lost = []
+    for name, share in (("clipped", 0.95), ("whole", 1.0)):
+        monkeypatch.setattr(onnx_runtime, "WITHIN_RANGE", share)
+        deployed, target = deploy(tmp_path / "model.onnx", "int8", tmp_path / name, spiked)
+        assert deployed.details["ranges"] == f"reach the largest values of {share:.0%} of these, and the smallest"
+        session = RUNTIME.open(deployed.path, target)
+        found = np.concatenate([session.outputs([usual[i : i + 2]]) for i in range(0, 20, 2)])
+        lost.append(float(np.std(found - plain, axis=0).mean() / np.std(plain, axis=0).mean()))
+    assert lost[0] < min(0.3, lost[1] / 3)
+
+
+@pytest.mark.parametrize("count", [10, 128])
+def test_numbers_and_few_items_are_not_clipped(tmp_path: Path, count: int) -> None:
+    """The largest output is that of the brightest image, and stays: it is what a regression is for."""
+    torch.manual_seed(0)
+    export_onnx(Spiking(outputs=1 if count == 128 else 2).eval(), image_inputs((3, 16, 16)), 2, tmp_path / "model.onnx")
+    images = images_of(count)
+    images[:2] += 6
+    deployed, target = deploy(tmp_path / "model.onnx", "int8", tmp_path / "int8", images)
+    assert "ranges" not in deployed.details
+    found = RUNTIME.open(deployed.path, target).outputs([images[:2]])
+    plain = outputs_of(tmp_path / "model.onnx", [images[:2]])
+    assert np.abs(found - plain).max() < 0.1 * np.abs(plain).max()
+
+
+def test_another_conversion_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models that were made in another way are measured again, but only in the precision in which they differ."""
+    targets = [Target("onnxruntime-cpu", precision) for precision in ("fp32", "int8")]
+    before = [fingerprint_of(each, {}) for each in targets]
+    monkeypatch.setattr(OnnxRuntimeCpu, "conversions", {"int8": 99})
+    fp32, int8 = (fingerprint_of(each, {}) for each in targets)
+    assert fp32 == before[0]
+    assert int8 != before[1]
 
 
 def test_calibration_matters(exported: Path, tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from networks_for_int8 import Cancelling
 from openvino_models import (
+    BATCH,
     all_outputs,
     as_many_heads_as_tokens,
     available,
@@ -21,12 +24,13 @@ from openvino_models import (
 )
 from torch import nn
 
-from nas.formats.export import PARITY_TOLERANCE
+from nas.formats.export import PARITY_TOLERANCE, export_onnx
 from nas.formats.onnx_file import read_onnx, weight_bytes
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.runtimes import openvino_runtime
 from nas.hardware.runtimes.openvino_runtime import OpenVinoCpu, OpenVinoSession
 from nas.hardware.runtimes.runtime import ExportedModel
+from nas.space.signature import image_inputs
 
 
 @pytest.fixture(name="runtime")
@@ -168,6 +172,23 @@ class TestInt8:
             found = all_outputs(runtime.open(deployed.path, target_of("int8")), images)
             errors.append(np.abs(found - expected).max())
         assert errors[1] > 5 * errors[0]
+
+    @pytest.mark.parametrize("stays", [True, False])
+    def test_a_small_head_stays_in_fp32(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stays: bool) -> None:
+        """Its weights cancel each other, as those of a regression may."""
+        runtime = available("int8")
+        monkeypatch.setattr(openvino_runtime, "MOST_OF_HEAD", 0.05 if stays else 0.0)
+        torch.manual_seed(0)
+        export_onnx(Cancelling().eval(), image_inputs((3, 16, 16)), BATCH, tmp_path / "model.onnx")
+        images = np.random.default_rng(0).standard_normal((32, 3, 16, 16)).astype(np.float32)
+        (tmp_path / "int8").mkdir()
+        model = ExportedModel(tmp_path / "model.onnx", lambda: [images])
+        deployed = runtime.convert(model, target_of("int8"), tmp_path / "int8")
+        session = runtime.open(deployed.path, target_of("int8"))
+        plain = outputs_of(tmp_path / "model.onnx", [images])
+        lost = np.std(all_outputs(session, images) - plain, axis=0).mean() / np.std(plain, axis=0).mean()
+        assert session.conditions()["executed_precision"] == ("int8 in 3 of 4 products" if stays else "int8")
+        assert (lost < 0.3) == stays
 
     def test_prints_nothing(self, small: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         """Neither progress bars nor advice are printed."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, final
+from typing import Any, ClassVar, final
 
+import numpy as np
 import onnx
 
 from nas.formats.model_inputs import random_inputs
 from nas.formats.onnx_file import (
+    classifies_maps,
     executed_precisions,
     external_files,
     inputs_of,
+    is_transformer,
     light_heads,
     read_graph,
     read_onnx,
@@ -26,6 +29,7 @@ from nas.formats.onnx_session import Arrays, load_onnxruntime
 from nas.hardware.machine import products_of_bytes_overflow
 from nas.hardware.runtimes.profiles import onnxruntime_times, run_to_profile
 from nas.hardware.runtimes.runtime import (
+    MOST_OF_HEAD,
     Deployed,
     ExportedModel,
     Float32Array,
@@ -41,9 +45,14 @@ from nas.values.layer_times import LayerTime
 from nas.values.measurement import OPERATORS
 from nas.values.target import Target
 
-MOST_OF_HEAD = 0.05
-"""A head with at most so much of the weights stays in fp32, where it takes no time that can be told. In int8 the fitted
-head of a tuned EfficientNet-Lite0 answered twice as often wrongly: its weights are large, and cancel each other."""
+WITHIN_RANGE, FEWEST_CLIPPED = 0.95, 40
+"""The share of items whose largest values are within the range of a tensor, and so for the smallest. Of fewer items
+than the second number, those of all are. This is for networks that convolve and classify by heads in fp32: with ranges
+for all items, one with large values may leave few steps to the others. Elsewhere some values are answers."""
+PRODUCTS = ("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul")
+"""What becomes int8 in a transformer; embeddings are gathered. A few channels of what its blocks add up are so large
+that 8 bits leave nothing of the others: with all operators in int8, small language models lost up to 23 points of
+accuracy, instead of none, and took longer (``python -m experiments.int8_accuracy``)."""
 
 
 @final
@@ -53,6 +62,7 @@ class OnnxRuntimeCpu(Runtime):
     precisions = ("fp32", "int8", "int8-dynamic")
     form = "onnx"
     opens_batch = True
+    conversions: ClassVar[Mapping[str, int]] = {"int8": 2}  # fp32 in heads and transformers, and clipped values
     device_packages = ("onnxruntime", "onnx", "numpy", "protobuf", "ml_dtypes", "typing_extensions")
 
     def version(self) -> str:
@@ -62,7 +72,8 @@ class OnnxRuntimeCpu(Runtime):
         """Return the file itself for fp32, or a quantised file.
 
         int8 becomes QDQ with u8 activations and s8 weights per channel, for which the CPU provider has fast kernels. A
-        small head stays in fp32.
+        small head stays in fp32, and so does all of a transformer but its products and embeddings. Where a head does,
+        ranges of convolutional classifiers leave out the largest values of a twentieth of the items.
         int8-dynamic becomes operators with dynamic ranges and s8 weights per channel.
         """
         load_onnxruntime()  # before its quantiser imports it with usage statistics on
@@ -169,6 +180,13 @@ def _quantise_static(prepared: Path, path: Path, model: ExportedModel) -> dict[s
     inputs = inputs_of(whole, 1)
     batches, details = calibration_of(model, inputs, inputs[0].shape[0] or 1)
     names = [each.name for each in inputs]
+    heads, transforms = light_heads(whole, MOST_OF_HEAD), is_transformer(whole)
+    options: dict[str, Any] = {}
+    if heads and not transforms and classifies_maps(whole, heads):
+        ranges = _clipped_ranges(whole, [dict(zip(names, each, strict=True)) for each in batches])
+        options["TensorQuantOverrides"] = ranges
+        if ranges:
+            details |= {"ranges": f"reach the largest values of {WITHIN_RANGE:.0%} of these, and the smallest"}
     feeds = (dict(zip(names, each, strict=True)) for each in batches)
     quantize_static(
         prepared,
@@ -179,9 +197,47 @@ def _quantise_static(prepared: Path, path: Path, model: ExportedModel) -> dict[s
         weight_type=QuantType.QInt8,
         per_channel=True,
         reduce_range=_is_narrow(model),
-        nodes_to_exclude=light_heads(whole, MOST_OF_HEAD),
+        nodes_to_exclude=heads,
+        op_types_to_quantize=PRODUCTS if transforms else None,
+        extra_options=options,
     )
     return details
+
+
+def _clipped_ranges(model: onnx.ModelProto, feeds: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return ranges that reach the ends of ``WITHIN_RANGE`` of the items, for the tensors within a graph.
+
+    Left out are tensors of too few items, with infinite values, or that are 0 for most items.
+
+    ONNX Runtime's own percentiles are of the values of all items. One item with values that are a thousand times as
+    large may move them, or make them nothing, because they are edges of equal bins up to the largest value.
+    """
+    made = {name for node in model.graph.node for name in node.output} - {each.name for each in model.graph.output}
+    real = [each for each in model.graph.value_info if each.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
+    inner = [each for each in real if each.name in made]  # others were left from before the graph was optimised
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    watched.graph.output.extend(inner)
+    options = load_onnxruntime().SessionOptions()
+    options.log_severity_level = 3
+    session = load_onnxruntime().InferenceSession(watched.SerializeToString(), options, ["CPUExecutionProvider"])
+    names = [each.name for each in inner]
+    ends: dict[str, list[Any]] = {}
+    for feed in feeds:
+        batch = len(next(iter(feed.values())))
+        for name, values in zip(names, session.run(names, dict(feed)), strict=True):
+            items = values.reshape(batch if values.ndim and len(values) == batch else 1, -1)
+            if items.size:
+                ends.setdefault(name, []).append((items.min(axis=1), items.max(axis=1)))
+    ranges = {}
+    for name, found in ends.items():
+        lows, highs = (np.concatenate(each) for each in zip(*found, strict=True))
+        if len(lows) < FEWEST_CLIPPED or not np.isfinite([lows, highs]).all():
+            continue
+        low, high = np.quantile(lows, 1 - WITHIN_RANGE), np.quantile(highs, WITHIN_RANGE)
+        if min(low, 0) < max(high, 0):
+            ranges[name] = [{"rmin": np.array(low, np.float32), "rmax": np.array(high, np.float32)}]
+    return ranges
 
 
 def _quantise_dynamic(prepared: Path, path: Path, model: ExportedModel) -> dict[str, Any]:

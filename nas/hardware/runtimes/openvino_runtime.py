@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from nas.formats.onnx_session import Arrays
 from nas.hardware.machine import processor_flags
 from nas.hardware.runtimes.profiles import run_to_profile, typical
 from nas.hardware.runtimes.runtime import (
+    MOST_OF_HEAD,
     Deployed,
     ExportedModel,
     Float32Array,
@@ -43,12 +44,19 @@ BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})
 MULTIPLYING = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "ScaledDotProductAttention")
 """Types of nodes in the CPU plug-in's graph that multiply. Products within a fused Subgraph are not visible there."""
 
+PRODUCTS = (
+    "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "GRUSequence",
+    "LSTMSequence", "RNNSequence", "ScaledDotProductAttention",
+)  # fmt: skip
+"""Operations of a model, beside MatMul, that multiply."""
+
 
 @final
 class OpenVinoCpu(Runtime):
     """Converts ONNX files to OpenVINO's IR, two files in a folder, and compiles it for the CPU."""
 
     precisions = ("fp32", "bf16", "int8")
+    conversions: ClassVar[Mapping[str, int]] = {"int8": 1}  # small heads stay in fp32
     form = "openvino"
     opens_batch = True
     device_packages = ("openvino", "numpy")
@@ -277,7 +285,7 @@ def _quantise(converted: Any, target: Target, model: ExportedModel) -> tuple[Any
     inputs = _inputs_of(converted)
     names = [each.name for each in inputs]
     batches, details = calibration_of(model, inputs, target.batch)
-    attention = _has_attention(converted)
+    attention, heads = _has_attention(converted), _light_heads(converted)
     # hides progress bars, and a warning of torch's builds for CUDA that they find no GPU
     with contextlib.redirect_stdout(io.StringIO()), without_logged_warnings():
         quantised = nncf.quantize(
@@ -286,9 +294,35 @@ def _quantise(converted: Any, target: Target, model: ExportedModel) -> tuple[Any
             target_device=nncf.TargetDevice.CPU,
             subset_size=len(batches),
             model_type=nncf.ModelType.TRANSFORMER if attention else None,
+            ignored_scope=nncf.IgnoredScope(names=heads, validate=False) if heads else None,
         )
     details["quantised_by"] = f"nncf {nncf.__version__}"
     return quantised, {**details, "model_type": "transformer"} if attention else details
+
+
+def _light_heads(model: Any) -> list[str]:
+    """Return the names of the last matrix products before the outputs, with few of all weights each."""
+    constants = [op for op in model.get_ops() if op.get_type_name() == "Constant"]
+    most = MOST_OF_HEAD * sum(math.prod(op.get_shape()) for op in constants)
+    heads, seen, waiting = list[str](), set[str](), [each.get_node() for each in model.outputs]
+    while waiting:
+        node = waiting.pop()
+        if node.get_friendly_name() in seen:
+            continue
+        seen.add(node.get_friendly_name())
+        inputs = [each.get_node() for each in node.input_values()]
+        if node.get_type_name() == "MatMul":
+            heads += [node.get_friendly_name()] if 0 < sum(map(_weights_of, inputs)) <= most else []
+        elif node.get_type_name() not in PRODUCTS:
+            waiting += inputs
+    return heads
+
+
+def _weights_of(node: Any) -> int:
+    """Return the number of weights that an operation passes on; 0 for what is computed."""
+    while node.get_type_name() in ("Convert", "Transpose", "Reshape"):
+        node = node.input_value(0).get_node()
+    return math.prod(node.get_shape()) if node.get_type_name() == "Constant" else 0
 
 
 def _has_attention(model: Any) -> bool:
