@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -18,10 +19,11 @@ class Faulty:
     """A space whose choice ``part`` selects a fault, or none if it is plain.
 
     The faults build and shape fail at once. With refused, the runtime has no kernel, and with export the exporter
-    fails. The faults nan, raise, exit, hang and slow occur only in training. With ``always`` there is no plain part.
+    fails. The faults nan, raise, exit, hang, slow and wait occur only in training; slow waits for ``seconds``, and wait
+    also ends once there is a file ``until``. With ``always`` there is no plain part.
     """
 
-    def __init__(self, faults: str = "", always: bool = False, seconds: float = 0.05) -> None:
+    def __init__(self, faults: str = "", always: bool = False, seconds: float = 0.05, until: str = "") -> None:
         parts = tuple(faults.split()) if always else (PLAIN, *faults.split())
         self.choices = (
             Choice("width", (2, 3, 4, 5, 6, 8)),
@@ -30,6 +32,7 @@ class Faulty:
             Choice("part", parts),
         )
         self._seconds = seconds
+        self._until = Path(until)
 
     def build(self, architecture: Architecture) -> nn.Module:
         part = str(architecture["part"])
@@ -42,16 +45,19 @@ class Faulty:
         if part == "refused":
             layers.append(DoubleConvolution(width))
         outputs = 9 if part == "shape" else 10
-        return nn.Sequential(Fault(part, self._seconds), *layers, nn.Flatten(), nn.Linear(16 * width, outputs))
+        return nn.Sequential(
+            Fault(part, self._seconds, self._until), *layers, nn.Flatten(), nn.Linear(16 * width, outputs)
+        )
 
 
 class Fault(nn.Module):
     """A module that returns its input, or fails as ``part`` says."""
 
-    def __init__(self, part: str, seconds: float) -> None:
+    def __init__(self, part: str, seconds: float, until: Path) -> None:
         super().__init__()
         self._part = part
         self._seconds = seconds
+        self._until = until
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self._part == "export" and float(x.sum()) > 1e9:
@@ -68,6 +74,9 @@ class Fault(nn.Module):
             os.kill(os.getpid(), signal.SIGKILL)
         if self._part == "slow":
             time.sleep(self._seconds)
+        ends_s = time.monotonic() + self._seconds
+        while self._part == "wait" and not self._until.is_file() and time.monotonic() < ends_s:
+            time.sleep(0.05)
         while self._part == "hang":
             time.sleep(0.1)
 

@@ -1,6 +1,6 @@
-"""Measuring candidates on a board while others train elsewhere.
+"""Measuring candidates on a device that does not train, while others train elsewhere.
 
-The board would wait for the trainings of a round otherwise, and all workers for the board after it.
+The device would wait for the trainings of a round otherwise, and all workers for the device after it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self, final
 
 from nas.errors import JournalError, TargetError
-from nas.hardware.devices.named import interrupted, is_apart_from
+from nas.hardware.devices.named import interrupted, is_apart_from, is_here
 from nas.hardware.measuring import Surroundings
 from nas.jobs.execution import Executor, InlineExecutor, Job, JobSource, Report
 from nas.progress import NullProgress
@@ -31,6 +31,10 @@ CLOSED_S = 10.0
 """How long the thread may take to notice that."""
 LOOK_S = 0.5
 """No further model is exported at once after so many seconds, for trainings that have ended wait."""
+BESIDE_THE_SEARCH = {"latency_ms", "item_ms", "peak_memory_mib", "model_bytes", "weight_bytes"}
+"""What may be measured on the machine of the search while it proposes, on a core of its own. Beside one program of
+arithmetic, latencies are as right as on an idle machine (``experiments/protocols/busy_desk.md``). A meter would
+count the energy of the search too, and its heat would slow sustained runs."""
 MORE_SHARE = 0.05
 """What is worth measuring is asked again once proposals have grown by this share, if nothing was the last time."""
 
@@ -72,9 +76,16 @@ class MeasuringBeside:
             return False
         if not isinstance(state.resolved.measurer, Surroundings) or not state.beliefs.measured_metrics:
             return False
+        device = state.resolved.device
         with contextlib.suppress(TargetError):
-            return is_apart_from(state.resolved.device, self._executor.machines)
+            return is_apart_from(device, self._executor.machines) and (not is_here(device) or self._may_be_busy())
         return False
+
+    def _may_be_busy(self) -> bool:
+        """Return True if the search itself, on this machine, leaves a core to measurements that it does not disturb."""
+        state = self._state
+        spare = state.resolved.device.facts.cores - state.recipe.parsed_target.threads
+        return spare > 0 and set(state.beliefs.measured_metrics) <= BESIDE_THE_SEARCH
 
     def joined(self, source: JobSource, number: int, ends_s: float) -> JobSource:
         """Return a source of the same jobs that also lets candidates be measured, until round ``number`` ends.

@@ -156,7 +156,7 @@ def test_failures_of_training_become_rows_with_ray(tmp_path: Path) -> None:
     """A process that exits, a hang that only a kill ends, NaN and an exception are rows with reasons."""
     run = tmp_path / "run"
     command = ForkedCommand(tmp_path, "search", *faults("nan", "raise", "exit", "hang"), *SHORT, *UNMEASURED, *RAY,
-                            "--trials", "10", "--set", "training.time_limit_s=3", "--name", "run", "--runs", tmp_path,
+                            "--trials", "10", "--set", "training.time_limit_s=9", "--name", "run", "--runs", tmp_path,
                             "--set", 'sampler="random"', "--seed", "23")  # fmt: skip
     assert command.process.wait(timeout=200) == 0, command.output
     rows = evaluations_of(run, "train")
@@ -169,7 +169,7 @@ def test_failures_of_training_become_rows_with_ray(tmp_path: Path) -> None:
         "hang": {"timeout"},
     }
     hangs = [row.failure.reason for row in rows if row.architecture["part"] == "hang" and row.failure]
-    assert all("at most 3 s, but hung; its process was ended" in reason for reason in hangs)
+    assert all("at most 9 s, but hung; its process was ended" in reason for reason in hangs)
     assert_nothing_twice(run)
     command.wait_for_the_others()
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from boards_here import boards_here
 from commands import assert_nothing_twice
-from fake_bench import FakeBench
+from fake_bench import VALUES, FakeBench
 from fault_spaces import Faulty
 from quick_profile import QUICK_PROFILE
 from quick_runs import BASE, Diary, FakeClock
@@ -20,7 +20,7 @@ from quick_runs import BASE, Diary, FakeClock
 import nas
 from nas.errors import TargetError
 from nas.hardware.devices.local_device import LocalDevice
-from nas.hardware.devices.named import device_of, is_apart_from
+from nas.hardware.devices.named import device_of, is_apart_from, is_here
 from nas.hardware.kept_profiles import profile_of
 from nas.jobs.execution import InlineExecutor, JobSource, Work
 from nas.results.run_folder import load_run
@@ -232,25 +232,54 @@ class _Device:
 @pytest.mark.parametrize(
     ("identifier", "is_apart"),
     [
-        *(("trains", False), ("here", False), ("other", True), (None, False)),
-        *(("pi trains", False), ("pi here", False), ("pi other", True), ("pi None", False)),
+        *(("trains", False), ("here", True), ("other", True), (None, False)),
+        *(("pi trains", False), ("pi here", True), ("pi other", True), ("pi None", False)),
     ],
 )
-def test_a_device_is_apart_if_its_identifier_is_another_one(
-    identifier: str | None, is_apart: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One of a pool has its name before it. Where one is unknown, the device may be a machine that trains."""
-    monkeypatch.setattr("nas.hardware.devices.named.machine_id", lambda: "here")
+def test_a_device_is_apart_if_its_identifier_is_another_one(identifier: str | None, is_apart: bool) -> None:
+    """One of a pool has its name before it. Where one is unknown, or none trains yet, the device may train."""
     device: Any = _Device(identifier)
     assert is_apart_from(device, ("node", "trains")) == is_apart
     assert not is_apart_from(device, ("node", None))
+    assert not is_apart_from(device, ())
+
+
+@pytest.mark.parametrize(("identifier", "here"), [("here", True), ("pi here", True), ("other", False), (None, False)])
+def test_a_device_is_here_if_its_identifier_is_this_machine_s(
+    identifier: str | None, here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been added as a board. If this machine has no identifier, any may be this one."""
+    monkeypatch.setattr("nas.hardware.devices.named.machine_id", lambda: "here")
+    device: Any = _Device(identifier)
+    assert is_here(device) == here
     monkeypatch.setattr("nas.hardware.devices.named.machine_id", lambda: None)
-    assert not is_apart_from(device, ("node", "trains"))
+    assert is_here(device)
 
 
-def test_this_machine_is_never_apart() -> None:
-    """Though all trainings run on others: the search itself keeps it busy."""
-    assert not is_apart_from(LocalDevice(), ["another"])
+@pytest.mark.usefixtures("quick_export")
+@pytest.mark.parametrize(
+    ("changes", "cores", "is_beside"),
+    [
+        ({}, 2, True),
+        ({"objectives": ["error", "latency_ms", "peak_memory_mib"]}, 2, True),
+        ({}, 1, False),
+        ({"target": "onnxruntime-cpu:threads=2"}, 2, False),
+        ({"objectives": ["error", "latency_ms", "energy_mj"]}, 2, False),
+    ],
+)
+def test_this_machine_measures_beside_the_search_on_a_core_of_its_own(
+    changes: dict[str, Any], cores: int, is_beside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only others train. Without a spare core, or with what the search adds to, trainings pause."""
+    monkeypatch.setitem(VALUES, "energy_mj", VALUES["latency_ms"])
+    monkeypatch.setattr("nas.hardware.devices.local_device.usable_cores", lambda: cores)
+    monkeypatch.setattr("nas.hardware.devices.local_device.machine_id", lambda: "here")
+    bench = Bench()
+    with trained_elsewhere(bench) as instruments, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nas.searching.measuring_beside.is_apart_from", is_apart_from)
+        patch.setattr("nas.hardware.devices.named.machine_id", lambda: "here")
+        nas.search({**RECIPE, **changes}, space=Faulty(), runs=tmp_path, progress=None, instruments=instruments)
+    assert ("nas-measuring" in bench.threads) == is_beside
 
 
 def _unmeasured(beliefs: Beliefs, rows: Sequence[Evaluation], near: object, count: int) -> list[Architecture]:
@@ -258,18 +287,41 @@ def _unmeasured(beliefs: Beliefs, rows: Sequence[Evaluation], near: object, coun
     return [row.architecture for row in rows if not beliefs.is_measured(row.architecture)][:count]
 
 
+class _Awaited(Diary):
+    """Writes a file once something was measured while others trained."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def say(self, text: str) -> None:
+        super().say(text)
+        if text.endswith("on pi, while others trained"):
+            self._file.touch()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_board_measures_while_ray_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With real trainings and a real connection to an agent, which runs here and is taken for another machine."""
+    """With real trainings and a real connection to an agent, which runs here and is taken for another machine.
+
+    Each step of a training waits until something was measured, for at most a second.
+    """
     monkeypatch.setattr("nas.searching.measuring_beside.is_apart_from", lambda device, machines: True)
     monkeypatch.setattr("nas.searching.measuring_beside.worth_measuring", _unmeasured)
     boards_here(tmp_path, ["pi"])
     target = Target("onnxruntime-cpu", device="pi")
     profile_of(target, device=device_of(target), settings=QUICK_PROFILE)
+    measured = tmp_path / "measured"
     recipe = {
         **BASE,
-        "space": {"name": "fault_spaces:Faulty", "faults": "slow", "always": True, "seconds": 0.3},
+        "space": {
+            "name": "fault_spaces:Faulty",
+            "faults": "wait",
+            "always": True,
+            "seconds": 1.0,
+            "until": str(measured),
+        },
         "target": str(target),
         "trials": 8,
         "rounds": 1,
@@ -278,10 +330,9 @@ def test_a_board_measures_while_ray_trains(tmp_path: Path, monkeypatch: pytest.M
         "training": {"epochs": 2, "subset": 0.1},
         "execution": {"executor": "ray", "workers": 1},
     }
-    diary = Diary()
-    nas.search(recipe, runs=tmp_path, progress=diary)
+    nas.search(recipe, runs=tmp_path, progress=_Awaited(measured))
     stages = [row.stage for row in read_rows(tmp_path / "run", Evaluation) if row.round == 1]
     assert stages.count("train") == 8
     assert "measure" in stages[:8]
-    assert any(text.endswith("on pi, while others trained") for text in diary.news)
+    assert measured.is_file()
     assert_nothing_twice(tmp_path / "run")

@@ -37,19 +37,34 @@ def added_device(record: DeviceRecord) -> Board | ProgramDevice:
 
 
 def is_apart_from(device: Device, machines: Collection[str | None]) -> bool:
-    """Return True for a device that is surely neither this machine nor one of ``machines``, told by identifiers.
+    """Return True for a device that is surely none of ``machines``, told by identifiers.
 
-    Of a pool, those that are connected count. A machine without an identifier may be any.
+    Of a pool, those that are connected count. A machine without an identifier may be any, and so may be one that joins
+    where there are none yet.
 
     Raises:
         TargetError: it cannot be reached.
     """
+    if not machines:
+        return False
     if isinstance(device, Pool):
         boards = [board for board in device.awake() if board.is_connected]
         return bool(boards) and all(is_apart_from(board, machines) for board in boards)
-    here = {*machines, machine_id()}
-    there = str(device.facts.machine_id).split()[-1]  # one of a pool has its name before it
-    return None not in here and there != str(None) and there not in here
+    there = _identifier(device)
+    return None not in machines and there is not None and there not in machines
+
+
+def is_here(device: Device) -> bool:
+    """Return True if a device may be this machine, also under a name of its own. Raises TargetError as above."""
+    if isinstance(device, Pool):
+        return any(is_here(board) for board in device.awake() if board.is_connected)
+    return machine_id() in (None, _identifier(device))
+
+
+def _identifier(device: Device) -> str | None:
+    """Return the identifier of a machine, if it has one. One of a pool has its name before it."""
+    identifier = str(device.facts.machine_id).split()[-1]
+    return None if identifier == str(None) else identifier
 
 
 @contextlib.contextmanager
