@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -139,7 +140,7 @@ class RayExecutor:
         else:
             options = {"address": self._address}
         try:
-            with _own_sigterm(), _loopback_alone(self._address is None):
+            with _own_sigterm(), _loopback_alone(self._address is None), _without_monitors():
                 ray.init(
                     include_dashboard=False,
                     job_config=_job_config(),
@@ -275,6 +276,19 @@ def _own_sigterm() -> Iterator[None]:
         yield
     finally:
         utils.set_sigterm_handler = original
+
+
+@contextlib.contextmanager
+def _without_monitors() -> Iterator[None]:
+    """Let a Ray that is started here have no autoscaler and none that reads logs: two processes with nothing to do."""
+    from ray._private import parameter
+
+    original = parameter.RayParams
+    parameter.RayParams = functools.partial(original, no_monitor=True, include_log_monitor=False)  # type: ignore
+    try:
+        yield
+    finally:
+        parameter.RayParams = original  # type: ignore[misc]
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.errors import RecipeError, did_you_mean
+from nas.space.eager_adamw import EagerAdamW
 from nas.training.settings import TrainingSettings
 
 MOST_DECAYED = 12
@@ -52,7 +53,7 @@ def make_optimizer(module: torch.nn.Module, settings: TrainingSettings) -> torch
     groups = [group for group in groups if group["params"]]
     if settings.optimizer == "adamw":
         single = all(p.dtype in (torch.float32, torch.float64) for group in groups for p in group["params"])
-        optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=single or None)
+        optimizer: torch.optim.Optimizer = EagerAdamW(groups, lr=settings.learning_rate, fused=single or None)
     else:
         from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 

@@ -17,6 +17,7 @@ from torch.func import functional_call
 from nas.errors import CandidateError
 from nas.jobs.execution import as_failure
 from nas.space.architecture import Architecture, Option
+from nas.space.eager_adamw import EagerAdamW
 from nas.space.parts.own_inputs import choices_of_inputs, signature_of, wishes_of
 from nas.space.search_space import SearchSpace, ends, sample, with_options
 from nas.space.torch_settings import torch_with
@@ -116,7 +117,7 @@ class _Steps:
         self._batch = min(settings.batch_size, len(self._examples))
         self._steps_per_epoch = len(self._examples) // self._batch
         self._supernet = make_supernet(space, training.inheritance).to(self._device)
-        self._optimizer = torch.optim.AdamW(
+        self._optimizer = EagerAdamW(
             parameter_groups(self._supernet, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
         self._factor = factor_of(settings.schedule, settings.warm_up)

@@ -122,6 +122,14 @@ class TestProcesses:
         assert len(addresses) >= 3  # among them the control store's, the node manager's and this driver's
         assert {address for address in addresses if not is_loopback(address)} == set()
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+    @pytest.mark.usefixtures("ray_executor")
+    def test_nothing_runs_that_has_nothing_to_do(self) -> None:
+        """One machine needs no autoscaler, and nobody reads Ray's logs: each would take .6 s and 80 MB."""
+        found = [Path(f"/proc/{pid}/cmdline").read_text() for pid in processes_below(os.getpid())]
+        assert any("gcs_server" in each for each in found)
+        assert [each for each in found if "monitor.py" in each] == []
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.slow
