@@ -152,6 +152,14 @@ def read_set(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return head, rows
 
 
+def trainings_of(rows: Sequence[dict[str, Any]]) -> list[Training]:
+    """Return the trainings of a set, with their latencies as costs where they have some, else multiply-accumulates."""
+    return [
+        Training(tuple(row["curve"]), float(row.get("latency_ms", row["macs"])), row["seconds"] / len(row["curve"]))
+        for row in rows
+    ]
+
+
 def _header(data: Images, made_of: Making, settings: TrainingSettings, seed: int) -> dict[str, Any]:
     return {
         "data": data.name,
@@ -207,10 +215,7 @@ def compare(
     """
     head, rows = read_set(path)
     rows = rows[:first]
-    trainings = [
-        Training(tuple(row["curve"]), float(row.get("latency_ms", row["macs"])), row["seconds"] / len(row["curve"]))
-        for row in rows
-    ]
+    trainings = trainings_of(rows)
     epochs = head["settings"]["epochs"]
     shares = [share / head["settings"]["subset"] for share in head["settings"]["subsets"]] or [1.0] * epochs
     sequences = orders(len(trainings), shuffles)

@@ -1,8 +1,9 @@
 """The process in which NePS proposes: it runs in an environment of its own, and knows nothing of this project.
 
 It reads one JSON object a line. The first holds ``seed``, ``choices`` (each with its number of options), ``centers``
-(for each objective the indexes of the options that are believed to be good) and ``confidence``. Then ``{"ask": true}``
-is answered by a trial, and ``{"tell": trial, "losses": [...]}`` by ``{}``.
+(for each objective the indexes of the options that are believed to be good), ``confidence``, and ``epochs``, those of a
+whole training, or null if all evaluations are whole. Then ``{"ask": true}`` is answered by a trial and its epochs, and
+``{"tell": trial, "losses": [...]}`` by ``{}``.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ FIDELITY = "fidelity"
 
 
 def optimizer_of(request: dict[str, Any]) -> neps.AskAndTell:
-    """Make PriMO. It insists on a fidelity: this one has bounds so near that each evaluation is a whole one."""
+    """Make PriMO. It insists on a fidelity: without epochs, bounds are so near that each evaluation is a whole one."""
     space: dict[str, Any] = {
         name: HPOCategorical(choices=list(range(count))) for name, count in request["choices"].items()
     }
-    space[FIDELITY] = HPOInteger(lower=1, upper=2, is_fidelity=True)
+    space[FIDELITY] = HPOInteger(lower=1, upper=request["epochs"] or 2, is_fidelity=True)
     confidence = {
         objective: dict.fromkeys(center, request["confidence"]) for objective, center in request["centers"].items()
     }
@@ -54,7 +55,8 @@ def main() -> None:
         if request.get("ask"):
             trial = optimizer.ask()
             config = {name: int(value) for name, value in trial.config.items() if name != FIDELITY}
-            answers.write(json.dumps({"trial": trial.metadata.id, "config": config}) + "\n")
+            answer = {"trial": trial.metadata.id, "config": config, "epochs": int(trial.config[FIDELITY])}
+            answers.write(json.dumps(answer) + "\n")
         else:
             optimizer.tell(request["tell"], request["losses"])
             answers.write("{}\n")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -33,6 +34,53 @@ WITHIN_S = 600.0
 
 
 @final
+class PrimoProcess:
+    """NePS, in its own process. It ends with the object.
+
+    ``centers`` holds a prior for each objective, the indexes of the options that are believed to be good. With
+    ``epochs``, PriMO begins by successive halving of trainings of so many epochs; without, all evaluations are whole.
+    """
+
+    def __init__(
+        self,
+        python: str,
+        seed: int,
+        choices: Mapping[str, int],
+        *,
+        centers: Mapping[str, Mapping[str, int]] | None = None,
+        epochs: int | None = None,
+    ) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+        program = Path(__file__).with_name("primo_process.py")
+        self._process = LineProcess([python, str(program)], environment)
+        told = {"choices": choices, "centers": centers or {}, "confidence": CONFIDENCE, "epochs": epochs}
+        self._answer({"seed": seed, **told})
+
+    def ask(self) -> dict[str, Any]:
+        """Return the next ``trial``, the indexes of its options as ``config``, and its ``epochs``."""
+        return self._answer({"ask": True})
+
+    def tell(self, trial: str, losses: Sequence[float]) -> None:
+        """Report the losses of a trial."""
+        self._answer({"tell": trial, "losses": list(losses)})
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            self._process.send(request)
+            line = self._process.line(WITHIN_S)
+        except (BrokenPipeError, queue.Empty):
+            line = ""
+        if not line:
+            raise RecipeError(f"NePS ended, or gave no answer in {WITHIN_S:.0f} s; what it said stands above.")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def __del__(self) -> None:
+        if hasattr(self, "_process"):
+            self._process.end()
+
+
+@final
 class PrimoSearcher:
     """PriMO over the indexes of the options, with its own defaults. It knows no limits, and no known costs but these.
 
@@ -50,12 +98,8 @@ class PrimoSearcher:
         known = _some_architectures(problem, seed)
         costs = problem.known_costs(known) if problem.is_informed else None
         self._scales: FloatArray | None = None if costs is None else np.array([100.0, *costs.max(axis=0)])
-        environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-        program = Path(__file__).with_name("primo_process.py")
-        self._process = LineProcess([python, str(program)], environment)
         counts = {name: len(choice.options) for name, choice in self._choices.items()}
-        centers = self._centers(known, costs)
-        self._answer({"seed": seed, "choices": counts, "centers": centers, "confidence": CONFIDENCE})
+        self._primo = PrimoProcess(python, seed, counts, centers=self._centers(known, costs))
 
     def _centers(self, known: list[Architecture], costs: FloatArray | None) -> dict[str, dict[str, int]]:
         """Return for each objective the architecture that is the best by what is known beforehand."""
@@ -79,7 +123,7 @@ class PrimoSearcher:
         if replacement is not None:
             self._trial = None
             return replacement
-        found = self._answer({"ask": True})
+        found = self._primo.ask()
         self._trial = found["trial"]
         return self._problem.composed(lambda choice: choice.options[found["config"].get(choice.name, 0)])
 
@@ -89,28 +133,13 @@ class PrimoSearcher:
         told = self._worst if losses is None else self._scaled(losses)
         self._worst = np.maximum(self._worst, told)
         if self._trial is not None:
-            self._answer({"tell": self._trial, "losses": told.tolist()})
+            self._primo.tell(self._trial, told.tolist())
 
     def _scaled(self, losses: tuple[float, ...]) -> FloatArray:
         if self._scales is None:
             self._scales = np.array([100.0, *losses[1:]])
         scaled: FloatArray = np.array(losses) / self._scales
         return scaled
-
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        try:
-            self._process.send(request)
-            line = self._process.line(WITHIN_S)
-        except (BrokenPipeError, queue.Empty):
-            line = ""
-        if not line:
-            raise RecipeError(f"NePS ended, or gave no answer in {WITHIN_S:.0f} s; what it said stands above.")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def __del__(self) -> None:
-        if hasattr(self, "_process"):
-            self._process.end()
 
 
 def _some_architectures(problem: Problem, seed: int) -> list[Architecture]:
