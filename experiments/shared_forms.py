@@ -4,8 +4,9 @@
 
 For each seed, ``nas shrink --evaluate supernet`` tunes weights that all forms of the parent share, tunes a few forms
 alone, and scores many. The few are tuned once more by another seed. Kendall's tau compares the shared errors with those
-of both seeds; that of the two seeds is the ceiling. Times are core-seconds: those of all cores together.
-A run that is in the folder already goes on, or is read.
+of both seeds; that of the two seeds is the ceiling. The best of the many are tuned on from the shared weights, for a
+few epochs, and tested beside the few: which hypervolume of error and MACs do they have?
+Times are core-seconds: those of all cores together. A run that is in the folder already goes on, or is read.
 """
 
 from __future__ import annotations
@@ -13,25 +14,35 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from safetensors.torch import load
+
 import nas
+from experiments.beside_winners import volume_shares
 from experiments.command_line import heading, line, parser_of, positive
 from nas.hardware.machine import usable_cores
 from nas.results.data_of_run import source_of
 from nas.space.architecture import Architecture
+from nas.space.tracing import build_checked
 from nas.storage.journal import RECIPE, JournalReader
 from nas.storage.journal_rows import SupernetTrained
 from nas.storage.run_files import PARENT_WEIGHTS, SUPERNET_WEIGHTS
 from nas.training.inheriting import Inheritance
+from nas.training.modules import metrics_on
 from nas.training.settings import training_seed
 from nas.values.evaluation import Evaluation
+from nas.values.pareto import non_dominated
 from nas.values.rank_correlation import rank_correlation
 
 ANOTHER_SEED = 7919
 """Added to the seed of a training, so that the same form is tuned once more."""
+MOST_WINNERS, TUNED_ON_EPOCHS = 8, 3
+ALONE, SHARED = "alone", "shared"
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,9 @@ class Found:
     """What was found with one seed.
 
     Errors are those of the same forms, in the same order: with shared weights, tuned alone, and once more. Times are in
-    core-seconds: of the shared tuning, of scoring all forms, and of the trainings alone. ``forms`` were scored.
+    core-seconds: of the shared tuning, of scoring all forms, of the trainings alone, and of tuning the best ones on
+    from the shared weights. ``forms`` were scored. Points are test errors with MACs: of the forms tuned alone, and of
+    the best ones.
     """
 
     seed: int
@@ -49,7 +62,17 @@ class Found:
     tuning_s: float
     scoring_s: float
     alone_s: float
+    tuning_on_s: float
     forms: int
+    points_alone: tuple[tuple[float, float], ...]
+    points_shared: tuple[tuple[float, float], ...]
+
+    @property
+    def volume(self) -> float:
+        """The hypervolume of the best forms with shared weights, as a share of that of the forms tuned alone."""
+        methods = [ALONE] * len(self.points_alone) + [SHARED] * len(self.points_shared)
+        shares = volume_shares(methods, np.array([*self.points_alone, *self.points_shared]))
+        return shares[SHARED] / shares[ALONE]
 
     @property
     def taus(self) -> tuple[float, float, float]:
@@ -60,19 +83,19 @@ class Found:
         return first, second, ceiling
 
 
-def recipe_of(seed: int, data: str, image_size: int | None, alone: int, epochs: int, forms: int) -> dict[str, Any]:
-    """Return the keys of the run of one seed. Nothing is measured: sizes are counted."""
-    size = {} if image_size is None else {"image_size": image_size}
+def recipe_of(seed: int, data: Mapping[str, Any], alone: int, epochs: tuple[int, int], forms: int) -> dict[str, Any]:
+    """Return the keys of a run without measurements. ``epochs`` are those of the shared tuning, and of one alone."""
     return {
         "name": f"seed{seed}",
         "seed": seed,
-        "data": {"name": data, **size},
+        "data": data,
         "objectives": ["error", "macs"],
         "evaluate": "supernet",
         "trials": forms,
         "rounds": 1,
-        "supernet": {"epochs": epochs, "check": alone},
-        "retraining": {"winners": 1, "epochs": 3},
+        "training": {"epochs": epochs[1]},
+        "supernet": {"epochs": epochs[0], "check": alone},
+        "retraining": {"winners": 1, "epochs": TUNED_ON_EPOCHS},
         "execution": {"executor": "inline"},
     }
 
@@ -93,25 +116,56 @@ def of_seed(keys: Mapping[str, Any], parent: str, weights: Path | None, folder: 
     shared = nas.SharedWeights(space, (run / SUPERNET_WEIGHTS).read_bytes(), inheritance)
     images = recipe.supernet.recalibration_images
     scoring = nas.SharedEvaluation(space, source, shared, images, "cpu", 1)
-    training = nas.CandidateTraining(space, source, nas.training_settings(recipe), inheritance=inheritance)
+    training = nas.CandidateTraining(
+        space, source, nas.training_settings(recipe, keep_weights=True), inheritance=inheritance
+    )
+    tuning_on = replace(
+        training, settings=replace(training.settings, epochs=TUNED_ON_EPOCHS, fit_head=False), start=shared
+    )
     few = [row for row in rows if row.stage == "check" and not row.failed]
     scored = [row for row in rows if row.stage == "train" and row.by == "supernet" and not row.failed]
 
-    def last_error(work: Any, architecture: Architecture) -> float:
+    def last_report(work: Any, architecture: Architecture) -> Mapping[str, Any]:
         seed = training_seed(recipe, architecture) + ANOTHER_SEED
         *_, report = work({"id": architecture.id, "architecture": dict(architecture), "seed": seed})
-        return float(report["error"])
+        return dict(report)
+
+    def test_error(architecture: Architecture, weights: bytes) -> float:
+        task = source.load().prepared_for(nas.wishes_of(space, architecture))
+        module = build_checked(space, architecture, task.signature)
+        module.load_state_dict(load(weights))
+        return float(metrics_on(module, task.test, task, torch.device("cpu"))["error"])
+
+    best = best_of(scored)
+    again, tuned_on = (
+        [last_report(work, each.architecture) for each in of] for work, of in ((training, few), (tuning_on, best))
+    )
+
+    def points(of: Sequence[Evaluation], reports: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float], ...]:
+        tested = zip(of, reports, strict=True)
+        return tuple((test_error(row.architecture, each["weights"]), row.values["macs"]) for row, each in tested)
 
     return Found(
-        recipe.seed,
-        tuple(last_error(scoring, row.architecture) for row in few),
-        tuple(row.values["error"] for row in few),
-        tuple(last_error(training, row.architecture) for row in few),
-        trained.seconds * usable_cores(),
-        sum(row.details["seconds"] for row in scored),
-        sum(row.details["seconds"] for row in few),
-        len(scored),
+        seed=recipe.seed,
+        shared=tuple(float(last_report(scoring, row.architecture)["error"]) for row in few),
+        alone=tuple(row.values["error"] for row in few),
+        again=tuple(float(each["error"]) for each in again),
+        tuning_s=trained.seconds * usable_cores(),
+        scoring_s=sum(row.details["seconds"] for row in scored),
+        alone_s=sum(row.details["seconds"] for row in few),
+        tuning_on_s=sum(each["seconds"] for each in tuned_on),
+        forms=len(scored),
+        points_alone=points(few, again),
+        points_shared=points(best, tuned_on),
     )
+
+
+def best_of(scored: Sequence[Evaluation]) -> list[Evaluation]:
+    """Return the forms on the front of error and MACs; of more than eight, as many that are spread over it."""
+    is_best = non_dominated(np.array([(row.values["error"], row.values["macs"]) for row in scored]))
+    front = sorted((row for row, best in zip(scored, is_best, strict=True) if best), key=lambda row: row.values["macs"])
+    places = np.unique(np.linspace(0, len(front) - 1, min(MOST_WINNERS, len(front))).round().astype(int))
+    return [front[place] for place in places]
 
 
 def summary(found: Sequence[Found]) -> list[str]:
@@ -124,6 +178,13 @@ def summary(found: Sequence[Found]) -> list[str]:
     lines += ["", *heading(["seed", "forms tuned alone", "τ with them", "with another seed", "of both seeds"])]
     for each in found:
         lines.append(line([str(each.seed), str(len(each.alone)), *(f"{tau:.2f}" for tau in each.taus)]))
+    lines += [
+        "",
+        *heading(["seed", "forms tuned on", "their hypervolume beside those alone", "their time beside theirs"]),
+    ]
+    for each in found:
+        took = (each.tuning_s + each.scoring_s + each.tuning_on_s) / each.alone_s
+        lines.append(line([str(each.seed), str(len(each.points_shared)), f"{each.volume:.1%}", f"{took:.0%}"]))
     shares = [(first + second) / 2 / ceiling for first, second, ceiling in (each.taus for each in found) if ceiling > 0]
     if shares:
         lines += ["", f"Shared errors reach {statistics.mean(shares):.0%} of the τ that two seeds have."]
@@ -139,14 +200,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--image-size", type=positive, help="the side of pictures in pixels")
     parser.add_argument("--alone", type=positive, default=20, help="forms that are tuned alone (default: 20)")
     parser.add_argument("--epochs", type=positive, default=12, help="epochs of the shared tuning (default: 12)")
+    parser.add_argument("--alone-epochs", type=positive, default=12, help="epochs of a form alone (default: 12)")
     parser.add_argument("--forms", type=positive, default=1000, help="forms to score (default: 1000)")
     parser.add_argument("--seeds", type=positive, default=2, help="seeds (default: 2)")
     parser.add_argument("--folder", type=Path, required=True, help="keep the runs here, and go on with what is there")
     parser.add_argument("--out", type=Path, help="the file of results, as JSON")
     given = parser.parse_args(arguments)
-    found = []
+    size = {} if given.image_size is None else {"image_size": given.image_size}
+    data, found = {"name": given.data, **size}, []
     for seed in range(given.seeds):
-        keys = recipe_of(seed, given.data, given.image_size, given.alone, given.epochs, given.forms)
+        keys = recipe_of(seed, data, given.alone, (given.epochs, given.alone_epochs), given.forms)
         found.append(of_seed(keys, given.parent, given.weights, given.folder))
     if given.out is not None:
         nas.write_aside(given.out, (json.dumps([asdict(each) for each in found], indent=1) + "\n").encode())

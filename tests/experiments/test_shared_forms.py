@@ -13,24 +13,55 @@ from experiments.shared_forms import Found, main, summary
 def test_the_tables_compare_times_and_ranks() -> None:
     """Kendall's tau of shared errors is set beside that of two seeds."""
     alone, again, shared = (0.1, 0.2, 0.3, 0.4), (0.1, 0.2, 0.4, 0.3), (0.2, 0.1, 0.3, 0.4)
-    found = Found(0, shared, alone, again, tuning_s=200.0, scoring_s=50.0, alone_s=80.0, forms=1000)
+    points = ((0.5, 10.0), (0.25, 20.0))
+    found = Found(
+        seed=0,
+        shared=shared,
+        alone=alone,
+        again=again,
+        tuning_s=200.0,
+        scoring_s=50.0,
+        alone_s=1000.0,
+        tuning_on_s=10.0,
+        forms=1000,
+        points_alone=points,
+        points_shared=points[:1],
+    )
     assert found.taus == pytest.approx((2 / 3, 1 / 3, 2 / 3))
-    times, ranks, told = (text for text in "\n".join(summary([found])).split("\n\n"))
-    assert "| 0 | 1000 | 200 s | 50 s | 0.25 | 20.0 s |" in times
+    times, ranks, volumes, told = (text for text in "\n".join(summary([found])).split("\n\n"))
+    assert "| 0 | 1000 | 200 s | 50 s | 0.25 | 250.0 s |" in times
     assert "| 0 | 4 | 0.67 | 0.33 | 0.67 |" in ranks
+    # Up to the reference point (.55, 22), .05 × 12 of the one point beside .05 × 10 + .3 × 2 of both.
+    assert "| 0 | 1 | 54.5% | 26% |" in volumes
     assert told == "Shared errors reach 75% of the τ that two seeds have."
 
 
 @pytest.mark.slow
 def test_a_small_run_is_kept_and_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The second call trains the few forms once more, and nothing else; it finds the same."""
-    arguments = ["small_parents:make_digits", "--alone", "3", "--epochs", "1", "--forms", "8", "--seeds", "1"]
+    arguments = [
+        "small_parents:make_digits",
+        "--alone",
+        "3",
+        "--epochs",
+        "1",
+        "--alone-epochs",
+        "1",
+        "--forms",
+        "8",
+        "--seeds",
+        "1",
+    ]
     arguments += ["--folder", str(tmp_path / "runs"), "--out", str(tmp_path / "found.json")]
     assert main(arguments) == 0
     first = capsys.readouterr().out
     (kept,) = json.loads((tmp_path / "found.json").read_text())
     assert kept["forms"] == 7  # the parent is the eighth
     assert len(kept["shared"]) == len(kept["alone"]) == len(kept["again"]) == 3
-    assert min(kept["tuning_s"], kept["scoring_s"], kept["alone_s"]) > 0
+    assert len(kept["points_alone"]) == 3
+    assert kept["points_shared"]
+    assert min(kept["tuning_s"], kept["scoring_s"], kept["alone_s"], kept["tuning_on_s"]) > 0
     assert main(arguments) == 0
-    assert capsys.readouterr().out == first
+    again, before = capsys.readouterr().out.splitlines(), first.splitlines()
+    timed = next(place for place, row in enumerate(before) if "their time" in row) + 2  # tuning on takes another time
+    assert [*again[:timed], *again[timed + 1 :]] == [*before[:timed], *before[timed + 1 :]]
