@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Two tests at a time, each on one thread. The one that is marked `alone` looks at the memory of the whole machine.
-# Slow files begin in the order of their names: the pages' searches take half of the time, and must not begin last.
+# Slow files begin in the order of their names, not shuffled: the pages' searches take long, and must not begin last.
 TEST_PROCESSES ?= 2
 test test-slow test-emulated: export OMP_NUM_THREADS ?= 1
 # Without bytecode, each of the programs that tests start compiles the whole project anew.
@@ -17,7 +17,7 @@ test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile
 
 test-slow: .venv/installed
-	$(BIN)/python -m pytest -m "slow and not alone and not emulated" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "slow and not alone and not emulated" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --randomly-dont-reorganize
 	$(BIN)/python -m pytest -m "slow and alone" tests/jobs
 
 # A machine with another kind of processor, emulated: some GB of downloads and files, and a quarter of an hour.

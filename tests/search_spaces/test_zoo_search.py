@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from commands import evaluations_of
 from small_bundle import write_jpegs
-from tiny_zoo import CONVNET, SMALL, VIT, write_weights
+from tiny_zoo import CONVNET, VIT, write_weights
 
 import nas
 from nas.searching.instruments import Instruments
@@ -25,7 +25,7 @@ QUICK = {"rounds": 2, "max_rounds": 2, "round_ms": 5}
 @pytest.mark.slow
 def test_a_small_zoo_is_measured_as_a_whole(tmp_path: Path) -> None:
     """Nothing is predicted; heads cost one pass; a winner's bundle makes the inputs of its training."""
-    models, resolutions = [CONVNET, VIT, SMALL], [64, 96]
+    models, resolutions = [CONVNET, VIT], [64, 96]
     photos = write_jpegs(tmp_path / "photos")
     write_weights(tmp_path / "weights", models)
     options = {"models": models, "resolutions": resolutions, "features": ["stages"], "tune": ["head"]}
