@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,12 +17,11 @@ from pathlib import Path
 HEAD, OTHER, PORT = "10.213.77.1", "10.213.77.2", 6397
 RAY = str(Path(sys.executable).parent / "ray")
 BLOCKING = ("--block", "--object-store-memory=100000000", "--num-cpus")
-MASKED = "mount --make-rprivate / && mount --bind {empty} {hidden} && exec {ray}"
 
 
 def has_namespaces() -> bool:
     """Return True if this user may make network namespaces with a link between them."""
-    if sys.platform != "linux" or os.getuid() != 0 or not all(map(shutil.which, ("ip", "unshare"))):
+    if sys.platform != "linux" or os.getuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "nsenter"))):
         return False
     probe = "ip link add nas-probe-a type veth peer name nas-probe-b && mount --make-rprivate /"
     return subprocess.run(["unshare", "-mn", "sh", "-c", probe], capture_output=True, check=False).returncode == 0
@@ -47,13 +47,45 @@ def two_namespaces() -> Iterator[tuple[str, str]]:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
+def masked(namespace: str, empty: Path, hidden: Path, *command: str) -> tuple[str, ...]:
+    """Return a command that runs in a network namespace, and finds an empty folder in the place of a hidden one."""
+    mounts = f"mount --make-rprivate / && mount --bind {shlex.quote(str(empty))} {shlex.quote(str(hidden))}"
+    return ("ip", "netns", "exec", namespace, "unshare", "-m", "sh", "-c", f"{mounts} && exec {shlex.join(command)}")
+
+
+@contextlib.contextmanager
+def own_processes(namespace: str, folder: Path) -> Iterator[tuple[str, ...]]:
+    """Give what commands begin with that run in a network namespace and see each other's processes alone.
+
+    They run in ``folder``. Ray finds the nodes of its machine among all processes.
+    """
+    apart = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sleep", "infinity")
+    holder = subprocess.Popen(("ip", "netns", "exec", namespace, *apart))
+    try:
+        children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children")
+        until = time.monotonic() + 20
+        while not (first := children.read_text().split()) or Path(f"/proc/{first[0]}/comm").read_text() != "sleep\n":
+            assert time.monotonic() < until, "a namespace must appear"
+            time.sleep(0.02)
+        yield ("nsenter", "--target", first[0], "--mount", "--pid", "--net", f"--wdns={folder}")
+    finally:
+        holder.kill()  # and with it all that run there
+        holder.wait()
+
+
+def cut(namespace: str) -> None:
+    """Let nothing through to or from a namespace any more, and tell nobody, as a machine without power does."""
+    link = f"v{namespace.removeprefix('nas-').replace('-', '')}"
+    ip("-n", namespace, "link", "set", link, "down")
+
+
 def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], capture_output=True, check=True)
 
 
 @contextlib.contextmanager
-def ray_node(command: Sequence[str], variables: dict[str, str], log: Path) -> Iterator[None]:
-    """Run a node of Ray until the end of the context, in a session of its own."""
+def ray_node(command: Sequence[str], variables: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a node of Ray until the end of the context, in a session of its own, and give its process."""
     with log.open("wb") as stream:
         node = subprocess.Popen(command, env=variables, stdout=stream, stderr=stream, start_new_session=True)
     try:
@@ -62,7 +94,7 @@ def ray_node(command: Sequence[str], variables: dict[str, str], log: Path) -> It
             assert node.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
             time.sleep(0.5)
-        yield
+        yield node
     finally:
         node.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -12,7 +12,9 @@ from nas.signals import end_at_once
 EVERY_S = 1.0
 MISSES = 3
 """The head is lost when so many questions in a row got no answer. It may be slow, and a connection may break."""
-GRACE_S = 6.0
+PATIENCE_S = 1.5
+"""How long one question waits. Behind a cut cable nobody refuses it, and the user is to know within 15 s."""
+GRACE_S = 5.0
 """How long this process may take to end its work in order once the head is lost; Ray may block it for a minute."""
 
 
@@ -49,7 +51,7 @@ class HeadWatch:
         while misses < MISSES:
             if self._over.wait(EVERY_S):
                 return
-            reason = why_not(self._host.strip("[]"), self._port)
+            reason = why_not(self._host.strip("[]"), self._port, PATIENCE_S)
             misses = 0 if reason is None else misses + 1
         self._lost = (
             f"the head of the cluster at {self._address} is lost: {reason}. All finished work is kept. Start the head "

@@ -34,6 +34,7 @@ def told_by_node(code: bytes, libraries: Sequence[str], files: Sequence[tuple[st
 
     told: dict[str, Any] = {"python": platform.python_version(), "error": None, "free": None, "memory": None}
     told["machine"] = None
+    told["niceness"] = os.nice(0) if hasattr(os, "nice") else 0  # Windows has no such number
     told["versions"] = {name: version_of(name) for name in libraries}
     told["here"] = all(is_here(*file) for file in files)
     with contextlib.suppress(OSError), open("/proc/meminfo", encoding="ascii") as lines:

@@ -29,7 +29,7 @@ def check_address(address: str) -> None:
     host, _, port = address.rpartition(":")
     answers: queue.Queue[str | None] = queue.Queue()
     # In a thread, because looking up a name takes as long as the system likes.
-    asking = threading.Thread(target=lambda: answers.put(why_not(host.strip("[]"), port)), daemon=True)
+    asking = threading.Thread(target=lambda: answers.put(why_not(host.strip("[]"), port, PATIENCE_S)), daemon=True)
     asking.start()
     reason: str | None = f"there is no answer within {MOST_S:g} s"
     with contextlib.suppress(queue.Empty):
@@ -41,19 +41,22 @@ def check_address(address: str) -> None:
         )
 
 
-def why_not(host: str, port: str) -> str | None:
-    """Return why this is not the head of a Ray, or None if it may be one."""
+def why_not(host: str, port: str, patience_s: float) -> str | None:
+    """Return why this is not the head of a Ray, or None if it may be one.
+
+    It waits ``patience_s`` seconds for a connection, and as many for an answer.
+    """
     if re.fullmatch("[0-9]{1,5}", port) is None or int(port) >= 2**16:
         return "there is no port"
     try:
-        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
+        with socket.create_connection((host, int(port)), timeout=patience_s) as connection:
             if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
                 return None  # its greeting would be encrypted
-            connection.settimeout(PATIENCE_S)
+            connection.settimeout(patience_s)
             connection.sendall(_GREETING)
             answer = connection.recv(len(_SETTINGS))
     except TimeoutError:
-        return f"there is no answer within {PATIENCE_S:g} s"
+        return f"there is no answer within {patience_s:g} s"
     except (OSError, UnicodeError) as error:  # the latter for a name that no host can have
         return f"nobody answers ({error})"
     return None if len(answer) > 3 and answer[3] == _SETTINGS[3] else "something else than Ray answers"

@@ -217,6 +217,11 @@ class Nodes:
             self._used.add(node)
             if differing := self._needs.differing(told):
                 self._tell(f"node {self._name(node)} has {differing}, so its trainings may differ a little")
+            if (niceness := told["niceness"]) > 0:  # Ray's own default is 15
+                self._tell(
+                    f"trainings on the cluster give way to all other programs there, at niceness {niceness}. If others "
+                    "use its machines too, start their Ray with RAY_worker_niceness=0"
+                )
 
     def _refuse(self, node: str, reason: str) -> None:
         self._asked.pop(node, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cluster_nodes import BLOCKING, HEAD, MASKED, OTHER, PORT, RAY, has_namespaces, new_token, ray_node, two_namespaces
+from cluster_nodes import BLOCKING, HEAD, OTHER, PORT, RAY, has_namespaces, masked, new_token, ray_node, two_namespaces
 from commands import environment, path_with_the_tests
 from marking_training import MEETING
 from PIL import Image
+
+from nas.storage.home import home
 
 
 def write_photos(folder: Path) -> None:
@@ -36,16 +39,16 @@ def test_a_node_that_does_not_see_the_data_trains_on_them_too() -> None:
         base = Path(base_name)
         driver, homes = base / "driver", [base / "driver" / "home", base / "other"]
         write_photos(driver / "photos")
-        for folder in (*homes, base / "empty", base / "meeting"):
+        shutil.copytree(home(), homes[0], symlinks=True)  # which knows this machine
+        for folder in (homes[1], base / "empty", base / "meeting"):
             folder.mkdir(parents=True)
         shared = environment(**new_token(), PYTHONPATH=path_with_the_tests(), **{MEETING: str(base / "meeting")})
         with two_namespaces() as (first, second), contextlib.ExitStack() as nodes:
             head = (RAY, "start", "--head", f"--node-ip-address={HEAD}", f"--port={PORT}", f"--temp-dir={base / 'ray'}")
             command = ("ip", "netns", "exec", first, *head, "--include-dashboard=false", *BLOCKING, "1")
             nodes.enter_context(ray_node(command, {**shared, "NAS_HOME": str(homes[0])}, base / "head.log"))
-            start = f"{RAY} start --address={HEAD}:{PORT} --node-ip-address={OTHER} {' '.join(BLOCKING)} 2"
-            masked = MASKED.format(empty=base / "empty", hidden=driver, ray=start)
-            command = ("ip", "netns", "exec", second, "unshare", "-m", "sh", "-c", masked)
+            start = (RAY, "start", f"--address={HEAD}:{PORT}", f"--node-ip-address={OTHER}", *BLOCKING, "2")
+            command = masked(second, base / "empty", driver, *start)
             nodes.enter_context(ray_node(command, {**shared, "NAS_HOME": str(homes[1])}, base / "other.log"))
             search = (
                 *(sys.executable, "-m", "nas", "search", "--data", f"folder:{driver / 'photos'}"),
@@ -64,7 +67,7 @@ def test_a_node_that_does_not_see_the_data_trains_on_them_too() -> None:
                 check=False,
             )
         assert done.returncode == 0, done.stdout + done.stderr
-        here, there = ([json.loads(path.read_text()) for path in home.glob("trained-*.json")] for home in homes)
+        here, there = ([json.loads(path.read_text()) for path in each.glob("trained-*.json")] for each in homes)
         assert here
         assert len({each["process"] for each in there}) >= 2
         assert not any(each["arrived"] for each in here)
