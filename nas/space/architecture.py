@@ -8,9 +8,8 @@ import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from types import MappingProxyType
-from typing import Literal
+from functools import cached_property, lru_cache
+from typing import Literal, final
 
 import numpy as np
 
@@ -120,6 +119,38 @@ class Choice:
         return all(isinstance(option, int | float) for option in self.options)
 
 
+@final
+class _Options(Mapping[str, Option]):
+    """Options by name, which cannot be changed. Equal names are kept once: a dictionary takes three times the memory.
+
+    A long search holds a hundred thousand.
+    """
+
+    __slots__ = ("_options", "_places")
+
+    def __init__(self, options: Mapping[str, Option]) -> None:
+        self._places = _places(tuple(options))
+        self._options = tuple(options.values())
+
+    def __getitem__(self, name: str) -> Option:
+        return self._options[self._places[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._options)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+@lru_cache(10_000)
+def _places(names: tuple[str, ...]) -> dict[str, int]:
+    """Return the place of each name."""
+    return {name: place for place, name in enumerate(names)}
+
+
 @dataclass(frozen=True, eq=False)
 class Architecture(Mapping[str, Option]):
     """One point of a search space: a mapping from each *active* choice to its option.
@@ -131,7 +162,7 @@ class Architecture(Mapping[str, Option]):
     values_by_choice: Mapping[str, Option] = field(repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values_by_choice", MappingProxyType(dict(self.values_by_choice)))
+        object.__setattr__(self, "values_by_choice", _Options(self.values_by_choice))
 
     @cached_property
     def id(self) -> str:

@@ -29,6 +29,8 @@ LISTED_POPULATION = 2000
 """The most architectures that show this of a space that lists them."""
 LAYERS_KEPT = 10_000
 """The most architectures whose layers are kept: half a KiB each, and a millisecond to find again."""
+ROWS_KEPT = 50_000
+"""The most architectures whose descriptions are kept where layers need not be traced: 1.3 KiB each."""
 _LARGEST_STAGE = 7
 _TILE_IN, _TILE_OUT = 16, 64
 _WITHOUT_MAP = 8
@@ -255,6 +257,8 @@ class Describer:
     def _row(self, architecture: Architecture) -> tuple[bytes, bytes, bytes]:
         """Return the numbers of options, those that are live, and the numbers of layers, as the bytes of arrays."""
         if architecture not in self._rows:
+            if len(self._rows) >= ROWS_KEPT and isinstance(self.space, HasLayers):
+                self._rows, self._numbered = {}, {}
             options = self._option_numbers(architecture)
             canonical, live = architecture, options
             if isinstance(self.space, HasCanonical):

@@ -33,14 +33,20 @@ MOST_DRAWN = 300
 """Most draws at once after the first time. Under tight limits most draws are rejected, so more would waste time."""
 NEIGHBOURS_OF, TRACED_NEIGHBOURS_OF = 40, 2
 """Most points of the front, drawn at random, whose neighbours become candidates; fewer if layers must be traced."""
+MOST_MET = 20_000
+"""From so many architectures on, all but the random candidates are forgotten, where layers need not be traced.
+
+A long search meets more than it trains. To describe those again that are of use takes little time.
+"""
 
 
 @final
 class CandidatePool:
     """Architectures that may be proposed next, with features and known costs.
 
-    Every architecture in the pool has a place, a number from 0 on; numbers are much faster to handle. ``known`` gives
-    the losses of objectives that are known beforehand. The scores of ``prior`` are a further block of features.
+    Every architecture in the pool has a place, a number from 0 on, until candidates are asked for again; numbers are
+    much faster to handle. ``known`` gives the losses of objectives that are known beforehand. The scores of ``prior``
+    are a further block of features.
     """
 
     def __init__(
@@ -70,8 +76,8 @@ class CandidatePool:
 
         All can be built, and none has a known cost that is infinite, as one that failed to be measured.
         """
-        out = {self._place(architecture) for architecture in taken}
-        self._draw(out)
+        self._forget()
+        self._draw(taken)
         found = dict.fromkeys(self._random)
         most = TRACED_NEIGHBOURS_OF if self._traced else NEIGHBOURS_OF
         if len(front) > most:
@@ -81,7 +87,7 @@ class CandidatePool:
             if place not in self._around:
                 self._around[place] = [self._place(each) for each in neighbours(self._describer.space, architecture)]
             found |= dict.fromkeys(self._around[place])
-        fresh = np.array([place for place in found if place not in out], dtype=np.int64)
+        fresh = np.array([place for place in found if self._met[place] not in taken], dtype=np.int64)
         self._describe()
         candidates: IntArray = fresh[self._fit.rows[fresh, 0]]
         return candidates
@@ -128,13 +134,26 @@ class CandidatePool:
             self._met.append(architecture)
         return place
 
-    def _draw(self, taken: Collection[int]) -> None:
+    def _forget(self) -> None:
+        """Forget all but the random candidates, if there are too many."""
+        if len(self._met) < MOST_MET or self._has_few or self._traced:
+            return
+        self._describe()
+        kept = np.array(self._random, dtype=np.int64)
+        for rows in (self._fit, self._costs, *self._blocks.values()):
+            rows.keep(kept)
+        self._met = [self._met[place] for place in self._random]
+        self._places = {architecture: place for place, architecture in enumerate(self._met)}
+        self._random = list(range(len(self._met)))
+        self._around = {}
+
+    def _draw(self, taken: Collection[Architecture]) -> None:
         """Update the random candidates, replacing a few; a small space is enumerated instead."""
         space = self._describer.space
         if self._has_few:
             self._random = self._random or [self._place(architecture) for architecture in enumerate_space(space)]
             return
-        kept = [place for place in self._random if place not in taken]
+        kept = [place for place in self._random if self._met[place] not in taken]
         most = round((1 - RENEWED) * self._size)
         if len(kept) > most:
             kept = [kept[index] for index in np.sort(self._rng.choice(len(kept), most, replace=False))]

@@ -7,6 +7,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.values.pareto import IntArray
+
 
 @final
 class Rows:
@@ -31,3 +33,8 @@ class Rows:
             self._held = grown
         self._held[self.count : needed] = rows
         self.count = needed
+
+    def keep(self, places: IntArray) -> None:
+        """Forget all rows but those at N places, shape (N,), which follow each other from now on."""
+        self._held = self.rows[places]
+        self.count = len(places)

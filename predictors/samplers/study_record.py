@@ -103,6 +103,8 @@ class StudyRecord:
             self._ended.add(trial.number)
             proposed = self._running.pop(trial.number, None)
             architecture = self._architecture_of(trial) or proposed
+            if architecture == proposed:  # equal ones as the same object: in a long search they take much memory
+                architecture = proposed
             if architecture is not None:
                 self.taken.add(architecture)
                 self._take_in(trial, architecture, signs)
