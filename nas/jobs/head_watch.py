@@ -14,7 +14,7 @@ MISSES = 3
 """The head is lost when so many questions in a row got no answer. It may be slow, and a connection may break."""
 PATIENCE_S = 1.5
 """How long one question waits. Behind a cut cable nobody refuses it, and the user is to know within 15 s."""
-GRACE_S = 5.0
+GRACE_S = 4.0
 """How long this process may take to end its work in order once the head is lost; Ray may block it for a minute."""
 
 

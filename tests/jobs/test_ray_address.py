@@ -68,11 +68,11 @@ def test_a_name_that_takes_for_ever_is_refused_in_time(monkeypatch: pytest.Monke
     monkeypatch.setattr(ray_address, "MOST_S", 0.3)
 
     def find_slowly(*given: object, **more: object) -> None:
-        time.sleep(3)
+        time.sleep(20)
         raise OSError("not found")
 
     monkeypatch.setattr(socket, "getaddrinfo", find_slowly)
     began = time.monotonic()
     with pytest.raises(TargetError, match="there is no answer within"):
         check_address("slow.invalid:6379")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10

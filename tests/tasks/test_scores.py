@@ -93,9 +93,9 @@ class TestClassification:
         logits, labels = answers(10_000, 1000)
         tally = Classification(1000).tally()
         tally.add(logits, labels)
-        began = time.perf_counter()
+        began = time.process_time()  # others may keep the processor busy
         tally.scores()
-        assert time.perf_counter() - began < 1.0
+        assert time.process_time() - began < 1.0
 
 
 class TestMultiLabel:
