@@ -125,9 +125,12 @@ class SurrogateSampler(SpaceSampler):
     def _begins(self) -> bool:
         """Return True until ``FIRST`` architectures that can be built have been evaluated."""
         if self._is_beginning:
-            finished = self._pool.places(each.architecture for each in self._record.finished)
-            self._is_beginning = bool(self._pool.are_fit(finished).sum() < FIRST)
+            fit = filter(self._is_fit, (each.architecture for each in self._record.finished))
+            self._is_beginning = len(list(islice(fit, FIRST))) < FIRST  # a resumed run may have a hundred thousand
         return self._is_beginning
+
+    def _is_fit(self, architecture: Architecture) -> bool:
+        return bool(self._pool.are_fit(self._pool.places([architecture]))[0])
 
     def _candidates(self) -> IntArray:
         """Return the places of all candidates in the pool."""
