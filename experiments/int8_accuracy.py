@@ -113,7 +113,8 @@ def of_three(values: Sequence[float]) -> tuple[float, float, float]:
 
 def quantised(folder: Path, task: nas.Task) -> Iterator[Path]:
     """Yield the exported model in int8: as nas does, and by default."""
-    exported = ExportedModel(folder / "model.onnx", partial(calibration_items, task))
+    items, kind = partial(calibration_items, task), task.criterion.kind
+    exported = ExportedModel(folder / "model.onnx", items, classifies=lambda: kind == "classification")
     runtime = onnx_runtime.OnnxRuntimeCpu()
     (folder / AS_NAS).mkdir()
     yield runtime.convert(exported, INT8, folder / AS_NAS).path

@@ -208,7 +208,7 @@ def in_int8(made: Sequence[Made], photos: Photos, folder: Path) -> Iterator[tupl
     bench = DeviceBench(target.parsed_target, MEASURING)
     for each in (each for each in made if each.name == f"{photos.side} px"):
         view = views[each.method]
-        exported = ExportedModel(each.model, partial(calibration_items, view))
+        exported = ExportedModel(each.model, partial(calibration_items, view), classifies=lambda: True)
         (deployed,) = bench.deploy([exported], [folder / each.model.stem])
         if isinstance(deployed, CandidateError):
             raise deployed

@@ -24,7 +24,8 @@ def has_namespaces() -> bool:
     if sys.platform != "linux" or os.getuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "nsenter"))):
         return False
     probe = "ip link add nas-probe-a type veth peer name nas-probe-b && mount --make-rprivate /"
-    return subprocess.run(["unshare", "-mn", "sh", "-c", probe], capture_output=True, check=False).returncode == 0
+    apart = ["unshare", "-mnp", "--fork", "--mount-proc", "sh", "-c", probe]
+    return subprocess.run(apart, capture_output=True, check=False).returncode == 0
 
 
 @contextlib.contextmanager
@@ -67,7 +68,8 @@ def own_processes(namespace: str, folder: Path) -> Iterator[tuple[str, ...]]:
         while not (first := children.read_text().split()) or Path(f"/proc/{first[0]}/comm").read_text() != "sleep\n":
             assert time.monotonic() < until, "a namespace must appear"
             time.sleep(0.02)
-        yield ("nsenter", "--target", first[0], "--mount", "--pid", "--net", f"--wdns={folder}")
+        there = ("sh", "-c", f'cd {shlex.quote(str(folder))} && exec "$@"', "sh")
+        yield ("nsenter", "--target", first[0], "--mount", "--pid", "--net", *there)
     finally:
         holder.kill()  # and with it all that run there
         holder.wait()

@@ -72,17 +72,19 @@ def acting_runtime() -> Iterator[Target]:
 
 @pytest.fixture(scope="session")
 def onnx_profile() -> TargetProfile:
-    """The profile of ``onnxruntime-cpu``, so that no test waits for a thorough one. Commands take it as it is too."""
-    profile = profile_of(Target("onnxruntime-cpu"), settings=QUICK_PROFILE)
-    (profile.reference.parent / FAILED_TRY).touch()
-    return profile
+    """The profile of ``onnxruntime-cpu``, so that no test waits for a thorough one."""
+    return profile_of(Target("onnxruntime-cpu"), settings=QUICK_PROFILE)
 
 
 @pytest.fixture(autouse=True)
 def _profile_known_to_slow_tests(request: pytest.FixtureRequest) -> None:
-    """Slow tests start commands and programs that measure winners. The first one in a home took a minute to profile."""
+    """Slow tests start commands and programs that measure winners. The first one in a home took a minute to profile.
+
+    Nor do they profile again because the machine is faster than a quick profile found.
+    """
     if request.node.get_closest_marker("slow"):
-        request.getfixturevalue("onnx_profile")
+        profile: TargetProfile = request.getfixturevalue("onnx_profile")
+        (profile.reference.parent / FAILED_TRY).touch()
 
 
 @pytest.fixture

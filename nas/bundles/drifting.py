@@ -313,7 +313,8 @@ class _Drifting:
             return model
         scratch.mkdir()
         exported = source.exported(bench.model_format, target.batch, scratch)
-        (deployed,) = bench.deploy([ExportedModel(exported, source.calibration)], [scratch / "deployed"])
+        given = ExportedModel(exported, source.calibration, classifies=source.classifies)
+        (deployed,) = bench.deploy([given], [scratch / "deployed"])
         if isinstance(deployed, CandidateError):
             raise deployed
         return deployed

@@ -201,7 +201,8 @@ class _Export:
                 shutil.copyfile(self._source.exported("onnx", self._batch, scratch), aside / ONNX)
             if self._batch is None:
                 same_for_any_batch(exported, self._source.reference)
-            (deployed,) = self._bench.deploy([ExportedModel(exported, self._source.calibration)], [aside / DEPLOYED])
+            model = ExportedModel(exported, self._source.calibration, classifies=self._source.classifies)
+            (deployed,) = self._bench.deploy([model], [aside / DEPLOYED])
             if isinstance(deployed, CandidateError):
                 raise deployed
             if deployed.path == exported:  # the runtime opens the exported model itself

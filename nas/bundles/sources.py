@@ -17,6 +17,7 @@ from nas.formats.onnx_session import outputs_of
 from nas.results.bundle import GIVEN, WEIGHTS, Bundle
 from nas.results.bundled.samples import SAMPLES, Samples, read_samples
 from nas.space.search_space import SearchSpace
+from nas.tasks.criteria import OF_CLASSES
 from nas.tasks.deployed.inputs import Arrays
 from nas.values.target import ModelFormat, Target
 
@@ -119,6 +120,10 @@ class Source:
                 "with it, such as the winner's own in its run, or choose another precision."
             )
         return self.samples.calibration_inputs(self.bundle.preparation)
+
+    def classifies(self) -> bool:
+        """Return True if the model answers with classes."""
+        return self.bundle.answers["kind"] in OF_CLASSES
 
     def exported(self, model_format: ModelFormat, batch: int | None, folder: Path) -> Path:
         """Return the model in the format that a runtime takes, for a batch, or for any with None.

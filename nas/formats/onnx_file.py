@@ -166,18 +166,11 @@ def light_heads(model: onnx.ModelProto, share: float) -> list[str]:
     return [name for name in products if 0 < weights[name] <= most]
 
 
-def classifies_maps(model: onnx.ModelProto, heads: Sequence[str]) -> bool:
-    """Return True if a graph convolves, and all of its outputs are several numbers of one of these ``heads``.
-
-    Of a single number, as of a regression, large values count most.
-    """
+def ends_in(model: onnx.ModelProto, heads: Sequence[str]) -> bool:
+    """Return True if a graph convolves, and all of its outputs are those of these ``heads``."""
     last, meets_input = _last_products(model)
-    sizes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     convolves = any(node.op_type == "Conv" for node in model.graph.node)
-    if not last or meets_input or not convolves or any(node.name not in heads for node in last):
-        return False
-    shapes = [sizes.get(name, ()) for node in last for name in node.input]
-    return all(min(shape) > 1 for shape in shapes if len(shape) > 1)
+    return bool(last) and convolves and not meets_input and all(node.name in heads for node in last)
 
 
 def _last_products(model: onnx.ModelProto) -> tuple[list[onnx.NodeProto], bool]:

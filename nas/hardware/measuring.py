@@ -256,7 +256,8 @@ def _with_calibration(surroundings: Surroundings, exported: Mapping[Architecture
     for architecture, path in exported.items():
         wishes = wishes_of(surroundings.space, parts.candidate(architecture))
         key = json.dumps(wishes, sort_keys=True)
-        models.append(ExportedModel(path, items.setdefault(key, partial(source.calibration_items, wishes))))
+        calibration = items.setdefault(key, partial(source.calibration_items, wishes))
+        models.append(ExportedModel(path, calibration, classifies=source.classifies))
     return models
 
 

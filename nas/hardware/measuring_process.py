@@ -133,6 +133,7 @@ class MeasuringProcess:
         Only a process of this machine can, where the toolkits are.
         """
         asked: dict[str, Any] = {"model": model.path, "narrow": model.narrow, "calibration": self._items_of(model)}
+        asked["classifies"] = asked["calibration"] is not None and model.classifies is not None and model.classifies()
         reply = self.ask("convert", timeout_s=timeout_s, folder=folder, **asked)
         beside = tuple(Path(path) for path in reply["beside"])
         return Deployed(Path(reply["path"]), reply["weight_bytes"], reply["details"], beside)

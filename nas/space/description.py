@@ -256,7 +256,8 @@ class Describer:
 
     def _row(self, architecture: Architecture) -> tuple[bytes, bytes, bytes]:
         """Return the numbers of options, those that are live, and the numbers of layers, as the bytes of arrays."""
-        if architecture not in self._rows:
+        row = self._rows.get(architecture)
+        if row is None:
             if len(self._rows) >= ROWS_KEPT and isinstance(self.space, HasLayers):
                 self._rows, self._numbered = {}, {}
             options = self._option_numbers(architecture)
@@ -264,10 +265,12 @@ class Describer:
             if isinstance(self.space, HasCanonical):
                 canonical = Architecture(canonical_values(self.space, architecture))
                 live = options if canonical == architecture else self._option_numbers(canonical)
-            if live not in self._numbered:
-                self._numbered[live] = self._numbers_of(self.layers(canonical), self.precision_of(architecture))
-            self._rows[architecture] = (options, live, self._numbered[live])
-        return self._rows[architecture]
+            numbers = self._numbered.get(live)
+            if numbers is None:
+                numbers = self._numbers_of(self.layers(canonical), self.precision_of(architecture))
+                self._numbered[live] = numbers
+            row = self._rows[architecture] = (options, live, numbers)
+        return row
 
     def _option_numbers(self, architecture: Architecture) -> bytes:
         numbers = np.full(len(self.choices), -1, dtype=np.int16)

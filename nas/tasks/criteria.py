@@ -174,6 +174,8 @@ CRITERIA: Mapping[str, Any] = {
     "next-token": NextToken,
 }
 """The criteria by their names."""
+OF_CLASSES = ("classification", "multi-label")
+"""Kinds of criteria whose outputs are compared with each other or with 0: how large they are matters little."""
 
 
 def largest_error(criterion: Criterion) -> float:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from nas.errors import DataError
 from nas.progress import NullProgress, Progress
+from nas.tasks.criteria import OF_CLASSES
 from nas.tasks.deployed.inputs import Arrays
 from nas.tasks.loading import IMAGES, Loading, load_task
 from nas.tasks.task import Task
@@ -70,6 +71,10 @@ class DataSource:
         """
         task = self.load().prepared_for(wishes)
         return task.prepared(task.sample(CALIBRATION_ITEMS).raw)
+
+    def classifies(self) -> bool:
+        """Return True if models answer with classes. Raises as ``load`` does."""
+        return self.load().criterion.kind in OF_CLASSES
 
     def pinned(self) -> DataSource:
         """Return the source of the same data, which refuses them in other processes once they have changed."""

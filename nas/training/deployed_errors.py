@@ -90,7 +90,8 @@ class InPrecisions:
         task = self.source.load().prepared_for(wishes)
         first = self.targets[precisions[0]]
         with temporary_folder("precisions") as folder:
-            exported = ExportedModel(folder / "model", partial(self.source.calibration_items, wishes), self.narrow)
+            items = partial(self.source.calibration_items, wishes)
+            exported = ExportedModel(folder / "model", items, self.narrow, self.source.classifies)
             try:
                 with torch_with(self.threads, seed):
                     module = build_checked(self.space, part, task.signature)

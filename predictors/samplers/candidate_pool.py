@@ -68,6 +68,7 @@ class CandidatePool:
         no_scores = None if prior is None else np.empty((0, 1))
         self._parts = Inputs.of_networks(self._features(describer.describe(())), no_scores).parts
         self._around: dict[int, list[int]] = {}
+        self._most = MOST_MET
         self._random: list[int] = []
         self._has_few = count(describer.space) <= (LISTED if isinstance(describer.space, HasListing) else self._size)
 
@@ -87,6 +88,7 @@ class CandidatePool:
             if place not in self._around:
                 self._around[place] = [self._place(each) for each in neighbours(self._describer.space, architecture)]
             found |= dict.fromkeys(self._around[place])
+        self._most = max(MOST_MET, 3 * len(found))  # a point may have thousands of neighbours
         fresh = np.array([place for place in found if self._met[place] not in taken], dtype=np.int64)
         self._describe()
         candidates: IntArray = fresh[self._fit.rows[fresh, 0]]
@@ -136,7 +138,7 @@ class CandidatePool:
 
     def _forget(self) -> None:
         """Forget all but the random candidates, if there are too many."""
-        if len(self._met) < MOST_MET or self._has_few or self._traced:
+        if len(self._met) < self._most or self._has_few or self._traced:
             return
         self._describe()
         kept = np.array(self._random, dtype=np.int64)

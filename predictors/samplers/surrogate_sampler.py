@@ -72,7 +72,8 @@ class SurrogateSampler(SpaceSampler):
 
     ``prior`` gives scores, shape (N,) or (N, S), of N architectures, such as zero-cost proxies. Uncertain objectives
     are modelled as linear in them, as strongly as evaluations show; scores never exclude a candidate. Each candidate is
-    scored once: ``candidate_pool.RANDOM`` candidates at the beginning, and a few at each proposal.
+    scored once, until the pool forgets it: ``candidate_pool.RANDOM`` candidates at the beginning, and a few at each
+    proposal.
 
     With ``weigh_time``, improvements count per second of expected evaluation time. Times are learned from the user
     attribute ``SECONDS`` of finished trials. The first proposals then do no more work than the median, and known costs

@@ -1,4 +1,4 @@
-"""What a graph is for: its heads, whether it classifies maps, and whether it is a transformer."""
+"""What a graph is for: its heads, whether it ends in them, and whether it is a transformer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 from onnx_models import linear, model_of, tensor_info
 
-from nas.formats.onnx_file import classifies_maps, is_transformer, light_heads
+from nas.formats.onnx_file import ends_in, is_transformer, light_heads
 
 
 def test_the_layers_of_small_heads_are_named() -> None:
@@ -37,24 +37,23 @@ def test_the_layers_of_small_heads_are_named() -> None:
     [
         ({}, True),
         ({"body": "Gemm"}, False),  # nothing convolves
-        ({"classes": 1}, False),  # a regression
         ({"heads": []}, False),
         ({"end": ("Add", ["of head", "map"])}, False),  # the map is an answer too
         ({"end": ("Add", ["of head", "x"])}, False),  # and so is the input
     ],
 )
-def test_classifiers_of_maps_answer_by_heads_alone(changed: dict[str, Any], expected: bool) -> None:
-    """Each output comes from a head for several classes, and from nothing else."""
-    setting = {"body": "Conv", "classes": 4, "heads": ["head"], "end": ("Softmax", ["of head"]), **changed}
+def test_networks_of_maps_end_in_heads_alone(changed: dict[str, Any], expected: bool) -> None:
+    """Each output comes from a head, and from nothing else."""
+    setting = {"body": "Conv", "heads": ["head"], "end": ("Softmax", ["of head"]), **changed}
     kind, inputs = setting["end"]
     nodes = [
         helper.make_node(setting["body"], ["x", "w"], ["map"], name="body"),
         helper.make_node("Gemm", ["map", "h"], ["of head"], name="head"),
         helper.make_node(kind, inputs, ["y"], name="end"),
     ]
-    weights = {"w": np.ones((8, 8), np.float32), "h": np.ones((8, setting["classes"]), np.float32)}
-    model = model_of(nodes, [tensor_info("x", (1, 8))], [tensor_info("y", (1, setting["classes"]))], weights)
-    assert classifies_maps(model, setting["heads"]) == expected
+    weights = {"w": np.ones((8, 8), np.float32), "h": np.ones((8, 4), np.float32)}
+    model = model_of(nodes, [tensor_info("x", (1, 8))], [tensor_info("y", (1, 4))], weights)
+    assert ends_in(model, setting["heads"]) == expected
 
 
 @pytest.mark.parametrize(

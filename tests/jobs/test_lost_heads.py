@@ -58,7 +58,7 @@ def test_a_token_that_is_asked_for_and_a_lost_head_are_told() -> None:
     """Nothing is done without a token. A lost head is told with advice that works as printed."""
     with tempfile.TemporaryDirectory(prefix="nas-") as base_name, contextlib.ExitStack() as running:
         base = Path(base_name)
-        shared = environment(**new_token(), PYTHONPATH=path_with_the_tests(), **{PAUSE: "0.5"})
+        shared = environment(**new_token(), PYTHONPATH=path_with_the_tests(), **{PAUSE: "1.5"})
         address = running.enter_context(head(base, shared))
         command = [sys.executable, "-m", "nas", *SEARCH, "--ray-address", address]
 

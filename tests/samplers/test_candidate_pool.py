@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
+import pytest
 from fault_spaces import Faulty
 from made_up_search import CELLS, CLASSES, SHAPE, cost, costs
 from tiny_space import TinySpace
 
+from nas.space import description
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space, neighbours, sample
 from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
+from predictors.samplers import candidate_pool
 from predictors.samplers.candidate_pool import RANDOM, CandidatePool
 
 DESCRIBER = describer_of(CELLS, image_signature(SHAPE, CLASSES))
@@ -48,6 +51,33 @@ def test_a_few_random_ones_are_new_each_time() -> None:
     *_, first, second = (set(drawn(pool)) for _ in range(12))
     assert len(second) > 0.95 * RANDOM  # at first many draws were twins
     assert 0 < len(second - first) < 0.1 * len(second)
+
+
+def test_what_is_forgotten_is_described_again_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that forgets each time has the candidates of one that remembers all, and holds less."""
+    pools = []
+    for _ in range(2):
+        describer = describer_of(CELLS, image_signature(SHAPE, CLASSES))
+        pools.append((CandidatePool(describer, {1: costs}, np.random.default_rng(0)), describer))
+    front: list[Architecture] = []
+    for _ in range(30):
+        found = []
+        for forgets, (pool, _) in enumerate(pools):
+            monkeypatch.setattr(candidate_pool, "MOST_MET", 1 if forgets else 20_000)
+            monkeypatch.setattr(description, "ROWS_KEPT", 10 if forgets else 50_000)
+            pool._most = candidate_pool.MOST_MET
+            places = pool.candidates(front, front)
+            blocks = pool.inputs(places).blocks
+            found.append(([pool.architecture(each) for each in places], pool.costs(places).tolist(), blocks))
+        (first, first_costs, first_blocks), (second, second_costs, second_blocks) = found
+        assert first == second
+        assert first_costs == second_costs
+        for name, block in first_blocks.items():
+            np.testing.assert_allclose(block, second_blocks[name], atol=1e-5)
+        front = [*front[-2:], first[0]]
+    (remembers, everything), (forgets_all, little) = pools
+    assert len(forgets_all._met) < len(remembers._met) - 500
+    assert len(little._rows) <= 10 < len(everything._rows)
 
 
 def test_a_small_space_is_there_as_a_whole() -> None:

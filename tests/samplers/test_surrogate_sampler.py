@@ -12,7 +12,6 @@ from made_up_search import CELLS, CLASSES, SHAPE, add, ask, both, cost, costs, e
 from optuna.trial import TrialState
 
 from nas.searching.proposer import EXPECTED, SECONDS
-from nas.space import description
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.layer import total_macs
@@ -20,7 +19,6 @@ from nas.space.search_space import enumerate_space, sample, settle
 from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from nas.values.pareto import hypervolume
-from predictors.samplers import candidate_pool
 from predictors.samplers.candidate_pool import CandidatePool
 from predictors.samplers.surrogate_sampler import FIRST, SurrogateSampler
 
@@ -53,23 +51,6 @@ def test_one_to_four_objectives(cells: Describer, objectives: int, is_known: boo
     found = search(SurrogateSampler(cells, seed=0, known=known), 20, lambda a: tuple(f(a) for f in functions))
     by_chance = [sample(CELLS, np.random.default_rng(seed)) for seed in range(200)]
     assert min(error(a) for a in found) <= np.quantile([error(a) for a in by_chance], 0.1)
-
-
-def test_what_is_forgotten_changes_no_proposal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pool that forgets each time proposes what one that remembers all does, and holds less."""
-    pools: list[CandidatePool] = []
-    describers = [describer_of(CELLS, image_signature(SHAPE, CLASSES)) for _ in range(2)]
-    found = []
-    for describer in describers:
-        sampler = SurrogateSampler(describer, seed=0, known={1: costs})
-        found.append(search(sampler, 60))
-        pools.append(sampler._pool)
-        monkeypatch.setattr(candidate_pool, "MOST_MET", 1)
-        monkeypatch.setattr(description, "ROWS_KEPT", 10)
-    assert found[0] == found[1]
-    met = [len(pool._met) for pool in pools]
-    assert met[1] < met[0] - 200
-    assert len(describers[1]._rows) <= 10
 
 
 def _each(function: Callable[[Architecture], float]) -> Callable[[Sequence[Architecture]], np.ndarray]:

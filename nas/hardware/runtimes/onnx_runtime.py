@@ -15,7 +15,7 @@ import onnx
 
 from nas.formats.model_inputs import random_inputs
 from nas.formats.onnx_file import (
-    classifies_maps,
+    ends_in,
     executed_precisions,
     external_files,
     inputs_of,
@@ -181,8 +181,9 @@ def _quantise_static(prepared: Path, path: Path, model: ExportedModel) -> dict[s
     batches, details = calibration_of(model, inputs, inputs[0].shape[0] or 1)
     names = [each.name for each in inputs]
     heads, transforms = light_heads(whole, MOST_OF_HEAD), is_transformer(whole)
+    classifies = model.classifies is not None and model.classifies()
     options: dict[str, Any] = {}
-    if heads and not transforms and classifies_maps(whole, heads):
+    if classifies and heads and not transforms and ends_in(whole, heads):
         ranges = _clipped_ranges(whole, [dict(zip(names, each, strict=True)) for each in batches])
         options["TensorQuantOverrides"] = ranges
         if ranges:

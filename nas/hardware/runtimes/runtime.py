@@ -42,12 +42,14 @@ class ExportedModel:
     ``calibration`` returns the model's inputs for training items, prepared as this model takes them: an array for each
     input. It is called for int8 alone. Models with the same function share its items. Without one, random inputs take
     their place. ``narrow`` is True where weights of int8 must keep to 7 bits, as on some x86 processors; None for what
-    this machine needs.
+    this machine needs. ``classifies`` tells if outputs are those of classes, so that large values may be cut off. It is
+    called for int8 alone, and without it they are kept.
     """
 
     path: Path
     calibration: Callable[[], Arrays] | None = field(default=None, repr=False)
     narrow: bool | None = None
+    classifies: Callable[[], bool] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

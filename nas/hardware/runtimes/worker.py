@@ -227,7 +227,9 @@ class Server:
             case "convert":
                 items = request["calibration"]
                 calibration = None if items is None else partial(_arrays_in, items)
-                model = ExportedModel(Path(request["model"]), calibration, request["narrow"])
+                model = ExportedModel(
+                    Path(request["model"]), calibration, request["narrow"], lambda: request["classifies"]
+                )
                 made = runtime.convert(model, target, Path(request["folder"]))
                 told = {"path": str(made.path), "weight_bytes": made.weight_bytes, "details": dict(made.details)}
                 return {**told, "beside": [str(path) for path in made.beside]}

@@ -102,8 +102,9 @@ class Baselines:
             raise CandidateError("measure", f"{self._state.recipe.named_targets[on]} takes no ONNX files")
         folder = path.with_name(_file_name(f"{path.stem} on {on}")) if on else path.with_suffix("")
         shutil.rmtree(folder, ignore_errors=True)
-        items = partial(self._state.resolved.source.calibration_items, {})
-        (deployed,) = bench.deploy([ExportedModel(path, items)], [folder])
+        source = self._state.resolved.source
+        model = ExportedModel(path, partial(source.calibration_items, {}), classifies=source.classifies)
+        (deployed,) = bench.deploy([model], [folder])
         if isinstance(deployed, CandidateError):
             raise deployed
         if not any(folder.iterdir()):  # the exported file itself is deployed

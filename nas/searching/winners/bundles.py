@@ -133,7 +133,7 @@ class BundleMaker:
         exported = self._unfinished(winner) / (ONNX if bench.model_format == "onnx" else TORCH)
         resolved = self._state.resolved
         items = partial(resolved.source.calibration_items, wishes_of(resolved.space, winner))
-        (deployed,) = bench.deploy([ExportedModel(exported, items)], [folder])
+        (deployed,) = bench.deploy([ExportedModel(exported, items, classifies=resolved.source.classifies)], [folder])
         return deployed
 
     def winner(
