@@ -43,7 +43,7 @@ from nas.tables.measured_table import device_name
 from nas.values.target import Target
 
 ONBOARD = ("predictor", "onboard")
-BUSY_ATTEMPTS = 4
+BUSY_ATTEMPTS = 10
 """Tries for measurements that a busy machine makes doubtful."""
 
 pytestmark = pytest.mark.usefixtures("small_spaces_here")
