@@ -166,7 +166,7 @@ def light_heads(model: onnx.ModelProto, share: float) -> list[str]:
     return [name for name in products if 0 < weights[name] <= most]
 
 
-def ends_in(model: onnx.ModelProto, heads: Sequence[str]) -> bool:
+def convolves_into(model: onnx.ModelProto, heads: Sequence[str]) -> bool:
     """Return True if a graph convolves, and all of its outputs are those of these ``heads``."""
     last, meets_input = _last_products(model)
     convolves = any(node.op_type == "Conv" for node in model.graph.node)

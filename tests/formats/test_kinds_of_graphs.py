@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 from onnx_models import linear, model_of, tensor_info
 
-from nas.formats.onnx_file import ends_in, is_transformer, light_heads
+from nas.formats.onnx_file import convolves_into, is_transformer, light_heads
 
 
 def test_the_layers_of_small_heads_are_named() -> None:
@@ -53,7 +53,7 @@ def test_networks_of_maps_end_in_heads_alone(changed: dict[str, Any], expected: 
     ]
     weights = {"w": np.ones((8, 8), np.float32), "h": np.ones((8, 4), np.float32)}
     model = model_of(nodes, [tensor_info("x", (1, 8))], [tensor_info("y", (1, 4))], weights)
-    assert ends_in(model, setting["heads"]) == expected
+    assert convolves_into(model, setting["heads"]) == expected
 
 
 @pytest.mark.parametrize(

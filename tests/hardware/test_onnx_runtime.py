@@ -20,6 +20,7 @@ from torch import nn
 from nas.formats.export import export_onnx
 from nas.formats.onnx_file import fills_bytes
 from nas.formats.onnx_session import outputs_of
+from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes import onnx_runtime
 from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel, Float32Array
@@ -199,6 +200,16 @@ def test_numbers_and_few_items_are_not_clipped(tmp_path: Path, count: int) -> No
     found = RUNTIME.open(deployed.path, target).outputs([images[:2]])
     plain = outputs_of(tmp_path / "model.onnx", [images[:2]])
     assert np.abs(found - plain).max() < 0.1 * np.abs(plain).max()
+
+
+@pytest.mark.parametrize("classifies", [True, False])
+def test_the_task_tells_a_measuring_process_if_ranges_may_be_cut(tmp_path: Path, classifies: bool) -> None:
+    export_onnx(Spiking().eval(), image_inputs((3, 16, 16)), 2, tmp_path / "model.onnx")
+    model = ExportedModel(tmp_path / "model.onnx", lambda: [images_of(64)], classifies=lambda: classifies)
+    (tmp_path / "int8").mkdir()
+    with MeasuringProcess(Target("onnxruntime-cpu", "int8", batch=2), 60.0) as process:
+        details = process.convert(model, tmp_path / "int8").details
+    assert ("ranges" in details) == classifies
 
 
 def test_another_conversion_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from nas.errors import DataError
+from nas.tasks.criteria import Classification, Criterion, MultiLabel, Regression
 from nas.tasks.data_source import DataSource
 from nas.tasks.images.images import Images
 from nas.tasks.images.loading import load_data
@@ -101,3 +104,14 @@ class TestDataSource:
         source = DataSource(name="folder:images")
         monkeypatch.chdir(tmp_path / "elsewhere")
         assert source.load().classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("criterion", "expected"),
+    [(Classification(10), True), (MultiLabel(10), True), (Regression((1.0,) * 10), False)],
+    ids=str,
+)
+def test_the_criterion_tells_if_models_classify(criterion: Criterion, expected: bool) -> None:
+    """How large the outputs for classes are matters little, and the largest of predicted values are answers."""
+    task: Any = SimpleNamespace(criterion=criterion)
+    assert DataSource(given=task).classifies() == expected

@@ -15,7 +15,7 @@ import onnx
 
 from nas.formats.model_inputs import random_inputs
 from nas.formats.onnx_file import (
-    ends_in,
+    convolves_into,
     executed_precisions,
     external_files,
     inputs_of,
@@ -183,7 +183,7 @@ def _quantise_static(prepared: Path, path: Path, model: ExportedModel) -> dict[s
     heads, transforms = light_heads(whole, MOST_OF_HEAD), is_transformer(whole)
     classifies = model.classifies is not None and model.classifies()
     options: dict[str, Any] = {}
-    if classifies and heads and not transforms and ends_in(whole, heads):
+    if classifies and heads and not transforms and convolves_into(whole, heads):
         ranges = _clipped_ranges(whole, [dict(zip(names, each, strict=True)) for each in batches])
         options["TensorQuantOverrides"] = ranges
         if ranges:
