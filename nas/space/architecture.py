@@ -6,7 +6,7 @@ import enum
 import hashlib
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, ItemsView, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Literal, final
@@ -141,8 +141,19 @@ class _Options(Mapping[str, Option]):
     def __len__(self) -> int:
         return len(self._options)
 
+    def items(self) -> ItemsView[str, Option]:
+        """Return names with options; the general ``items`` would look each name up."""
+        return self._as_dict().items()
+
+    def values(self) -> ValuesView[Option]:
+        """Return the options; the general ``values`` would look each name up."""
+        return self._as_dict().values()
+
+    def _as_dict(self) -> dict[str, Option]:
+        return dict(zip(self._places, self._options, strict=True))
+
     def __repr__(self) -> str:
-        return repr(dict(self))
+        return repr(self._as_dict())
 
 
 @lru_cache(10_000)
@@ -167,7 +178,7 @@ class Architecture(Mapping[str, Option]):
     @cached_property
     def id(self) -> str:
         """Twelve hexadecimal digits that depend only on the active choices, and are the same in every process."""
-        text = json.dumps(dict(self.values_by_choice), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(dict(self.items()), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
@@ -194,6 +205,14 @@ class Architecture(Mapping[str, Option]):
     def __len__(self) -> int:
         return len(self.values_by_choice)
 
+    def items(self) -> ItemsView[str, Option]:
+        """Return choices with their options."""
+        return self.values_by_choice.items()
+
+    def values(self) -> ValuesView[Option]:
+        """Return the options."""
+        return self.values_by_choice.values()
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Architecture) and self.id == other.id
 
@@ -204,7 +223,7 @@ class Architecture(Mapping[str, Option]):
         return f"Architecture({self.id}: {choices_within(self, REPR_WIDTH)})"
 
     def __reduce__(self) -> tuple[type[Architecture], tuple[dict[str, Option]]]:
-        return Architecture, (dict(self.values_by_choice),)
+        return Architecture, (dict(self.items()),)
 
 
 def choices_text(options: Mapping[str, Option]) -> str:
