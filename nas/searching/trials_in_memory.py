@@ -20,7 +20,8 @@ class Trials(optuna.storages.InMemoryStorage):
     Before each proposal Optuna looks through all trials for one that waits, and here none ever does. It copies each
     trial that is added, with all distributions, which takes most of the time in which a long run is resumed. Each trial
     that it asks for has distributions of its own, which here are one object for each choice, and one dictionary for
-    all ended trials with the same choices.
+    all ended trials with the same choices. It copies a trial for each option that it gets, and the list of all trials
+    for each look at them: here samplers see the list itself, and must not change it.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,13 @@ class Trials(optuna.storages.InMemoryStorage):
     ) -> None:
         if isinstance(distribution, optuna.distributions.CategoricalDistribution):
             distribution = _of(distribution.choices)
+            trial = self._get_trial(trial_id)
+            known = self._studies[self._trial_id_to_study_id_and_number[trial_id][0]].param_distribution
+            if trial.params and known.get(param_name) is distribution:  # so they agree, and the trial is a copy by now
+                self.check_trial_is_updatable(trial_id, trial.state)
+                trial.params[param_name] = distribution.to_external_repr(param_value_internal)
+                trial.distributions[param_name] = distribution
+                return
         super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
@@ -47,7 +55,10 @@ class Trials(optuna.storages.InMemoryStorage):
     def _share(self, ended: optuna.trial.FrozenTrial) -> None:
         """Let an ended trial, which nobody changes, hold the dictionary of others with the same distributions."""
         key = tuple((name, id(each)) for name, each in ended.distributions.items())
-        ended.distributions = self._shared.setdefault(key, ended.distributions)
+        if key not in self._shared:
+            self._shared[key] = _Shared(ended.distributions)
+        ended.distributions = self._shared[key]
+        ended.params = dict(ended.params)  # one that grew has room for more
         if not ended.intermediate_values:
             ended.intermediate_values = _NOTHING
 
@@ -60,7 +71,19 @@ class Trials(optuna.storages.InMemoryStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[optuna.trial.FrozenTrial]:
-        return [] if states == (TrialState.WAITING,) else super().get_all_trials(study_id, deepcopy, states)
+        if states == (TrialState.WAITING,):
+            return []
+        if states is None and not deepcopy:
+            return self._studies[study_id].trials
+        return super().get_all_trials(study_id, deepcopy, states)
+
+
+@final
+class _Shared(dict[str, optuna.distributions.BaseDistribution]):
+    """Distributions of many trials. Optuna copies each trial that ends with all that it holds, but for these."""
+
+    def __deepcopy__(self, memo: object) -> _Shared:
+        return self
 
 
 _NOTHING: dict[int, float] = {}

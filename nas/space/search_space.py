@@ -202,9 +202,12 @@ def settle(space: SearchSpace, pick: Callable[[Choice], Option]) -> Architecture
     for choice in space.choices:
         if is_active(choice, values):
             values[choice.name] = pick(choice)
-    if isinstance(space, HasListing):
+    # Whether a space has a protocol takes longer than all of the above, so attributes are asked first.
+    if hasattr(space, "listing") and isinstance(space, HasListing):
         return space.listing.nearest(values)
-    return Architecture(canonical_values(space, values) if isinstance(space, HasCanonical) else values)
+    if hasattr(space, "canonical") and isinstance(space, HasCanonical):
+        return Architecture(canonical_values(space, values))
+    return Architecture(values)
 
 
 def canonical_values(space: HasCanonical, values: Mapping[str, Option]) -> dict[str, Option]:

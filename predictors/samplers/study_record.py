@@ -53,8 +53,8 @@ class StudyRecord:
         self._distributions: dict[str, BaseDistribution] = {
             choice.name: CategoricalDistribution(choice.options) for choice in space.choices
         }
-        self._ended_before = 0
-        self._ended: set[int] = set()
+        self._read = 0
+        self._open: list[int] = []
         self._running: dict[int, Architecture] = {}
         self.evidence: list[Evidence] = []
         self.finished: list[Evidence] = []
@@ -91,17 +91,18 @@ class StudyRecord:
         """Read all trials that began or ended since the last call, including those of other processes."""
         signs = np.array([1.0 if d == optuna.study.StudyDirection.MINIMIZE else -1.0 for d in study.directions])
         trials = study.get_trials(deepcopy=False)
-        while self._ended_before < len(trials) and trials[self._ended_before].number in self._ended:
-            self._ended_before += 1
-        for trial in trials[self._ended_before :]:
-            if trial.number in self._ended:
-                continue
-            if not trial.state.is_finished():
-                if trial.number not in self._running and (begun := self._architecture_of(trial)) is not None:
+        if len(trials) < self._read:  # another study, which has nothing new yet
+            return
+        numbers = (*self._open, *range(self._read, len(trials)))
+        self._read, self._open = len(trials), []
+        for number in numbers:
+            trial = trials[number]
+            if trial.state is TrialState.RUNNING or trial.state is TrialState.WAITING:
+                self._open.append(number)
+                if number not in self._running and (begun := self._architecture_of(trial)) is not None:
                     self.propose(trial, begun)
                 continue
-            self._ended.add(trial.number)
-            proposed = self._running.pop(trial.number, None)
+            proposed = self._running.pop(number, None)
             architecture = self._architecture_of(trial) or proposed
             if architecture == proposed:  # equal ones as the same object: in a long search they take much memory
                 architecture = proposed

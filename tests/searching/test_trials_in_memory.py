@@ -63,3 +63,36 @@ def test_nothing_waits_and_all_are_found() -> None:
     storage, number = study._storage, study._study_id
     assert storage.get_all_trials(number, states=(TrialState.WAITING,)) == []
     assert len(storage.get_all_trials(number)) == 3
+
+
+def test_a_trial_that_is_asked_holds_its_options_and_their_shared_distributions() -> None:
+    """Options are written into the trial, as Optuna writes them into a copy of it, and agree with those before."""
+    study = asked(2)
+    trial = study.ask()
+    for count, choice in enumerate(EQUAL, 1):
+        trial.suggest_categorical(choice.name, choice.options)
+        stored = study._storage.get_trial(trial._trial_id)
+        assert list(stored.params) == [each.name for each in EQUAL[:count]]
+        assert stored.distributions[choice.name] is distribution(choice)
+    with pytest.raises(ValueError, match="dynamic value space"):
+        study.ask().suggest_categorical("whole", (0, 1, 2))
+
+
+def test_the_list_of_trials_is_not_copied_for_samplers() -> None:
+    """A copy of a hundred thousand for each proposal takes a millisecond; the trials of users are their own."""
+    study = asked(3)
+    assert study.get_trials(deepcopy=False) is study.get_trials(deepcopy=False)
+    study.trials.clear()
+    study.trials[0].params["whole"] = 5
+    assert [trial.params["whole"] in (0, 1) for trial in study.trials] == [True] * 3
+
+
+def test_telling_a_trial_leaves_what_ended_trials_share() -> None:
+    """Optuna copies what it returns, and the dictionary of many trials is not copied with each."""
+    study = asked(1)
+    trial = study.ask()
+    for choice in EQUAL:
+        trial.suggest_categorical(choice.name, choice.options)
+    told = study.tell(trial, 0.0)
+    assert told.distributions is study.get_trials(deepcopy=False)[0].distributions
+    assert told.params is not study.get_trials(deepcopy=False)[-1].params
