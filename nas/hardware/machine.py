@@ -68,6 +68,11 @@ def usable_cores() -> int:
     return cores
 
 
+def physical_cores() -> int:
+    """Return how many programs this machine can run without two of them sharing the units of one physical core."""
+    return min(usable_cores(), len({_siblings(core) for core in allowed_cores()}))
+
+
 def default_workers(threads_per_worker: int, data_bytes: int = 0) -> int:
     """Return the number of training processes that the cores can serve and half of the memory can hold.
 

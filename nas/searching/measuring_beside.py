@@ -14,6 +14,7 @@ from typing import Self, final
 
 from nas.errors import JournalError, TargetError
 from nas.hardware.devices.named import interrupted, is_apart_from, is_here
+from nas.hardware.machine import physical_cores
 from nas.hardware.measuring import Surroundings
 from nas.jobs.execution import Executor, InlineExecutor, Job, JobSource, Report
 from nas.progress import NullProgress
@@ -84,7 +85,7 @@ class MeasuringBeside:
     def _may_be_busy(self) -> bool:
         """Return True if the search itself, on this machine, leaves a core to measurements that it does not disturb."""
         state = self._state
-        spare = state.resolved.device.facts.cores - state.recipe.parsed_target.threads
+        spare = physical_cores() - state.recipe.parsed_target.threads
         return spare > 0 and set(state.beliefs.measured_metrics) <= BESIDE_THE_SEARCH
 
     def joined(self, source: JobSource, number: int, ends_s: float) -> JobSource:

@@ -13,6 +13,7 @@ from nas.hardware.machine import (
     fastest_cores,
     linux_cache_bytes,
     memory_bytes,
+    physical_cores,
     processor_name,
     products_of_bytes_overflow,
     usable_memory_bytes,
@@ -84,6 +85,17 @@ def test_threads_of_one_core_are_taken_last(monkeypatch: pytest.MonkeyPatch, cou
     monkeypatch.setattr("nas.hardware.machine._top_clock", lambda core: 5 if core < 6 else 3)
     monkeypatch.setattr("nas.hardware.machine._siblings", lambda core: str(core // 2))
     assert fastest_cores(count) == chosen
+
+
+@pytest.mark.parametrize(("allowed", "quota", "count"), [([2, 3, 4, 5], 4, 2), ([0, 2], 2, 2), ([2, 3, 4], 1, 1)])
+def test_threads_of_one_physical_core_count_once(
+    allowed: list[int], quota: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs on both threads of a physical core slow each other, and a container's limit holds too."""
+    monkeypatch.setattr("nas.hardware.machine.allowed_cores", lambda: allowed)
+    monkeypatch.setattr("nas.hardware.machine.usable_cores", lambda: quota)
+    monkeypatch.setattr("nas.hardware.machine._siblings", lambda core: str(core // 2))
+    assert physical_cores() == count
 
 
 def test_large_data_leave_room_for_fewer_workers(monkeypatch: pytest.MonkeyPatch) -> None:

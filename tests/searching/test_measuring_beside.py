@@ -272,7 +272,8 @@ def test_this_machine_measures_beside_the_search_on_a_core_of_its_own(
 ) -> None:
     """Where only others train. Without a spare core, or with what the search adds to, trainings pause."""
     monkeypatch.setitem(VALUES, "energy_mj", VALUES["latency_ms"])
-    monkeypatch.setattr("nas.hardware.devices.local_device.usable_cores", lambda: cores)
+    monkeypatch.setattr("nas.searching.measuring_beside.physical_cores", lambda: cores)
+    monkeypatch.setattr("nas.hardware.devices.local_device.usable_cores", lambda: 2)
     monkeypatch.setattr("nas.hardware.devices.local_device.machine_id", lambda: "here")
     bench = Bench()
     with trained_elsewhere(bench) as instruments, pytest.MonkeyPatch.context() as patch:
