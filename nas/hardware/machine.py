@@ -69,7 +69,10 @@ def usable_cores() -> int:
 
 
 def physical_cores() -> int:
-    """Return how many programs this machine can run without two of them sharing the units of one physical core."""
+    """Return how many programs this machine can run without two of them sharing the units of one physical core.
+
+    Where threads of one core are not known as such, as outside of Linux, each counts as a core.
+    """
     return min(usable_cores(), len({_siblings(core) for core in allowed_cores()}))
 
 

@@ -33,9 +33,9 @@ CLOSED_S = 10.0
 LOOK_S = 0.5
 """No further model is exported at once after so many seconds, for trainings that have ended wait."""
 BESIDE_THE_SEARCH = {"latency_ms", "item_ms", "peak_memory_mib", "model_bytes", "weight_bytes"}
-"""What may be measured on the machine of the search while it proposes, on a core of its own. Beside one program of
-arithmetic, latencies are as right as on an idle machine (``experiments/protocols/busy_desk.md``). A meter would
-count the energy of the search too, and its heat would slow sustained runs."""
+"""What may be measured on the machine of the search while it proposes, where there are cores for both. Beside one
+program of arithmetic, latencies are as right as on an idle machine (``experiments/protocols/busy_desk.md``). A meter
+would count the energy of the search too, and its heat would slow sustained runs."""
 MORE_SHARE = 0.05
 """What is worth measuring is asked again once proposals have grown by this share, if nothing was the last time."""
 

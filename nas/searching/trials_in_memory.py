@@ -20,8 +20,8 @@ class Trials(optuna.storages.InMemoryStorage):
     Before each proposal Optuna looks through all trials for one that waits, and here none ever does. It copies each
     trial that is added, with all distributions, which takes most of the time in which a long run is resumed. Each trial
     that it asks for has distributions of its own, which here are one object for each choice, and one dictionary for
-    all ended trials with the same choices. It copies a trial for each option that it gets, and the list of all trials
-    for each look at them: here samplers see the list itself, and must not change it.
+    all ended trials with the same choices. Optuna copies a trial each time that it gets an option; here the option is
+    written into the trial.
     """
 
     def __init__(self) -> None:
@@ -37,13 +37,15 @@ class Trials(optuna.storages.InMemoryStorage):
     ) -> None:
         if isinstance(distribution, optuna.distributions.CategoricalDistribution):
             distribution = _of(distribution.choices)
-            trial = self._get_trial(trial_id)
-            known = self._studies[self._trial_id_to_study_id_and_number[trial_id][0]].param_distribution
-            if trial.params and known.get(param_name) is distribution:  # so they agree, and the trial is a copy by now
-                self.check_trial_is_updatable(trial_id, trial.state)
-                trial.params[param_name] = distribution.to_external_repr(param_value_internal)
-                trial.distributions[param_name] = distribution
-                return
+            with self._lock:
+                trial = self._get_trial(trial_id)
+                known = self._studies[self._trial_id_to_study_id_and_number[trial_id][0]].param_distribution
+                # The same distribution needs no check, and with its first option Optuna has made a copy of the trial.
+                if trial.params and known.get(param_name) is distribution:
+                    self.check_trial_is_updatable(trial_id, trial.state)
+                    trial.params[param_name] = distribution.to_external_repr(param_value_internal)
+                    trial.distributions[param_name] = distribution
+                    return
         super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
@@ -58,7 +60,6 @@ class Trials(optuna.storages.InMemoryStorage):
         if key not in self._shared:
             self._shared[key] = _Shared(ended.distributions)
         ended.distributions = self._shared[key]
-        ended.params = dict(ended.params)  # one that grew has room for more
         if not ended.intermediate_values:
             ended.intermediate_values = _NOTHING
 
@@ -71,19 +72,18 @@ class Trials(optuna.storages.InMemoryStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[optuna.trial.FrozenTrial]:
-        if states == (TrialState.WAITING,):
-            return []
-        if states is None and not deepcopy:
-            return self._studies[study_id].trials
-        return super().get_all_trials(study_id, deepcopy, states)
+        return [] if states == (TrialState.WAITING,) else super().get_all_trials(study_id, deepcopy, states)
 
 
 @final
 class _Shared(dict[str, optuna.distributions.BaseDistribution]):
-    """Distributions of many trials. Optuna copies each trial that ends with all that it holds, but for these."""
+    """Distributions of many trials, which nobody changes. A deep copy is another dictionary of the same ones.
 
-    def __deepcopy__(self, memo: object) -> _Shared:
-        return self
+    Optuna makes a deep copy of each trial that ends, and copying the distributions was most of that.
+    """
+
+    def __deepcopy__(self, memo: object) -> dict[str, optuna.distributions.BaseDistribution]:
+        return dict(self)
 
 
 _NOTHING: dict[int, float] = {}

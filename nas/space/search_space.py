@@ -202,7 +202,7 @@ def settle(space: SearchSpace, pick: Callable[[Choice], Option]) -> Architecture
     for choice in space.choices:
         if is_active(choice, values):
             values[choice.name] = pick(choice)
-    # Whether a space has a protocol takes longer than all of the above, so attributes are asked first.
+    # Asking whether a space follows a protocol takes longer than all of the above, so its attribute is sought first.
     if hasattr(space, "listing") and isinstance(space, HasListing):
         return space.listing.nearest(values)
     if hasattr(space, "canonical") and isinstance(space, HasCanonical):

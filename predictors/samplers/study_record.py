@@ -53,8 +53,8 @@ class StudyRecord:
         self._distributions: dict[str, BaseDistribution] = {
             choice.name: CategoricalDistribution(choice.options) for choice in space.choices
         }
-        self._read = 0
-        self._open: list[int] = []
+        self._seen = 0
+        self._open: dict[int, None] = {}  # numbers of trials that have not ended, in order
         self._running: dict[int, Architecture] = {}
         self.evidence: list[Evidence] = []
         self.finished: list[Evidence] = []
@@ -90,25 +90,27 @@ class StudyRecord:
     def read(self, study: optuna.Study) -> None:
         """Read all trials that began or ended since the last call, including those of other processes."""
         signs = np.array([1.0 if d == optuna.study.StudyDirection.MINIMIZE else -1.0 for d in study.directions])
-        trials = study.get_trials(deepcopy=False)
-        if len(trials) < self._read:  # another study, which has nothing new yet
-            return
-        numbers = (*self._open, *range(self._read, len(trials)))
-        self._read, self._open = len(trials), []
-        for number in numbers:
+        # The storage is asked, because a study with brackets, as Hyperband's, lists the trials of one alone.
+        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        self._open |= dict.fromkeys(range(self._seen, len(trials)))
+        self._seen = max(self._seen, len(trials))
+        for number in tuple(self._open):
+            if number >= len(trials):  # those of another study, in which the sampler was before
+                break
             trial = trials[number]
-            if trial.state is TrialState.RUNNING or trial.state is TrialState.WAITING:
-                self._open.append(number)
+            if trial.state is TrialState.RUNNING or trial.state is TrialState.WAITING:  # quicker than is_finished
                 if number not in self._running and (begun := self._architecture_of(trial)) is not None:
                     self.propose(trial, begun)
                 continue
-            proposed = self._running.pop(number, None)
+            proposed = self._running.get(number)
             architecture = self._architecture_of(trial) or proposed
             if architecture == proposed:  # equal ones as the same object: in a long search they take much memory
                 architecture = proposed
             if architecture is not None:
                 self.taken.add(architecture)
                 self._take_in(trial, architecture, signs)
+            self._running.pop(number, None)
+            del self._open[number]
 
     def _take_in(self, trial: FrozenTrial, architecture: Architecture, signs: FloatArray) -> None:
         is_whole = trial.state == TrialState.COMPLETE

@@ -65,34 +65,38 @@ def test_nothing_waits_and_all_are_found() -> None:
     assert len(storage.get_all_trials(number)) == 3
 
 
-def test_a_trial_that_is_asked_holds_its_options_and_their_shared_distributions() -> None:
-    """Options are written into the trial, as Optuna writes them into a copy of it, and agree with those before."""
+def test_options_are_written_into_the_trial() -> None:
+    """Optuna writes each into a copy of it. They agree with earlier ones, and an ended trial gets no more."""
     study = asked(2)
     trial = study.ask()
+    storage = study._storage
+    held = []
     for count, choice in enumerate(EQUAL, 1):
         trial.suggest_categorical(choice.name, choice.options)
-        stored = study._storage.get_trial(trial._trial_id)
-        assert list(stored.params) == [each.name for each in EQUAL[:count]]
-        assert stored.distributions[choice.name] is distribution(choice)
+        held.append(storage.get_trial(trial._trial_id))
+        assert list(held[-1].params) == [each.name for each in EQUAL[:count]]
+        assert held[-1].distributions[choice.name] is distribution(choice)
+    assert held[0] is held[1] is held[2]
+    other = study.ask()
+    other.suggest_categorical("real", (0.0, 1.0))
     with pytest.raises(ValueError, match="dynamic value space"):
-        study.ask().suggest_categorical("whole", (0, 1, 2))
+        other.suggest_categorical("whole", (0, 1, 2))
+    study.tell(other, 0.0)
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        storage.set_trial_param(other._trial_id, "flag", 0, distribution(EQUAL[2]))
 
 
-def test_the_list_of_trials_is_not_copied_for_samplers() -> None:
-    """A copy of a hundred thousand for each proposal takes a millisecond; the trials of users are their own."""
+def test_copies_of_ended_trials_are_their_holders_own() -> None:
+    """Whoever changes one changes neither the stored trials nor what they share."""
     study = asked(3)
-    assert study.get_trials(deepcopy=False) is study.get_trials(deepcopy=False)
-    study.trials.clear()
-    study.trials[0].params["whole"] = 5
-    assert [trial.params["whole"] in (0, 1) for trial in study.trials] == [True] * 3
-
-
-def test_telling_a_trial_leaves_what_ended_trials_share() -> None:
-    """Optuna copies what it returns, and the dictionary of many trials is not copied with each."""
-    study = asked(1)
     trial = study.ask()
     for choice in EQUAL:
         trial.suggest_categorical(choice.name, choice.options)
-    told = study.tell(trial, 0.0)
-    assert told.distributions is study.get_trials(deepcopy=False)[0].distributions
-    assert told.params is not study.get_trials(deepcopy=False)[-1].params
+    for mine in (study.tell(trial, 0.0), study.trials[0], study.best_trial):
+        assert mine.distributions["flag"] is distribution(EQUAL[2])
+        del mine.params["flag"], mine.distributions["flag"]
+    listed = study.get_trials(deepcopy=False)
+    listed.sort(key=lambda each: -each.number)
+    assert [each.number for each in study.trials] == [0, 1, 2, 3]
+    for stored in study.trials:
+        assert list(stored.params) == list(stored.distributions) == [choice.name for choice in EQUAL]
