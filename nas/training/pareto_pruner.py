@@ -65,6 +65,7 @@ class ParetoPruner:
         self._all_ended = 0  # the number before which all trials have ended
         self._ended: set[int] = set()
         self._reported: dict[int, set[int]] = {}  # the steps that each trial of this process has reported
+        self._known: dict[int, list[float]] = {}  # what was last stored as known, of trials of this process
         self._whole = WholeCurves()
         self._stopping = EarlyStopping(
             Recipe.from_mapping({"early_stopping": settings}).early_stopping,
@@ -89,7 +90,9 @@ class ParetoPruner:
         losses = self._losses(known, [each.name for n, each in enumerate(study.directions) if n != self._learned])
         if not 1 <= step <= self._steps:
             raise ValueError(f"a step must be from 1 to {self._steps}, but got {step}. Steps count from 1.")
-        trial.set_user_attr(KNOWN, losses)  # before the value, which others read with it
+        if self._known.get(trial.number) != losses:  # storing takes milliseconds in a database
+            trial.set_user_attr(KNOWN, losses)  # before the value, which others read with it
+            self._known[trial.number] = losses
         trial.set_user_attr(f"{PREFIX}{step}", error)
         with self._lock:  # a study may have several threads
             if trial.number not in self._reported:  # it may go on with another pruner than it began with
@@ -119,6 +122,7 @@ class ParetoPruner:
         for each in sorted(ended, key=lambda each: (each.datetime_complete, each.number)):
             self._ended.add(each.number)
             self._reported.pop(each.number, None)
+            self._known.pop(each.number, None)
             values = _values(each.user_attrs)
             if each.state.name == "COMPLETE" and self._steps in values:
                 self._whole.add(_filled(values, self._steps))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +120,23 @@ def test_another_process_knows_what_was_reported(tmp_path: Path) -> None:
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     assert len(set(decisions)) > 1, "some go on, and some do not"
     assert all(one == other for one, other in decisions)
+
+
+def test_known_values_are_stored_once_and_again_when_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storing takes milliseconds in a database."""
+    stored: list[str] = []
+    study, pruner = study_of("minimize", "minimize"), nas.ParetoPruner(STEPS)
+    trial, store = study.ask(), optuna.Trial.set_user_attr
+
+    def counted(self: optuna.Trial, key: str, value: object) -> None:
+        stored.append(key)
+        store(self, key, value)
+
+    monkeypatch.setattr(optuna.Trial, "set_user_attr", counted)
+    for step, cost in ((1, 1.0), (2, 1.0), (3, 2.0), (4, 2.0)):
+        pruner.should_prune(trial, step, 0.5, known=[cost])
+    assert sorted(Counter(stored).values()) == [1, 1, 1, 1, 2]
+    assert [2.0] in trial.user_attrs.values()
 
 
 def test_trials_without_reports_and_steps_left_out_are_no_hindrance() -> None:
