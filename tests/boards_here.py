@@ -9,11 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from quick_profile import QUICK_PROFILE
+from quick_profile import known_profile
 
 from nas.hardware.devices.pool import Pool
 from nas.hardware.devices.registry import DeviceRecord, save
-from nas.hardware.kept_profiles import profile_of
 from nas.hardware.target_profile import fingerprint_of
 from nas.storage.home import home
 from nas.values.target import Target
@@ -38,7 +37,7 @@ def boards_here(folder: Path, names: Sequence[str], url: str = "local:") -> list
 def profile_boards(target: Target, pool: Pool) -> None:
     """Profile the first board of a pool, and let the others have a copy: all are this machine."""
     first, *others = pool.boards
-    known = profile_of(target, device=first, settings=QUICK_PROFILE)
+    known = known_profile(target, first)
     targets = home() / "targets"
     for board in others:
         hardware = {**known.hardware, "machine": board.facts.machine_id}

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import own_runtime
 import pytest
-from quick_profile import QUICK_PROFILE
+from quick_profile import known_profile, used_for_an_hour
 from spaces_here import take_for_the_project_s
 
 from nas.hardware.cooling import warmth_of
-from nas.hardware.kept_profiles import FAILED_TRY, profile_of
 from nas.hardware.target_profile import TargetProfile
 from nas.space.architecture import Architecture
 from nas.storage.home import home
@@ -66,25 +65,21 @@ def acting_runtime() -> Iterator[Target]:
         target = Target("own_runtime:Acting")
         with pytest.MonkeyPatch.context() as exporting:
             exporting.setattr("nas.formats.export.export_model", own_runtime.write_unread)
-            profile_of(target, settings=QUICK_PROFILE)
+            known_profile(target)
         yield target
 
 
 @pytest.fixture(scope="session")
 def onnx_profile() -> TargetProfile:
     """The profile of ``onnxruntime-cpu``, so that no test waits for a thorough one."""
-    return profile_of(Target("onnxruntime-cpu"), settings=QUICK_PROFILE)
+    return known_profile(Target("onnxruntime-cpu"))
 
 
 @pytest.fixture(autouse=True)
 def _profile_known_to_slow_tests(request: pytest.FixtureRequest) -> None:
-    """Slow tests start commands and programs that measure winners. The first one in a home took a minute to profile.
-
-    Nor do they profile again because the machine is faster than a quick profile found.
-    """
+    """Slow tests start commands and programs that measure winners, each of which would profile first."""
     if request.node.get_closest_marker("slow"):
-        profile: TargetProfile = request.getfixturevalue("onnx_profile")
-        (profile.reference.parent / FAILED_TRY).touch()
+        used_for_an_hour(request.getfixturevalue("onnx_profile"))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from acting_bench import ActingBench
-from quick_profile import QUICK_PROFILE
+from quick_profile import known_profile
 from quick_runs import OneChoice
 
 import nas
@@ -22,7 +22,6 @@ from nas.bundles.sources import Source
 from nas.bundles.testing import UntestedError, _task_of
 from nas.errors import CandidateError, JournalError, RecipeError, TargetError
 from nas.formats.onnx_session import outputs_of
-from nas.hardware.kept_profiles import profile_of
 from nas.hardware.machine import usable_cores
 from nas.progress import NullProgress
 from nas.results.bundle import ABOUT, Bundle
@@ -328,7 +327,7 @@ def test_forms_run_on_their_own_runtimes(bundle: Path, form: str, more: dict[str
         pytest.importorskip("openvino")
     precision = more.get("precision", "fp32")
     for target in {Target("onnxruntime-cpu"), target_of(form_named(form), precision, batch=1, threads=1)}:
-        profile_of(target, settings=QUICK_PROFILE)  # a thorough one takes a minute
+        known_profile(target)
     found = export(bundle, form, QUICK, space=OneChoice(), **more)
     if precision == "fp32":
         assert found.agreement.is_sound(precision)

@@ -14,14 +14,13 @@ import pytest
 from commands import evaluations_of
 from fake_bench import FakeBench, FakeClock
 from in_process import printed
-from quick_profile import QUICK_PROFILE
+from quick_profile import known_profile
 from quick_runs import BASE, OneChoice, Stopping
 from small_tables import QUICK, TASK, rows_in, slower, write_table
 
 import nas
 from nas.hardware.devices.board import Board, board_named
 from nas.hardware.devices.registry import DeviceRecord, save
-from nas.hardware.kept_profiles import profile_of
 from nas.tables.measured_table import device_name
 from nas.values.target import Target
 
@@ -43,7 +42,7 @@ def _profiled(pi: Board, monkeypatch: pytest.MonkeyPatch) -> Board:
     """The same with a known profile, so that no test waits for a thorough one."""
     with monkeypatch.context() as exporting:
         exporting.setattr("nas.formats.export.export_model", own_runtime.write_unread)
-        profile_of(ACTING, settings=QUICK_PROFILE)
+        known_profile(ACTING)
     return pi
 
 

@@ -14,14 +14,13 @@ from boards_here import boards_here
 from commands import assert_nothing_twice
 from fake_bench import VALUES, FakeBench
 from fault_spaces import Faulty
-from quick_profile import QUICK_PROFILE
+from quick_profile import known_profile
 from quick_runs import BASE, Diary, FakeClock
 
 import nas
 from nas.errors import TargetError
 from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.devices.named import device_of, is_apart_from, is_here
-from nas.hardware.kept_profiles import profile_of
 from nas.jobs.execution import InlineExecutor, JobSource, Work
 from nas.results.run_folder import load_run
 from nas.searching.beliefs import Beliefs
@@ -312,7 +311,7 @@ def test_a_board_measures_while_ray_trains(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("nas.searching.measuring_beside.worth_measuring", _unmeasured)
     boards_here(tmp_path, ["pi"])
     target = Target("onnxruntime-cpu", device="pi")
-    profile_of(target, device=device_of(target), settings=QUICK_PROFILE)
+    known_profile(target, device_of(target))
     measured = tmp_path / "measured"
     recipe = {
         **BASE,
