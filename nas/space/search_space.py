@@ -202,12 +202,9 @@ def settle(space: SearchSpace, pick: Callable[[Choice], Option]) -> Architecture
     for choice in space.choices:
         if is_active(choice, values):
             values[choice.name] = pick(choice)
-    # Asking whether a space follows a protocol takes longer than all of the above, so its attribute is sought first.
-    if hasattr(space, "listing") and isinstance(space, HasListing):
+    if hasattr(space, "listing") and isinstance(space, HasListing):  # isinstance alone takes longer than all above
         return space.listing.nearest(values)
-    if hasattr(space, "canonical") and isinstance(space, HasCanonical):
-        return Architecture(canonical_values(space, values))
-    return Architecture(values)
+    return Architecture(canonical_values(space, values) if isinstance(space, HasCanonical) else values)
 
 
 def canonical_values(space: HasCanonical, values: Mapping[str, Option]) -> dict[str, Option]:
