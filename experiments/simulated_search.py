@@ -24,6 +24,7 @@ import numpy as np
 
 import nas
 from experiments.command_line import heading, line, parser_of, positive
+from experiments.rival_drivers import DRIVERS
 from experiments.virtual_cluster import KilledError, VirtualCluster
 from nas.jobs.execution import Job, Report
 from nas.progress import NullProgress
@@ -41,6 +42,10 @@ from nas.values.evaluation import Evaluation
 EPOCHS = 16
 LATE = 0.9
 SHAPE, CLASSES = (3, 32, 32), 10
+
+
+def _never(architecture: nas.Architecture) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class MadeUpTable:
     weights: None = None
     scoring: None = None
     time_limit_s: float = 7200.0
-    fails: Callable[[nas.Architecture], bool] = lambda architecture: False
+    fails: Callable[[nas.Architecture], bool] = _never
 
     def target_lines(self, recipe: object) -> Sequence[str]:
         """Return nothing."""
@@ -218,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=positive, default=1, help="default: 1")
     parser.add_argument("--whole", action="store_true", help="stop no training early")
     parser.add_argument("--kills", type=positive, default=1, help="how often the driver is killed; default: once")
+    parser.add_argument("--driver", choices=("nas", *DRIVERS), default="nas", help="what drives; default: nas")
     parser.add_argument("--seconds", type=float, default=60.0, help="mean time of a training; default: 60")
     options = parser.parse_args(arguments)
     titles = ("evaluations", "processor (ms each)", "memory (MiB)", "idle (%)", "training (s)", "time (h)", "lost")
@@ -225,7 +231,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(row)
     for trials in options.trials:
         recipe = recipe_of(trials, options.sampler, options.rounds, stops=not options.whole)
-        print(line(measured(recipe, options.workers, options.seconds, options.kills)), flush=True)
+        if options.driver == "nas":
+            cells = measured(recipe, options.workers, options.seconds, options.kills)
+        else:
+            cells = measured_rival(options.driver, trials, options.workers, options.seconds)
+        print(line(cells), flush=True)
 
 
 def measured(recipe: Recipe, workers: int, seconds: float, kills: int) -> list[str]:
@@ -247,6 +257,15 @@ def measured(recipe: Recipe, workers: int, seconds: float, kills: int) -> list[s
         f"{max(told.resumed_s, default=0.0):.1f}",
         f"{twice}",
     ]
+
+
+def measured_rival(driver: str, trials: int, workers: int, seconds: float) -> list[str]:
+    """Return the cells of a row of another library, in a process of its own. It is not killed."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        found = apart.submit(DRIVERS[driver], MadeUpTable().work, trials, workers, seconds).result()
+    idle = "–" if found.idle_share is None else f"{100 * found.idle_share:.1f}"
+    costs = [f"{1e3 * found.driver_s / found.evaluations:.1f}", f"{found.peak_mib:.0f}", idle]
+    return [f"{found.evaluations:,}", *costs, "–", f"{found.wall_s / 3600:.2f}", "–", "–", "–"]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 
 import nas
 from experiments import simulated_search
+from experiments.rival_drivers import DRIVERS
 from experiments.simulated_search import MadeUpTable, recipe_of, search
 from experiments.virtual_cluster import Faults, VirtualCluster
 from nas.storage.journal import read_rows
@@ -65,3 +66,26 @@ def test_the_experiment_prints_a_row(capsys: pytest.CaptureFixture[str]) -> None
     assert all(float(figure) >= 0 for figure in figures)
     assert len(figures) == 8
     assert figures[-1] == "0"
+
+
+@pytest.mark.parametrize(
+    "driver", ["optuna", "optuna-journal", "syne-tune", pytest.param("ray-tune", marks=pytest.mark.slow)]
+)
+def test_other_libraries_evaluate_as_many(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Syne Tune notices the end some trainings too late. Its results and Optuna's journal leave nothing behind."""
+    if driver == "syne-tune":
+        pytest.importorskip("syne_tune")
+    monkeypatch.setenv("SYNETUNE_FOLDER", "/nowhere")
+    found = DRIVERS[driver](MadeUpTable().work, 12, 4, 60.0)
+    assert 12 <= found.evaluations <= (16 if driver == "syne-tune" else 12)
+    assert found.driver_s > 0
+    assert found.wall_s > 0 if driver == "ray-tune" else found.wall_s > 60
+
+
+def test_a_row_of_another_library(capsys: pytest.CaptureFixture[str]) -> None:
+    simulated_search.main(["--driver", "optuna", "--trials", "8", "--workers", "4"])
+    *_, line = capsys.readouterr().out.splitlines()
+    cells = [cell.strip() for cell in line.strip("| ").split("|")]
+    assert cells[0] == "8"
+    assert all(float(cell) >= 0 for cell in (*cells[1:4], cells[5]))
+    assert (cells[4], *cells[6:]) == ("–",) * 4
