@@ -335,6 +335,7 @@ def test_a_real_bench_builds_exports_deploys_and_measures(
     settings = BenchSettings(rounds=2, max_rounds=2, precision=100.0, seconds_per_round=0.01, min_samples=3)
     # a busy machine adds flags, and flagged measurements are not kept
     monkeypatch.setattr("nas.hardware.disturbances.BUSY_SHARE", float("inf"))
+    monkeypatch.setattr("nas.hardware.disturbances.is_disturbed", lambda reply: False)
     monkeypatch.setattr("nas.hardware.latency_rounds.MUCH_UNSEEN", float("inf"))
     monkeypatch.setattr("nas.hardware.disturbances.MUCH_DRIFT", float("inf"))
     random_state = torch.random.get_rng_state()
