@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import own_runtime
 import pytest
-from quick_profile import known_profile, used_for_an_hour
+from quick_profile import QUICK_PROFILE, known_profile, used_for_an_hour
 from spaces_here import take_for_the_project_s
 
 from nas.hardware.cooling import warmth_of
+from nas.hardware.kept_profiles import profile_of
 from nas.hardware.target_profile import TargetProfile
 from nas.space.architecture import Architecture
 from nas.storage.home import home
@@ -65,7 +66,7 @@ def acting_runtime() -> Iterator[Target]:
         target = Target("own_runtime:Acting")
         with pytest.MonkeyPatch.context() as exporting:
             exporting.setattr("nas.formats.export.export_model", own_runtime.write_unread)
-            known_profile(target)
+            profile_of(target, settings=QUICK_PROFILE)
         yield target
 
 
