@@ -1,7 +1,7 @@
 """What other libraries take to drive a thousand workers, for ``experiments.simulated_search``.
 
-Optuna's studies get the made-up workers that our searches get. Syne Tune has a simulator of its own. Ray Tune has none:
-its trials are real and return at once. What they search, and the errors they are told, are the same for all.
+All search the same space. Optuna's studies get the made-up workers that our searches get, and the same errors. Syne
+Tune gets these errors in a simulator of its own. Ray Tune has none: its trials are real, and return at once.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import optuna
 
 import nas
 from experiments.searchers.optuna_searcher import suggest
-from experiments.virtual_cluster import VirtualCluster
+from experiments.virtual_cluster import SPREAD, VirtualCluster
 from nas.errors import CandidateError
 from nas.jobs.execution import Job, Report, Work
+from nas.jobs.ray_executor import RayExecutor
+from nas.jobs.resources import Resources
 from nas.space.layer import total_macs
 from nas.space.search_space import load_space, settle
 from nas.space.tracing import layers_of
 
 SIGNATURE = nas.image_signature((3, 32, 32), 10)
 TIME_LIMIT_S = 7200.0
-SPREAD = 0.5
-"""That of the logarithms of the trainings' times, as ``VirtualCluster`` has it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Driven:
 
     Attributes:
         evaluations: the trainings that were told.
-        driver_s: the seconds of the processor that it took.
+        driver_s: the seconds of the processor that it took, without the trainings.
         peak_mib: the most memory of its process.
         idle_share: the share of the workers' time without a training; None where that is not known.
         wall_s: the seconds of the made-up clock, or of the real one for real trials.
@@ -120,7 +121,7 @@ def by_optuna(work: Work, trials: int, workers: int, seconds: float, *, keeps: b
         jobs = StudyJobs(study, space, trials)
         cluster.run(with_cost(work, space), jobs, time_limit_s=TIME_LIMIT_S)
     spent = cluster.spent
-    return Driven(jobs.told, spent.driver_s, _peak_mib(), spent.idle_share, cluster.now_s)
+    return Driven(jobs.told, spent.driver_s, peak_mib(), spent.idle_share, cluster.now_s)
 
 
 def by_syne_tune(work: Work, trials: int, workers: int, seconds: float) -> Driven:
@@ -136,21 +137,24 @@ def by_syne_tune(work: Work, trials: int, workers: int, seconds: float) -> Drive
     logging.getLogger("syne_tune").setLevel(logging.ERROR)
     space, rng = load_space("mobilenet", {}, SIGNATURE), np.random.default_rng(trials)
     choices = {choice.name: choice.options for choice in space.choices}
+    trained_s = 0.0
 
     class Simulated(SimulatorBackend):  # type: ignore[misc]
         def _run_job_and_collect_results(
             self, trial_id: int, config: Mapping[str, Any] | None = None
         ) -> tuple[str, list[dict[str, Any]]]:
+            nonlocal trained_s
+            began_s = time.process_time()
             given = config or self._trial_dict[trial_id].config
             architecture = settle(space, lambda choice: choices[choice.name][int(given[choice.name])])
             took_s = seconds * float(rng.lognormal(-(SPREAD**2) / 2, SPREAD))
             job = {"id": architecture.id, "architecture": dict(architecture), "seed": 0}
             (*_, last) = with_cost(work, space)(job)
+            trained_s += time.process_time() - began_s
             return Status.completed, [{"loss0": last["error"], "loss1": last["cost"], "elapsed_time": took_s}]
 
     numbers = {name: categorical(list(range(len(options)))) for name, options in choices.items()}
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["SYNETUNE_FOLDER"] = folder  # for its results, which lie in the user's home else
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, SYNETUNE_FOLDER=folder):  # not in the home
         backend = Simulated(entry_point=__file__, elapsed_time_attr="elapsed_time")
         tuner = Tuner(
             backend,
@@ -164,20 +168,18 @@ def by_syne_tune(work: Work, trials: int, workers: int, seconds: float) -> Drive
         )
         began_s = time.process_time()
         tuner.run()
-        driver_s = time.process_time() - began_s
+        driver_s = time.process_time() - began_s - trained_s
     done, wall_s = tuner.tuning_status.num_trials_completed, backend.time_keeper.time()
-    return Driven(done, driver_s, _peak_mib(), None, wall_s)
+    return Driven(done, driver_s, peak_mib(), None, wall_s)
 
 
 def by_ray_tune(work: Work, trials: int, workers: int, seconds: float) -> Driven:
-    """Drive real trials, which return at once, by Ray Tune's own random search, on two processors."""
-    import ray
+    """Drive real trials, which return at once, by Ray Tune's own random search, on two workers of a local Ray."""
     from ray import tune
 
     space = load_space("mobilenet", {}, SIGNATURE)
     options = {choice.name: tune.choice(list(choice.options)) for choice in space.choices}
-    ray.init(num_cpus=2, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-    with tempfile.TemporaryDirectory() as folder:
+    with RayExecutor(2, Resources()), tempfile.TemporaryDirectory() as folder:
         tuner = tune.Tuner(
             _returned,
             param_space=options,
@@ -187,15 +189,15 @@ def by_ray_tune(work: Work, trials: int, workers: int, seconds: float) -> Driven
         began_s, began_wall_s = time.process_time(), time.perf_counter()
         found = tuner.fit()
         driver_s, wall_s = time.process_time() - began_s, time.perf_counter() - began_wall_s
-    ray.shutdown()
-    return Driven(len(found), driver_s, _peak_mib(), None, wall_s)
+    return Driven(len(found), driver_s, peak_mib(), None, wall_s)
 
 
 def _returned(options: Mapping[str, Any]) -> dict[str, float]:
     return {"error": 0.5}
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
+    """Return the most memory that this process has had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ import numpy as np
 
 import nas
 from experiments.command_line import heading, line, parser_of, positive
-from experiments.rival_drivers import DRIVERS
+from experiments.rival_drivers import DRIVERS, SIGNATURE, TIME_LIMIT_S, peak_mib
 from experiments.virtual_cluster import KilledError, VirtualCluster
 from nas.jobs.execution import Job, Report
 from nas.progress import NullProgress
@@ -41,7 +40,6 @@ from nas.values.evaluation import Evaluation
 
 EPOCHS = 16
 LATE = 0.9
-SHAPE, CLASSES = (3, 32, 32), 10
 
 
 def _never(architecture: nas.Architecture) -> bool:
@@ -65,7 +63,7 @@ class MadeUpTable:
     subset: float = 1.0
     weights: None = None
     scoring: None = None
-    time_limit_s: float = 7200.0
+    time_limit_s: float = TIME_LIMIT_S
     fails: Callable[[nas.Architecture], bool] = _never
 
     def target_lines(self, recipe: object) -> Sequence[str]:
@@ -120,10 +118,9 @@ def recipe_of(trials: int, sampler: str, rounds: int = 1, *, stops: bool = True)
 
 def resolved(recipe: Recipe, table: MadeUpTable) -> Resolved:
     """Return what the names of the recipe stand for, with the made-up table in the place of one on disk."""
-    signature = nas.image_signature(SHAPE, CLASSES)
-    space = nas.load_space(recipe.space.name, {}, signature)
+    space = nas.load_space(recipe.space.name, {}, SIGNATURE)
     backend: Any = table
-    return Resolved(recipe, space, LookHere(space, signature, time.monotonic), signature, backend, backend)
+    return Resolved(recipe, space, LookHere(space, SIGNATURE, time.monotonic), SIGNATURE, backend, backend)
 
 
 @dataclass
@@ -167,7 +164,7 @@ def live(recipe: Recipe, cluster: VirtualCluster, folder: Path, table: MadeUpTab
     begun_s = cluster.first_job_s - began_s
     cluster.forget()
     gc.collect()  # a killed process leaves no memory to the next one
-    return Life(cluster, has_ended, begun_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+    return Life(cluster, has_ended, begun_s, peak_mib())
 
 
 def live_apart(recipe: Recipe, cluster: VirtualCluster, folder: Path, table: MadeUpTable | None) -> Life:
@@ -223,7 +220,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=positive, default=1, help="default: 1")
     parser.add_argument("--whole", action="store_true", help="stop no training early")
     parser.add_argument("--kills", type=positive, default=1, help="how often the driver is killed; default: once")
-    parser.add_argument("--driver", choices=("nas", *DRIVERS), default="nas", help="what drives; default: nas")
+    parser.add_argument(
+        "--driver",
+        choices=("nas", *DRIVERS),
+        default="nas",
+        help="of others, --trials, --workers and --seconds count; default: nas",
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="mean time of a training; default: 60")
     options = parser.parse_args(arguments)
     titles = ("evaluations", "processor (ms each)", "memory (MiB)", "idle (%)", "training (s)", "time (h)", "lost")

@@ -19,6 +19,9 @@ from nas.errors import CandidateError
 from nas.jobs.execution import Job, JobSource, Report, Work, as_failure, reports_of
 from nas.jobs.relay import Outcome, Relay, hard_limit_of
 
+SPREAD = 0.5
+"""The spread of trainings' times: the standard deviation of their logarithms."""
+
 
 class KilledError(Exception):
     """The driver was killed, in the middle of whatever it did."""
@@ -83,7 +86,7 @@ class VirtualCluster:
         rng: np.random.Generator,
         *,
         mean_s: float = 60.0,
-        spread: float = 0.5,
+        spread: float = SPREAD,
         faults: Faults | None = None,
         waits_for_driver: bool = True,
     ) -> None:
