@@ -76,6 +76,12 @@ def onnx_profile() -> TargetProfile:
     return known_profile(Target("onnxruntime-cpu"))
 
 
+@pytest.fixture(scope="session")
+def int8_profile() -> TargetProfile:
+    """The profile of ``onnxruntime-cpu`` in int8, for tests whose programs measure in it."""
+    return known_profile(Target("onnxruntime-cpu", "int8"))
+
+
 @pytest.fixture(autouse=True)
 def _profile_known_to_slow_tests(request: pytest.FixtureRequest) -> None:
     """Slow tests start commands and programs that measure winners, each of which would profile first."""

@@ -194,8 +194,10 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.slow  # but not marked as starting a Ray, so that these searches run beside other slow tests
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", python_pages(slow=True), ids=name_of)
-def test_slow_python_runs(page: Path, tmp_path: Path) -> None:
+def test_slow_python_runs(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """All blocks of a page are one program, in a process of its own."""
+    if page.name == "precisions.md":
+        request.getfixturevalue("int8_profile")
     PREPARED.get(name_of(page), lambda folder: None)(tmp_path)
     text = "\n".join(block.text for block in blocks(page) if block.language == "python")
     path = filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH")))

@@ -68,6 +68,7 @@ def test_predict_makes_the_inputs_of_training_for_each_winner(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("int8_profile")
 def test_winners_of_other_sizes_are_measured_in_another_precision(tmp_path: Path) -> None:
     """Each finds its ranges on items of its own size, on the real runtime."""
     photos = write_jpegs(tmp_path / "photos")

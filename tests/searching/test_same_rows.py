@@ -95,6 +95,7 @@ def test_measured_costs_and_limits_do_not_change_that(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("int8_profile")
 def test_precisions_share_a_training_in_both(tmp_path: Path) -> None:
     """Rows of one training come together, and early stopping sees each once, as the sampler proposed it."""
     changes = {**ROUNDS, "trials": 12, "objectives": ["error", "macs"], "precisions": ["fp32", "int8"]}
