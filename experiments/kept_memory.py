@@ -54,7 +54,7 @@ def train(model: str, side: int) -> Trained:
         for _ in range(STEPS):
             optimizer.zero_grad(set_to_none=True)
             loss = torch.nn.functional.cross_entropy(module(pictures), labels)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         seconds = time.perf_counter() - began_s
     used = resource.getrusage(resource.RUSAGE_SELF)
