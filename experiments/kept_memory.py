@@ -23,7 +23,6 @@ import torch
 
 from experiments.command_line import heading, line, parser_of, positive
 from nas.space import torch_settings
-from nas.training.modules import move
 
 MODELS = ("tf_efficientnet_lite0", "mobilenetv3_small_100", "resnet18")
 SIDES = (32, 96)
@@ -46,7 +45,7 @@ def train(model: str, side: int) -> Trained:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     with torch_settings.torch_with(threads=1, seed=0):
         module = timm.create_model(model, num_classes=CLASSES).train()
-        move(module, torch.device("cpu"))
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         pictures = torch.randn(BATCH, 3, side, side).contiguous(memory_format=torch.channels_last)
         labels = torch.randint(CLASSES, (BATCH,))
         optimizer = torch.optim.SGD(module.parameters(), lr=0.01)

@@ -58,7 +58,7 @@ def test_names_that_our_own_plug_ins_use_are_public(folder: str) -> None:
 
     Types of journal rows and reports are left out, and what experiments need that train and measure outside a search.
     So is the regression of layers' costs, which additive costs share with the profiles of networks, and the regression
-    of heads, which linear models share with them, as trees share the rounding of thresholds with the baseline. Four
+    of heads, which linear models share with them, as trees share the rounding of thresholds with the baseline. Five
     names are those whose own cost an experiment measures, and one is a runtime whose rules it leaves out. An executor
     with a virtual clock drives a run's own rounds.
     """
@@ -78,7 +78,7 @@ def test_names_that_our_own_plug_ins_use_are_public(folder: str) -> None:
     inside |= {"Beliefs", "WholeCurves", "known_losses", "told"}
     inside |= {"JobSource", "Outcome", "Relay", "Work", "as_failure", "hard_limit_of", "reports_of"}
     inside |= {"RunState", "Resolved", "LookHere", "OF_IMAGES", "cost_of", "train_round", "Fitting", "MeasuringBeside"}
-    inside |= {"DEVIATIONS", "HUBER", "KIND_SHARE", "FloatArray", "IndexArray"}
+    inside |= {"DEVIATIONS", "HUBER", "KIND_SHARE", "FloatArray", "IndexArray", "torch_settings"}
     assert imported_from_inside(folder) - set(dir(nas)) - inside == set()
 
 
