@@ -52,8 +52,7 @@ def keep_freed_memory() -> None:
     """Let this process keep memory that it frees, up to 2 GiB. Other systems than Linux with glibc are left alone.
 
     Each step of a training frees large tensors and asks for the same ones again. By default glibc gives them back to
-    the system, which clears and maps each page anew: up to half of a step's time on a virtual machine.
-    ``experiments/protocols/kept_memory.md`` has figures.
+    the system, which then clears and maps each page anew. ``experiments/protocols/kept_memory.md`` has its cost.
     """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
         library.mallopt(M_MMAP_MAX, 0)
