@@ -6,6 +6,7 @@ For each seed, ``nas shrink --evaluate supernet`` tunes weights that all forms o
 alone, and scores many. The few are tuned once more by another seed. Kendall's tau compares the shared errors with those
 of both seeds; that of the two seeds is the ceiling. The best of the many are tuned on from the shared weights, for a
 few epochs, and tested beside the few: which hypervolume of error and MACs do they have?
+A parent without weights is trained first with ``--parent-epochs``, on the same training items.
 Times are core-seconds: those of all cores together. A run that is in the folder already goes on, or is read.
 """
 
@@ -20,21 +21,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load
+from safetensors.torch import load, save
 
 import nas
 from experiments.beside_winners import volume_shares
 from experiments.command_line import heading, line, parser_of, positive
 from nas.hardware.machine import usable_cores
 from nas.results.data_of_run import source_of
+from nas.searching.shrinking import shrinking_values
 from nas.space.architecture import Architecture
 from nas.space.tracing import build_checked
 from nas.storage.journal import RECIPE, JournalReader
 from nas.storage.journal_rows import SupernetTrained
 from nas.storage.run_files import PARENT_WEIGHTS, SUPERNET_WEIGHTS
+from nas.tasks.batches import in_order
 from nas.training.inheriting import Inheritance
 from nas.training.modules import metrics_on
 from nas.training.settings import training_seed
+from nas.training.supernet import RECALIBRATION_BATCH, recalibrate
 from nas.values.evaluation import Evaluation
 from nas.values.pareto import non_dominated
 from nas.values.rank_correlation import rank_correlation
@@ -43,13 +47,15 @@ ANOTHER_SEED = 7919
 """Added to the seed of a training, so that the same form is tuned once more."""
 MOST_WINNERS, TUNED_ON_EPOCHS = 8, 3
 ALONE, SHARED = "alone", "shared"
+RANKS = ("seed", "forms tuned alone", "τ with them", "with another seed", "of both seeds", "τ of losses")
 
 
 @dataclass(frozen=True)
 class Found:
     """What was found with one seed.
 
-    Errors are those of the same forms, in the same order: with shared weights, tuned alone, and once more. Times are in
+    Errors are those of the same forms, in the same order: with shared weights, tuned alone, and once more. So are the
+    mean losses of the validation items with shared weights, which tell forms of equal errors apart. Times are in
     core-seconds: of the shared tuning, of scoring all forms, of the trainings alone, and of tuning the best ones on
     from the shared weights. ``forms`` were scored. Points are test errors with MACs: of the forms tuned alone, and of
     the best ones.
@@ -57,6 +63,7 @@ class Found:
 
     seed: int
     shared: tuple[float, ...]
+    losses: tuple[float, ...]
     alone: tuple[float, ...]
     again: tuple[float, ...]
     tuning_s: float
@@ -77,10 +84,18 @@ class Found:
     @property
     def taus(self) -> tuple[float, float, float]:
         """Kendall's tau of shared errors with those of each seed, and of these two with each other."""
-        pairs = (self.shared, self.alone), (self.shared, self.again), (self.alone, self.again)
-        found = [rank_correlation(*pair) for pair in pairs]
-        first, second, ceiling = (float("nan") if each is None else each.kendall for each in found)
-        return first, second, ceiling
+        return kendall(self.shared, self.alone), kendall(self.shared, self.again), kendall(self.alone, self.again)
+
+    @property
+    def tau_of_losses(self) -> float:
+        """Kendall's tau of losses with the errors of a seed: the mean of both seeds."""
+        return (kendall(self.losses, self.alone) + kendall(self.losses, self.again)) / 2
+
+
+def kendall(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return Kendall's tau, or NaN if there are too few values for one."""
+    found = rank_correlation(first, second)
+    return float("nan") if found is None else found.kendall
 
 
 def recipe_of(seed: int, data: Mapping[str, Any], alone: int, epochs: tuple[int, int], forms: int) -> dict[str, Any]:
@@ -98,6 +113,26 @@ def recipe_of(seed: int, data: Mapping[str, Any], alone: int, epochs: tuple[int,
         "retraining": {"winners": 1, "epochs": TUNED_ON_EPOCHS},
         "execution": {"executor": "inline"},
     }
+
+
+def trained_first(keys: Mapping[str, Any], parent: str, epochs: int, path: Path) -> Path:
+    """Train a parent from random weights, with the rates of a search from scratch, and return the file of its weights.
+
+    What is in the file already is not made again.
+    """
+    if path.is_file():
+        return path
+    recipe = nas.Recipe.from_mapping(shrinking_values({**keys, "space": {"features": "last"}}, parent))
+    task = source_of(recipe, None).load()
+    space: Any = nas.load_space(recipe.space.name, recipe.space.options, task.signature)
+    view = task.prepared_for(nas.wishes_of(space, space.parent))
+    settings = replace(nas.training_settings(nas.Recipe.from_mapping({"data": keys["data"]})), epochs=epochs)
+    module = space.parent_module()
+    for report in nas.Trainer(settings).train(module, view, recipe.seed):
+        print(f"parent, epoch {report['epoch']} of {epochs}: error {report['error']:.1%}", flush=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nas.write_aside(path, save({name: each.contiguous() for name, each in module.state_dict().items()}))
+    return path
 
 
 def of_seed(keys: Mapping[str, Any], parent: str, weights: Path | None, folder: Path) -> Found:
@@ -148,6 +183,7 @@ def of_seed(keys: Mapping[str, Any], parent: str, weights: Path | None, folder: 
     return Found(
         seed=recipe.seed,
         shared=tuple(float(last_report(scoring, row.architecture)["error"]) for row in few),
+        losses=tuple(shared_loss(scoring, row.architecture) for row in few),
         alone=tuple(row.values["error"] for row in few),
         again=tuple(float(each["error"]) for each in again),
         tuning_s=trained.seconds * usable_cores(),
@@ -158,6 +194,20 @@ def of_seed(keys: Mapping[str, Any], parent: str, weights: Path | None, folder: 
         points_alone=points(few, again),
         points_shared=points(best, tuned_on),
     )
+
+
+def shared_loss(scoring: nas.SharedEvaluation, architecture: Architecture) -> float:
+    """Return the mean loss of the validation items with shared weights."""
+    task = scoring.source.load().prepared_for(nas.wishes_of(scoring.space, architecture))
+    module = build_checked(scoring.space, architecture, task.signature)
+    scoring.shared(architecture, module)
+    recalibrate(module, task, scoring.images, torch.device("cpu"))
+    total = 0.0
+    with torch.inference_mode():
+        for batch in in_order(task.validation, RECALIBRATION_BATCH):
+            outputs = module(*task.inputs_of(batch.raw))
+            total += len(batch.targets) * task.criterion.loss(outputs, batch.targets, 0.0).item()
+    return total / len(task.validation)
 
 
 def best_of(scored: Sequence[Evaluation]) -> list[Evaluation]:
@@ -175,9 +225,10 @@ def summary(found: Sequence[Found]) -> list[str]:
         share, alone_s = each.scoring_s / each.tuning_s, each.alone_s / max(1, len(each.alone))
         times = (f"{each.tuning_s:.0f} s", f"{each.scoring_s:.0f} s", f"{share:.2f}", f"{alone_s:.1f} s")
         lines.append(line([str(each.seed), str(each.forms), *times]))
-    lines += ["", *heading(["seed", "forms tuned alone", "τ with them", "with another seed", "of both seeds"])]
+    lines += ["", *heading(RANKS)]
     for each in found:
-        lines.append(line([str(each.seed), str(len(each.alone)), *(f"{tau:.2f}" for tau in each.taus)]))
+        taus = (f"{tau:.2f}" for tau in (*each.taus, each.tau_of_losses))
+        lines.append(line([str(each.seed), str(len(each.alone)), *taus]))
     lines += [
         "",
         *heading(["seed", "forms tuned on", "their hypervolume beside those alone", "their time beside theirs"]),
@@ -187,7 +238,9 @@ def summary(found: Sequence[Found]) -> list[str]:
         lines.append(line([str(each.seed), str(len(each.points_shared)), f"{each.volume:.1%}", f"{took:.0%}"]))
     shares = [(first + second) / 2 / ceiling for first, second, ceiling in (each.taus for each in found) if ceiling > 0]
     if shares:
-        lines += ["", f"Shared errors reach {statistics.mean(shares):.0%} of the τ that two seeds have."]
+        by_losses = statistics.mean(each.tau_of_losses / each.taus[2] for each in found if each.taus[2] > 0)
+        told = f"Shared errors reach {statistics.mean(shares):.0%} of the τ that two seeds have"
+        lines += ["", f"{told}, and losses {by_losses:.0%}."]
     return lines
 
 
@@ -196,6 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = parser_of("shared_forms", __doc__)
     parser.add_argument("parent", help="the parent, as nas shrink takes it")
     parser.add_argument("--weights", type=Path, help="the file of its weights")
+    parser.add_argument("--parent-epochs", type=positive, help="train the parent first, for so many epochs")
     parser.add_argument("--data", default="digits", help="the data (default: digits)")
     parser.add_argument("--image-size", type=positive, help="the side of pictures in pixels")
     parser.add_argument("--alone", type=positive, default=20, help="forms that are tuned alone (default: 20)")
@@ -210,7 +264,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data, found = {"name": given.data, **size}, []
     for seed in range(given.seeds):
         keys = recipe_of(seed, data, given.alone, (given.epochs, given.alone_epochs), given.forms)
-        found.append(of_seed(keys, given.parent, given.weights, given.folder))
+        weights = given.weights
+        if given.parent_epochs is not None:
+            path = given.folder / f"parent-seed{seed}.safetensors"
+            weights = trained_first(keys, given.parent, given.parent_epochs, path)
+        found.append(of_seed(keys, given.parent, weights, given.folder))
     if given.out is not None:
         nas.write_aside(given.out, (json.dumps([asdict(each) for each in found], indent=1) + "\n").encode())
     print("\n".join(summary(found)))

@@ -17,6 +17,7 @@ def test_the_tables_compare_times_and_ranks() -> None:
     found = Found(
         seed=0,
         shared=shared,
+        losses=alone,
         alone=alone,
         again=again,
         tuning_s=200.0,
@@ -30,10 +31,10 @@ def test_the_tables_compare_times_and_ranks() -> None:
     assert found.taus == pytest.approx((2 / 3, 1 / 3, 2 / 3))
     times, ranks, volumes, told = (text for text in "\n".join(summary([found])).split("\n\n"))
     assert "| 0 | 1000 | 200 s | 50 s | 0.25 | 250.0 s |" in times
-    assert "| 0 | 4 | 0.67 | 0.33 | 0.67 |" in ranks
+    assert "| 0 | 4 | 0.67 | 0.33 | 0.67 | 0.83 |" in ranks
     # Up to the reference point (.55, 22), .05 × 12 of the one point beside .05 × 10 + .3 × 2 of both.
     assert "| 0 | 1 | 54.5% | 26% |" in volumes
-    assert told == "Shared errors reach 75% of the τ that two seeds have."
+    assert told == "Shared errors reach 75% of the τ that two seeds have, and losses 125%."
 
 
 @pytest.mark.slow
@@ -57,7 +58,7 @@ def test_a_small_run_is_kept_and_read_again(tmp_path: Path, capsys: pytest.Captu
     first = capsys.readouterr().out
     (kept,) = json.loads((tmp_path / "found.json").read_text())
     assert kept["forms"] == 7  # the parent is the eighth
-    assert len(kept["shared"]) == len(kept["alone"]) == len(kept["again"]) == 3
+    assert len(kept["shared"]) == len(kept["losses"]) == len(kept["alone"]) == len(kept["again"]) == 3
     assert len(kept["points_alone"]) == 3
     assert kept["points_shared"]
     assert min(kept["tuning_s"], kept["scoring_s"], kept["alone_s"], kept["tuning_on_s"]) > 0
