@@ -249,7 +249,7 @@ class Schedule:
     def end_of_round_s(self, number: int) -> float:
         """Return the time at which round ``number`` stops training; infinity without a search time.
 
-        The time that measuring and the winners leave is divided equally among the rounds left.
+        What measuring and winners leave is divided among the rounds left; the least of sharing, among all of them.
         """
         if self._recipe.search_time_s is None:
             return math.inf
@@ -257,8 +257,8 @@ class Schedule:
         if not self.is_timed:
             return now_s + self.left_s / rounds
         each_s = (self.left_s - self.reserve_s - self._pauses(rounds) * self._after_round_s) / rounds
-        least_s = SCORING_SHARE * self._time_s / rounds if self._recipe.evaluate == "supernet" else 0.0
-        return now_s + max(least_s, each_s)
+        least_s = SCORING_SHARE * self._time_s if self._recipe.evaluate == "supernet" else 0.0
+        return now_s + max(least_s / (number - 1 + rounds), each_s)
 
     @property
     def least_s(self) -> float:

@@ -32,6 +32,15 @@ def test_candidates_are_scored_though_winners_would_take_all_the_time() -> None:
     assert trained.end_of_round_s(1) == pytest.approx(590.0)
 
 
+def test_scoring_takes_its_least_time_once_and_not_again_in_the_last_round() -> None:
+    """Each of three rounds has a third of it, so the time of winners stays theirs."""
+    clock = Clock()
+    planned = schedule(search_time_s=600, evaluate="supernet", rounds=3, clock=clock)
+    clock.now_s = 590.0
+    assert planned.rounds_from(3) == planned.rounds_from(1) == 1
+    assert planned.end_of_round_s(3) == pytest.approx(590.0 + SCORING_SHARE * 600 / 3)
+
+
 def test_the_plan_has_the_tuning_of_shared_weights_and_its_check() -> None:
     planned = schedule(search_time_s=600, evaluate="supernet", supernet={"epochs": 12, "check": 4})
     assert "shared weights" not in planned.text(1)

@@ -22,6 +22,7 @@ from nas.recipe.ways import by_way
 from nas.searching.evaluating import handful, ways
 from nas.searching.evaluating.ways import choose_way
 from nas.searching.shrinking import shrinking_values
+from nas.space.parts.device_parts import with_precisions
 from nas.space.search_space import SearchSpace, load_space
 from nas.space.signature import image_signature
 from nas.storage.journal import JournalReader
@@ -50,7 +51,7 @@ class Choosing:
         self.news: list[str] = []
         self.progress = SimpleNamespace(say=self.news.append)
         self.chosen: list[str] = []
-        self.resolved = SimpleNamespace(space=Sharing())
+        self.resolved = SimpleNamespace(space=with_precisions(Sharing(), self.recipe.precisions))
 
     def check_bench(self) -> None:
         """There is none."""

@@ -45,7 +45,7 @@ def choose_way(state: RunState, folder: Path) -> None:
 
 def _why_alone(recipe: Recipe, space: SearchSpace) -> str:
     """Return why candidates are tuned alone, whatever time there is; empty if both ways are open."""
-    if not isinstance(space, HasSupernet):
+    if not isinstance(innermost(space), HasSupernet):
         return "this space has no weights that candidates share"
     if own := [choice.name for choice in space.choices if choice.is_of_training]:
         return f"candidates differ in how they are tuned: {', '.join(own)}"
