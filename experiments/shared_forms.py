@@ -38,7 +38,6 @@ from nas.tasks.batches import in_order
 from nas.training.inheriting import Inheritance
 from nas.training.modules import metrics_on
 from nas.training.settings import training_seed
-from nas.training.supernet import RECALIBRATION_BATCH, recalibrate
 from nas.values.evaluation import Evaluation
 from nas.values.pareto import non_dominated
 from nas.values.rank_correlation import rank_correlation
@@ -46,6 +45,7 @@ from nas.values.rank_correlation import rank_correlation
 ANOTHER_SEED = 7919
 """Added to the seed of a training, so that the same form is tuned once more."""
 MOST_WINNERS, TUNED_ON_EPOCHS = 8, 3
+LOSSES_TOGETHER = 128
 ALONE, SHARED = "alone", "shared"
 RANKS = ("seed", "forms tuned alone", "τ with them", "with another seed", "of both seeds", "τ of losses")
 
@@ -150,7 +150,7 @@ def of_seed(keys: Mapping[str, Any], parent: str, weights: Path | None, folder: 
     inheritance = Inheritance(space, (run / PARENT_WEIGHTS).read_bytes())
     shared = nas.SharedWeights(space, (run / SUPERNET_WEIGHTS).read_bytes(), inheritance)
     images = recipe.supernet.recalibration_images
-    scoring = nas.SharedEvaluation(space, source, shared, images, "cpu", 1)
+    scoring = nas.SharedEvaluation(space, source, shared, images, "cpu", 1, keeps_weights=True)
     training = nas.CandidateTraining(
         space, source, nas.training_settings(recipe, keep_weights=True), inheritance=inheritance
     )
@@ -166,12 +166,11 @@ def of_seed(keys: Mapping[str, Any], parent: str, weights: Path | None, folder: 
         return dict(report)
 
     def test_error(architecture: Architecture, weights: bytes) -> float:
-        task = source.load().prepared_for(nas.wishes_of(space, architecture))
-        module = build_checked(space, architecture, task.signature)
-        module.load_state_dict(load(weights))
+        module, task = made(scoring, architecture, weights)
         return float(metrics_on(module, task.test, task, torch.device("cpu"))["error"])
 
     best = best_of(scored)
+    of_few = [last_report(scoring, row.architecture) for row in few]
     again, tuned_on = (
         [last_report(work, each.architecture) for each in of] for work, of in ((training, few), (tuning_on, best))
     )
@@ -182,8 +181,10 @@ def of_seed(keys: Mapping[str, Any], parent: str, weights: Path | None, folder: 
 
     return Found(
         seed=recipe.seed,
-        shared=tuple(float(last_report(scoring, row.architecture)["error"]) for row in few),
-        losses=tuple(shared_loss(scoring, row.architecture) for row in few),
+        shared=tuple(float(each["error"]) for each in of_few),
+        losses=tuple(
+            mean_loss(*made(scoring, row.architecture, each["weights"])) for row, each in zip(few, of_few, strict=True)
+        ),
         alone=tuple(row.values["error"] for row in few),
         again=tuple(float(each["error"]) for each in again),
         tuning_s=trained.seconds * usable_cores(),
@@ -196,15 +197,19 @@ def of_seed(keys: Mapping[str, Any], parent: str, weights: Path | None, folder: 
     )
 
 
-def shared_loss(scoring: nas.SharedEvaluation, architecture: Architecture) -> float:
-    """Return the mean loss of the validation items with shared weights."""
+def made(scoring: nas.SharedEvaluation, architecture: Architecture, weights: bytes) -> tuple[torch.nn.Module, nas.Task]:
+    """Return the module of an architecture with its weights, and the task as it wishes to see it."""
     task = scoring.source.load().prepared_for(nas.wishes_of(scoring.space, architecture))
     module = build_checked(scoring.space, architecture, task.signature)
-    scoring.shared(architecture, module)
-    recalibrate(module, task, scoring.images, torch.device("cpu"))
+    module.load_state_dict(load(weights))
+    return module.eval(), task
+
+
+def mean_loss(module: torch.nn.Module, task: nas.Task) -> float:
+    """Return the mean loss of the validation items."""
     total = 0.0
     with torch.inference_mode():
-        for batch in in_order(task.validation, RECALIBRATION_BATCH):
+        for batch in in_order(task.validation, LOSSES_TOGETHER):
             outputs = module(*task.inputs_of(batch.raw))
             total += len(batch.targets) * task.criterion.loss(outputs, batch.targets, 0.0).item()
     return total / len(task.validation)
@@ -260,6 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="keep the runs here, and go on with what is there")
     parser.add_argument("--out", type=Path, help="the file of results, as JSON")
     given = parser.parse_args(arguments)
+    if given.weights is not None and given.parent_epochs is not None:
+        parser.error("--parent-epochs trains a parent without weights, but --weights gives it some. Leave out one.")
     size = {} if given.image_size is None else {"image_size": given.image_size}
     data, found = {"name": given.data, **size}, []
     for seed in range(given.seeds):

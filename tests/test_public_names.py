@@ -78,7 +78,6 @@ def test_names_that_our_own_plug_ins_use_are_public(folder: str) -> None:
     inside |= {"Beliefs", "WholeCurves", "known_losses", "told"}
     inside |= {"JobSource", "Outcome", "Relay", "Work", "as_failure", "hard_limit_of", "reports_of"}
     inside |= {"RunState", "Resolved", "LookHere", "OF_IMAGES", "cost_of", "train_round", "Fitting", "MeasuringBeside"}
-    inside |= {"RECALIBRATION_BATCH", "recalibrate"}
     inside |= {"DEVIATIONS", "HUBER", "KIND_SHARE", "FloatArray", "IndexArray", "torch_settings"}
     assert imported_from_inside(folder) - set(dir(nas)) - inside == set()
 

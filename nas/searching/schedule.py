@@ -249,7 +249,7 @@ class Schedule:
     def end_of_round_s(self, number: int) -> float:
         """Return the time at which round ``number`` stops training; infinity without a search time.
 
-        What measuring and winners leave is divided among the rounds left; the least of sharing, among all of them.
+        The rounds left share what measuring and winners leave. With shared weights each has a least time for scoring.
         """
         if self._recipe.search_time_s is None:
             return math.inf

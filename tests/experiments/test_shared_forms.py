@@ -37,11 +37,20 @@ def test_the_tables_compare_times_and_ranks() -> None:
     assert told == "Shared errors reach 75% of the τ that two seeds have, and losses 125%."
 
 
+def test_a_parent_has_weights_or_is_trained_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = ["--weights", str(tmp_path / "w.safetensors"), "--parent-epochs", "2"]
+    with pytest.raises(SystemExit):
+        main(["small_parents:make_digits", "--folder", str(tmp_path), *both])
+    assert "--weights gives it some. Leave out one." in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_small_run_is_kept_and_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The second call trains the few forms once more, and nothing else; it finds the same."""
+    """The second call trains the few forms once more, and neither the parent nor anything else; it finds the same."""
     arguments = [
         "small_parents:make_digits",
+        "--parent-epochs",
+        "2",
         "--alone",
         "3",
         "--epochs",
@@ -55,7 +64,8 @@ def test_a_small_run_is_kept_and_read_again(tmp_path: Path, capsys: pytest.Captu
     ]
     arguments += ["--folder", str(tmp_path / "runs"), "--out", str(tmp_path / "found.json")]
     assert main(arguments) == 0
-    first = capsys.readouterr().out
+    first = capsys.readouterr().out.split("parent, epoch 2 of 2: ")[1].partition("\n")[2]
+    assert (tmp_path / "runs" / "parent-seed0.safetensors").is_file()
     (kept,) = json.loads((tmp_path / "found.json").read_text())
     assert kept["forms"] == 7  # the parent is the eighth
     assert len(kept["shared"]) == len(kept["losses"]) == len(kept["alone"]) == len(kept["again"]) == 3
