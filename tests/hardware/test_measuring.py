@@ -22,7 +22,7 @@ from nas.errors import CandidateError
 from nas.hardware import measuring
 from nas.hardware.bench import Outcome
 from nas.hardware.benchmarking import DeviceBench
-from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.latency_rounds import BenchSettings, Latencies
 from nas.hardware.measuring import Surroundings, measure_architectures
 from nas.hardware.runtimes.runtime import Deployed, ExportedModel
 from nas.hardware.target_profile import TargetProfile
@@ -33,6 +33,7 @@ from nas.space.search_space import SearchSpace, architecture_from, enumerate_spa
 from nas.space.signature import image_signature
 from nas.storage.measurement_store import MeasurementStore
 from nas.values.evaluation import KEPT, Evaluation
+from nas.values.measurement import Measurement
 from nas.values.profiled_network import profiled_network
 from nas.values.target import Target
 
@@ -327,17 +328,19 @@ class _AnySize:
         return nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, self.classes))
 
 
+def without_doubts(found: Measurement | CandidateError) -> Measurement | CandidateError:
+    return replace(found, flags=()) if isinstance(found, Measurement) else found
+
+
 @pytest.mark.slow
 def test_a_real_bench_builds_exports_deploys_and_measures(
     tmp_path: Path, onnx_profile: TargetProfile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With ONNX Runtime a wider network has more weights, and the second call exports nothing."""
     settings = BenchSettings(rounds=2, max_rounds=2, precision=100.0, seconds_per_round=0.01, min_samples=3)
-    # a busy machine adds flags, and flagged measurements are not kept
-    monkeypatch.setattr("nas.hardware.disturbances.BUSY_SHARE", float("inf"))
-    monkeypatch.setattr("nas.hardware.disturbances.is_disturbed", lambda reply: False)
-    monkeypatch.setattr("nas.hardware.latency_rounds.MUCH_UNSEEN", float("inf"))
-    monkeypatch.setattr("nas.hardware.disturbances.MUCH_DRIFT", float("inf"))
+    # a busy machine adds doubts, and doubtful measurements are not kept
+    found_by_rounds = Latencies._result
+    monkeypatch.setattr(Latencies, "_result", lambda *of: without_doubts(found_by_rounds(*of)))
     random_state = torch.random.get_rng_state()
     found = []
     for _ in range(2):

@@ -66,6 +66,12 @@ class TestInferencesThatCount:
         assert found.times_ms == (0.03, 0.031, 0.03)
         assert found.clock == WALL
 
+    def test_a_threads_clock_that_stood_still_is_no_time(self) -> None:
+        """Such inferences are left out, or count by the wall clock where there are no others."""
+        stood = Sample(0.04, 0.0)
+        assert undisturbed([Sample(0.03, 0.03), stood, Sample(0.031, 0.031)]).times_ms == (0.03, 0.031)
+        assert undisturbed([stood, stood]).times_ms == (0.04, 0.04)
+
     def test_a_core_that_was_lost_for_a_moment_leaves_the_wall_clock(self) -> None:
         """One of two hundred inferences lost its core; it and those soon after are left out."""
         some = [Sample(1.0, 1.0)] * 100

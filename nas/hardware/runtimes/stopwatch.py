@@ -73,16 +73,19 @@ class Undisturbed:
 def undisturbed(samples: Sequence[Sample], *, warm: bool | None = None) -> Undisturbed:
     """Return the times that count of one model's inferences in one session.
 
-    An inference that did not wait counts by the wall clock, which is finer, and any other by the thread's clock. With
-    ``warm``, only inferences with warm caches count, or all of them, so that a reference model is read as the model
+    An inference that did not wait counts by the wall clock, which is finer, and any other by the thread's clock. That
+    clock may stand still for a moment in a virtual machine, because Linux takes off late the time for which the host
+    had the core. Such an inference counts by the wall clock, and only where too few others count. With ``warm``, only inferences with warm caches count, or all of them, so that a reference model is read as the model
     beside it was. There may then be none.
     """
     wall_N, own_N, warm_N, lost_N = (np.array(column) for column in zip(*samples, strict=True))
     if np.isnan(own_N).any():
         return Undisturbed(tuple(wall_N.tolist()), WALL, is_warm=True, waited=0.0)
     waiting_N = wall_N - own_N
-    counts_N = np.where(waiting_N > np.maximum(WAITED_SHARE * own_N, WAITED_MS), own_N, wall_N)
-    sound_N = (warm_N >= WARM_MS) & ~lost_N
+    stood_N = own_N <= 0
+    waited_N = (waiting_N > np.maximum(WAITED_SHARE * own_N, WAITED_MS)) & ~stood_N
+    counts_N = np.where(waited_N, own_N, wall_N)
+    sound_N = (warm_N >= WARM_MS) & ~lost_N & ~stood_N
     is_enough = sound_N.sum() >= min(LEAST_WARM, LEAST_WARM_SHARE * len(samples))
     is_warm = bool(is_enough) if warm is None else warm
     waited = float(max(0.0, waiting_N[lost_N].sum()) / wall_N.sum())
