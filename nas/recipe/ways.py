@@ -38,3 +38,11 @@ def by_way(recipe: Recipe, way: str) -> Recipe:
     else:
         values["retraining"] = {**retraining, "start": "scratch"}
     return Recipe.from_mapping(values)
+
+
+def parent_epochs(recipe: Recipe) -> int:
+    """Return the epochs for which a parent is tuned before its parts: those of a winner.
+
+    Winners that go on from shared weights are tuned for half as many, but nothing was tuned before the parent.
+    """
+    return recipe.retraining.epochs * (2 if recipe.retraining.start == "supernet" else 1)

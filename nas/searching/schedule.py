@@ -10,6 +10,7 @@ from typing import final
 
 from nas.progress import duration_text
 from nas.recipe.recipe import Recipe
+from nas.recipe.ways import parent_epochs
 from nas.searching.beliefs import Beliefs
 from nas.searching.durations import MOST_WINNERS_PLANNED, Durations
 from nas.searching.measuring_pace import MEASURING
@@ -120,15 +121,11 @@ class Schedule:
         return self._began_s + FIRST_SHARE * max(0.0, self._recipe.search_time_s - self._began_s - self._preparing_s)
 
     def parent_epochs(self) -> int:
-        """Return the epochs in which a parent is tuned: those of a winner, unless they exceed their share of the time.
+        """Return the epochs in which a parent is tuned, unless they exceed their share of the time.
 
         One at least, also where nothing is known of how long it takes.
         """
-        epochs, epoch_s, time_s = (
-            self._recipe.retraining.epochs,
-            self.durations.parent_epoch_s,
-            self._recipe.search_time_s,
-        )
+        epochs, epoch_s, time_s = parent_epochs(self._recipe), self.durations.parent_epoch_s, self._recipe.search_time_s
         if time_s is None or not epoch_s:
             return epochs
         return max(1, min(epochs, int(PARENT_SHARE * time_s / epoch_s)))

@@ -18,7 +18,7 @@ from torch import nn
 import nas
 from nas.errors import RecipeError
 from nas.recipe.recipe import Recipe
-from nas.recipe.ways import by_way
+from nas.recipe.ways import by_way, parent_epochs
 from nas.searching.evaluating import handful, ways
 from nas.searching.evaluating.ways import choose_way
 from nas.searching.shrinking import shrinking_values
@@ -163,6 +163,7 @@ def test_winners_of_a_chosen_way_begin_where_it_left_them() -> None:
     shared, alone = by_way(left_open, "supernet"), by_way(left_open, "train")
     assert (shared.evaluate, shared.retraining.start, shared.retraining.epochs) == ("supernet", "supernet", 3)
     assert (alone.evaluate, alone.retraining.start, alone.retraining.epochs) == ("train", "scratch", 5)
+    assert (parent_epochs(shared), parent_epochs(alone)) == (6, 5)
     named = Recipe(evaluate="train")
     assert by_way(named, "supernet") is named
     with pytest.raises(ValueError, match="must be evaluated by one of train, supernet, heads, but got 'table'"):
