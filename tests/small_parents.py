@@ -39,6 +39,24 @@ class ThreeStages(nn.Module):
         return out
 
 
+class Overwriting(nn.Module):
+    """A shortcut around layers of which the first writes to what it gets, so that the shortcut holds it too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 16, 3, padding=1)
+        self.inner = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU())
+        self.last = nn.Conv2d(32, 16, 3, padding=1)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits."""
+        x = self.stem(x)
+        x = x + self.last(self.inner(x))
+        out: torch.Tensor = self.head(x.mean(dim=(2, 3)))
+        return out
+
+
 class Held(nn.Module):
     """A network whose layers are all those of its ``model``, as in many training scripts."""
 
@@ -75,6 +93,12 @@ def make_digits() -> nn.Module:
     """Return a model of digits: one channel, ten classes."""
     torch.manual_seed(1)
     return ThreeStages(1, 10)
+
+
+def make_overwriting() -> nn.Module:
+    """Return a model of digits with a shortcut that a layer overwrites."""
+    torch.manual_seed(1)
+    return Overwriting()
 
 
 def make_colours(num_classes: int = 5) -> nn.Module:

@@ -36,7 +36,8 @@ class RunsShared(Protocol):
     ) -> torch.Tensor:
         """Return what an architecture gives for a batch of inputs.
 
-        Of the first batch, number 0, the first ``calibrating`` inputs set the statistics of batch normalisations.
+        Of the first batch, number 0, the first ``calibrating`` inputs set the statistics of batch normalisations. Any
+        exception but CandidateError has the architecture evaluated alone.
         """
         ...
 
@@ -77,8 +78,7 @@ class SharedScoring:
                     if key not in views:
                         supernet.forget_inputs()
                         views = {key: _View(alone, alone.source.load().prepared_for(wishes))}
-                    with torch_with(alone.threads, job["seed"]):
-                        found = {"epoch": 1, **views[key].metrics(supernet, architecture), "by": BY}
+                    found = self._scored(views[key], supernet, architecture, job["seed"])
             except Exception as error:  # a candidate may raise anything, and the others go on
                 failure = as_failure(error)
                 found = {"epoch": 1, FAILURE: [failure.kind, failure.reason]}
@@ -86,6 +86,18 @@ class SharedScoring:
                 supernet.forget_inputs()
             told = {**found, "architecture": dict(architecture), "seconds": alone.clock() - began}
             yield {**told, "done": True} if is_last else {key: value for key, value in told.items() if key != "done"}
+
+    def _scored(self, view: _View, supernet: RunsShared, architecture: Architecture, seed: int) -> dict[str, Any]:
+        """Return the metrics of an architecture that the supernet runs, or that is evaluated alone if it cannot."""
+        alone = self.alone
+        try:
+            with torch_with(alone.threads, seed):
+                return {"epoch": 1, **view.metrics(supernet, architecture), "by": BY}
+        except CandidateError:
+            raise
+        except Exception:  # such as a layer that does not take fewer channels
+            (found,) = alone({"architecture": dict(architecture), "seed": seed})
+            return found
 
 
 @final

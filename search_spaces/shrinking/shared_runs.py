@@ -21,6 +21,8 @@ MOST_PARAMETERS = 0.5
 """A module with more than this share of all parameters is looked into for units, if it holds several."""
 MOST_BYTES = 2**29
 """The most memory that kept outputs take. Those that come later are computed again."""
+ALIKE = 1e-3
+"""Outputs that differ by this share of the largest are still those of the same network."""
 Key = tuple[Any, ...]
 Slice = Callable[[Collection[str]], Mapping[str, torch.Tensor]]
 """Returns the parameters of some names, as the part that runs now takes them."""
@@ -37,6 +39,9 @@ class SharedRuns:
     """
 
     def __init__(self, module: nn.Module, plan: Plan) -> None:
+        self._plain = module
+        self._whole = {group.name: group.channels for group in plan.groups}
+        self._is_exact: bool | None = None
         self._module = copy.deepcopy(module).requires_grad_(False).eval()
         blocks = {block.name for block in plan.blocks}
         self._names = list(units_of(self._module, blocks))
@@ -81,9 +86,31 @@ class SharedRuns:
         """Return the outputs of the part that keeps ``counts`` channels of each group, without ``dropped`` blocks.
 
         ``batch`` is the number of the batch. Of the first one, the first ``calibrating`` inputs set the statistics.
+
+        Raises:
+            RuntimeError: units give something else than the module does, or a unit cannot be run with fewer channels.
         """
+        if self._is_exact is None:
+            self._is_exact = self._gives_what_the_module_gives(tuple(each[:1] for each in inputs))
+        if not self._is_exact:
+            raise RuntimeError("a layer of this module writes to what other layers take, so it cannot be run by units")
         self._counts, self._dropped, self._slice = counts, dropped, slice_of
         self._batch, self._calibrating = batch, calibrating if not batch else 0
+        return self._run_in_layout(inputs)
+
+    def _gives_what_the_module_gives(self, inputs: tuple[torch.Tensor, ...]) -> bool:
+        """Return True if units without in-place operations give what the module gives with them."""
+        parameters = dict(self._plain.named_parameters())
+        self._counts, self._dropped, self._batch, self._calibrating = self._whole, (), 0, 0
+        self._slice = lambda names: {name: parameters[name] for name in names}
+        training = self._plain.training
+        wanted = self._plain.eval()(*(each.clone() for each in inputs))
+        self._plain.train(training)
+        found = self._run_in_layout(tuple(each.clone() for each in inputs))
+        self.forget()
+        return bool(torch.allclose(found, wanted, rtol=ALIKE, atol=ALIKE * float(wanted.abs().max())))
+
+    def _run_in_layout(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
         if self._is_channels_last:
             try:
                 return self._run(inputs)

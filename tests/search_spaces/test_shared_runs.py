@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import nas
 from nas.space.architecture import Architecture
 from nas.space.signature import Signature, image_signature
+from search_spaces.shrinking.elastic import ElasticParent
 from search_spaces.shrinking.shared_runs import units_of
 from search_spaces.shrunk import Shrunk
 
@@ -45,6 +46,15 @@ def alone(space: Shrunk, architecture: Architecture, inputs: torch.Tensor, calib
             norm.train()
         module(inputs[:calibrating]) if norms else None
         return module.eval()(inputs)
+
+
+def looked_at_first(
+    supernet: ElasticParent, architecture: Architecture, inputs: torch.Tensor, calls: list[int]
+) -> None:
+    """Let a supernet find out if units give what its module gives, and forget its calls for that."""
+    supernet.outputs(architecture, (inputs,), 0, len(inputs))
+    supernet.forget_inputs()
+    calls.clear()
 
 
 @pytest.mark.slow
@@ -91,6 +101,7 @@ def test_what_architectures_begin_with_runs_once(monkeypatch: pytest.MonkeyPatch
     calls: list[int] = []
     forward = nn.Conv2d.forward
     monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: (calls.append(self.out_channels), forward(self, x))[1])
+    looked_at_first(supernet, space.parent, inputs[0], calls)
     whole = supernet.outputs(space.parent, inputs, 0, 8)
     all_of_them = len(calls)
     calls.clear()
@@ -158,6 +169,7 @@ def test_layers_that_write_to_what_they_get_change_nothing_that_is_kept(monkeypa
     calls: list[int] = []
     forward = nn.Conv2d.forward
     monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: (calls.append(1), forward(self, x))[1])
+    looked_at_first(supernet, space.parent, inputs, calls)
     for _ in range(3):
         found = supernet.outputs(space.parent, (inputs,), 0, 16)
         assert float((found - expected).abs().max()) <= 1e-2 * float(expected.abs().max())
@@ -166,6 +178,18 @@ def test_layers_that_write_to_what_they_get_change_nothing_that_is_kept(monkeypa
     found = supernet.outputs(late, (inputs,), 0, 16)
     other = alone(space, late, inputs, 16)
     assert float((found - other).abs().max()) <= 1e-2 * float(other.abs().max())
+
+
+def test_a_layer_that_writes_to_a_shortcut_has_no_shared_runs() -> None:
+    """Without writing, another network would be run: the shortcut would hold what came before the activation."""
+    torch.manual_seed(0)
+    space = shrunk(small_parents.make_overwriting(), DIGITS)
+    supernet, inputs = space.supernet(), (torch.randn(4, 1, 8, 8),)
+    before = [each.clone() for each in supernet.buffers()]
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="writes to what other layers take"):
+            supernet.outputs(space.parent, inputs, 0, 4)
+    assert all(torch.equal(one, other) for one, other in zip(before, supernet.buffers(), strict=True))
 
 
 class Block(nn.Sequential):

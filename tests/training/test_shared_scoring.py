@@ -67,6 +67,19 @@ def test_errors_are_those_of_each_alone(parted: tuple[Shrunk, Inheritance]) -> N
     assert reports[some.index(space.parent)]["trained"] is False
 
 
+def test_what_shared_runs_cannot_do_is_evaluated_alone() -> None:
+    """A shortcut that a layer overwrites needs the module as it is."""
+    space = nas.load_space("shrunk", {"parent": "small_parents:make_overwriting"}, SIGNATURE)
+    assert isinstance(space, Shrunk)
+    content = save({k: v.contiguous().clone() for k, v in space.inheritance(space.parent_module(), ()).items()})
+    inheritance, rng = Inheritance(space, content), np.random.default_rng(0)
+    alone, some = evaluation(space, shared_of(space, inheritance)), [nas.sample(space, rng) for _ in range(3)]
+    expected = [next(alone({"architecture": dict(each), "seed": 0}))["error"] for each in some]
+    reports = list(SharedScoring(alone)(job(some)))
+    assert [report["error"] for report in reports] == expected
+    assert [report.get("done", False) for report in reports] == [False, False, True]
+
+
 def test_a_failure_is_told_and_the_others_go_on(
     parted: tuple[Shrunk, Inheritance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
