@@ -159,54 +159,12 @@ def _timed_ms(recipe: Recipe, space: SearchSpace, source: DataSource, architectu
 
 
 def _optuna(space: SearchSpace, sampler: optuna.samplers.BaseSampler, time_s: float) -> Any:
-    from ray.tune.search import Searcher
-    from ray.tune.search.optuna import OptunaSearch
+    from experiments.end_to_end.rival_searchers import TimedOptuna
 
-    def suggest(trial: optuna.Trial) -> dict[str, Any]:
-        def option(choice: Choice) -> Option:
-            found = trial.suggest_categorical(choice.name, choice.options)
-            assert found is not None
-            return found
-
-        settle(space, option)
-        return {}
-
-    @final
-    class Timed(OptunaSearch):
-        """Optuna's search with a time limit, after which it suggests nothing more."""
-
-        def suggest(self, trial_id: str) -> Any:
-            return Searcher.FINISHED if time.monotonic() > ends_s else super().suggest(trial_id)
-
-        def save(self, checkpoint_path: str) -> None:
-            """Save nothing, because no search is resumed."""
-
-    ends_s = time.monotonic() + time_s
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return Timed(suggest, metric=["error", "latency_ms"], mode=["min", "min"], sampler=sampler)
+    return TimedOptuna(space, sampler, time_s)
 
 
 def _listed(architectures: Sequence[Architecture], time_s: float) -> Any:
-    from ray.tune.search import Searcher
+    from experiments.end_to_end.rival_searchers import Listed
 
-    @final
-    class Listed(Searcher):
-        """A search that suggests the listed architectures one by one until the time is over."""
-
-        def __init__(self) -> None:
-            super().__init__(metric="error", mode="min")
-
-        def suggest(self, trial_id: str) -> Any:
-            return dict(waiting.pop(0)) if waiting and time.monotonic() < ends_s else Searcher.FINISHED
-
-        def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-            """Learn nothing."""
-
-        def save(self, checkpoint_path: str) -> None:
-            """Save nothing, because no search is resumed."""
-
-        def restore(self, checkpoint_path: str) -> None:
-            """Restore nothing, because no search is resumed."""
-
-    waiting, ends_s = list(architectures), time.monotonic() + time_s
-    return Listed()
+    return Listed(architectures, time_s)
