@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from nas.recipe.recipe import Recipe
+from nas.recipe.training_sections import TrainingRecipe
 
 OPEN = "auto"
 """The value of ``evaluate`` that leaves the way open."""
@@ -15,6 +16,11 @@ gets a head that is fitted to what it makes of the items."""
 WAYS: tuple[Way, ...] = get_args(Way)
 HEADS: Mapping[str, Any] = {"tune": "head", "augment": False, "augmentation_strength": 0.0, "mixup": 0.0, "cutmix": 0.0}
 """Keys of ``[training]`` with which a head is fitted in one pass over the items as they are."""
+UNSHARED = (
+    *("optimizer", "mixup", "cutmix", "augmentation_strength", "ema"),
+    *("tune", "layer_decay", "head_epochs", "teacher", "folds"),
+)
+"""Keys of ``[training]`` of which tuning shared weights takes no account."""
 
 
 def by_way(recipe: Recipe, way: str) -> Recipe:
@@ -38,6 +44,15 @@ def by_way(recipe: Recipe, way: str) -> Recipe:
     else:
         values["retraining"] = {**retraining, "start": "scratch"}
     return Recipe.from_mapping(values)
+
+
+def unshared(training: TrainingRecipe) -> list[str]:
+    """Return the keys of ``[training]`` that a recipe sets and that tuning shared weights takes no account of.
+
+    Winners are tuned with them all the same.
+    """
+    usual = TrainingRecipe()
+    return [key for key in UNSHARED if getattr(training, key) != getattr(usual, key)]
 
 
 def parent_epochs(recipe: Recipe) -> int:

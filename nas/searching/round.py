@@ -10,8 +10,8 @@ from nas.errors import RepeatedFailureError
 from nas.jobs.execution import Executor, InlineExecutor
 from nas.progress import duration_text
 from nas.results.notes.prior_ranks import prior_sentences
-from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator
-from nas.searching.evaluating.of_models import reported
+from nas.searching.evaluating.evaluators import DOING, Evaluator
+from nas.searching.evaluating.of_models import Checked, reported
 from nas.searching.fitting import Fitting
 from nas.searching.measuring_beside import MeasuringBeside
 from nas.searching.proposer import Prior

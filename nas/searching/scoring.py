@@ -12,6 +12,7 @@ from nas.errors import CandidateError
 from nas.jobs.execution import Executor, Job, Report
 from nas.searching.deploying import deploy_hopeful
 from nas.searching.evaluating.evaluators import Evaluator
+from nas.searching.evaluating.of_models import check_report, reported
 from nas.searching.selection import front_candidates
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture, Choice, Option
@@ -84,6 +85,7 @@ class Scoring:
     def __init__(self, state: RunState, number: int, until: int, ends_s: float = math.inf) -> None:
         self._state = state
         self._number = number
+        self._wanted = reported(state.recipe)
         self._left = until - state.beliefs.trials
         self._ends_s = ends_s
         self._rng = np.random.default_rng((state.recipe.seed, 11, state.beliefs.trials))
@@ -217,6 +219,11 @@ class Scoring:
         self._each_s.append(report["seconds"])
         if FAILURE in report:
             self._add(self._failed(architecture, *report[FAILURE]))
+            return
+        try:
+            check_report(report, self._wanted)
+        except CandidateError as error:
+            self._add(self._failed(architecture, error.kind, error.reason))
             return
         beliefs = self._state.beliefs
         self._add(

@@ -27,7 +27,7 @@ from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
 from nas.training.inheriting import Inheritance
 from nas.training.modules import device_named
-from nas.training.optimizing import factor_of, parameter_groups
+from nas.training.optimizing import factor_of, parameter_groups, restore_optimizer
 from nas.training.settings import TrainingSettings
 from nas.training.supernet import make_supernet, weights_for
 
@@ -264,7 +264,7 @@ class _Steps:
                 index, _, name = rest.partition("/")
                 state.setdefault(int(index), {})[name] = tensor
         self._supernet.load_state_dict(weights, strict=False)
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+        restore_optimizer(self._optimizer, {**self._optimizer.state_dict(), "state": state})
         spent = float(tensors["seconds"])
         self._began -= spent
         return int(tensors["epoch"]) + 1, spent

@@ -11,8 +11,7 @@ import pytest
 from nas.errors import CandidateError
 from nas.jobs.execution import Job, Report
 from nas.recipe.recipe import Recipe
-from nas.searching.evaluating.evaluators import Checked
-from nas.searching.evaluating.of_models import reported
+from nas.searching.evaluating.of_models import Checked, reported
 
 
 def reporting(*reports: Report) -> Checked:

@@ -20,14 +20,16 @@ TRAINED = dict(zip(ALL[:5], (0.5, 0.4, 0.3, 0.2, 0.1), strict=True))
 MACS = dict(zip(ALL[:5], (1, 2, 3, 5, 4), strict=True))
 
 
-def recorded(estimated: Sequence[float], times: int = 1, items: int = 100) -> tuple[list[str], list[Agreement]]:
+def recorded(
+    estimated: Sequence[float], times: int = 1, items: int = 100, kind: str = "classification"
+) -> tuple[list[str], list[Agreement]]:
     """Return the messages and the rows of recording an agreement, ``times`` times, by some validation items."""
     news: list[str] = []
     kept: list[Agreement] = []
     journal = SimpleNamespace(rows=lambda row: kept, append=kept.append)
     quality = SimpleNamespace(name="error")
     beliefs = SimpleNamespace(counted=lambda architecture: {"macs": MACS[architecture]}, quality=quality)
-    resolved = SimpleNamespace(task=SimpleNamespace(validation=range(items)))
+    resolved = SimpleNamespace(task=SimpleNamespace(validation=range(items), criterion=SimpleNamespace(kind=kind)))
     progress = SimpleNamespace(say=news.append)
     state: Any = SimpleNamespace(journal=journal, progress=progress, beliefs=beliefs, resolved=resolved)
     guesses = dict(zip(ALL, estimated, strict=False))
@@ -67,4 +69,10 @@ def test_few_validation_items_that_cannot_rank_are_told() -> None:
     assert "10.0 to 50.0 %" in news[0]
     assert rows[0].spearman is None
     news, _ = recorded((0.9, 0.8, 0.7, 0.5, 0.6), items=20)
+    assert "Spearman 0.90" in news[0]
+
+
+def test_errors_that_are_no_shares_are_ranked_whatever_the_number_of_items() -> None:
+    """Nobody knows how much chance changes the mean error of a number."""
+    news, _ = recorded((0.9, 0.8, 0.7, 0.5, 0.6), items=2, kind="regression")
     assert "Spearman 0.90" in news[0]

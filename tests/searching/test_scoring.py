@@ -180,6 +180,21 @@ def test_a_candidate_that_fails_in_a_report_is_a_failed_row() -> None:
     assert [row.failed for row in state.kept] == [True, False]
 
 
+def test_a_report_without_what_is_minimised_is_a_failed_row() -> None:
+    """A metric that is not finite, such as that of a class without items, is in no report."""
+    state = FakeState(beliefs_of(space=TinySpace()))
+    scoring = state.scoring(until=2)
+    job = scoring.next_job()
+    assert job is not None
+    first, second = job["architectures"]
+    lacking = {key: value for key, value in report(first).items() if key != "error"}
+    scoring.on_report(job, lacking)
+    scoring.on_end(job, {**report(second), "done": True})
+    assert [row.failed for row in state.kept] == [True, False]
+    assert state.kept[0].failure is not None
+    assert "a report must have a finite error of at least 0, but one has none" in state.kept[0].failure.reason
+
+
 @pytest.mark.parametrize(("each_s", "most"), [(0.01, 60), (2.5, 2), (100.0, 1)])
 def test_a_job_takes_about_five_seconds(each_s: float, most: int) -> None:
     """So that a kill costs little, and the time of the round is kept."""

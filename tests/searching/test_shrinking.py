@@ -211,6 +211,7 @@ def test_the_parent_of_an_earlier_run_is_taken_as_it_is(tmp_path: Path, digits: 
     diary, other = parent_of("other", left, data={"validation_share": 0.3})
     assert "tuning the parent" in diary.stages
     assert any("because an earlier run had it on other data" in text for text in diary.news)
+    assert parents.MAY_HAVE_LEARNED in diary.news
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 

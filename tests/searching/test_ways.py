@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import small_parents
+import torch
 from commands import evaluations_of
 from made_schedule import schedule
 from quick_runs import BASE, Diary, Stopping, instruments
@@ -16,11 +17,12 @@ from tiny_space import TinySpace
 from torch import nn
 
 import nas
-from nas.errors import RecipeError
+from nas.errors import CandidateError, RecipeError
 from nas.recipe.recipe import Recipe
 from nas.recipe.ways import by_way, parent_epochs
 from nas.searching.evaluating import handful, ways
 from nas.searching.evaluating.ways import choose_way
+from nas.searching.schedule import Schedule
 from nas.searching.shrinking import shrinking_values
 from nas.space.parts.device_parts import with_precisions
 from nas.space.search_space import SearchSpace, load_space
@@ -28,6 +30,7 @@ from nas.space.signature import image_signature
 from nas.storage.journal import JournalReader
 from nas.storage.journal_rows import WayChosen
 from nas.training import supernet_training
+from nas.training.supernet_training import SupernetTraining
 from nas.values.rank_correlation import RankCorrelation
 
 IN_TIME: Mapping[str, Any] = {"search_time_s": 600.0, "execution": {"executor": "inline"}}
@@ -84,20 +87,21 @@ def chosen(monkeypatch: pytest.MonkeyPatch, epoch_s: float | None, shared_s: flo
     ("epoch_s", "shared_s", "way", "told"),
     [
         (0.5, 2.0, "train", "each candidate is tuned alone, because 10 min 00 s are enough for about"),
+        (20.0, 10.0, "train", "10 min 00 s are enough for about 10 separate trainings"),
         (
-            20.0,
+            40.0,
             10.0,
             "supernet",
-            "candidates share the weights of one tuning, because 10 min 00 s would allow about 10 separate",
+            "candidates share the weights of one tuning, because 10 min 00 s allow no more than about 3 separate",
         ),
-        (60.0, 400.0, "train", "are too short for one tuning that all share, with 1 epoch, but allow about"),
-        (None, 10.0, "train", "because nobody knows yet how long a training takes here"),
+        (60.0, 400.0, "train", "10 min 00 s are too short for one tuning that all share, with 1 epoch"),
+        (None, 10.0, "train", "because nobody knows how long a training takes here, such as on a GPU"),
     ],
 )
 def test_the_time_decides(
     monkeypatch: pytest.MonkeyPatch, epoch_s: float | None, shared_s: float, way: str, told: str
 ) -> None:
-    """Trainings alone where many fit; one tuning for all where few do; alone again where not even that fits."""
+    """Trainings alone where ten fit; one tuning for all where fewer do; alone again where not even that fits."""
     state = chosen(monkeypatch, epoch_s, shared_s)
     assert state.chosen == [way]
     (text,) = state.news
@@ -105,17 +109,20 @@ def test_the_time_decides(
 
 
 def test_where_time_is_short_for_both_ways_heads_are_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If fewer than ten trainings fit, and what is trained is open."""
+    """If fewer than ten trainings fit, and what is trained is open, whatever one tuning for all would take."""
     monkeypatch.setattr(ways, "may_fit_heads", lambda state, recipe: True)
-    state = chosen(monkeypatch, 60.0, 400.0)
+    for shared_s in (10.0, 400.0):
+        state = chosen(monkeypatch, 60.0, shared_s)
+        assert state.chosen == ["heads"]
+        assert "and nothing is tuned, because 10 min 00 s allow no more than about" in state.news[0]
+    state = chosen(monkeypatch, 1000.0, 10.0)
     assert state.chosen == ["heads"]
-    assert "and nothing is tuned, because 10 min 00 s are too short" in state.news[0]
-    assert "allow no more than about" in state.news[0]
+    assert "10 min 00 s allow not one separate training" in state.news[0]
 
 
 def test_a_space_that_cannot_share_is_tuned_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "Sharing", TinySpace)
-    state = chosen(monkeypatch, 20.0, 10.0)
+    state = chosen(monkeypatch, 40.0, 10.0)
     assert state.chosen == ["train"]
     assert "this space has no weights that candidates share" in state.news[0]
 
@@ -125,21 +132,23 @@ def test_a_space_that_cannot_share_is_tuned_alone(monkeypatch: pytest.MonkeyPatc
     [
         ({"search_time_s": None, "evaluate": "auto"}, "no time limits the search"),
         ({"training": {"search": {"learning_rate": [1e-3, 1e-2]}}}, "candidates differ in how they are tuned"),
+        ({"training": {"ema": 0.9, "mixup": 0.2}}, "takes no account of training.mixup, training.ema"),
+        ({"trials": 3}, "10 min 00 s are enough for about 3 separate trainings"),
     ],
 )
 def test_some_recipes_leave_one_way_alone(monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any], told: str) -> None:
-    state = chosen(monkeypatch, 20.0, 10.0, **keys)
+    state = chosen(monkeypatch, 40.0, 10.0, **keys)
     assert state.chosen == ["train"]
     assert told in state.news[0]
 
 
 def test_precisions_leave_both_ways_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert chosen(monkeypatch, 20.0, 10.0, precisions=["fp32", "int8"]).chosen == ["supernet"]
+    assert chosen(monkeypatch, 40.0, 10.0, precisions=["fp32", "int8"]).chosen == ["supernet"]
 
 
 def test_a_way_that_is_named_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for way in ("train", "supernet"):
-        assert not chosen(monkeypatch, 20.0, 10.0, evaluate=way).chosen
+        assert not chosen(monkeypatch, 40.0, 10.0, evaluate=way).chosen
     assert shrinking_values({"search_time_s": 60}, "timm:resnet18")["evaluate"] == "auto"
     assert shrinking_values({}, "timm:resnet18")["evaluate"] == "auto"
     assert "supernet" not in shrinking_values({}, "timm:resnet18")
@@ -192,7 +201,7 @@ KEYS: Mapping[str, Any] = {
 @pytest.fixture(name="shared")
 def _shared(monkeypatch: pytest.MonkeyPatch, latency_by_choices: None) -> None:
     """A run that chooses to share."""
-    monkeypatch.setattr(ways, "ENOUGH_ALONE", 10_000)
+    monkeypatch.setattr(Schedule, "candidates_in_time", lambda self: 1)
 
 
 def space_of(parent: nn.Module) -> SearchSpace:
@@ -272,6 +281,50 @@ def test_shared_weights_that_cannot_be_tuned_give_way_to_separate_trainings(
     named = {**KEYS, "evaluate": "supernet", "name": "named"}
     with pytest.raises(RecipeError, match=r"could not be trained: .* losses must be finite.* Then start a new run"):
         nas.search(named, space=space, runs=tmp_path, progress=None, instruments=instruments(space))
+
+
+class Tied(nn.Module):
+    """A network whose last two layers have the same weights, which no slices of shared weights match."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = small_parents.make_digits()
+        self.body.head = nn.Linear(32, 32)
+        self.after, self.head = nn.Linear(32, 32), nn.Linear(32, 10)
+        self.after.weight = self.body.head.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(self.after(torch.relu(self.body(x))))
+        return out
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_export", "shared")
+def test_what_hinders_sharing_alone_ends_no_open_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that no slices match, a process that was lost, and a first epoch that takes too long."""
+
+    def turned(name: str, parent: nn.Module) -> str:
+        space, diary = space_of(parent), Diary()
+        keys = {**KEYS, "name": name, "trials": 3}
+        nas.search(keys, space=space, runs=tmp_path, progress=diary, instruments=instruments(space))
+        assert ways_in(tmp_path / name) == ["supernet", "train"]
+        return next(text for text in diary.news if text.startswith("each candidate is tuned alone from now on"))
+
+    assert "must match the parameters of build(architecture)" in turned("tied", Tied())
+    parent = small_parents.make_digits()
+    with monkeypatch.context() as patch:
+        lost = CandidateError("worker", "its process was lost 3 times")
+        patch.setattr(SupernetTraining, "__call__", raising(lost))
+        assert "its process was lost 3 times" in turned("lost", parent)
+    monkeypatch.setattr(Schedule, "sharing_s", 1e-6)
+    assert "so there is time for no more than 1" in turned("slow", parent)
+
+
+def raising(error: Exception) -> Any:
+    def raises(*_: Any) -> Any:
+        raise error
+
+    return raises
 
 
 @pytest.mark.slow

@@ -25,10 +25,24 @@ QUICK = replace(SETTINGS, subset=0.2)
 """Three batches an epoch."""
 
 
-def train(seed: int = 0, per_step: int = 4, checkpoint: bytes | None = None, **changes: Any) -> list[dict[str, Any]]:
+class ChannelsLast(SharingSpace):
+    """A space whose shared weights lie in memory as fast parents' do."""
+
+    def supernet(self) -> TinySupernet:
+        return super().supernet().to(memory_format=torch.channels_last)
+
+
+def train(
+    seed: int = 0,
+    per_step: int = 4,
+    checkpoint: bytes | None = None,
+    space: SharingSpace | None = None,
+    **changes: Any,
+) -> list[dict[str, Any]]:
     clock = itertools.count(0, 100)  # each call adds 100 s, enough for a checkpoint
     settings = replace(QUICK, **{"time_limit_s": 1e9, **changes})
-    task = SupernetTraining(SharingSpace(), DIGITS, settings, per_step, checkpoint, lambda: float(next(clock)))
+    space = space or SharingSpace()
+    task = SupernetTraining(space, DIGITS, settings, per_step, checkpoint, lambda: float(next(clock)))
     return list(task({"id": "supernet", "seed": seed}))
 
 
@@ -53,11 +67,12 @@ def test_the_seed_decides_the_weights() -> None:
     assert first == same != other
 
 
-def test_a_training_continues_exactly_from_a_checkpoint() -> None:
+@pytest.mark.parametrize("space", [SharingSpace(), ChannelsLast()], ids=["usual", "channels last"])
+def test_a_training_continues_exactly_from_a_checkpoint(space: SharingSpace) -> None:
     """The weights are equal to the last bit, and the seconds before the checkpoint count."""
-    whole = train(epochs=4)
+    whole = train(epochs=4, space=space)
     assert ["checkpoint" in report for report in whole] == [True, True, True, False]
-    rest = train(epochs=4, checkpoint=whole[1]["checkpoint"])
+    rest = train(epochs=4, checkpoint=whole[1]["checkpoint"], space=space)
     assert [report["epoch"] for report in rest] == [3, 4]
     assert rest[-1]["weights"] == whole[-1]["weights"]
     assert rest[0]["seconds"] > whole[1]["seconds"]

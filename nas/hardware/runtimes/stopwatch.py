@@ -75,8 +75,10 @@ def undisturbed(samples: Sequence[Sample], *, warm: bool | None = None) -> Undis
 
     An inference that did not wait counts by the wall clock, which is finer, and any other by the thread's clock. That
     clock may stand still for a moment in a virtual machine, because Linux takes off late the time for which the host
-    had the core. Such an inference counts by the wall clock, and only where too few others count. With ``warm``, only inferences with warm caches count, or all of them, so that a reference model is read as the model
-    beside it was. There may then be none.
+    had the core. Such an inference counts by the wall clock, and only where too few others count.
+
+    With ``warm``, only inferences with warm caches count, or all of them, so that a reference model is read as the
+    model beside it was. There may then be none.
     """
     wall_N, own_N, warm_N, lost_N = (np.array(column) for column in zip(*samples, strict=True))
     if np.isnan(own_N).any():

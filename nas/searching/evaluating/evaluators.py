@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, final
 
-from nas.errors import CandidateError
-from nas.jobs.execution import Executor, Job, Report, Work, reports_of
+from nas.errors import SpaceError
+from nas.jobs.execution import Executor, Work
 from nas.searching.evaluating.handful import Handful
 from nas.searching.evaluating.heads import goes_on_by_heads
 from nas.searching.evaluating.of_models import OfModels, in_precisions
@@ -26,7 +22,6 @@ from nas.searching.winners.table_winners import TableWinners
 from nas.tables.table_evaluation import SearchedTable, TableLookup
 from nas.training.early_stopping import rung_subsets
 from nas.training.settings import TrainingSettings, training_seed, training_settings
-from nas.values.metric import LARGEST_VALUE, is_result
 
 DOING = {
     "train": "training",
@@ -87,10 +82,11 @@ def prepared_evaluator(state: RunState, folder: Path, executor: Executor) -> Eva
     try:
         evaluator.prepare(executor)
         turns = goes_on_alone(state)
-    except UntrainableError as error:
+    except (UntrainableError, SpaceError) as error:
         if not is_open(state):
             raise
-        turn_to_training(state, f"shared weights cannot be tuned: {error.reason}")
+        reason = error.reason if isinstance(error, UntrainableError) else str(error)
+        turn_to_training(state, f"shared weights cannot be tuned: {reason}")
         turns = True
     if turns:
         evaluator = evaluator_of(state, folder)
@@ -123,36 +119,6 @@ def _supernet_settings(state: RunState) -> TrainingSettings:
 def _handful(state: RunState, folder: Path) -> Handful:
     alone = TrainingEvaluator(state, folder)
     return Handful(state, alone.training, lambda architecture: training_seed(state.recipe, architecture))
-
-
-@final
-@dataclass(frozen=True)
-class Checked:
-    """Work whose reports must hold the epoch and the metrics ``wanted``; any other report fails the candidate."""
-
-    work: Work
-    wanted: tuple[str, ...] = ("error",)
-
-    def __call__(self, job: Job) -> Iterator[Report]:
-        """Yield the reports of the work.
-
-        Raises:
-            CandidateError: a report has no epoch, or lacks a metric, or one is no finite number of at least 0.
-        """
-        with contextlib.closing(reports_of(self.work, job)) as reports:
-            for report in reports:
-                for name in self.wanted:
-                    self._check(name, report.get(name))
-                if not isinstance(report.get("epoch"), int):
-                    raise CandidateError("report", f"a report must have an epoch, but one has {sorted(report)}.")
-                yield report
-
-    def _check(self, name: str, value: object) -> None:
-        if not isinstance(value, int | float) or not 0 <= value < math.inf:
-            found = "has none" if value is None else f"has {value!r}"
-            raise CandidateError("report", f"a report must have a finite {name} of at least 0, but one {found}.")
-        if not is_result(value):
-            raise CandidateError("nan", f"{name} must be at most {LARGEST_VALUE:g}, but was {value:g}: it diverged.")
 
 
 @final

@@ -10,9 +10,11 @@ import numpy as np
 from nas.errors import CandidateError
 from nas.jobs.execution import Executor, Job, Report
 from nas.searching.drawing import draw, pool_size, representatives
+from nas.searching.evaluating.of_models import Checked, reported
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.storage.journal_rows import Agreement
+from nas.tasks.criteria import OF_CLASSES
 from nas.training.own.work import OwnTraining
 from nas.training.training import CandidateTraining
 from nas.values.evaluation import Evaluation, Failure
@@ -46,7 +48,8 @@ class Handful:
         if missing:
             self._state.progress.stage("training a few architectures alone, as a check", len(missing))
             source = _HandfulJobs(self._state, self.seed_of, missing, self.training.settings.subset)
-            executor.run(self.training, source, time_limit_s=self.training.settings.time_limit_s)
+            work = Checked(self.training, reported(self._state.recipe))
+            executor.run(work, source, time_limit_s=self.training.settings.time_limit_s)
             self._state.progress.close()
             self._state.note_cost()
         rows = {row.architecture: row for row in self._state.beliefs.rows if row.stage == "check"}
@@ -206,13 +209,15 @@ def record_unchecked(state: RunState, way: str) -> None:
 
 
 def _why_blind(state: RunState, errors: Sequence[float]) -> str:
-    """Return why the validation items cannot rank architectures with these errors; empty if they can.
+    """Return why the validation items cannot rank architectures with these errors; empty if they can or nobody knows.
 
-    Errors must differ by more than the standard error of the difference of two of them.
+    Shares of items that are classified wrongly must differ by more than the standard error of such a difference.
     """
-    items = len(state.resolved.task.validation)
-    if len(errors) < FEWEST or state.beliefs.quality.name != "error":
+    task = state.resolved.task
+    is_share = state.beliefs.quality.name == "error" and task.criterion.kind in OF_CLASSES
+    if len(errors) < FEWEST or not is_share:
         return ""
+    items = len(task.validation)
     lowest, highest, mean = min(errors), max(errors), min(1.0, float(np.mean(errors)))
     if highest - lowest > np.sqrt(2 * mean * (1 - mean) / items):
         return ""

@@ -15,6 +15,7 @@ import numpy as np
 from nas.jobs.execution import Executor
 from nas.recipe.ways import HEADS
 from nas.searching.evaluating.handful import Handful, Quick
+from nas.searching.evaluating.of_models import Checked, reported
 from nas.searching.evaluating.ways import WORDS, may_fit_heads, take_checks
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
@@ -26,8 +27,8 @@ from nas.values.evaluation import FITTED
 
 FORMS, FEWEST_FORMS = 4, 2
 """The candidates that are evaluated in both ways, and the fewest that tell anything."""
-SHARE = 10
-"""One of so many trainings that there is time for may be for them."""
+SHARE = 5
+"""One of so many trainings that there is time for may be for them. Where tuning is better, none of them is lost."""
 
 
 def goes_on_by_heads(state: RunState, tuning: Handful, executor: Executor) -> bool:
@@ -42,6 +43,7 @@ def goes_on_by_heads(state: RunState, tuning: Handful, executor: Executor) -> bo
         return False
     count = min(FORMS, _trainings(state) // SHARE)
     if count < FEWEST_FORMS:
+        take_checks(state)  # those that were tuned before a stop
         return False
     trained = tuning.errors(executor, count, _first(state))
     fitted = _with_heads(state, tuning, list(trained), executor)
@@ -89,7 +91,7 @@ def _with_heads(
     heads = replace(work, settings=replace(work.settings, keep_weights=False, **HEADS))
     state.progress.stage("fitting heads of the same ones", len(architectures))
     quick = Quick(architectures, tuning.seed_of, state.progress.advance)
-    executor.run(heads, quick, time_limit_s=work.settings.time_limit_s)
+    executor.run(Checked(heads, reported(state.recipe)), quick, time_limit_s=work.settings.time_limit_s)
     state.progress.close()
     state.note_cost()
     name = state.beliefs.quality.name

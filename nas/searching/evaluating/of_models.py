@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
-from nas.jobs.execution import Executor, Work
+from nas.errors import CandidateError
+from nas.jobs.execution import Executor, Job, Report, Work, reports_of
 from nas.recipe.recipe import Recipe
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Prior
@@ -16,6 +22,7 @@ from nas.space.parts.known_values import known_prior
 from nas.training.deployed_errors import InPrecisions
 from nas.training.settings import TrainingSettings, training_seed
 from nas.training.zero_cost import ScorePrior, ZeroCostEvaluation
+from nas.values.metric import LARGEST_VALUE, is_result
 from nas.values.objective import trained_metrics
 
 
@@ -80,3 +87,40 @@ def in_precisions(state: RunState, work: Work, settings: TrainingSettings, *, ke
         keeps_weights=keeps_weights,
         clock=state.stopwatch,
     )
+
+
+@final
+@dataclass(frozen=True)
+class Checked:
+    """Work whose reports must hold the epoch and the metrics ``wanted``; any other report fails the candidate."""
+
+    work: Work
+    wanted: tuple[str, ...] = ("error",)
+
+    def __call__(self, job: Job) -> Iterator[Report]:
+        """Yield the reports of the work.
+
+        Raises:
+            CandidateError: a report has no epoch, or ``check_report`` raises it.
+        """
+        with contextlib.closing(reports_of(self.work, job)) as reports:
+            for report in reports:
+                check_report(report, self.wanted)
+                if not isinstance(report.get("epoch"), int):
+                    raise CandidateError("report", f"a report must have an epoch, but one has {sorted(report)}.")
+                yield report
+
+
+def check_report(report: Report, wanted: tuple[str, ...]) -> None:
+    """Check that a report has the metrics ``wanted``.
+
+    Raises:
+        CandidateError: it lacks one, or one is no finite number of at least 0.
+    """
+    for name in wanted:
+        value = report.get(name)
+        if not isinstance(value, int | float) or not 0 <= value < math.inf:
+            found = "has none" if value is None else f"has {value!r}"
+            raise CandidateError("report", f"a report must have a finite {name} of at least 0, but one {found}.")
+        if not is_result(value):
+            raise CandidateError("nan", f"{name} must be at most {LARGEST_VALUE:g}, but was {value:g}: it diverged.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 
 PARENTS_A_STEP = 2.0
 """How many times longer a step of shared weights takes than one of the parent: the others on it are smaller."""
+
+MAY_HAVE_LEARNED = (
+    "if the earlier run that left the parent trained it on items that test now, all test errors look better than they "
+    "are; bring splits, as in a folder named test, so that both runs test on the same items"
+)
 
 
 def prepare_parent(state: RunState, folder: Path) -> None:
@@ -105,6 +111,10 @@ def _tune(state: RunState, parent: torch.nn.Module, task: Task, settings: Traini
         CandidateError: it cannot be trained.
     """
     quality, say = state.beliefs.quality, state.progress.say
+
+    def told(report: Mapping[str, float]) -> str:
+        return quality.format(report[quality.name]) if quality.name in report else "unknown"
+
     fitted: dict[str, float] = {}
     before: dict[str, torch.Tensor] = {}
     settings = from_fitted_head(settings, parent, task)
@@ -113,12 +123,14 @@ def _tune(state: RunState, parent: torch.nn.Module, task: Task, settings: Traini
         before = {name: tensor.detach().clone() for name, tensor in parent.state_dict().items()}
         settings = replace(settings, fit_head=False, keep_statistics=True)
     for report in Trainer(settings).train(parent, task, seed):
-        state.progress.advance(best=f"{quality.title.lower()} {quality.format(report[quality.name])}")
-    if fitted and fitted[quality.name] <= report[quality.name]:
+        state.progress.advance(best=f"{quality.title.lower()} {told(report)}")
+    # A metric that is not finite, such as that of a class without items, is in no report.
+    name = quality.name if quality.name in fitted and quality.name in report else "error"
+    if fitted and fitted[name] <= report[name]:
         parent.load_state_dict(before)
         say(
             f"the parent keeps its features, with a fitted head alone: {quality.title.lower()} "
-            f"{quality.format(fitted[quality.name])} instead of {quality.format(report[quality.name])} after tuning"
+            f"{told(fitted)} instead of {told(report)} after tuning"
         )
 
 
@@ -134,13 +146,13 @@ def _learn_pace(state: RunState, epochs: int, seconds: float) -> None:
 
 
 def why_untuned(space: HasParent, task: Task) -> tuple[tuple[str, ...], str]:
-    """Return why the parent must be tuned on a task, prepared as it wishes, and what to tell if it was before."""
+    """Return why the parent must be tuned on a task, prepared as it wishes, and what to tell of an earlier tuning."""
     tuned_on = space.tuned_on if isinstance(space, HasTunedParent) else ""
     if not tuned_on or space.untuned:
         return space.untuned, ""
     if tuned_on == task.fingerprint:
         return (), "an earlier run had the parent on these data and splits, so it is taken as it is"
-    return ("an earlier run had it on other data, in another size, or in other splits",), ""
+    return ("an earlier run had it on other data, in another size, or in other splits",), MAY_HAVE_LEARNED
 
 
 def parent_settings(recipe: Recipe, epochs: int) -> TrainingSettings:

@@ -10,8 +10,10 @@ from typing import final
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.jobs.execution import Executor, Job, Report, Work
 from nas.progress import duration_text
+from nas.recipe.ways import unshared
 from nas.searching.evaluating.handful import Handful, Quick, is_checked, record_agreement, record_unchecked
-from nas.searching.evaluating.of_models import OfModels, in_precisions
+from nas.searching.evaluating.of_models import Checked, OfModels, in_precisions, reported
+from nas.searching.evaluating.ways import is_open, is_too_short
 from nas.searching.state import RunState
 from nas.storage.journal import write_aside
 from nas.storage.journal_rows import SupernetTrained
@@ -79,7 +81,7 @@ class SupernetEvaluator(OfModels):
             return
         trained = self._handful.errors(executor, count)
         quick = Quick(list(trained), self._handful.seed_of, lambda: None)
-        executor.run(alone, quick, time_limit_s=self.time_limit_s)
+        executor.run(Checked(alone, reported(state.recipe)), quick, time_limit_s=self.time_limit_s)
         name = state.beliefs.quality.name
         shared = {architecture: float(report[name]) for architecture, report in quick.reports.items()}
         record_agreement(
@@ -123,6 +125,9 @@ class SupernetEvaluator(OfModels):
             state.inheritance,
             state.schedule.sharing_s,
         )
+        if keys := unshared(state.recipe.training):
+            listed = ", ".join(f"training.{key}" for key in keys)
+            state.progress.say(f"shared weights are tuned without {listed}; winners are trained with it")
         state.progress.stage("training the supernet", self._settings.epochs)
         is_lost = False
         try:
@@ -187,6 +192,9 @@ class _OneTraining:
         """Show how far the training is, and say if it gets other epochs than were planned."""
         if "epochs" in report:
             took, epochs = duration_text(report["seconds"]), report["epochs"]
+            if is_too_short(self._state, epochs):
+                why = f"the first of its epochs took {took}, so there is time for no more than {epochs}"
+                raise UntrainableError(why, "")
             told = f"shared weights are tuned for {epochs} epoch{'s' * (epochs != 1)}, because the first took {took}"
             self._state.progress.say(told)
         self._state.progress.advance(best=f"loss {report['loss']:.3f}")
@@ -195,6 +203,8 @@ class _OneTraining:
         if failure.kind == "worker":
             if self._has_come_farther:
                 raise _LostError
+            if is_open(self._state):
+                raise UntrainableError(failure.reason, "") from failure
             raise TargetError(f"the supernet could not be trained: {failure.reason}") from failure
         remedy = "Raise supernet.time_limit_s or lower supernet.epochs. " if failure.kind == "timeout" else ""
         raise UntrainableError(failure.reason, remedy) from failure
