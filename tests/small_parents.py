@@ -44,7 +44,7 @@ class Overwriting(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(1, 16, 3, padding=1)
+        self.stem = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16))
         self.inner = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU())
         self.last = nn.Conv2d(32, 16, 3, padding=1)
         self.head = nn.Linear(16, 10)

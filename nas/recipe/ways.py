@@ -16,8 +16,10 @@ gets a head that is fitted to what it makes of the items."""
 WAYS: tuple[Way, ...] = get_args(Way)
 HEADS: Mapping[str, Any] = {"tune": "head", "augment": False, "augmentation_strength": 0.0, "mixup": 0.0, "cutmix": 0.0}
 """Keys of ``[training]`` with which a head is fitted in one pass over the items as they are."""
+TUNED_EPOCHS = 6
+"""The usual epochs of a parent, and of winners that begin from it."""
 UNSHARED = (
-    *("optimizer", "mixup", "cutmix", "augmentation_strength", "ema"),
+    *("optimizer", "mixup", "cutmix", "augmentation_strength", "ema", "precision"),
     *("tune", "layer_decay", "head_epochs", "teacher", "folds"),
 )
 """Keys of ``[training]`` of which tuning shared weights takes no account."""
@@ -49,7 +51,7 @@ def by_way(recipe: Recipe, way: str) -> Recipe:
 def unshared(training: TrainingRecipe) -> list[str]:
     """Return the keys of ``[training]`` that a recipe sets and that tuning shared weights takes no account of.
 
-    Winners are tuned with them all the same.
+    Winners are trained with them all the same, but for folds.
     """
     usual = TrainingRecipe()
     return [key for key in UNSHARED if getattr(training, key) != getattr(usual, key)]
@@ -58,6 +60,8 @@ def unshared(training: TrainingRecipe) -> list[str]:
 def parent_epochs(recipe: Recipe) -> int:
     """Return the epochs for which a parent is tuned before its parts: those of a winner.
 
-    Winners that go on from shared weights are tuned for half as many, but nothing was tuned before the parent.
+    Winners that go on from shared weights need half as many, but nothing was tuned before the parent. So it is tuned
+    for twice their epochs then, up to the usual number.
     """
-    return recipe.retraining.epochs * (2 if recipe.retraining.start == "supernet" else 1)
+    epochs = recipe.retraining.epochs
+    return min(2 * epochs, max(epochs, TUNED_EPOCHS)) if recipe.retraining.start == "supernet" else epochs

@@ -356,7 +356,7 @@ class Schedule:
         known_s = self.durations.training_s(trials) if recipe.evaluate == "train" else None
         room_s = max(0.0, self.left_s - other_s)
         if self.is_timed and known_s is not None and known_s > room_s:
-            return f"evaluate about {self._fitting(trials, room_s)} of {trials} candidates, as fits, {among}", room_s
+            return f"evaluate about {self.fitting(trials, room_s)} of {trials} candidates, as fits, {among}", room_s
         return f"evaluate {trials} candidate{'s' * (trials != 1)} {among}", known_s
 
     def candidates_in_time(self) -> int | None:
@@ -368,9 +368,9 @@ class Schedule:
             return None
         parts = (*self._first_part(0), *self._preparing_part(), *self._between_part(1), *self._winners_part())
         room_s = self.left_s - sum(seconds for _, seconds in parts)
-        return 0 if room_s <= 0 else self._fitting(self._recipe.trials, room_s)
+        return 0 if room_s <= 0 else self.fitting(self._recipe.trials, room_s)
 
-    def _fitting(self, most: int, room_s: float) -> int:
+    def fitting(self, most: int, room_s: float) -> int:
         """Return how many of at most ``most`` candidates can be trained in a time; one at least."""
         durations = self.durations
         found = bisect.bisect_right(range(1, most + 1), room_s, key=lambda count: durations.training_s(count) or 0.0)

@@ -20,7 +20,7 @@ from nas.space.parts.candidate import Candidate
 from nas.space.parts.parents import first_of
 from nas.space.search_space import mutate, sample, settle
 from nas.training.settings import training_seed
-from nas.training.shared_scoring import FAILURE
+from nas.training.shared_scoring import APART, FAILURE
 from nas.training.training import epochs_done
 from nas.values.evaluation import Evaluation, Failure
 from nas.values.metric import trained_values
@@ -46,6 +46,7 @@ KEPT_SHARE = 0.5
 """The chance that a member of such a family keeps an option of that candidate further on."""
 DRAWS = 40
 """The number of families to draw without a new candidate before the search gives up finding one."""
+SLOWER = "some forms are evaluated one by one, which is slower, because their layers cannot be run by units"
 
 
 def score_round(
@@ -94,6 +95,7 @@ class Scoring:
         self._going: dict[str, list[Architecture]] = {}
         self._each_s: list[float] = []
         self._jobs = 0
+        self._has_told = False
         self.dried_up = False
         self.is_interrupted = False
         """True if candidates of a job that was lost wait for another."""
@@ -225,6 +227,9 @@ class Scoring:
         except CandidateError as error:
             self._add(self._failed(architecture, error.kind, error.reason))
             return
+        if report.get(APART) and not self._has_told:
+            self._has_told = True
+            self._state.progress.say(SLOWER)
         beliefs = self._state.beliefs
         self._add(
             Evaluation(

@@ -14,7 +14,7 @@ from nas.errors import RecipeError
 from nas.progress import NullProgress
 from nas.recipe.problems import checked_keys
 from nas.recipe.recipe import Recipe, read_recipe
-from nas.recipe.ways import OPEN
+from nas.recipe.ways import OPEN, TUNED_EPOCHS
 from nas.reports.progress_display import ProgressChoice
 from nas.results.data_of_run import source_of
 from nas.results.front import Front
@@ -30,10 +30,10 @@ PRETRAINED = "pretrained"
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     # Weights that are inherited need few epochs, and a rate that does not destroy them.
     "training": {"epochs": 2, "learning_rate": 1e-3, "distillation_weight": 0.7},
-    "retraining": {"epochs": 6},
+    "retraining": {"epochs": TUNED_EPOCHS},
 }
 """Keys of a recipe that suit inherited weights, where it does not give them."""
-SHARED: Mapping[str, Any] = {"retraining": {"epochs": 3, "start": "supernet"}}
+SHARED: Mapping[str, Any] = {"retraining": {"epochs": TUNED_EPOCHS // 2, "start": "supernet"}}
 """The same where candidates share one tuning of the parent."""
 WITHOUT_TIME: Mapping[str, Any] = {"trials": 1000, "supernet": {"epochs": 12}}
 """How many candidates share how long a tuning. In a search with a time, the time decides."""

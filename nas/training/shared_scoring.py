@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, final, runtime_checkable
 
 import torch
@@ -25,6 +25,8 @@ MOST_BYTES = 2**23
 """The most bytes of inputs that run together."""
 FAILURE = "failure"
 """The key of a report's kind and reason of a failure, in the place of its metrics."""
+APART = "apart"
+"""The key that tells of an architecture that could not be run by units, and was evaluated alone instead."""
 
 
 @runtime_checkable
@@ -96,8 +98,9 @@ class SharedScoring:
         except CandidateError:
             raise
         except Exception:  # such as a layer that does not take fewer channels
-            (found,) = alone({"architecture": dict(architecture), "seed": seed})
-            return found
+            with_its_statistics = replace(alone, images=min(alone.images, RECALIBRATION_BATCH))
+            (found,) = with_its_statistics({"architecture": dict(architecture), "seed": seed})
+            return {**found, APART: True}
 
 
 @final

@@ -32,6 +32,10 @@ MAY_HAVE_SEEN = (
     "the parent knows the classes of the data already: if it has learned any of their test items, all test errors look "
     "better than they are. Then keep items for the test that it has not seen, as in a folder named test."
 )
+MAY_HAVE_LEARNED = (
+    "an earlier run tuned the parent on {data}: if it has learned any items that test now, all test errors look better "
+    "than they are."
+)
 CLASS_WORDS = ("num_classes", "classes")
 UNTRAINED = ("timm", "torchvision")
 """Libraries whose functions draw weights at random unless they are asked for others."""
@@ -99,7 +103,7 @@ def parent_of(given: str | nn.Module, weights: str | None, signature: Signature,
         if features == OF_WINNER or (new_head and features == STAGES):
             module = with_stages(module, signature.inputs[0].shape, signature.classes) or module
     if run is not None:
-        return _parent(name, module, reasons, run.preparation, notes)
+        return _parent(name, module, reasons, run.preparation, (*notes, MAY_HAVE_LEARNED.format(data=run.data)))
     notes = notes if reasons else (*notes, MAY_HAVE_SEEN)
     is_timm_s = isinstance(given, str) and given.startswith(TIMM) and weights is not None
     body = module.body if isinstance(module, WithStages) else module

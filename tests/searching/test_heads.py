@@ -73,7 +73,7 @@ def test_where_tuning_spoils_the_features_heads_are_fitted(tmp_path: Path, train
     spoiling = {**KEYS["training"], "learning_rate": SPOILING}
     diary = Stopping("retraining winners")
     with pytest.raises(KeyboardInterrupt):
-        search(tmp_path, trained, diary, training=spoiling, trials=20)
+        search(tmp_path, trained, diary, training=spoiling, trials=10)
     run = tmp_path / "run"
     said = next(text for text in diary.news if text.startswith("each candidate gets a head that is fitted"))
     assert "because 2 of them have a mean error" in said
@@ -111,7 +111,7 @@ def test_winners_share_the_time_with_the_parent_and_one_head_alone(
     diary = Stopping("exporting winners")
     spoiling = {**KEYS["training"], "learning_rate": SPOILING}
     with pytest.raises(KeyboardInterrupt):
-        search(tmp_path, trained, diary, training=spoiling, trials=20)
+        search(tmp_path, trained, diary, training=spoiling, trials=10)
     assert ways_in(tmp_path / "run") == ["train", "heads"]
     assert not any("is enough for" in text for text in diary.news)
     winners = KEYS["retraining"]["winners"]
@@ -125,7 +125,7 @@ def test_where_tuning_is_better_it_goes_on(tmp_path: Path, trained: nn.Module, m
     monkeypatch.setattr(heads, "_with_heads", lambda state, tuning, those, executor: dict.fromkeys(those, 0.99))
     diary, space = Stopping("round 1/1: training"), space_of(trained)
     with pytest.raises(KeyboardInterrupt):
-        search(tmp_path, trained, diary, trials=20)
+        search(tmp_path, trained, diary, trials=10)
     for stop in ("round 1/1: training", "retraining winners"):
         with pytest.raises(KeyboardInterrupt):
             nas.resume(tmp_path / "run", space=space, progress=Stopping(stop), instruments=instruments(space))
@@ -144,7 +144,7 @@ def test_where_tuning_is_better_it_goes_on(tmp_path: Path, trained: nn.Module, m
 @pytest.mark.parametrize(
     "changes",
     [
-        {"trials": 19},
+        {"trials": 9},
         {"training": {**KEYS["training"], "tune": "norms"}},
         {"training": {**KEYS["training"], "mixup": 0.2}},
         {"training": {**KEYS["training"], "fit_head": False}},
@@ -186,7 +186,7 @@ def test_parts_without_a_head_to_fit_are_tuned_as_before(tmp_path: Path) -> None
     torch.manual_seed(0)
     diary = Stopping("retraining winners")
     with pytest.raises(KeyboardInterrupt):
-        search(tmp_path, HeadOfPixels(), diary, trials=20)
+        search(tmp_path, HeadOfPixels(), diary, trials=10)
     assert not evaluations_of(tmp_path / "run", "check")
     parent, *others = evaluations_of(tmp_path / "run", "train")
     assert parent.details["epochs"] == 0

@@ -54,7 +54,7 @@ class Choosing:
         self.news: list[str] = []
         self.progress = SimpleNamespace(say=self.news.append)
         self.chosen: list[str] = []
-        self.resolved = SimpleNamespace(space=with_precisions(Sharing(), self.recipe.precisions))
+        self.resolved = SimpleNamespace(space=with_precisions(Sharing(), self.recipe.precisions), function=None)
 
     def check_bench(self) -> None:
         """There is none."""
@@ -95,7 +95,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch, epoch_s: float | None, shared_s: flo
             "candidates share the weights of one tuning, because 10 min 00 s allow no more than about 3 separate",
         ),
         (60.0, 400.0, "train", "10 min 00 s are too short for one tuning that all share, with 1 epoch"),
-        (None, 10.0, "train", "because nobody knows how long a training takes here, such as on a GPU"),
+        (None, 10.0, "train", "nobody knows beforehand how long a training takes where the network that was tried"),
     ],
 )
 def test_the_time_decides(
@@ -133,7 +133,7 @@ def test_a_space_that_cannot_share_is_tuned_alone(monkeypatch: pytest.MonkeyPatc
         ({"search_time_s": None, "evaluate": "auto"}, "no time limits the search"),
         ({"training": {"search": {"learning_rate": [1e-3, 1e-2]}}}, "candidates differ in how they are tuned"),
         ({"training": {"ema": 0.9, "mixup": 0.2}}, "takes no account of training.mixup, training.ema"),
-        ({"trials": 3}, "10 min 00 s are enough for about 3 separate trainings"),
+        ({"trials": 3}, "10 min 00 s are enough for all 3 separate trainings"),
     ],
 )
 def test_some_recipes_leave_one_way_alone(monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any], told: str) -> None:
@@ -144,6 +144,24 @@ def test_some_recipes_leave_one_way_alone(monkeypatch: pytest.MonkeyPatch, keys:
 
 def test_precisions_leave_both_ways_open(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen(monkeypatch, 40.0, 10.0, precisions=["fp32", "int8"]).chosen == ["supernet"]
+
+
+def test_where_no_training_can_be_timed_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ways, "device_named", lambda name: SimpleNamespace(type="cuda"))
+    assert chosen(monkeypatch, None).news[0].endswith("how long a training takes on a GPU")
+
+
+def test_settings_that_sharing_ignores_leave_heads_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a time for few trainings, where they hinder no head."""
+    monkeypatch.setattr(ways, "may_fit_heads", lambda state, recipe: True)
+    assert chosen(monkeypatch, 60.0, 10.0, training={"ema": 0.9}).chosen == ["heads"]
+
+
+def test_the_parent_is_tuned_for_no_more_than_the_usual_epochs_or_those_of_winners() -> None:
+    def epochs(of_winners: int) -> int:
+        return parent_epochs(Recipe(evaluate="supernet", retraining={"epochs": of_winners, "start": "supernet"}))
+
+    assert [epochs(each) for each in (1, 3, 5, 10)] == [2, 6, 6, 10]
 
 
 def test_a_way_that_is_named_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from sharing_space import SharingSpace, TinySupernet
 
 import nas
 from nas.space.architecture import Architecture
-from nas.space.search_space import SearchSpace, ends
+from nas.space.search_space import SearchSpace, ends, enumerate_space
 from nas.space.signature import image_signature
 from nas.training.inheriting import Inheritance
 from nas.training.shared_scoring import SharedScoring
@@ -72,11 +72,14 @@ def test_what_shared_runs_cannot_do_is_evaluated_alone() -> None:
     space = nas.load_space("shrunk", {"parent": "small_parents:make_overwriting"}, SIGNATURE)
     assert isinstance(space, Shrunk)
     content = save({k: v.contiguous().clone() for k, v in space.inheritance(space.parent_module(), ()).items()})
-    inheritance, rng = Inheritance(space, content), np.random.default_rng(0)
-    alone, some = evaluation(space, shared_of(space, inheritance)), [nas.sample(space, rng) for _ in range(3)]
+    shared = shared_of(space, Inheritance(space, content))
+    some = [each for each in enumerate_space(space) if each != space.parent]
+    alone = evaluation(space, shared)  # by the items that calibrate forms which are run by units
     expected = [next(alone({"architecture": dict(each), "seed": 0}))["error"] for each in some]
-    reports = list(SharedScoring(alone)(job(some)))
+    reports = list(SharedScoring(evaluation(space, shared, images=512))(job(some)))
     assert [report["error"] for report in reports] == expected
+    assert len(set(expected)) > 1
+    assert all(report["apart"] for report in reports)
     assert [report.get("done", False) for report in reports] == [False, False, True]
 
 

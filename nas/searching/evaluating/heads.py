@@ -16,7 +16,7 @@ from nas.jobs.execution import Executor
 from nas.recipe.ways import HEADS
 from nas.searching.evaluating.handful import Handful, Quick
 from nas.searching.evaluating.of_models import Checked, reported
-from nas.searching.evaluating.ways import WORDS, may_fit_heads, take_checks
+from nas.searching.evaluating.ways import WORDS, may_fit_heads, separate, take_checks
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import Candidate
@@ -41,9 +41,12 @@ def goes_on_by_heads(state: RunState, tuning: Handful, executor: Executor) -> bo
     is_first = [way.evaluate for way in ways] == ["train"] and not state.beliefs.trials and not state.recorded
     if not is_first or not may_fit_heads(state, state.recipe):
         return False
-    count = min(FORMS, _trainings(state) // SHARE)
+    trainings = _trainings(state)
+    count = min(FORMS, trainings // SHARE)
+    if count < FEWEST_FORMS and trainings < state.recipe.trials:
+        _go_on(state, f"the time that is left allows no more than {separate(trainings)}")
+        return True
     if count < FEWEST_FORMS:
-        take_checks(state)  # those that were tuned before a stop
         return False
     trained = tuning.errors(executor, count, _first(state))
     fitted = _with_heads(state, tuning, list(trained), executor)
@@ -59,8 +62,7 @@ def goes_on_by_heads(state: RunState, tuning: Handful, executor: Executor) -> bo
     )
     reason = f"{len(both)} of them have a mean {told}"
     if heads < tuned:
-        state.go_on_by("heads", reason)
-        state.progress.say(f"{WORDS['heads']}, because {reason}")
+        _go_on(state, reason)
         return True
     take_checks(state)
     state.go_on_by("train", reason)
@@ -68,12 +70,17 @@ def goes_on_by_heads(state: RunState, tuning: Handful, executor: Executor) -> bo
     return False
 
 
+def _go_on(state: RunState, reason: str) -> None:
+    state.go_on_by("heads", reason)
+    state.progress.say(f"{WORDS['heads']}, because {reason}")
+
+
 def _trainings(state: RunState) -> int:
     """Return how many candidates may be tuned: as many as the recipe says, or as there is time for."""
-    schedule, each_s, most = state.schedule, state.durations.training_s(1), state.recipe.trials
-    if not (schedule.is_timed and each_s):
+    schedule, most = state.schedule, state.recipe.trials
+    if not schedule.is_timed or state.durations.training_s(1) is None:
         return most
-    return min(most, int((schedule.left_s - schedule.reserve_s) / each_s))
+    return schedule.fitting(most, max(0.0, schedule.left_s - schedule.reserve_s))
 
 
 def _first(state: RunState) -> list[Candidate]:

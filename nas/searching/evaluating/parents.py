@@ -148,11 +148,12 @@ def _learn_pace(state: RunState, epochs: int, seconds: float) -> None:
 def why_untuned(space: HasParent, task: Task) -> tuple[tuple[str, ...], str]:
     """Return why the parent must be tuned on a task, prepared as it wishes, and what to tell of an earlier tuning."""
     tuned_on = space.tuned_on if isinstance(space, HasTunedParent) else ""
+    note = MAY_HAVE_LEARNED if tuned_on and tuned_on != task.fingerprint else ""
     if not tuned_on or space.untuned:
-        return space.untuned, ""
-    if tuned_on == task.fingerprint:
+        return space.untuned, note
+    if not note:
         return (), "an earlier run had the parent on these data and splits, so it is taken as it is"
-    return ("an earlier run had it on other data, in another size, or in other splits",), MAY_HAVE_LEARNED
+    return ("an earlier run had it on other data, in another size, or in other splits",), note
 
 
 def parent_settings(recipe: Recipe, epochs: int) -> TrainingSettings:

@@ -193,7 +193,8 @@ class _OneTraining:
         if "epochs" in report:
             took, epochs = duration_text(report["seconds"]), report["epochs"]
             if is_too_short(self._state, epochs):
-                why = f"the first of its epochs took {took}, so there is time for no more than {epochs}"
+                fitting = f"{epochs} epoch{'s' * (epochs != 1)}"
+                why = f"their first epoch took {took}, so there is time for no more than {fitting}"
                 raise UntrainableError(why, "")
             told = f"shared weights are tuned for {epochs} epoch{'s' * (epochs != 1)}, because the first took {took}"
             self._state.progress.say(told)
