@@ -218,8 +218,9 @@ KEYS: Mapping[str, Any] = {
 
 @pytest.fixture(name="shared")
 def _shared(monkeypatch: pytest.MonkeyPatch, latency_by_choices: None) -> None:
-    """A run that chooses to share."""
+    """A run that chooses to share: one training fits, and no head can be fitted."""
     monkeypatch.setattr(Schedule, "candidates_in_time", lambda self: 1)
+    monkeypatch.setattr(ways, "may_fit_heads", lambda state, recipe: False)
 
 
 def space_of(parent: nn.Module) -> SearchSpace:
@@ -334,7 +335,11 @@ def test_what_hinders_sharing_alone_ends_no_open_run(tmp_path: Path, monkeypatch
         lost = CandidateError("worker", "its process was lost 3 times")
         patch.setattr(SupernetTraining, "__call__", raising(lost))
         assert "its process was lost 3 times" in turned("lost", parent)
-    monkeypatch.setattr(Schedule, "sharing_s", 1e-6)
+
+    def in_no_time(*given: Any) -> SupernetTraining:
+        return SupernetTraining(*given[:-1], most_s=1e-9)
+
+    monkeypatch.setattr("nas.searching.evaluating.proxies.SupernetTraining", in_no_time)
     assert "so there is time for no more than 1" in turned("slow", parent)
 
 
