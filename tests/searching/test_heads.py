@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import small_parents
 import torch
 from commands import assert_nothing_twice, evaluations_of
+from made_schedule import schedule
 from quick_runs import BASE, Stopping, instruments
 from torch import nn
 
@@ -164,6 +166,32 @@ def test_some_searches_compare_nothing(tmp_path: Path, trained: nn.Module, chang
         search(tmp_path, trained, diary, **changes)
     assert not evaluations_of(tmp_path / "run", "check")
     assert "heads" not in ways_in(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_where_few_trainings_are_left_nothing_is_tuned(
+    tmp_path: Path, trained: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parent's tuning may show that trainings take longer than was guessed."""
+    monkeypatch.setattr(heads, "_trainings", lambda state: 3)
+    diary = Stopping("round 1/1: training")
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, trained, diary)
+    assert any(text.endswith("is left allows no more than about 3 separate trainings") for text in diary.news)
+    assert not evaluations_of(tmp_path / "run", "check")
+    assert ways_in(tmp_path / "run") == ["train", "heads"]
+
+
+def test_trainings_beside_each_other_take_less_time() -> None:
+    """All of them count, as where the way is chosen."""
+
+    def fitting(workers: int) -> int:
+        plan = schedule(search_time_s=600.0, trials=100, execution={"workers": workers})
+        plan.durations.guess = 5.0
+        state: Any = SimpleNamespace(schedule=plan, durations=plan.durations, recipe=Recipe(trials=100))
+        return heads._trainings(state)
+
+    assert 0 < 3 * fitting(1) < fitting(4)
 
 
 class HeadOfPixels(nn.Module):
