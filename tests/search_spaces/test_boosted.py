@@ -276,7 +276,8 @@ def test_a_search_trains_exports_and_tests_them(tmp_path: Path) -> None:
     """Winners have been exported, measured and tested like networks."""
     frame = load_breast_cancer(as_frame=True).frame
     data = nas.Tabular.from_frame(frame, target="target", name="breast-cancer")
-    recipe = {"trials": 4, "space": {"name": "boosted"}, "execution": {"executor": "inline"}}
+    quick = {"measuring": {"initial": 5, "per_round": 2, "rounds": 2, "max_rounds": 2}, "retraining": {"winners": 2}}
+    recipe = {"trials": 4, "rounds": 1, "space": {"name": "boosted"}, "execution": {"executor": "inline"}, **quick}
     front = nas.search(recipe, data=data, runs=tmp_path, progress=None)
     assert front.best.test_error < 0.08
     (run,) = tmp_path.iterdir()

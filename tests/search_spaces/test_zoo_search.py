@@ -36,6 +36,7 @@ def test_a_small_zoo_is_measured_as_a_whole(tmp_path: Path) -> None:
         "space": {"name": "timm", **options, "weights": str(tmp_path / "weights")},
         "training": {"epochs": 2, "batch_size": 8, "device": "cpu"},
         "retraining": {"epochs": 1, "winners": 2},
+        "measuring": {"rounds": 2, "max_rounds": 2},
         "trials": 10,
         "execution": {"executor": "inline"},
     }
