@@ -95,7 +95,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch, epoch_s: float | None, shared_s: flo
             "candidates share the weights of one tuning, because 10 min 00 s allow no more than about 3 separate",
         ),
         (60.0, 400.0, "train", "10 min 00 s are too short for one tuning that all share, with 1 epoch"),
-        (None, 10.0, "train", "nobody knows beforehand how long a training takes where the network that was tried"),
+        (None, 10.0, "train", "nobody knows beforehand how long trainings take where the network that was tried"),
     ],
 )
 def test_the_time_decides(
@@ -132,7 +132,7 @@ def test_a_space_that_cannot_share_is_tuned_alone(monkeypatch: pytest.MonkeyPatc
     [
         ({"search_time_s": None, "evaluate": "auto"}, "no time limits the search"),
         ({"training": {"search": {"learning_rate": [1e-3, 1e-2]}}}, "candidates differ in how they are tuned"),
-        ({"training": {"ema": 0.9, "mixup": 0.2}}, "takes no account of training.mixup, training.ema"),
+        ({"training": {"ema": 0.9, "mixup": 0.2}}, "would leave out training.mixup, training.ema"),
         ({"trials": 3}, "10 min 00 s are enough for all 3 separate trainings"),
     ],
 )
@@ -148,7 +148,7 @@ def test_precisions_leave_both_ways_open(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_where_no_training_can_be_timed_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ways, "device_named", lambda name: SimpleNamespace(type="cuda"))
-    assert chosen(monkeypatch, None).news[0].endswith("how long a training takes on a GPU")
+    assert chosen(monkeypatch, None).news[0].endswith("how long trainings take on a GPU")
 
 
 def test_settings_that_sharing_ignores_leave_heads_open(monkeypatch: pytest.MonkeyPatch) -> None:

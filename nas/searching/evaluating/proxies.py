@@ -127,7 +127,7 @@ class SupernetEvaluator(OfModels):
         )
         if keys := unshared(state.recipe.training):
             listed = ", ".join(f"training.{key}" for key in keys)
-            state.progress.say(f"shared weights are tuned without {listed}; winners are trained with it")
+            state.progress.say(f"shared weights are tuned without {listed}, but winners are trained so")
         state.progress.stage("training the supernet", self._settings.epochs)
         is_lost = False
         try:

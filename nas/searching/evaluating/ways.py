@@ -68,7 +68,7 @@ def _by_time(state: RunState, recipe: Recipe, folder: Path) -> tuple[Way, str]:
     durations.parent_epoch_s = parent_epoch_seconds(state, folder)
     alone = schedule.candidates_in_time()
     if alone is None:
-        return "train", f"nobody knows beforehand how long a training takes {_where_unknown(state)}"
+        return "train", f"nobody knows beforehand how long trainings take {_where_unknown(state)}"
     time = duration_text(recipe.search_time_s or 0.0)
     if alone >= recipe.trials:
         return "train", f"{time} are enough for all {alone} separate trainings"
@@ -79,7 +79,7 @@ def _by_time(state: RunState, recipe: Recipe, folder: Path) -> tuple[Way, str]:
         return "heads", too_few
     if keys := unshared(recipe.training):
         ignored = ", ".join(f"training.{key}" for key in keys)
-        return "train", f"one tuning for all forms takes no account of {ignored}, although {too_few}"
+        return "train", f"{too_few}, and one tuning for all forms would leave out {ignored}"
     state.plan_by(by_way(recipe, "supernet"))
     durations.supernet_epoch_s = supernet_epoch_seconds(state)
     shared = schedule.supernet_epochs()
@@ -98,7 +98,7 @@ def separate(trainings: int) -> str:
 def _where_unknown(state: RunState) -> str:
     """Return in words where trainings are that nobody can time beforehand."""
     if state.resolved.function is not None:
-        return "by a function of your own"
+        return "that a function of yours does"
     if device_named(state.recipe.training.device).type != "cpu":
         return "on a GPU"
     return "where the network that was tried cannot be trained"
