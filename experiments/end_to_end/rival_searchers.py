@@ -23,6 +23,10 @@ class TimedOptuna(OptunaSearch):
         super().__init__(Suggestion(space), metric=["error", "latency_ms"], mode=["min", "min"], sampler=sampler)
         self._ends_s = time.monotonic() + time_s
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what Ray pickles for a later resume; there is none, and Optuna 5.1's NSGA-II holds a lock."""
+        return {"_ends_s": self._ends_s}
+
     def suggest(self, trial_id: str) -> Any:
         """Return the next configuration, or that there is none."""
         return Searcher.FINISHED if time.monotonic() > self._ends_s else super().suggest(trial_id)
