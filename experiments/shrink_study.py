@@ -3,16 +3,16 @@
     python -m experiments.shrink_study --photos stamps=runs/desk/photos/stamps --sides 96 --folder runs/shrink_study
 
 The parent is an EfficientNet-Lite0 with its weights from ImageNet. For each folder of photos, each seed and each time,
-``nas shrink`` searches three times: as it does by default, which chooses among ways of evaluating forms of the parent,
-with each form tuned alone (``--evaluate train``), and with forms that share one tuning (``--evaluate supernet``). By
-hand one gets from the same photos
+``nas shrink`` searches four times: as it does by default, which chooses among ways of evaluating forms of the parent,
+with each form tuned alone (``--evaluate train``), with forms that share one tuning (``--evaluate supernet``), and as by
+default in fp32 and int8. ``--ways`` chooses some of them. By hand one gets from the same photos
 
 - heads on frozen features: the parent with a logistic regression, at the photos' side and at lower resolutions,
 - the parent tuned at each of these resolutions from a fitted head,
 - both of them in int8.
 
-All are tested on the same photos. Models in fp32 are measured one after the other in every session. The search, or the
-models by hand, that are in ``--folder`` already are not made again.
+All are tested on the same photos. Models in fp32, and winners of a search in both, are measured one after the other in
+every session. The search, or the models by hand, that are in ``--folder`` already are not made again.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from nas.searching.shrinking import shrinking_values
 from nas.space.torch_settings import torch_with
 from nas.storage.journal import JournalReader
 from nas.storage.journal_rows import WayChosen
+from nas.storage.run_files import ABOUT
 from nas.training.fitted_heads import from_fitted_head
 
 RESULTS = Path(__file__).parent / "results" / "shrinking.jsonl"
@@ -53,8 +54,9 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "nas shrink": {},
     "each form tuned alone": {"evaluate": "train"},
     "forms share one tuning": {"evaluate": "supernet"},
+    "nas shrink in fp32 and int8": {"precisions": ["fp32", "int8"]},
 }
-OURS = "nas shrink"
+OURS, IN_BOTH = "nas shrink", "nas shrink in fp32 and int8"
 HEADS, TUNED, INT8 = "heads on frozen features", "parent tuned at lower resolutions", "in int8"
 LOWER = (1.0, 5 / 6, 2 / 3, 1 / 2)
 """The sides of the parent by hand, relative to that of the photos."""
@@ -70,6 +72,7 @@ class Point:
 
     ``minutes`` are those of the search, and 0 for a model by hand. ``took_s`` is the time of the whole search, or of
     all models by hand. ``evaluated`` are the ways in which the search has evaluated candidates, one after the other.
+    ``together`` are the minutes of all searches with which it was measured, so that their latencies can be compared.
     """
 
     photos: str
@@ -82,6 +85,7 @@ class Point:
     latency_ms: float
     took_s: float
     evaluated: str = ""
+    together: str = ""
 
     @property
     def standard_error(self) -> float:
@@ -134,13 +138,19 @@ def searched(photos: Photos, minutes: float, way: str, runs: Path) -> tuple[list
         nas.shrink(f"timm:{PARENT}", keys, weights=photos.weights, runs=runs)
         nas.write_aside(kept, json.dumps(time.monotonic() - began).encode())
     made = [
-        Made(way, winner.architecture.short, winner.test_error, winner.bundle / "model.onnx")
+        Made(way, winner.architecture.short, winner.test_error, deployed_in(winner.bundle))
         for winner in nas.load_run(run).front
         if winner.bundle is not None
     ]
     with JournalReader(run) as journal:
         ways = [row.evaluate for row in journal.rows(WayChosen)] or [str(WAYS[way].get("evaluate", "train"))]
     return made, json.loads(kept.read_text()), ", then ".join(dict.fromkeys(ways))
+
+
+def deployed_in(bundle: Path) -> Path:
+    """Return the model that the search measured, which is in int8 for some winners."""
+    about = json.loads((bundle / ABOUT).read_text(encoding="utf-8"))
+    return bundle / str(about["deployed"])
 
 
 # What one does by hand
@@ -227,11 +237,11 @@ def calibration_items(task: nas.Task) -> Any:
     return task.prepared(task.sample(CALIBRATION).raw)
 
 
-def points_of(photos: Photos, times: Sequence[float], folder: Path) -> list[Point]:
+def points_of(photos: Photos, times: Sequence[float], folder: Path, ways: Sequence[str] = tuple(WAYS)) -> list[Point]:
     """Search for each of the times in each way, make the models by hand, and measure all of them together."""
     found: list[tuple[float, float, str, Made]] = []
     for minutes in times:
-        for way in WAYS:
+        for way in ways:
             winners, took_s, evaluated = searched(photos, minutes, way, folder / "runs")
             found += [(minutes, took_s, evaluated, each) for each in winners]
     here = folder / f"{photos.name}-seed{photos.seed}"
@@ -247,7 +257,7 @@ def points_of(photos: Photos, times: Sequence[float], folder: Path) -> list[Poin
 
     def point(minutes: float, took_s: float, evaluated: str, made: Made, latency_ms: float) -> Point:
         model = (made.method, made.name, made.error, tested_items, latency_ms)
-        return Point(photos.name, photos.seed, minutes, *model, took_s, evaluated)
+        return Point(photos.name, photos.seed, minutes, *model, took_s, evaluated, " ".join(f"{t:g}" for t in times))
 
     return [point(*each) for each in (*in_fp32, *quantised)]
 
@@ -272,12 +282,13 @@ def behind(points: Sequence[Point], other: Point) -> float:
 def summary(points: Sequence[Point]) -> list[str]:
     """Return Markdown lines: for each time and seed the fronts, hypervolumes, and where ours is below another's."""
     lines: list[str] = []
-    for photos, seed, minutes in dict.fromkeys((p.photos, p.seed, p.minutes) for p in points if p.minutes != BY_HAND):
-        beside = [p for p in points if (p.photos, p.seed) == (photos, seed) and p.minutes in (minutes, BY_HAND)]
+    for study, minutes in dict.fromkeys((study_of(p), p.minutes) for p in points if p.minutes != BY_HAND):
+        beside = [p for p in points if study_of(p) == study and p.minutes in (minutes, BY_HAND)]
         volumes = shares(beside)
-        ours = [p for p in beside if p.method == OURS]
-        lines += ["", f"{photos}, seed {seed}, {minutes:g} minutes, {beside[0].tested:,} photos tested:", ""]
-        lines += heading(["method", "took", "hypervolume", "test accuracy at latency", "where nas shrink is below"])
+        compared = [each for each in (OURS, IN_BOTH) if each in volumes]
+        lines += ["", f"{study[0]}, seed {study[1]}, {minutes:g} minutes, {beside[0].tested:,} photos tested:", ""]
+        columns = ["method", "took", "hypervolume", "test accuracy at latency"]
+        lines += heading([*columns, *(f"where {each} is below" for each in compared)])
         for method, volume in volumes.items():
             own = sorted((p for p in beside if p.method == method), key=lambda p: p.latency_ms)
             shown = "; ".join(f"{1 - p.error:.1%} {p.latency_ms:.2f} ms" for p in own)
@@ -287,7 +298,7 @@ def summary(points: Sequence[Point]) -> list[str]:
                 f"{own[0].took_s:.0f} s",
                 f"{volume:.1%}",
                 shown,
-                where_below(ours, own, method),
+                *(where_below(beside, own, each) for each in compared),
             ]
             lines.append(line(cells))
         hand = shares([replace(p, method=ALL_BY_HAND) if p.minutes == BY_HAND else p for p in beside])
@@ -295,11 +306,16 @@ def summary(points: Sequence[Point]) -> list[str]:
     return lines[1:]
 
 
-def where_below(ours: Sequence[Point], others: Sequence[Point], method: str) -> str:
-    """Return where another method's point is better than all of ours that take no longer, and by how much."""
-    if method == OURS:
+def study_of(point: Point) -> tuple[str, int, str]:
+    """Return what points have in common that were measured together: photos, seed, and times of the searches."""
+    return point.photos, point.seed, point.together
+
+
+def where_below(points: Sequence[Point], others: Sequence[Point], method: str) -> str:
+    """Return where one of ``others`` is better than all of a method's that take no longer, and by how much."""
+    ours, found = [each for each in points if each.method == method], []
+    if others[0] in ours:
         return "–"
-    found = []
     for other in others:
         difference = behind(ours, other)
         if difference == float("inf"):
@@ -317,9 +333,9 @@ def kept_in(path: Path) -> list[Point]:
 
 
 def keep(path: Path, points: Sequence[Point]) -> None:
-    """Write points to the file of results, in place of earlier ones of the same photos and seed."""
-    made_again = {(point.photos, point.seed) for point in points}
-    others = [each for each in kept_in(path) if (each.photos, each.seed) not in made_again]
+    """Write points to the file of results, in place of earlier ones of the same photos, seed and times."""
+    made_again = set(map(study_of, points))
+    others = [each for each in kept_in(path) if study_of(each) not in made_again]
     nas.write_aside(path, "".join(json.dumps(asdict(each)) + "\n" for each in (*others, *points)).encode())
 
 
@@ -330,6 +346,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sides", nargs="+", type=positive, default=[], help="the side of the photos of each set")
     parser.add_argument("--table", action="store_true", help="print the tables of the file of results, and run nothing")
     parser.add_argument("--minutes", nargs="+", type=float, default=[10.0, 20.0, 40.0], help="times of each search")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS), help="how nas shrink searches")
     parser.add_argument("--seeds", type=positive, default=2, help="seeds (default: 2)")
     parser.add_argument("--weights", type=Path, default=Path("runs/desk/weights"), help="the folder of the weights")
     parser.add_argument("--folder", type=Path, default=Path("runs/shrink_study"), help="the folder of runs and models")
@@ -345,7 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     weights = weights_in(given.weights)
     for (name, folder), side in zip(given.photos, given.sides, strict=True):
         for seed in range(given.seeds):
-            found = points_of(Photos(name, folder, side, seed, weights), given.minutes, given.folder)
+            found = points_of(Photos(name, folder, side, seed, weights), given.minutes, given.folder, given.ways)
             keep(given.out, found)
             print("\n".join(summary(found)), flush=True)
     return 0

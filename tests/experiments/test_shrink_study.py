@@ -11,7 +11,21 @@ from safetensors.torch import save_file
 
 from experiments import shrink_study
 from experiments.pretrained import PARENT
-from experiments.shrink_study import HEADS, OURS, TUNED, Photos, Point, behind, by_hand, in_int8, keep, shares, summary
+from experiments.shrink_study import (
+    HEADS,
+    IN_BOTH,
+    OURS,
+    TUNED,
+    Photos,
+    Point,
+    behind,
+    by_hand,
+    in_int8,
+    keep,
+    kept_in,
+    shares,
+    summary,
+)
 
 ALONE = "each form tuned alone"
 
@@ -64,12 +78,31 @@ def test_times_are_compared_one_by_one() -> None:
     assert below == ["by 5.0 ± 2.2 points at 20.00 ms", "nowhere"]
 
 
+def test_a_search_in_both_precisions_is_compared_too() -> None:
+    both = [point(IN_BOTH, 0.12, 4.0)]
+    heading, _, ours, in_both, heads = summary([*OURS_TWO, *both, point(HEADS, 0.15, 5.0, 0.0)])[2:7]
+    assert heading.endswith(f" | where {OURS} is below | where {IN_BOTH} is below |")
+    assert ours.endswith(" | – | by 2.0 ± 3.0 points at 10.00 ms |")
+    assert in_both.endswith(" | none is as fast as 4.00 ms | – |")
+    assert heads.endswith(" | by 5.0 ± 3.6 points at 5.00 ms | nowhere |")
+
+
+def test_models_are_compared_with_those_measured_beside_them() -> None:
+    """Sessions of another day may be slower as a whole."""
+    later = [replace(each, together="20") for each in (*OURS_TWO, point(HEADS, 0.01, 1.0, 0.0))]
+    lines = summary([*OURS_TWO, point(HEADS, 0.5, 9.0, 0.0), *later])
+    assert [line.rsplit("|", 2)[1].strip() for line in lines if line.startswith("| heads")] == [
+        "nowhere",
+        "none is as fast as 1.00 ms",
+    ]
+
+
 def test_a_repeated_study_takes_the_place_of_the_earlier_one(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
-    other = replace(OURS_TWO[0], seed=1)
-    keep(path, [*OURS_TWO, other])
+    others = [replace(OURS_TWO[0], seed=1), replace(OURS_TWO[0], together="10 20")]
+    keep(path, [*OURS_TWO, *others])
     keep(path, [OURS_TWO[1]])
-    assert ['"seed": 1' in row for row in path.read_text().splitlines()] == [True, False]
+    assert kept_in(path) == [*others, OURS_TWO[1]]
 
 
 def test_models_by_hand_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
