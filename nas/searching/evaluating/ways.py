@@ -84,7 +84,7 @@ def _by_time(state: RunState, recipe: Recipe, folder: Path) -> tuple[Way, str]:
     durations.supernet_epoch_s = supernet_epoch_seconds(state)
     shared = schedule.supernet_epochs()
     epochs = f"{shared} epoch{'s' * (shared != 1)}"
-    if shared < min(FEWEST_SHARED, recipe.supernet.epochs):
+    if shared < fewest_epochs(recipe):
         durations.supernet_epoch_s = 0.0
         return "train", f"{time} are too short for one tuning that all share, with {epochs}"
     return "supernet", f"{too_few}, but after one tuning of {epochs} hundreds are scored"
@@ -124,7 +124,12 @@ def is_open(state: RunState) -> bool:
 
 def is_too_short(state: RunState, epochs: int) -> bool:
     """Return True if so few ``epochs`` of tuning shared weights let an open run turn to separate trainings."""
-    return is_open(state) and epochs < min(FEWEST_SHARED, state.recipe.supernet.epochs)
+    return is_open(state) and epochs < fewest_epochs(state.recipe)
+
+
+def fewest_epochs(recipe: Recipe) -> int:
+    """Return the fewest epochs of tuning after which shared weights are of use; a recipe may ask for fewer."""
+    return min(FEWEST_SHARED, recipe.supernet.epochs)
 
 
 def goes_on_alone(state: RunState) -> bool:
