@@ -4,15 +4,15 @@
 
 The parent is an EfficientNet-Lite0 with its weights from ImageNet. For each folder of photos, each seed and each time,
 ``nas shrink`` searches four times: as it does by default, which chooses among ways of evaluating forms of the parent,
-with each form tuned alone (``--evaluate train``), with forms that share one tuning (``--evaluate supernet``), and as by
-default in fp32 and int8. ``--ways`` chooses some of them. By hand one gets from the same photos
+with each form tuned alone (``--evaluate train``), with forms that share one tuning (``--evaluate supernet``), and in
+fp32 and int8, all else as by default. ``--ways`` chooses some of them. By hand one gets from the same photos
 
 - heads on frozen features: the parent with a logistic regression, at the photos' side and at lower resolutions,
 - the parent tuned at each of these resolutions from a fitted head,
 - both of them in int8.
 
-All are tested on the same photos. Models in fp32, and winners of a search in both, are measured one after the other in
-every session. The search, or the models by hand, that are in ``--folder`` already are not made again.
+All are tested on the same photos. Winners, and models by hand in fp32, are measured one after the other in every
+session. The search, or the models by hand, that are in ``--folder`` already are not made again.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from nas.errors import CandidateError
 from nas.formats.export import export_onnx
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.runtimes.runtime import ExportedModel
+from nas.results.bundle import Bundle
 from nas.results.data_of_run import source_of
 from nas.searching.evaluating.parents import parent_settings
 from nas.searching.shrinking import shrinking_values
 from nas.space.torch_settings import torch_with
 from nas.storage.journal import JournalReader
 from nas.storage.journal_rows import WayChosen
-from nas.storage.run_files import ABOUT
 from nas.training.fitted_heads import from_fitted_head
 
 RESULTS = Path(__file__).parent / "results" / "shrinking.jsonl"
@@ -149,8 +149,8 @@ def searched(photos: Photos, minutes: float, way: str, runs: Path) -> tuple[list
 
 def deployed_in(bundle: Path) -> Path:
     """Return the model that the search measured, which is in int8 for some winners."""
-    about = json.loads((bundle / ABOUT).read_text(encoding="utf-8"))
-    return bundle / str(about["deployed"])
+    _, model = Bundle.read(bundle).targets[""]
+    return bundle / model
 
 
 # What one does by hand

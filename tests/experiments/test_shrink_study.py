@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from acting_models import QUICK
 from coloured_photos import write_photos
 from safetensors.torch import save_file
 
@@ -26,7 +27,6 @@ from experiments.shrink_study import (
     shares,
     summary,
 )
-from nas.hardware.latency_rounds import BenchSettings
 
 ALONE = "each form tuned alone"
 
@@ -112,7 +112,7 @@ def test_models_by_hand_are_made_once(tmp_path: Path, monkeypatch: pytest.Monkey
     weights = tmp_path / "weights.safetensors"
     save_file(timm.create_model(PARENT).state_dict(), weights)
     monkeypatch.setattr(shrink_study, "LOWER", (1.0, 2 / 3))
-    monkeypatch.setattr(shrink_study, "MEASURING", BenchSettings(rounds=2, max_rounds=2, seconds_per_round=0.02))
+    monkeypatch.setattr(shrink_study, "MEASURING", QUICK)
     photos = Photos("colours", write_photos(tmp_path / "photos"), 48, 0, weights)
     made, took_s = by_hand(photos, tmp_path / "here")
     assert [(each.method, each.name) for each in made] == [
