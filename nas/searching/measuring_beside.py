@@ -19,7 +19,7 @@ from nas.hardware.measuring import Surroundings
 from nas.jobs.execution import Executor, InlineExecutor, Job, JobSource, Report
 from nas.progress import NullProgress
 from nas.searching.fitting import Fitting
-from nas.searching.selection import worth_measuring
+from nas.searching.selection import judged, worth_measuring
 from nas.searching.state import RunState, lost_text
 from nas.signals import deferred
 from nas.space.parts.candidate import Candidate
@@ -221,7 +221,7 @@ class MeasuringBeside:
         count = state.schedule.count_between()
         if state.spent_s + state.durations.pace.measuring_s(count) > ends_s:
             return
-        chosen = worth_measuring(state.beliefs, state.beliefs.candidates, state.screening.near_limits, count)
+        chosen = worth_measuring(state.beliefs, judged(state.beliefs), state.screening.near_limits, count)
         if not chosen:
             self._again_at = proposals + math.ceil(MORE_SHARE * max(1, proposals))
             return

@@ -16,7 +16,7 @@ from nas.searching.fitting import Fitting
 from nas.searching.measuring_beside import MeasuringBeside
 from nas.searching.proposer import Prior
 from nas.searching.scoring import score_round
-from nas.searching.selection import front_candidates, worth_measuring
+from nas.searching.selection import front_candidates, judged, worth_measuring
 from nas.searching.state import RunState
 from nas.searching.trainings import Trainings
 from nas.storage.journal_rows import Fit, TrainingsEnded, TurnedAway
@@ -104,7 +104,7 @@ def _measure_after(state: RunState, number: int) -> None:
     last = beliefs.rows[-1] if len(beliefs.rows) == state.rows_at_start and beliefs.rows else None
     if last is None or (last.stage, last.round) != ("measure", number):
         near_limits, count = state.screening.near_limits, state.schedule.count_between()
-        state.measure(worth_measuring(beliefs, beliefs.candidates, near_limits, count), number)
+        state.measure(worth_measuring(beliefs, judged(beliefs), near_limits, count), number)
 
 
 def measure_front(state: RunState, fitting: Fitting) -> None:

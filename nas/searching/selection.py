@@ -13,7 +13,7 @@ from nas.results.best_winner import best_judged
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import Candidate
-from nas.values.evaluation import BY_FOLDS, PARENT, Evaluation
+from nas.values.evaluation import BY_FOLDS, PARENT, TRAINED_AS, Evaluation
 from nas.values.pareto import FloatArray, hypervolume, hypervolume_contributions, non_dominated
 
 SIMPLE_WINNERS = 3
@@ -34,9 +34,27 @@ def front_candidates(beliefs: Beliefs, *, surely: bool, without: Collection[Arch
     beliefs.predict_all(row.architecture for row in beliefs.candidates)
 
     meets = beliefs.surely_meets if surely else partial(meets_as_known, beliefs)
-    rows = [row for row in beliefs.candidates if row.architecture not in without and meets(row.architecture)]
+    rows = [row for row in judged(beliefs) if row.architecture not in without and meets(row.architecture)]
     accurate = [row for row in rows if beliefs.accuracy_excess(row.values) == 0]
     return non_dominated_rows(beliefs, accurate or rows)
+
+
+def judged(beliefs: Beliefs) -> list[Evaluation]:
+    """Return the candidates, with their errors by folds where all of them, but for a parent, are simple models.
+
+    Of hundreds that few validation items judge, the front is that of the luckiest. In another precision a candidate was
+    run on validation items alone: there it differs from its weights in fp32 by as much as on these.
+    A parent may have been tuned on the items of the folds. So errors of parts that are nearly all of it may be too low.
+    """
+    rows = beliefs.candidates
+    by_id = {row.architecture.id: row for row in rows if row.is_fitted and BY_FOLDS in row.details}
+    if not by_id or beliefs.quality.name != "error":
+        return rows
+    plain = [by_id.get(str(row.details.get(TRAINED_AS, row.architecture.id))) for row in rows]
+    is_simple = all(each or row.is_fitted or row.is_as_it_came for row, each in zip(rows, plain, strict=True))
+    if not is_simple:
+        return rows
+    return [row if each is None else _as_judged(row, each) for row, each in zip(rows, plain, strict=True)]
 
 
 def meets_as_known(beliefs: Beliefs, architecture: Architecture) -> bool:
@@ -88,7 +106,7 @@ def changing_the_front(beliefs: Beliefs, rows: Sequence[Evaluation]) -> list[Arc
     """
     hopeful: dict[Architecture, dict[str, float]] = {}
     for row in rows:
-        values, measured = beliefs.values(row.architecture), beliefs.measurements.get(row.architecture, {})
+        values, measured = _known(beliefs, row), beliefs.measurements.get(row.architecture, {})
         lower = {name: guess.lower for name, guess in beliefs.predicted(row.architecture).items()}
         values |= {name: value for name, value in lower.items() if name not in measured}
         if all(limit.holds(values[limit.metric.name]) for limit in beliefs.cost_limits):
@@ -96,7 +114,8 @@ def changing_the_front(beliefs: Beliefs, rows: Sequence[Evaluation]) -> list[Arc
     if not hopeful:
         return []
     architectures = list(hopeful)
-    means = np.array([beliefs.losses(beliefs.values(architecture)) for architecture in architectures])
+    by_architecture = {row.architecture: row for row in rows}
+    means = np.array([_losses(beliefs, by_architecture[architecture]) for architecture in architectures])
     # Those that break a limit by their means add nothing to the front, and dominate nothing, until they are measured.
     probable = np.array([beliefs.probably_meets(architecture) for architecture in architectures])
     gains = np.zeros(len(architectures))
@@ -135,7 +154,7 @@ def choose_winners(beliefs: Beliefs, count: int, without: Collection[Architectur
     rows = rows or _eligible(beliefs, excluded, count)
     if not rows:
         return []
-    losses = np.array([beliefs.losses(beliefs.values(row.architecture)) for row in rows])
+    losses = np.array([_losses(beliefs, row) for row in rows])
     kept = {row.architecture for row in chosen_before} - beliefs.settled
     spread = spread_over_front(losses, count)
     # Simple models may be winners beside those that are chosen here, whose places they must not take.
@@ -157,7 +176,7 @@ def simple_winners(beliefs: Beliefs) -> list[Architecture]:
     """
     excluded = _failed_winners(beliefs) | _missing_winners(beliefs)
     meeting = [
-        _as_judged(row)
+        _as_judged(row, row)
         for row in beliefs.candidates
         if row.is_fitted and row.architecture not in excluded and beliefs.surely_meets(row.architecture)
     ]
@@ -165,22 +184,29 @@ def simple_winners(beliefs: Beliefs) -> list[Architecture]:
     rows = non_dominated_rows(beliefs, accurate)
     losses = np.array([_losses(beliefs, row) for row in rows])
     found = [rows[index].architecture for index in sorted(spread_over_front(losses, SIMPLE_WINNERS))]
-    judged = [row for row in accurate if BY_FOLDS in row.details] if beliefs.quality.name == "error" else []
-    if not judged:
+    by_folds = [row for row in accurate if BY_FOLDS in row.details] if beliefs.quality.name == "error" else []
+    if not by_folds:
         return found
-    best = judged[best_judged([row.details[BY_FOLDS] for row in judged])].architecture
+    best = by_folds[best_judged([row.details[BY_FOLDS] for row in by_folds])].architecture
     return [best, *(each for each in found if each != best)][:SIMPLE_WINNERS]
 
 
 def _losses(beliefs: Beliefs, row: Evaluation) -> tuple[float, ...]:
     """Return the objectives by the best known values, and by those of the row's training."""
-    return beliefs.losses({**beliefs.values(row.architecture), **row.values})
+    return beliefs.losses(_known(beliefs, row))
 
 
-def _as_judged(row: Evaluation) -> Evaluation:
-    """Return the row of a simple model with its error by folds, where it has one."""
-    judged = row.details.get(BY_FOLDS)
-    return row if judged is None else replace(row, values={**row.values, "error": judged["error"]})
+def _known(beliefs: Beliefs, row: Evaluation) -> dict[str, float]:
+    return {**beliefs.values(row.architecture), **row.values}
+
+
+def _as_judged(row: Evaluation, plain: Evaluation) -> Evaluation:
+    """Return the row of a simple model with its error by folds, where ``plain`` has one: the same weights in fp32."""
+    found = plain.details.get(BY_FOLDS)
+    if found is None:
+        return row
+    error = max(0.0, found["error"] + (row.values["error"] - plain.values["error"]))
+    return replace(row, values={**row.values, "error": error})
 
 
 def only_misses(beliefs: Beliefs) -> bool:
@@ -210,12 +236,12 @@ def _eligible(beliefs: Beliefs, excluded: Collection[Architecture], count: int) 
     front = front_candidates(beliefs, surely=True, without=excluded)
     if front:
         return front
-    candidates = [row for row in beliefs.candidates if row.architecture not in excluded]
+    candidates = [row for row in judged(beliefs) if row.architecture not in excluded]
     if not beliefs.cost_limits:
         return non_dominated_rows(beliefs, candidates)
 
     def miss(row: Evaluation) -> tuple[float, ...]:
-        return beliefs.excess_of_bounds(row.architecture), *beliefs.losses(beliefs.values(row.architecture))
+        return beliefs.excess_of_bounds(row.architecture), *_losses(beliefs, row)
 
     return sorted(candidates, key=miss)[:count]
 

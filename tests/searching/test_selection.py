@@ -16,13 +16,14 @@ from nas.searching.selection import (
     changing_the_front,
     choose_winners,
     front_candidates,
+    judged,
     only_misses,
     simple_winners,
     spread_over_front,
 )
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space
-from nas.values.evaluation import BY_FOLDS, PARENT, Evaluation, Failure
+from nas.values.evaluation import BY_FOLDS, PARENT, TRAINED_AS, Evaluation, Failure
 from nas.values.measurement import Measurement
 from nas.values.pareto import non_dominated
 
@@ -222,10 +223,51 @@ def test_simple_models_are_compared_by_folds_where_these_have_judged() -> None:
     """The second seemed better than the third by the few validation items, and costs more."""
     beliefs = of_simple((0.1, 0.5, False), (0.2, 6.0, True), (0.3, 2.0, True))
     assert simple_winners(beliefs) == [ALL[1], ALL[2]]
-    for number, judged in ((1, 0.3), (2, 0.25)):
+    for number, error in ((1, 0.3), (2, 0.25)):
         row = beliefs.trainings[ALL[number]]
-        beliefs.add(replace(row, details={**row.details, BY_FOLDS: {"error": judged, "standard_error": 0.01}}))
+        beliefs.add(replace(row, details={**row.details, BY_FOLDS: {"error": error, "standard_error": 0.01}}))
     assert simple_winners(beliefs) == [ALL[2]]
+
+
+def by_folds(beliefs: Beliefs, *errors: float) -> None:
+    """Let folds find other errors of the first simple models."""
+    for architecture, error in zip(ALL, errors, strict=False):
+        row = beliefs.trainings[architecture]
+        beliefs.add(replace(row, details={**row.details, BY_FOLDS: {"error": error, "standard_error": 0.01}}))
+
+
+def judged_errors(beliefs: Beliefs) -> list[float]:
+    """Return the errors by which the front is found, in the order of the space."""
+    found = {row.architecture: row.values["error"] for row in judged(beliefs)}
+    return [found[each] for each in ALL if each in found]
+
+
+def test_where_all_are_simple_the_front_is_that_by_folds() -> None:
+    """On the few validation items the luckiest of many hides all that cost more."""
+    points = [(0.10, 1.0, True), (0.12, 2.0, True), (0.15, 3.0, True)]
+    beliefs = of_simple(*points)
+    assert choose_winners(beliefs, 3) == [ALL[0]]
+    by_folds(beliefs, 0.2, 0.3, 0.16)
+    assert judged_errors(beliefs) == [0.2, 0.3, 0.16]
+    assert choose_winners(beliefs, 3) == [ALL[2], ALL[0]]
+    assert beliefs.trainings[ALL[0]].values["error"] == 0.10, "rows stay as they are"
+    mixed = of_simple(*points, (0.11, 4.0, False))
+    by_folds(mixed, 0.2, 0.3, 0.16)
+    assert choose_winners(mixed, 3) == [ALL[0]], "one that was tuned was judged by validation items alone"
+    parent = mixed.trainings[ALL[3]]
+    mixed.add(replace(parent, details={"epochs": 0}))
+    assert choose_winners(mixed, 3) == [ALL[3], ALL[2], ALL[0]], "a parent is as it is"
+
+
+def test_in_int8_a_simple_model_differs_from_its_weights_as_on_the_validation_items() -> None:
+    beliefs = of_simple((0.10, 2.0, True), (0.13, 1.0, True), (0.01, 3.0, True))
+    by_folds(beliefs, 0.2)
+    for shared, error in ((ALL[1], 0.13), (ALL[2], 0.01)):
+        row = beliefs.trainings[shared]
+        beliefs.add(replace(row, values={"error": error}, details={"epochs": 1, TRAINED_AS: ALL[0].id}))
+    assert judged_errors(beliefs) == pytest.approx([0.2, 0.23, 0.11])
+    by_folds(beliefs, 0.05)
+    assert judged_errors(beliefs) == pytest.approx([0.05, 0.08, 0.0]), "none is below zero"
 
 
 def winner_at(architecture: Architecture, latency_ms: float) -> Evaluation:
