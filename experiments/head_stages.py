@@ -29,7 +29,7 @@ from experiments.part_heads import WHOLE, parts_of
 from experiments.pretrained import PARENT, weights_in
 from nas.recipe.ways import HEADS
 from nas.results.data_of_run import source_of
-from nas.searching.shrinking import shrinking_values
+from nas.searching.shrinking import shrinking_recipe
 from nas.space.parts.own_inputs import wishes_of
 from nas.space.tracing import build_checked
 from nas.tasks.criteria import Classification
@@ -113,8 +113,7 @@ def rows_of(name: str, folder: Path, weights: Path, sides: list[int]) -> Iterato
 def rows_of_parts(name: str, folder: Path, weights: Path, side: int) -> Iterator[Row]:
     """Yield a row for the parent of ``nas shrink``, and for each part. A form with a head of each kind has its own."""
     keys = {"data": {"name": f"folder:{folder.absolute()}", "image_size": side}, "seed": SEED}
-    values = shrinking_values(keys, f"timm:{PARENT}", weights / f"{PARENT}.safetensors")
-    recipe = nas.Recipe.from_mapping(values)
+    recipe = shrinking_recipe(keys, f"timm:{PARENT}", weights / f"{PARENT}.safetensors")
     task = source_of(recipe, None).load()
     errors: dict[str, dict[str, FloatArray]] = {}
     for features in ("last", "stages"):

@@ -26,7 +26,7 @@ from experiments.pretrained import PARENT, weights_in
 from nas.recipe.ways import HEADS
 from nas.results.data_of_run import source_of
 from nas.searching.evaluating.parents import parent_settings
-from nas.searching.shrinking import shrinking_values
+from nas.searching.shrinking import shrinking_recipe
 from nas.space.architecture import Architecture
 from nas.space.search_space import settle
 from nas.space.torch_settings import torch_with
@@ -83,8 +83,7 @@ def parts_of(space: Any) -> dict[str, Architecture]:
 def rows_of(name: str, folder: Path, weights: Path, side: int, seed: int) -> Iterator[Row]:
     """Make the parent, and yield a row for it and for each part."""
     keys = {"data": {"name": f"folder:{folder.absolute()}", "image_size": side}, "seed": seed, "search_time_s": TIME_S}
-    values = shrinking_values(keys, f"timm:{PARENT}", weights / f"{PARENT}.safetensors")
-    recipe = nas.Recipe.from_mapping(values)
+    recipe = shrinking_recipe(keys, f"timm:{PARENT}", weights / f"{PARENT}.safetensors")
     task = source_of(recipe, None).load()
     space: Any = nas.load_space(recipe.space.name, recipe.space.options, task.signature)
     wishes = nas.wishes_of(space, space.parent)

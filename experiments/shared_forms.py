@@ -28,7 +28,7 @@ from experiments.beside_winners import volume_shares
 from experiments.command_line import heading, line, parser_of, positive
 from nas.hardware.machine import usable_cores
 from nas.results.data_of_run import source_of
-from nas.searching.shrinking import shrinking_values
+from nas.searching.shrinking import shrinking_recipe
 from nas.space.architecture import Architecture
 from nas.space.tracing import build_checked
 from nas.storage.journal import RECIPE, JournalReader
@@ -105,6 +105,7 @@ def recipe_of(seed: int, data: Mapping[str, Any], alone: int, epochs: tuple[int,
         "seed": seed,
         "data": data,
         "objectives": ["error", "macs"],
+        "precisions": [],
         "evaluate": "supernet",
         "trials": forms,
         "rounds": 1,
@@ -122,7 +123,7 @@ def trained_first(keys: Mapping[str, Any], parent: str, epochs: int, path: Path)
     """
     if path.is_file():
         return path
-    recipe = nas.Recipe.from_mapping(shrinking_values({**keys, "space": {"features": "last"}}, parent))
+    recipe = shrinking_recipe({**keys, "space": {"features": "last"}}, parent)
     task = source_of(recipe, None).load()
     space: Any = nas.load_space(recipe.space.name, recipe.space.options, task.signature)
     view = task.prepared_for(nas.wishes_of(space, space.parent))

@@ -3,9 +3,9 @@
     python -m experiments.shrink_study --photos stamps=runs/desk/photos/stamps --sides 96 --folder runs/shrink_study
 
 The parent is an EfficientNet-Lite0 with its weights from ImageNet. For each folder of photos, each seed and each time,
-``nas shrink`` searches four times: as it does by default, which chooses among ways of evaluating forms of the parent,
-with each form tuned alone (``--evaluate train``), with forms that share one tuning (``--evaluate supernet``), and in
-fp32 and int8, all else as by default. ``--ways`` chooses some of them. By hand one gets from the same photos
+``nas shrink`` searches four times: in fp32, where it chooses among ways of evaluating forms of the parent, so with each
+form tuned alone (``--evaluate train``), so with forms that share one tuning (``--evaluate supernet``), and in fp32 and
+int8, as it does by default. ``--ways`` chooses some of them. By hand one gets from the same photos
 
 - heads on frozen features: the parent with a logistic regression, at the photos' side and at lower resolutions,
 - the parent tuned at each of these resolutions from a fitted head,
@@ -43,7 +43,7 @@ from nas.hardware.runtimes.runtime import ExportedModel
 from nas.results.bundle import Bundle
 from nas.results.data_of_run import source_of
 from nas.searching.evaluating.parents import parent_settings
-from nas.searching.shrinking import shrinking_values
+from nas.searching.shrinking import shrinking_recipe
 from nas.space.torch_settings import torch_with
 from nas.storage.journal import JournalReader
 from nas.storage.journal_rows import WayChosen
@@ -51,12 +51,12 @@ from nas.training.fitted_heads import from_fitted_head
 
 RESULTS = Path(__file__).parent / "results" / "shrinking.jsonl"
 WAYS: Mapping[str, Mapping[str, Any]] = {
-    "nas shrink": {},
-    "each form tuned alone": {"evaluate": "train"},
-    "forms share one tuning": {"evaluate": "supernet"},
+    "nas shrink in fp32": {"precisions": []},
+    "each form tuned alone": {"precisions": [], "evaluate": "train"},
+    "forms share one tuning": {"precisions": [], "evaluate": "supernet"},
     "nas shrink in fp32 and int8": {"precisions": ["fp32", "int8"]},
 }
-OURS, IN_BOTH = "nas shrink", "nas shrink in fp32 and int8"
+OURS, IN_BOTH = "nas shrink in fp32", "nas shrink in fp32 and int8"
 HEADS, TUNED, INT8 = "heads on frozen features", "parent tuned at lower resolutions", "in int8"
 LOWER = (1.0, 5 / 6, 2 / 3, 1 / 2)
 """The sides of the parent by hand, relative to that of the photos."""
@@ -188,7 +188,7 @@ def _made_by_hand(photos: Photos, folder: Path) -> Iterator[Made]:
 def recipe_of(photos: Photos) -> nas.Recipe:
     """Return the recipe of a search, with the parent's usual head."""
     keys = {**photos.recipe(10.0, OURS), "space": {"features": "last"}}
-    return nas.Recipe.from_mapping(shrinking_values(keys, f"timm:{PARENT}", photos.weights))
+    return shrinking_recipe(keys, f"timm:{PARENT}", photos.weights)
 
 
 def sides_of(side: int) -> list[int]:

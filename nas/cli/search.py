@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from nas.errors import RecipeError
 from nas.paths import RUNS
 
 if TYPE_CHECKING:
+    from nas.recipe.recipe import Recipe
     from nas.results.front import Front
 
 NO_WINNERS = 1
@@ -66,10 +67,10 @@ def shrink(
     nas search --resume goes on with a run that was stopped. The exit status is 1 if there are no winners.
     """
     from nas.recipe.toml_text import apply_overrides
-    from nas.searching.shrinking import shrinking_values
+    from nas.searching.shrinking import shrinking_recipe
 
     values = apply_overrides({}, [*changes, *(set_ or [])], _note)
-    front = _begin(shrinking_values(values, parent, weights), runs, dry_run, as_json)
+    front = _begin(shrinking_recipe(values, parent, weights), runs, dry_run, as_json)
     if front is not None:
         _show(front, as_json)
 
@@ -94,21 +95,20 @@ def _check_is_whole(overrides: Sequence[str]) -> None:
 
 def _start(recipe: Path | None, overrides: Sequence[str], runs: Path, dry_run: bool, as_json: bool) -> Front | None:
     """Run a new search; with ``dry_run``, only print its recipe, and what its names stand for on standard error."""
+    from nas.recipe.recipe import Recipe
     from nas.recipe.toml_text import apply_overrides
 
     values = {} if recipe is None else _read(recipe)
-    return _begin(apply_overrides(values, overrides, _note), runs, dry_run, as_json)
+    return _begin(Recipe.from_mapping(apply_overrides(values, overrides, _note)), runs, dry_run, as_json)
 
 
-def _begin(values: Mapping[str, Any], runs: Path, dry_run: bool, as_json: bool) -> Front | None:
-    from nas.recipe.recipe import Recipe
+def _begin(recipe: Recipe, runs: Path, dry_run: bool, as_json: bool) -> Front | None:
     from nas.reports.progress_display import choose_progress
 
-    complete = Recipe.from_mapping(values)
     if dry_run:
         from nas.searching.run import look
 
-        complete, found = look(complete, runs, choose_progress(sys.stdout, as_json=True))
+        complete, found = look(recipe, runs, choose_progress(sys.stdout, as_json=True))
         typer.echo(complete.to_toml(), nl=False)
         for line in found:
             typer.echo(line, err=True)
@@ -116,7 +116,7 @@ def _begin(values: Mapping[str, Any], runs: Path, dry_run: bool, as_json: bool) 
     from nas.searching.run import search as start
 
     with json_alone(as_json):
-        return start(complete, runs=runs, progress=choose_progress(sys.stdout, as_json))
+        return start(recipe, runs=runs, progress=choose_progress(sys.stdout, as_json))
 
 
 def _note(text: str) -> None:

@@ -19,6 +19,7 @@ from nas.reports.progress_display import ProgressChoice
 from nas.results.data_of_run import source_of
 from nas.results.front import Front
 from nas.searching.instruments import Instruments
+from nas.searching.precisions.choosing import with_usual_precisions
 from nas.searching.run import search
 from nas.searching.user_inputs.objects import GivenData, task_of, with_given_names
 from nas.space.plug_ins import load_plug_in
@@ -85,12 +86,12 @@ def shrink(
         values["limits"] = [limits] if isinstance(limits, str) else list(limits)
     objects = None if isinstance(data, str) else data
     if isinstance(parent, str):
-        complete = Recipe.from_mapping(shrinking_values(values, parent, weights))
+        complete = shrinking_recipe(values, parent, weights, instruments)
         return search(complete, data=objects, runs=runs, progress=progress, instruments=instruments)
     given = {"parent": parent, **({} if weights is None else {"weights": str(weights)})}
     options = {**_for_photos(values, is_named=False), **_options(values), **given}
     values.pop("space", None)
-    complete = Recipe.from_mapping(_with_defaults(values))
+    complete = _with_precisions(_with_defaults(values), instruments)
     task = task_of(objects, complete.data)
     source = source_of(with_given_names(complete, None, objects), task)
     with closing(NullProgress()) as silent:
@@ -99,15 +100,20 @@ def shrink(
     return search(complete, space=space, data=objects, runs=runs, progress=progress, instruments=instruments)
 
 
-def shrinking_values(values: Mapping[str, Any], parent: str, weights: Path | str | None = None) -> dict[str, Any]:
-    """Return the keys of a recipe for shrinking a parent that a name stands for."""
+def shrinking_recipe(
+    values: Mapping[str, Any],
+    parent: str,
+    weights: Path | str | None = None,
+    instruments: Instruments | None = None,
+) -> Recipe:
+    """Return the recipe for shrinking a parent that a name stands for. Raises RecipeError if it makes no sense."""
     space = {**_for_photos(values, is_named=True), **_options(values), "name": SPACE, "parent": parent}
     if weights is not None:
         # A resumed run may be started in another folder.
         space["weights"] = (
             PRETRAINED if str(weights) == PRETRAINED else str(Path(os.path.expanduser(weights)).resolve())
         )
-    return _with_defaults({**values, "space": space})
+    return _with_precisions(_with_defaults({**values, "space": space}), instruments)
 
 
 def _for_photos(values: Mapping[str, Any], *, is_named: bool) -> dict[str, Any]:
@@ -144,6 +150,14 @@ def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, usual in {**DEFAULTS, **shared}.items():
         found[name] = {**usual, **_table(values.get(name))} if isinstance(usual, Mapping) else values.get(name, usual)
     return found
+
+
+def _with_precisions(values: Mapping[str, Any], instruments: Instruments | None) -> Recipe:
+    """Return the recipe, which chooses the precision of forms too where nothing speaks against it."""
+    tools = instruments or Instruments()
+    if tools.bench is not None or tools.benches:  # it measures in its own precision
+        return Recipe.from_mapping(values)
+    return with_usual_precisions(values, tools.device_of)
 
 
 def _table(value: object) -> dict[str, Any]:

@@ -83,7 +83,8 @@ class Evaluation:
       each epoch; ``seconds``;
       ``by``, the way of evaluating if it was not training; ``prior``, what was known of it beforehand, by name;
       of a simple model ``fitted``, ``by_folds`` and ``of_all``.
-    - check: the same, for the handful that is trained alone to check another way of evaluating.
+    - check: the same, for the handful that is trained alone to check another way of evaluating; ``by_precision``, its
+      metrics in other precisions, or under ``failure`` the kind and the reason.
     - retrain: ``epochs``; ``seconds``; ``folder``, the bundle relative to the run folder; ``start``, the weights that
       it began from if not from scratch: ``supernet``, ``winner``, ``space`` for those that its space gives,
       ``search`` if they stayed as the search trained them, or ``tuned on`` if one more epoch on all items followed;

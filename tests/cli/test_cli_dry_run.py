@@ -74,16 +74,33 @@ def test_it_refuses_what_a_search_refuses(
     assert message in refused(capsys, monkeypatch, "search", *arguments, "--dry-run")
 
 
-def test_shrinking_takes_precisions_to_choose_from(
+@pytest.mark.parametrize(
+    ("flags", "precisions"),
+    [
+        ((), ("fp32", "int8")),
+        (("--precision", "int8-dynamic", "--precision", "fp32"), ("fp32", "int8-dynamic")),
+        (("--target", "onnxruntime-cpu:fp32"), ()),
+        (("--set", "precisions=[]"), ()),
+    ],
+)
+def test_shrinking_searches_fp32_and_int8_unless_it_is_told_otherwise(
+    flags: tuple[str, ...], precisions: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("nas.searching.run.look", lambda recipe, runs, progress: (recipe, []))
+    monkeypatch.chdir(tmp_path)
+    text = printed(capsys, monkeypatch, "shrink", "my_module:make_model", *flags, "--dry-run")
+    assert Recipe.from_toml(text).precisions == precisions
+
+
+def test_shrinking_takes_what_suits_inherited_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The parent, its weights by their whole path, and the flags make a recipe that suits inherited weights."""
     monkeypatch.setattr("nas.searching.run.look", lambda recipe, runs, progress: (recipe, []))
     monkeypatch.chdir(tmp_path)
-    flags = ("--weights", "w.safetensors", "--precision", "int8", "--precision", "fp32", "--dry-run")
-    text = printed(capsys, monkeypatch, "shrink", "my_module:make_model", *flags)
-    recipe = Recipe.from_toml(text)
-    assert recipe.precisions == ("fp32", "int8")
+    flags = ("--weights", "w.safetensors", "--dry-run")
+    recipe = Recipe.from_toml(printed(capsys, monkeypatch, "shrink", "my_module:make_model", *flags))
     assert recipe.space.options == {"parent": "my_module:make_model", "weights": str(tmp_path / "w.safetensors")}
     assert recipe.training.epochs == 2
 

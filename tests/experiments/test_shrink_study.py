@@ -59,7 +59,7 @@ def test_a_table_says_where_ours_is_below() -> None:
     lines = summary([*OURS_TWO, point(ALONE, 0.09, 10.0), *hand])
     assert lines[0] == "stamps, seed 0, 10 minutes, 100 photos tested:"
     ours, alone, heads, tuned, _, together = lines[-6:]
-    assert ours.startswith("| nas shrink (supernet) | 601 s | ")
+    assert ours.startswith("| nas shrink in fp32 (supernet) | 601 s | ")
     assert ours.endswith(" | 80.0% 5.00 ms; 90.0% 10.00 ms | – |")
     assert alone.endswith("| by 1.0 ± 2.9 points at 10.00 ms |")
     assert heads.endswith("| none is as fast as 4.00 ms; by 5.0 ± 3.6 points at 6.00 ms |")

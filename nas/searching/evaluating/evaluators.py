@@ -118,7 +118,7 @@ def _supernet_settings(state: RunState) -> TrainingSettings:
 
 def _handful(state: RunState, folder: Path) -> Handful:
     alone = TrainingEvaluator(state, folder)
-    return Handful(state, alone.training, lambda architecture: training_seed(state.recipe, architecture))
+    return Handful(state, alone.training, alone.work, lambda architecture: training_seed(state.recipe, architecture))
 
 
 @final

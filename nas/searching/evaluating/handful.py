@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
 from nas.errors import CandidateError
-from nas.jobs.execution import Executor, Job, Report
+from nas.jobs.execution import Executor, Job, Report, Work
 from nas.searching.drawing import draw, pool_size, representatives
 from nas.searching.evaluating.of_models import Checked, reported
+from nas.searching.evaluating.siblings import precisions_to_evaluate
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.storage.journal_rows import Agreement
 from nas.tasks.criteria import OF_CLASSES
+from nas.training.deployed_errors import BY_PRECISION
 from nas.training.own.work import OwnTraining
 from nas.training.training import CandidateTraining
 from nas.values.evaluation import Evaluation, Failure
@@ -28,12 +30,14 @@ SeedOf = Callable[[Architecture], int]
 class Handful:
     """Representative architectures, and their errors by the training that the recipe describes.
 
-    Each training is a row of the stage ``check``, so that a resumed run repeats none.
+    Each training is a row of the stage ``check``, so that a resumed run repeats none. ``work`` is the ``training``, and
+    finds the errors in all precisions to choose from.
     """
 
-    def __init__(self, state: RunState, training: CandidateTraining | OwnTraining, seed_of: SeedOf) -> None:
+    def __init__(self, state: RunState, training: CandidateTraining | OwnTraining, work: Work, seed_of: SeedOf) -> None:
         self._state = state
         self.training = training
+        self._work = work
         self.seed_of = seed_of
 
     def errors(self, executor: Executor, count: int, first: Sequence[Architecture] = ()) -> dict[Architecture, float]:
@@ -48,7 +52,7 @@ class Handful:
         if missing:
             self._state.progress.stage("training a few architectures alone, as a check", len(missing))
             source = _HandfulJobs(self._state, self.seed_of, missing, self.training.settings.subset)
-            work = Checked(self.training, reported(self._state.recipe))
+            work = Checked(self._work, reported(self._state.recipe))
             executor.run(work, source, time_limit_s=self.training.settings.time_limit_s)
             self._state.progress.close()
             self._state.note_cost()
@@ -91,7 +95,12 @@ class _HandfulJobs:
             return None
         architecture = self._waiting.pop(0)
         self._curves[architecture.id] = []
-        return {"id": architecture.id, "architecture": dict(architecture), "seed": self._seed_of(architecture)}
+        return {
+            "id": architecture.id,
+            "architecture": dict(architecture),
+            "seed": self._seed_of(architecture),
+            "precisions": precisions_to_evaluate(self._state.beliefs, architecture),
+        }
 
     def on_report(self, job: Job, report: Report) -> bool:
         self._curves[job["id"]].append(report[self._state.beliefs.quality.name])
@@ -107,6 +116,7 @@ class _HandfulJobs:
             "subset": self._subset,
             "curve": [*self._curves[job["id"]], report[self._state.beliefs.quality.name]],
             "seconds": report["seconds"],
+            **_by_precision(report),
         }
         values = {**trained_values(report), **self._state.beliefs.counted(architecture)}
         self._end(Evaluation("check", architecture, values=values, details=details))
@@ -118,6 +128,15 @@ class _HandfulJobs:
     def _end(self, row: Evaluation) -> None:
         self._state.add(row)
         self._state.progress.advance()
+
+
+def _by_precision(report: Report) -> dict[str, Any]:
+    """Return the detail that holds what a report says of other precisions; none where precision is no choice."""
+    if BY_PRECISION not in report:
+        return {}
+    found: Mapping[str, Mapping[str, Any]] = report[BY_PRECISION]
+    kept = {name: each if "failure" in each else trained_values(each) for name, each in found.items()}
+    return {BY_PRECISION: kept}
 
 
 @final

@@ -10,14 +10,17 @@ from nas.recipe.recipe import Recipe
 from nas.recipe.ways import OPEN, Way, by_way, unshared
 from nas.searching.evaluating.pacing import guess_epochs, usual_layers
 from nas.searching.evaluating.parents import parent_epoch_seconds, supernet_epoch_seconds
+from nas.searching.evaluating.siblings import rows_of_training
 from nas.searching.state import RunState
 from nas.space.parts.device_parts import innermost
 from nas.space.parts.own_inputs import wishes_of
 from nas.space.parts.parents import parents_space
 from nas.space.search_space import HasSupernet, SearchSpace
 from nas.storage.journal_rows import Agreement, WayChosen
+from nas.training.deployed_errors import BY_PRECISION
 from nas.training.fitted_heads import can_fit_head
 from nas.training.modules import device_named
+from nas.values.evaluation import Evaluation
 
 WORDS = {
     "train": "each candidate is tuned alone",
@@ -151,11 +154,20 @@ def turn_to_training(state: RunState, reason: str) -> None:
 
 
 def take_checks(state: RunState) -> None:
-    """Let what was trained alone as a check be the first candidates, unless candidates choose their precision.
+    """Let what was trained alone as a check be the first candidates, in each precision to choose from.
 
-    The check was in fp32 alone. It came before the first round, so no interrupted round proposes these again.
+    The check came before the first round, so no interrupted round proposes these again. Older runs checked in fp32
+    alone, also where precision is a choice: there they are trained again.
     """
     known = state.beliefs.trainings
     trained = [row for row in state.beliefs.rows if row.stage == "check" and row.architecture not in known]
-    if not state.recipe.precisions:
-        state.add(*(replace(row, stage="train", round=state.begins.round) for row in trained))
+    for row in trained:
+        if row.failed or BY_PRECISION in row.details or not state.recipe.precisions:
+            state.add(*_as_trained(state, row))
+
+
+def _as_trained(state: RunState, row: Evaluation) -> list[Evaluation]:
+    """Return the rows of the training that a checked architecture had."""
+    details = {key: value for key, value in row.details.items() if key != BY_PRECISION}
+    plain = replace(row, stage="train", round=state.begins.round, details=details)
+    return rows_of_training(state.beliefs, plain, row.details)
