@@ -67,7 +67,7 @@ def test_names_that_our_own_plug_ins_use_are_public(folder: str) -> None:
     inside |= {"Presence", "Ratios", "paired", "onnx_runtime"}
     inside |= {"Score", "in_order", "torch_with", "render_report"}
     inside |= {"fitted_boosting", "moment"}
-    inside |= {"TrainingSettings", "retraining_settings", "shrinking_values"}
+    inside |= {"TrainingSettings", "retraining_settings", "shrinking_recipe"}
     inside |= {"Surroundings", "measure_architectures", "as_executed"}
     inside |= {"POOL", "most_informative", "own_features", "prior_covariance"}
     inside |= {"ProfiledNetwork", "profiled_network", "profiled_costs", "PRECISION", "with_precisions"}

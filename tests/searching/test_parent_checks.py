@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from nas.errors import RecipeError
-from nas.recipe.recipe import Recipe
 from nas.searching.run import look
-from nas.searching.shrinking import shrinking_values
+from nas.searching.shrinking import shrinking_recipe
 
 
 class Fourier(nn.Module):
@@ -43,7 +42,7 @@ def make_broken() -> nn.Module:
 def looked(parent: str, runs: Path) -> list[str]:
     """What a dry run of ``nas shrink`` says."""
     values = {"data": {"name": "digits"}, "space": {"widths": [0.5], "trunks": [0.5]}}
-    return look(Recipe.from_mapping(shrinking_values(values, parent)), runs, None)[1]
+    return look(shrinking_recipe(values, parent), runs, None)[1]
 
 
 def test_a_dry_run_refuses_weights_that_are_not_finite(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from nas.recipe.ways import by_way, parent_epochs
 from nas.searching.evaluating import handful, ways
 from nas.searching.evaluating.ways import choose_way
 from nas.searching.schedule import Schedule
-from nas.searching.shrinking import shrinking_values
+from nas.searching.shrinking import shrinking_recipe
 from nas.space.parts.device_parts import with_precisions
 from nas.space.search_space import SearchSpace, load_space
 from nas.space.signature import image_signature
@@ -47,8 +47,7 @@ class Choosing:
     """A run's state before anything is evaluated, for which the way is chosen."""
 
     def __init__(self, **keys: Any) -> None:
-        values = shrinking_values({**IN_TIME, **keys}, "small_parents:make_digits")
-        self.recipe = Recipe.from_mapping(values)
+        self.recipe = shrinking_recipe({**IN_TIME, **keys}, "small_parents:make_digits")
         self.schedule = schedule(**{**IN_TIME, **keys})
         self.durations = self.schedule.durations
         self.news: list[str] = []
@@ -167,17 +166,17 @@ def test_the_parent_is_tuned_for_no_more_than_the_usual_epochs_or_those_of_winne
 def test_a_way_that_is_named_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for way in ("train", "supernet"):
         assert not chosen(monkeypatch, 40.0, 10.0, evaluate=way).chosen
-    assert shrinking_values({"search_time_s": 60}, "timm:resnet18")["evaluate"] == "auto"
-    assert shrinking_values({}, "timm:resnet18")["evaluate"] == "auto"
-    assert "supernet" not in shrinking_values({}, "timm:resnet18")
-    assert "evaluate" not in shrinking_values({"trials": 0}, "timm:resnet18")
+    assert shrinking_recipe({"search_time_s": 60}, "timm:resnet18").evaluate == "auto"
+    assert shrinking_recipe({}, "timm:resnet18").evaluate == "auto"
+    assert "supernet" not in shrinking_recipe({}, "timm:resnet18").model_fields_set
+    assert "evaluate" not in shrinking_recipe({"trials": 0}, "timm:resnet18").model_fields_set
 
 
 def test_folders_of_pictures_are_seen_at_lower_resolutions_too() -> None:
     """Unless the recipe says otherwise, or has a teacher, which sees pictures as they are."""
 
     def sizes(**keys: Any) -> object:
-        return shrinking_values(keys, "timm:resnet18")["space"].get("sizes")
+        return shrinking_recipe(keys, "timm:resnet18").space.options.get("sizes")
 
     assert sizes(data="folder:photos") == sizes(data={"name": "folder:photos", "image_size": 96}) == "lower"
     assert sizes(data="folder:photos", space={"sizes": []}) == []
