@@ -118,7 +118,9 @@ def _supernet_settings(state: RunState) -> TrainingSettings:
 
 def _handful(state: RunState, folder: Path) -> Handful:
     alone = TrainingEvaluator(state, folder)
-    return Handful(state, alone.training, alone.work, lambda architecture: training_seed(state.recipe, architecture))
+    may_be_candidates = is_open(state) or state.recipe.evaluate == "train"
+    work = alone.work if may_be_candidates else alone.training
+    return Handful(state, alone.training, work, lambda architecture: training_seed(state.recipe, architecture))
 
 
 @final

@@ -30,8 +30,8 @@ SeedOf = Callable[[Architecture], int]
 class Handful:
     """Representative architectures, and their errors by the training that the recipe describes.
 
-    Each training is a row of the stage ``check``, so that a resumed run repeats none. ``work`` is the ``training``, and
-    finds the errors in all precisions to choose from.
+    Each training is a row of the stage ``check``, so that a resumed run repeats none. ``work`` is the ``training``; it
+    also finds the errors in all precisions to choose from where these may become candidates.
     """
 
     def __init__(self, state: RunState, training: CandidateTraining | OwnTraining, work: Work, seed_of: SeedOf) -> None:
