@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from typing import Annotated, Any, get_args
 
@@ -52,10 +52,13 @@ def key_option(key: str, flag: str = "", metavar: str = "", *, default: str = ""
     return option
 
 
-def takes_keys(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes_keys(
+    *left_out: str, defaults: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each key of the recipe that has one, but for the keys ``left_out``.
 
     The command gets the options that were used in its parameter ``changes``, as ``key=value`` in the order of keys.
+    ``defaults`` says of keys what holds without their options, where that is not the recipe's default.
     """
     options = {name: key for name, key in own_options() if key not in left_out}
 
@@ -67,7 +70,7 @@ def takes_keys(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., 
             command(**values, changes=changes)
 
         signature = inspect.signature(command, eval_str=True)
-        made = [_parameter(name, key) for name, key in options.items()]
+        made = [_parameter(name, key, (defaults or {}).get(key)) for name, key in options.items()]
         parameters: list[inspect.Parameter] = []
         for parameter in signature.parameters.values():
             parameters += made if parameter.name == CHANGES else [parameter]
@@ -95,13 +98,13 @@ def _own(field: FieldInfo) -> OwnOption | None:
     return next((each for each in field.metadata if isinstance(each, OwnOption)), None)
 
 
-def _parameter(name: str, key: str) -> inspect.Parameter:
-    """Return the parameter of a command for a key. The recipe checks the value."""
+def _parameter(name: str, key: str, default: str | None) -> inspect.Parameter:
+    """Return the parameter of a command for a key. The recipe checks the value. ``default`` replaces its default."""
     field = FIELDS[key]
     own = _own(field)
     assert own is not None
-    is_default_told = field.default not in (None, "", ())
-    told = f" [default: {_in_words(field.default)}]" if is_default_told else ""
+    default = _in_words(field.default) if default is None else default
+    told = f" [default: {default}]" if default else ""
     is_list = _is_list(field) or own.repeats
     option = typer.Option(
         own.flag, metavar=own.metavar, help=_meaning(field, "They replace the recipe's.", is_list=is_list) + told
@@ -137,7 +140,7 @@ def _is_list(field: FieldInfo) -> bool:
 
 
 def _in_words(default: Any) -> str:
-    return " and ".join(default) if isinstance(default, tuple) else str(default)
+    return " and ".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
 
 
 def _place(key: str) -> str:

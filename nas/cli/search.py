@@ -51,7 +51,10 @@ def search(
         _show(front, as_json)
 
 
-@takes_keys("space.name", "sampler.name", "training.function", "execution.ray_address")
+@takes_keys(
+    *("space.name", "sampler.name", "training.function", "execution.ray_address"),
+    defaults={"evaluate": "auto", "precisions": "fp32 and int8, where the target and this machine run them"},
+)
 def shrink(
     parent: options.Parent,
     weights: options.Weights = None,

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from nas.cli.recipe_options import FIELDS, key_option, own_options, takes_keys
 from nas.recipe.recipe import Recipe
 from nas.recipe.toml_text import apply_overrides
+from nas.searching.shrinking import shrinking_recipe
 
 
 def changes_of(*arguments: str) -> list[str]:
@@ -65,6 +66,18 @@ def test_help_has_the_description_of_each_key_and_its_default(
         assert (FIELDS[key].description or "").partition("``")[0].strip() in page
     assert "With --time alone, the time ends the search. [default: 40]" in page
     assert "such as 'latency_ms<=2ms'" in page
+
+
+def test_help_of_shrink_has_its_own_defaults(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are those of the recipe that it makes: the help of ``search`` says ``train`` and names no precisions."""
+    page = " ".join(printed(capsys, monkeypatch, "shrink", "--help").split())
+    assert "fitted heads or shared weights. [default: auto]" in page
+    assert "[default: fp32 and int8, where the target and this machine run them]" in page
+    assert "[default: train]" not in page
+    made = shrinking_recipe({}, "small_parents:make_digits")
+    assert (made.evaluate, made.precisions) == ("auto", ("fp32", "int8"))
 
 
 def test_an_option_of_another_command_has_the_bounds_of_its_key() -> None:
