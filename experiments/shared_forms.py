@@ -276,6 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.parent_epochs is not None:
             path = given.folder / f"parent-seed{seed}.safetensors"
             weights = trained_first(keys, given.parent, given.parent_epochs, path)
+            keys["space"] = {"preparation": {}}  # pictures as that training saw them, and not as timm's weights do
         found.append(of_seed(keys, given.parent, weights, given.folder))
     if given.out is not None:
         nas.write_aside(given.out, (json.dumps([asdict(each) for each in found], indent=1) + "\n").encode())

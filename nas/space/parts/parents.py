@@ -81,6 +81,16 @@ class HasTunedParent(Protocol):
         ...
 
 
+@runtime_checkable
+class GuessesPreparation(Protocol):
+    """A space whose parent knows the classes of pictures, which may not be prepared as they were in its training."""
+
+    @property
+    def preparation_is_guessed(self) -> bool:
+        """True if neither an option nor an earlier run tells how they were."""
+        ...
+
+
 def parents_space(space: SearchSpace) -> HasParent | None:
     """Return the space itself, without what a recipe added, if its architectures have a parent."""
     inner = innermost(space)
