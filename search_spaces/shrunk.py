@@ -92,7 +92,7 @@ class Shrunk:
         is_picture = signature.inputs[0].name == PICTURES
         is_known = bool(found.scaling or found.untuned or found.tuned_on)
         self._is_unknown = is_picture and preparation is None and not is_known
-        self.preparation_is_guessed = is_picture and preparation is None and not (found.untuned or found.tuned_on)
+        self.preparation_is_guessed = is_picture and preparation is None and not (found.untuned or found.is_of_run)
         usual = found.scaling if is_picture else {}
         self._preparation = self._checked_preparation(usual if preparation is None else preparation)
         if self.tuned_on and not _are_alike(self._preparation, found.scaling):

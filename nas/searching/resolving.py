@@ -32,7 +32,6 @@ from nas.searching.user_inputs.default_space import JOINED, check_suits, with_de
 from nas.searching.user_inputs.ignored_inputs import tell_ignored
 from nas.searching.user_inputs.metrics import check_error_alone, check_has_layers, check_metrics
 from nas.searching.user_inputs.objects import GivenSpace, GivenTraining, check_given, function_of
-from nas.searching.user_inputs.parent_preparation import check_preparation
 from nas.searching.user_inputs.parents import check_parent, check_parent_exports
 from nas.searching.user_inputs.places_to_train import check_execution, check_gpus, with_executor
 from nas.searching.user_inputs.preparations import check_inputs
@@ -236,7 +235,6 @@ def _resolve_models(
     check_inputs(made, loaded)
     tell_ignored(made, look, signature, progress)
     check_parent(recipe, made)
-    check_preparation(made, loaded, progress)
     formats = {bench.model_format for bench in benches.values()}
     check_parent_exports(made, signature, recipe.parsed_target.batch, formats)
     check_metrics(recipe, loaded)

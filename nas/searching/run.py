@@ -38,6 +38,7 @@ from nas.searching.round import measure_front, measure_rest, measure_round, trai
 from nas.searching.state import RunState, cost_of
 from nas.searching.user_inputs.circumstances import check_recipe, check_same_again, circumstances, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
+from nas.searching.user_inputs.parent_preparation import check_preparation
 from nas.searching.user_inputs.places_to_train import with_asked_executor
 from nas.searching.user_inputs.space_paths import with_whole_paths
 from nas.searching.user_inputs.training_defaults import with_training_defaults
@@ -136,6 +137,8 @@ def _resolve_new(
         for bench in resolved.backend.benches.values():
             bench.check_meter()
         task = resolved.backend.task
+        if task is not None:
+            check_preparation(resolved.space, task, progress)
         return replace(resolved, recipe=with_training_defaults(resolved.recipe, recipe, task, resolved.space))
     except BaseException:
         resolved.look.close()

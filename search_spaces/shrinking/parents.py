@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -52,6 +52,7 @@ class Parent:
         scaling: the mean and the standard deviation of pictures that it was trained with, or all of the preparation
             that an earlier run gave it; empty if they are unknown.
         tuned_on: the fingerprint of the data on which an earlier run tuned it; empty if it comes from elsewhere.
+        is_of_run: True if an earlier run left it, which also tells its preparation.
         notes: sentences on how its weights were loaded.
     """
 
@@ -61,6 +62,7 @@ class Parent:
     scaling: Mapping[str, Any] = field(default_factory=dict)
     tuned_on: str = ""
     notes: tuple[str, ...] = ()
+    is_of_run: bool = False
 
     @property
     def features(self) -> str:
@@ -88,7 +90,7 @@ def parent_of(given: str | nn.Module, weights: str | None, signature: Signature,
         if module is not None:
             assert run is not None
             notes = (f"the parent is the one that an earlier run used on {run.data}: {weights}.",)
-            return _parent(name, module, [], run.preparation, notes, run.fingerprint)
+            return replace(_parent(name, module, [], run.preparation, notes, run.fingerprint), is_of_run=True)
         if isinstance(given, nn.Module):
             module = _on_cpu(_copied(given, name), name)
             if weights is not None:
@@ -103,7 +105,8 @@ def parent_of(given: str | nn.Module, weights: str | None, signature: Signature,
         if features == OF_WINNER or (new_head and features == STAGES):
             module = with_stages(module, signature.inputs[0].shape, signature.classes) or module
     if run is not None:
-        return _parent(name, module, reasons, run.preparation, (*notes, MAY_HAVE_LEARNED.format(data=run.data)))
+        notes = (*notes, MAY_HAVE_LEARNED.format(data=run.data))
+        return replace(_parent(name, module, reasons, run.preparation, notes), is_of_run=True)
     notes = notes if reasons else (*notes, MAY_HAVE_SEEN)
     is_timm_s = isinstance(given, str) and given.startswith(TIMM) and weights is not None
     body = module.body if isinstance(module, WithStages) else module
