@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -44,17 +45,31 @@ class Fault(nn.Module):
 
 
 @pytest.mark.parametrize("fault", ["none", "volume"])
-def test_the_second_step_is_timed(fault: str) -> None:
-    """Neither torch's threads nor its random state change."""
-    ticks = itertools.count()
+def test_the_fastest_step_counts(fault: str) -> None:
+    """The first is slower and the third was disturbed. Neither torch's threads nor its random state change."""
+    taken_s = [0.4, 0.2, 0.3, 0.1, 0.9]
+    ticks = iter([0.0, *itertools.chain.from_iterable(zip(at := [*itertools.accumulate(taken_s)], at, strict=True))])
     before = torch.get_num_threads(), torch.get_rng_state()
     architecture = Architecture({"fault": fault})
-    assert (
-        step_seconds(Steps(), architecture, image_signature((1, 8, 8), 10), 4, 2, lambda: float(2 ** next(ticks)))
-        == 8 - 4
-    )
+    found = step_seconds(Steps(), architecture, image_signature((1, 8, 8), 10), 4, 2, lambda: next(ticks))
+    assert found == pytest.approx(0.1)
     assert torch.get_num_threads() == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
+
+
+@pytest.mark.parametrize(("taken_s", "steps", "found"), [((5.0, 4.0), 2, 4.0), ((0.01,) * 9, 6, 0.01)])
+def test_slow_steps_are_few_and_quick_ones_soon_enough(taken_s: Sequence[float], steps: int, found: float) -> None:
+    times = itertools.chain.from_iterable((0.0, each) for each in taken_s)
+    asked = [0]
+
+    def clock() -> float:
+        asked[0] += 1
+        return next(times)
+
+    architecture = Architecture({"fault": "none"})
+    signature = image_signature((1, 8, 8), 10)
+    assert step_seconds(Steps(), architecture, signature, 4, 2, clock) == pytest.approx(found)
+    assert asked == [2 * steps]
 
 
 @pytest.mark.parametrize(("fault", "says"), [("exit", "SystemExit: 0"), ("raise", "RuntimeError: boom")])
