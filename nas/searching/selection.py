@@ -13,7 +13,7 @@ from nas.results.best_winner import best_judged
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import Candidate
-from nas.values.evaluation import BY_FOLDS, PARENT, TRAINED_AS, Evaluation
+from nas.values.evaluation import BY_FOLDS, PARENT, Evaluation
 from nas.values.pareto import FloatArray, hypervolume, hypervolume_contributions, non_dominated
 
 SIMPLE_WINNERS = 3
@@ -42,19 +42,15 @@ def front_candidates(beliefs: Beliefs, *, surely: bool, without: Collection[Arch
 def judged(beliefs: Beliefs) -> list[Evaluation]:
     """Return the candidates, with their errors by folds where all of them, but for a parent, are simple models.
 
-    Of hundreds that few validation items judge, the front is that of the luckiest. In another precision a candidate was
-    run on validation items alone: there it differs from its weights in fp32 by as much as on these.
+    Of hundreds that few validation items judge, the front is that of the luckiest. Those with too many features to be
+    judged by folds keep their errors on validation items.
     A parent may have been tuned on the items of the folds. So errors of parts that are nearly all of it may be too low.
     """
     rows = beliefs.candidates
-    by_id = {row.architecture.id: row for row in rows if row.is_fitted and BY_FOLDS in row.details}
-    if not by_id or beliefs.quality.name != "error":
+    is_judged = beliefs.quality.name == "error" and any(BY_FOLDS in row.details for row in rows)
+    if not is_judged or not all(row.is_fitted or row.is_as_it_came for row in rows):
         return rows
-    plain = [by_id.get(str(row.details.get(TRAINED_AS, row.architecture.id))) for row in rows]
-    is_simple = all(each or row.is_fitted or row.is_as_it_came for row, each in zip(rows, plain, strict=True))
-    if not is_simple:
-        return rows
-    return [row if each is None else _as_judged(row, each) for row, each in zip(rows, plain, strict=True)]
+    return list(map(_as_judged, rows))
 
 
 def meets_as_known(beliefs: Beliefs, architecture: Architecture) -> bool:
@@ -176,7 +172,7 @@ def simple_winners(beliefs: Beliefs) -> list[Architecture]:
     """
     excluded = _failed_winners(beliefs) | _missing_winners(beliefs)
     meeting = [
-        _as_judged(row, row)
+        _as_judged(row)
         for row in beliefs.candidates
         if row.is_fitted and row.architecture not in excluded and beliefs.surely_meets(row.architecture)
     ]
@@ -200,13 +196,10 @@ def _known(beliefs: Beliefs, row: Evaluation) -> dict[str, float]:
     return {**beliefs.values(row.architecture), **row.values}
 
 
-def _as_judged(row: Evaluation, plain: Evaluation) -> Evaluation:
-    """Return the row of a simple model with its error by folds, where ``plain`` has one: the same weights in fp32."""
-    found = plain.details.get(BY_FOLDS)
-    if found is None:
-        return row
-    error = max(0.0, found["error"] + (row.values["error"] - plain.values["error"]))
-    return replace(row, values={**row.values, "error": error})
+def _as_judged(row: Evaluation) -> Evaluation:
+    """Return the row of a simple model with its error by folds, if it has one."""
+    found = row.details.get(BY_FOLDS)
+    return row if found is None else replace(row, values={**row.values, "error": found["error"]})
 
 
 def only_misses(beliefs: Beliefs) -> bool:

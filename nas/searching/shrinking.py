@@ -13,7 +13,8 @@ import torch
 from nas.errors import RecipeError
 from nas.progress import NullProgress
 from nas.recipe.problems import checked_keys
-from nas.recipe.recipe import Recipe, read_recipe
+from nas.recipe.recipe import Recipe
+from nas.recipe.toml_text import read_toml
 from nas.recipe.ways import OPEN, TUNED_EPOCHS
 from nas.reports.progress_display import ProgressChoice
 from nas.results.data_of_run import source_of
@@ -22,6 +23,7 @@ from nas.searching.instruments import Instruments
 from nas.searching.precisions.choosing import with_usual_precisions
 from nas.searching.run import search
 from nas.searching.user_inputs.objects import GivenData, task_of, with_given_names
+from nas.space.parts.candidate import PLAIN
 from nas.space.plug_ins import load_plug_in
 from nas.space.search_space import make_space
 
@@ -167,11 +169,20 @@ def _table(value: object) -> dict[str, Any]:
 
 
 def _values_of(recipe: Recipe | Mapping[str, Any] | Path | str | None) -> dict[str, Any]:
-    """Return the keys that a recipe gives, without defaults."""
+    """Return the keys that a recipe gives, without defaults.
+
+    A ``Recipe`` does not tell if its targets name fp32, which is the default. So they are taken to leave it open.
+    """
     if recipe is None:
         return {}
-    if isinstance(recipe, str | Path):
-        recipe = read_recipe(Path(recipe))
     if isinstance(recipe, Recipe):
-        return recipe.model_dump(exclude_unset=True)
-    return dict(checked_keys(recipe))
+        values = recipe.model_dump(exclude_unset=True)
+        found = {name: each for name, each in values.items() if name in ("target", "further_targets")}
+        return {**values, **{name: _without_plain(each) for name, each in found.items()}}
+    return dict(checked_keys(read_toml(Path(recipe)) if isinstance(recipe, str | Path) else recipe))
+
+
+def _without_plain(target: Any) -> Any:
+    if isinstance(target, str):
+        return ":".join(part for part in target.split(":") if part != PLAIN)
+    return tuple(map(_without_plain, target))

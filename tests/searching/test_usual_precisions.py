@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from nas.errors import RecipeError
 from nas.hardware.devices.local_device import LocalDevice
+from nas.recipe.recipe import Recipe
+from nas.searching import shrinking
 from nas.searching.precisions.choosing import with_usual_precisions
 from nas.searching.shrinking import shrinking_recipe
 from nas.values.target import Target
@@ -55,6 +58,31 @@ def test_both_are_searched_where_nothing_speaks_against_it(values: dict[str, Any
 def test_otherwise_the_recipe_stays_as_it_is(values: dict[str, Any]) -> None:
     """The target says its precision, another key would be refused with both, or int8 would change nothing."""
     assert chosen(**values) == tuple(values.get("precisions", ()))
+
+
+@pytest.mark.parametrize(
+    ("target", "precisions"),
+    [("onnxruntime-cpu", BOTH), ("onnxruntime-cpu:threads=2", BOTH), ("onnxruntime-cpu:int8", ())],
+)
+def test_a_file_and_a_recipe_say_the_same(
+    target: str, precisions: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recipe completes the names of its targets, but nobody named fp32."""
+    monkeypatch.setattr(shrinking, "search", lambda recipe, **_: recipe)
+    file = tmp_path / "recipe.toml"
+    file.write_text(f'target = "{target}"\n')
+    for given in ({"target": target}, str(file), file, Recipe(target=target)):
+        made: Any = shrinking.shrink("small_parents:make_digits", given)
+        assert made.precisions == precisions
+        assert made.parsed_target == Recipe(target=target).parsed_target
+
+
+def test_a_file_may_name_fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shrinking, "search", lambda recipe, **_: recipe)
+    file = tmp_path / "recipe.toml"
+    file.write_text('target = "onnxruntime-cpu:fp32"\n')
+    made: Any = shrinking.shrink("small_parents:make_digits", file)
+    assert made.precisions == ()
 
 
 def test_precisions_that_are_named_stay() -> None:

@@ -10,7 +10,7 @@ from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import PLAIN
 from nas.training.deployed_errors import BY_PRECISION
-from nas.values.evaluation import TRAINED_AS, Evaluation, Failure
+from nas.values.evaluation import BY_FOLDS, FITTED, TRAINED_AS, Evaluation, Failure
 from nas.values.metric import trained_values
 
 
@@ -54,9 +54,19 @@ def row_in_precision(
     ``found`` holds its metrics or, under ``failure``, the kind and the reason.
     """
     details = {"epochs": plain.details["epochs"], TRAINED_AS: plain.architecture.id}
-    details |= {key: plain.details[key] for key in ("by",) if key in plain.details}
+    details |= {key: plain.details[key] for key in ("by", FITTED) if key in plain.details}
     predicted = beliefs.predicted(candidate)
     row = Evaluation("train", candidate, plain.round, predicted=predicted, details=details)
     if "failure" in found:
         return replace(row, failure=Failure(*found["failure"]))
-    return replace(row, values={**trained_values(found), **beliefs.counted(candidate)})
+    values = trained_values(found)
+    if BY_FOLDS in plain.details:
+        details[BY_FOLDS] = _by_folds(plain, values)
+    return replace(row, values={**values, **beliefs.counted(candidate)})
+
+
+def _by_folds(plain: Evaluation, values: Mapping[str, float]) -> dict[str, float]:
+    """Return what folds say in another precision, which differs by as much as on the validation items."""
+    found: Mapping[str, float] = plain.details[BY_FOLDS]
+    differing = [name for name in ("error", "log_loss") if name in found and name in values and name in plain.values]
+    return {**found, **{name: max(0.0, found[name] + values[name] - plain.values[name]) for name in differing}}

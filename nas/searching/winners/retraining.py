@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from nas.results.bundled.unfinished import weights_of
 from nas.results.run_folder import retrain_text
 from nas.searching.fitting import Fitting
 from nas.searching.measuring_pace import FINISHING
-from nas.searching.selection import choose_winners, only_misses, simple_winners
+from nas.searching.selection import choose_winners, judged, only_misses, simple_winners
 from nas.searching.state import RunState
 from nas.searching.trained_weights import TrainedWeights
 from nas.searching.training_work import training_work
@@ -184,7 +185,8 @@ class Retraining:
             kept = set(filter(self._has_weights, meeting))
             late = [each for each in meeting if state.schedule.has_time_to_make([each], kept, late=True)]
             quickest = min(meeting, key=lambda each: (state.durations.making_s([each], kept), each.id))
-            too_long.remove(best_of(beliefs, late) if late else quickest)
+            errors = {row.architecture: row.values.get(beliefs.quality.name, math.inf) for row in judged(beliefs)}
+            too_long.remove(min(late, key=errors.__getitem__) if late else quickest)
         return too_long
 
     def _has_time_for(self, architectures: Sequence[Architecture]) -> bool:
