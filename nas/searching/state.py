@@ -87,7 +87,7 @@ class RunState:
         A state that ``is_search`` believes the trainings of an interrupted round as it comes to them, and measures in
         the search time. Later work on a run measures as without one, because the time was for the search.
         """
-        self._open_recipe = recipe
+        self.open_recipe = recipe
         ways = journal.rows(WayChosen)
         self.recipe = recipe = by_way(recipe, ways[-1].evaluate) if ways else recipe
         self.resolved = resolved
@@ -155,7 +155,7 @@ class RunState:
     def go_on_by(self, way: Way, reason: str) -> None:
         """Note in the journal how candidates are evaluated from now on, and go on by that."""
         self.journal.append(WayChosen(way, reason))
-        self.plan_by(by_way(self._open_recipe, way))
+        self.plan_by(by_way(self.open_recipe, way))
 
     def add(self, *rows: Evaluation, turned_away: Sequence[TurnedAway] = ()) -> None:
         """Put rows in the journal and, once they are on disk, into the beliefs.

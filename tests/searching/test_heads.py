@@ -243,6 +243,23 @@ def test_a_parent_that_tuning_spoils_keeps_its_features(
     assert all(" instead of " in text for text in told)
 
 
+def test_a_parent_is_tuned_where_heads_were_chosen_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time was too short for trainings of its parts, and not for its own."""
+    train, tuned = nas.Trainer.train, []
+
+    def noted(trainer: nas.Trainer, *given: Any) -> Iterator[dict[str, Any]]:
+        tuned.append((trainer.settings.tune, trainer.settings.fit_head))
+        return train(trainer, *given)
+
+    monkeypatch.setattr(nas.Trainer, "train", noted)
+    diary = Stopping("round 1/1: training")
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, "small_parents:make_colours", diary, search_time_s="6s")
+    assert ways_in(tmp_path / "run") == ["heads"]
+    assert "tuning the parent" in diary.stages
+    assert tuned[:2] == [("head", True), ("all", False)]
+
+
 def test_a_parent_teaches_what_is_tuned_on_pictures_of_its_own_size(trained: nn.Module, digits: Images) -> None:
     """On smaller ones it often is wrong, and a head that is fitted learns from the items alone."""
     options = {"parent": trained, "widths": [0.5], "trunks": [0.5], "sizes": [6]}

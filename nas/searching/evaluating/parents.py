@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.torch import load
 from nas.errors import CandidateError, RecipeError
 from nas.hardware.machine import usable_cores
 from nas.recipe.recipe import Recipe
-from nas.recipe.ways import HEADS
+from nas.recipe.ways import HEADS, by_way
 from nas.searching.durations import FITTING_EPOCHS
 from nas.searching.state import RunState
 from nas.space.parts.device_parts import innermost
@@ -82,7 +83,7 @@ def _made(state: RunState, space: HasParent) -> bytes:
     task = _prepared(state, space)
     parent = space.parent_module()
     epochs = state.schedule.parent_epochs()
-    settings = parent_settings(recipe, epochs)
+    settings = parent_settings(state.open_recipe, epochs)
     with torch_with(settings.threads, training_seed(recipe, space.parent)):
         untuned, note = why_untuned(space, task)
         if note:
@@ -157,8 +158,12 @@ def why_untuned(space: HasParent, task: Task) -> tuple[tuple[str, ...], str]:
 
 
 def parent_settings(recipe: Recipe, epochs: int) -> TrainingSettings:
-    """Return how a parent is tuned: as winners are, and by all cores."""
-    settings = training_settings(recipe, epochs, recipe.training.subset, recipe.retraining.time_limit_s)
+    """Return how a parent is tuned: as winners that are tuned, by all cores, and however long that takes.
+
+    Where candidates get heads alone, it is tuned all the same. So ``recipe`` is the one that left the way open, if any.
+    """
+    recipe = by_way(recipe, "train")
+    settings = training_settings(recipe, epochs, recipe.training.subset, math.inf)
     return replace(settings, threads=max(usable_cores(), settings.threads))
 
 
@@ -172,7 +177,7 @@ def parent_epoch_seconds(state: RunState, folder: Path) -> float:
     if not untuned:
         return 0.0
     parent = state.beliefs.candidate(space.parent)
-    return epoch_seconds(state.beliefs.look, parent, task, parent_settings(state.recipe, 1)) or 0.0
+    return epoch_seconds(state.beliefs.look, parent, task, parent_settings(state.open_recipe, 1)) or 0.0
 
 
 def supernet_settings(recipe: Recipe, epochs: int) -> TrainingSettings:
