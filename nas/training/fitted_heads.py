@@ -145,7 +145,7 @@ def features_of(
                 outputs = module(*task.inputs_of(moved(batch.raw, device)))
                 if len(seen) != 1 or seen[0][0].shape != (len(batch.targets), head.in_features):
                     return None
-                if not features and not torch.allclose(head(*seen[0]), outputs, atol=_CLOSE, equal_nan=True):
+                if not features and not _are_outputs(head(*seen[0]), outputs):
                     return None
                 features.append(seen[0][0].float().cpu())
                 targets.append(batch.targets)
@@ -156,3 +156,7 @@ def features_of(
     if not found.isfinite().all():
         raise CandidateError("nan", "the features that a head is fitted to must be finite, but some are not.")
     return found, torch.cat(targets)
+
+
+def _are_outputs(of_head: torch.Tensor, outputs: torch.Tensor) -> bool:
+    return of_head.shape == outputs.shape and torch.allclose(of_head, outputs, atol=_CLOSE, equal_nan=True)

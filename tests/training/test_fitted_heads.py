@@ -19,7 +19,7 @@ from nas.errors import CandidateError
 from nas.space.parts.own_fit import fits_itself
 from nas.tasks.images.images import Images
 from nas.training import trainer as trainer_module
-from nas.training.fitted_heads import is_head_alone
+from nas.training.fitted_heads import can_fit_head, is_head_alone
 from nas.training.optimizing import tuned
 from nas.training.regressions import NOT_CONVERGED
 from nas.training.settings import TrainingSettings
@@ -109,6 +109,23 @@ def test_a_head_is_tuned_by_steps_where_inputs_or_the_rest_change(digits: Images
 def test_a_head_with_something_behind_it_is_tuned_by_steps(digits: Images) -> None:
     reports = list(Trainer(replace(HEAD, epochs=2)).train(Counting(*network(), nn.LogSoftmax(1)), digits))
     assert [report["epoch"] for report in reports] == [1, 2]
+
+
+def test_a_head_that_is_not_the_last_layer_is_tuned_by_steps(digits: Images) -> None:
+    """In its class it comes before another layer."""
+
+    class HeadFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.body = nn.Linear(16, 10), nn.Linear(64, 16)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            outputs: torch.Tensor = self.head(self.body(images.flatten(1)).relu())
+            return outputs
+
+    assert not can_fit_head(HeadFirst(), digits)
+    reports = list(Trainer(replace(SETTINGS, epochs=2, fit_head=True)).train(HeadFirst(), digits))
+    assert len(reports) == 2
 
 
 def test_a_teacher_is_learned_from_by_steps(digits: Images) -> None:
