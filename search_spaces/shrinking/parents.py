@@ -277,13 +277,16 @@ def _about_gpus(error: BaseException) -> str:
 
 
 def _fit_channels(module: nn.Module, signature: Signature) -> list[str]:
-    """Let the first convolution take the data's channels. Return in words what was changed."""
+    """Let the first convolution take the data's channels, unless the model does as it is. Return in words what changed.
+
+    One that divides pictures into patches first has a convolution of more channels, but takes the data.
+    """
     shape = signature.inputs[0].shape
     first = next((m for m in module.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)), None)
     if len(signature.inputs) > 1 or len(shape) < 2 or first is None or first.groups > 1:
         return []
     wanted, has = shape[0], first.in_channels
-    if wanted == has:
+    if wanted == has or _takes(module, signature):
         return []
     weight = first.weight.detach()
     total = weight.sum(dim=1, keepdim=True)
@@ -292,6 +295,15 @@ def _fit_channels(module: nn.Module, signature: Signature) -> list[str]:
     first.in_channels = wanted
     first.weight = nn.Parameter(fitted.clone())
     return [f"its first layer takes {has} channels and the data have {wanted}, so its weights are summed up"]
+
+
+def _takes(module: nn.Module, signature: Signature) -> bool:
+    try:
+        with own_code(), torch.no_grad():
+            module.eval()(*zero_inputs(signature.inputs, 1))
+    except Exception:  # whatever a user's code raises, it does not take them
+        return False
+    return True
 
 
 def _fit_classes(module: nn.Module, name: str, signature: Signature) -> list[str]:

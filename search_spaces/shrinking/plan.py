@@ -9,23 +9,29 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from nas.errors import raised_text
 from nas.space.own_code import own_code
+from search_spaces.shrinking.interchangeable import changes_outputs
 
 IntArray = npt.NDArray[np.int64]
 PRODUCER, CONSUMER = "prune_out_channels", "prune_in_channels"
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
 SLICED = (*WEIGHTED, nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.PReLU, nn.Parameter)
 """What can be sliced one channel at a time. Heads of attention and groups of a convolution cannot."""
+UNEQUAL_TRIALS = 3
+FIXED = "the answers change with the order of its channels, as where attention divides them into heads"
 PARTS = 4
 """Layers without a map, such as those of a transformer, are divided into so many parts by their place."""
 
@@ -106,22 +112,42 @@ def plan_of(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Plan:
     trunks = {group.name for group in found for block in blocks if _goes_around(group, block.name)}
     groups = [replace(group, is_trunk=group.name in trunks) for group in found]
 
-    def why_not(kept: Sequence[Group], dropped: Sequence[Block]) -> str:
-        """Return why a network with half of these channels, and without these blocks, fails; empty if it works."""
-        halves = {group.name: np.arange(group.count(0.5)) for group in kept}
+    def why_not(kept: Sequence[Group], shares: Mapping[str, float], dropped: Sequence[Block] = ()) -> str:
+        """Return why a network with shares of these channels, and without these blocks, fails; empty if it works."""
+        first = {group.name: np.arange(group.count(shares[group.name])) for group in kept}
         try:
-            made = pruned(module, kept, halves, [block.name for block in dropped])
+            made = pruned(module, kept, first, [block.name for block in dropped])
             with own_code(), torch.no_grad():
                 output = made(*inputs)
         except Exception as error:
             return raised_text(error)
         return "" if output.shape == seen.output_shape else f"its output would have the shape {tuple(output.shape)}"
 
-    sound, broken = _those_that_work(groups, lambda some: why_not(some, []))
-    passable, _ = _those_that_work(blocks, lambda some: why_not(sound, some))
+    def why_fixed(some: Sequence[Group]) -> str:
+        try:
+            return FIXED if changes_outputs(module, some, inputs) else ""
+        except Exception as error:
+            return raised_text(error)
+
+    halves = {group.name: 0.5 for group in groups}
+    sound, broken = groups, []
+    tests: list[Callable[[list[Group]], str]] = [
+        *(partial(why_not, shares=shares) for shares in (halves, *_unequal_shares(groups))),
+        why_fixed,
+    ]
+    for test in tests:
+        sound, more = _those_that_work(sound, test)
+        broken += more
+    passable, _ = _those_that_work(blocks, lambda some: why_not(sound, halves, some))
     order = {name: place for place, name in enumerate(seen.sides)}
     groups = sorted(sound, key=lambda group: order.get(group.name, 0))
     return Plan(tuple(groups), tuple(passable), (*refused, *((group.name, why) for group, why in broken)))
+
+
+def _unequal_shares(groups: Sequence[Group]) -> list[dict[str, float]]:
+    """Return different shares of each: channels that are divided by the number of others need equal ones to work."""
+    rng = np.random.default_rng(0)
+    return [{group.name: float(rng.choice((0.25, 0.5, 0.75, 1.0))) for group in groups} for _ in range(UNEQUAL_TRIALS)]
 
 
 def pruned(
@@ -219,6 +245,8 @@ def _groups(
         found = list(graph.get_all_groups())
     names = {layer: name for name, layer in module.named_modules()}
     parameters = {id(each): name for name, each in module.named_parameters()}
+    counts = Counter(id(each) for _, each in module.named_parameters(remove_duplicate=False))
+    tied = {each for each, count in counts.items() if count > 1}
     outputs = _last_layers(graph, names)
     groups, refused = [], []
     for group in found:
@@ -226,7 +254,7 @@ def _groups(
         members = [item.dep.target.module for item in group.items]
         if any(names.get(each) in outputs for each in _made_by(group)):
             continue  # the outputs themselves
-        why = _why_whole(members, names)
+        why = _why_whole(members, names, tied)
         if why:
             refused.append((root, why))
             continue
@@ -260,9 +288,13 @@ def _last_layers(graph: Any, names: Mapping[nn.Module, str]) -> set[str]:
     return found
 
 
-def _why_whole(members: Sequence[Any], names: Mapping[nn.Module, str]) -> str:
+def _why_whole(members: Sequence[Any], names: Mapping[nn.Module, str], tied: Collection[int]) -> str:
     for each in members:
         name = names.get(each, "a parameter")
+        if isinstance(each, nn.Module) and is_parametrized(each):
+            return f"{name} has parametrizations; torch.nn.utils.parametrize.remove_parametrizations removes them"
+        if isinstance(each, nn.Module) and any(id(tensor) in tied for tensor in each.parameters(recurse=False)):
+            return f"{name} has weights that another layer has too"
         if isinstance(each, nn.Conv1d | nn.Conv2d | nn.Conv3d) and 1 < each.groups < each.out_channels:
             return f"{name} is a convolution in {each.groups} groups"
         if isinstance(each, nn.Module) and any(True for _ in each.parameters()) and not isinstance(each, SLICED):
@@ -290,7 +322,13 @@ def _blocks(module: nn.Module, groups: Sequence[Group], seen: _Seen) -> list[Blo
         if isinstance(layer, nn.Sequential | nn.ModuleList)
         for name, _ in layer.named_children()
     ]
-    around = [name for name in found if seen.passes_alike(name) and any(_goes_around(group, name) for group in groups)]
+    around = [
+        name
+        for name in found
+        if seen.passes_alike(name)
+        and any(_goes_around(group, name) for group in groups)
+        and _has_shortcut(module, name, groups, seen.alike[name])
+    ]
     inner = [name for name in around if not any(other.startswith(f"{name}.") for other in around)]
     return [Block(name, seen.stage(_last_weighted(name, seen))) for name in inner]
 
@@ -304,6 +342,25 @@ def _goes_around(group: Group, block: str) -> bool:
         and any(cut.is_producer and within for cut, within in pairs)
         and any((cut.is_producer or cut.kind == "DEPTHWISE_CONV") and not within for cut, within in pairs)
     )
+
+
+def _has_shortcut(module: nn.Module, block: str, groups: Sequence[Group], shape: Sequence[int]) -> bool:
+    """Return True if a block's input reaches its output beside what the block adds to it.
+
+    Else the shortcut is outside, as in ``x = x + block(x)``: without the block, ``x`` would be added to itself.
+    """
+    added = {cut.name for group in groups if _goes_around(group, block) for cut in group.cuts if cut.is_producer}
+    generator = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(tuple(shape), generator=generator) for _ in range(2))
+    try:
+        layer = copy.deepcopy(module.get_submodule(block))
+        with own_code(), torch.no_grad():
+            for name in (each.removeprefix(f"{block}.") for each in added if each.startswith(f"{block}.")):
+                for tensor in layer.get_submodule(name).parameters():
+                    tensor.zero_()
+            return not torch.allclose(layer(first), layer(second))
+    except Exception:  # it cannot be copied, or not run alone: then it stays
+        return False
 
 
 def _last_weighted(block: str, seen: _Seen) -> str:
