@@ -267,7 +267,7 @@ def test_a_module_is_shrunk_on_named_data(tmp_path: Path, trained: nn.Module) ->
     keys = {**KEYS, "trials": 2}
     with pytest.raises(RecipeError, match=r"data=… takes a nas\.Task"):
         nas.shrink(trained, keys, data=3, instruments=tools)  # type: ignore[arg-type]
-    keys["space"], keys["limits"] = FEW, ["params <= 1"]
+    keys["space"], keys["limits"] = {**FEW, "preparation": SCALED}, ["params <= 1"]
     with pytest.raises(LimitError):
         nas.shrink(trained, keys, data="digits", runs=tmp_path, progress=None, instruments=tools)
 
@@ -275,7 +275,7 @@ def test_a_module_is_shrunk_on_named_data(tmp_path: Path, trained: nn.Module) ->
 @pytest.mark.slow
 def test_parts_of_a_parent_choose_their_precision(tmp_path: Path, trained: nn.Module, digits: Images) -> None:
     """The parent comes first as it is, and in int8 from the same weights."""
-    space = space_of(trained)
+    space = space_of(trained, preparation=SCALED)
     assert isinstance(space, nas.HasParent)
     clock, benches = fake_bench.FakeClock(), {name: fake_bench.InAnyPrecision(space) for name in ("fp32", "int8")}
     tools = nas.Instruments(benches=benches, looks_apart=False, clock=clock, stopwatch=clock)
@@ -297,7 +297,7 @@ def test_parts_of_a_parent_choose_their_precision(tmp_path: Path, trained: nn.Mo
 @pytest.mark.slow
 def test_winners_have_their_own_resolution(tmp_path: Path, trained: nn.Module) -> None:
     """A part that sees smaller pictures is trained, exported and tested with them, and its bundle says so."""
-    options = {"parent": trained, "widths": [1.0], "trunks": [1.0], "sizes": [6]}
+    options = {"parent": trained, "widths": [1.0], "trunks": [1.0], "sizes": [6], "preparation": SCALED}
     space = load_space("shrunk", options, image_signature((1, 8, 8), 10))
     recipe = {**KEYS, "limits": ["latency_ms <= 14ms"]}
     front = nas.search(recipe, space=space, runs=tmp_path, progress=None, instruments=instruments(space))
