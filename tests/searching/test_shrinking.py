@@ -287,7 +287,7 @@ def test_parts_of_a_parent_choose_their_precision(tmp_path: Path, trained: nn.Mo
     parent, small, *_ = rows
     assert parent.architecture.without(["precision"]) == small.architecture.without(["precision"]) == space.parent
     assert parent.details["epochs"] == 0
-    assert parent.values["error"] == pytest.approx(error_on(trained, digits))
+    assert parent.values["error"] == pytest.approx(error_on(trained, digits.prepared_for(SCALED)))
     assert small.values["error"] == pytest.approx(parent.values["error"], abs=0.1)
     winners = {winner.architecture: winner for winner in front}
     x = torch.randn((3, 1, 8, 8), generator=torch.Generator().manual_seed(0))
