@@ -126,8 +126,8 @@ class Shrunk:
             if not is_settled:
                 return self._planned(parent, weights, LAST)
             raise RecipeError(
-                f"a parent must be a model whose channels torch-pruning can follow from input to output, but {found.name} "
-                f"raised {raised_text(error)}."
+                "a parent must be a model whose channels torch-pruning can follow from input to output, but "
+                f"{found.name} raised {raised_text(error)}."
             ) from error
         if plan.refused and not is_settled:
             plain, other = self._planned(parent, weights, LAST)
