@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -77,9 +78,7 @@ def _permute(module: nn.Module, cuts: Sequence[Cut], order: npt.NDArray[np.int64
 
 def _tensors(module: nn.Module, cut: Cut) -> Iterator[tuple[torch.Tensor, int]]:
     """Yield what a cut slices, each with the dimension of the channels."""
-    found: Any = module
-    for part in cut.name.split("."):
-        found = getattr(found, part)
+    found = attrgetter(cut.name)(module)
     if isinstance(found, nn.Parameter):
         yield found, cut.dim
     elif cut.is_consumer:

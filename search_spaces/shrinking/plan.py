@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,7 @@ def pruned(
                 removed.setdefault((cut.name, cut.action), (cut, []))[1].append(cut.indices[gone[cut.channels]])
     pruners = {kind.name: pruner for kind, pruner in PrunerBox.items()}
     for cut, parts in removed.values():
-        target = _at(made, cut.name)
+        target = attrgetter(cut.name)(made)
         pruner = pruners[cut.kind]
         pruner.pruning_dim = cut.dim
         result = getattr(pruner, cut.action)(target, np.unique(np.concatenate(parts)).tolist())
@@ -386,13 +387,6 @@ def _those_that_work(parts: Sequence[Any], why_not: Callable[[list[Any]], str]) 
 
     add(list(parts))
     return good, bad
-
-
-def _at(module: nn.Module, name: str) -> Any:
-    found: Any = module
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found
 
 
 def _put(module: nn.Module, name: str, value: Any) -> None:

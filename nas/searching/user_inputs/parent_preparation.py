@@ -49,12 +49,13 @@ def check_preparation(space: SearchSpace, task: Task, progress: Progress) -> Non
     if not _can_prepare(task, others[-1]):
         return
     order = np.random.default_rng(0).permutation(len(task.train))
-    if _share_wrong(parents, task, found, order[:FIRST_PICTURES]) <= FEW_ERRORS:
-        return
-    progress.say("trying how the parent sees some training pictures")
     for count, errors in ((FIRST_PICTURES, 1.0), (MOST_PICTURES, SURELY)):
         places = order[:count]
         used = _share_wrong(parents, task, found, places)
+        if used <= FEW_ERRORS:
+            return
+        if count == FIRST_PICTURES:
+            progress.say("trying how the parent sees some training pictures")
         shares = [_share_wrong(parents, task, {**_rest_of(found), **each}, places) for each in others]
         best, constant = int(np.argmin(shares)), 1 - _largest_class(task, places)
         is_better = used - shares[best] > errors * _standard_error(used, shares[best], count=len(places))
