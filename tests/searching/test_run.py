@@ -40,12 +40,12 @@ def test_a_recipe_and_a_seed_decide_every_row(tmp_path: Path, sampler: str) -> N
 def test_no_training_begins_after_the_search_time(tmp_path: Path) -> None:
     """Each round takes its share of the time, candidates become winners, and a resumed run gets no further time."""
     diary = Diary()
-    front = search(tmp_path, search_time_s=0.2, trials=200, progress=diary)  # by a clock that ticks when it is read
+    front = search(tmp_path, search_time_s=0.4, trials=200, progress=diary)  # by a clock that ticks when it is read
     run = tmp_path / "run"
     assert 2 <= len(trained(run)) < 30
     by_round = Counter(row.round for row in evaluations_of(run, "train"))
     assert set(by_round) == {1, 2}
-    assert sum("its share of the search time (0.2 s in all) is used up" in news for news in diary.news) == 2
+    assert sum("its share of the search time (0.4 s in all) is used up" in news for news in diary.news) == 2
     assert len(front) >= 1
     before = rows_of(run)
     resume(run)
