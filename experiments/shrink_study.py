@@ -11,8 +11,8 @@ int8, as it does by default. ``--ways`` chooses some of them. By hand one gets f
 - the parent tuned at each of these resolutions from a fitted head,
 - both of them in int8.
 
-All are tested on the same photos. Winners, and models by hand in fp32, are measured one after the other in every
-session. The search, or the models by hand, that are in ``--folder`` already are not made again.
+All are tested on the same photos, and measured one after the other in every session. The search, or the models by
+hand, that are in ``--folder`` already are not made again.
 """
 
 from __future__ import annotations
@@ -205,8 +205,8 @@ def tuned(module: torch.nn.Module, task: nas.Task, recipe: nas.Recipe, seed: int
     return module.eval()
 
 
-def in_int8(made: Sequence[Made], photos: Photos, folder: Path) -> Iterator[tuple[Made, float]]:
-    """Deploy the models by hand at the photos' own side in int8; yield each as tested so, with its latency in ms."""
+def in_int8(made: Sequence[Made], photos: Photos, folder: Path) -> Iterator[Made]:
+    """Deploy the models by hand at the photos' own side in int8, and test them so."""
     recipe = recipe_of(photos)
     task = source_of(recipe, None).load()
     space: Any = nas.load_space(recipe.space.name, recipe.space.options, task.signature)
@@ -223,13 +223,8 @@ def in_int8(made: Sequence[Made], photos: Photos, folder: Path) -> Iterator[tupl
         if isinstance(deployed, CandidateError):
             raise deployed
         scores = tested_by(partial(bench.outputs, deployed), view)
-        (outcome,) = bench.measure([deployed], ["latency_ms"], np.random.default_rng(photos.seed))
-        if isinstance(outcome, CandidateError):
-            raise outcome
-        yield (
-            replace(each, method=f"{each.method}, {INT8}", name=f"{each.name} {INT8}", error=scores["error"].value),
-            outcome["latency_ms"].median,
-        )
+        error = scores["error"].value
+        yield Made(f"{each.method}, {INT8}", f"{each.name} {INT8}", error, deployed.path)
 
 
 def calibration_items(task: nas.Task) -> Any:
@@ -245,21 +240,19 @@ def points_of(photos: Photos, times: Sequence[float], folder: Path, ways: Sequen
             winners, took_s, evaluated = searched(photos, minutes, way, folder / "runs")
             found += [(minutes, took_s, evaluated, each) for each in winners]
     here = folder / f"{photos.name}-seed{photos.seed}"
-    hand, took_s = by_hand(photos, here)
-    found += [(BY_HAND, took_s, "", each) for each in hand]
-    recipe = recipe_of(photos)
     for earlier in ("together", "int8"):  # of a start whose models are measured again, beside new ones
         shutil.rmtree(here / earlier, ignore_errors=True)
+    hand, took_s = by_hand(photos, here)
+    found += [(BY_HAND, took_s, "", each) for each in (*hand, *in_int8(hand, photos, here / "int8"))]
+    recipe = recipe_of(photos)
     tested_items = len(source_of(recipe, None).load().test)
     latencies = measured_in_turns([each.model for *_, each in found], recipe, MEASURING, here / "together")
-    in_fp32 = [(*each, latency.median) for each, latency in zip(found, latencies, strict=True)]
-    quantised = [(BY_HAND, took_s, "", *each) for each in in_int8(hand, photos, here / "int8")]
 
     def point(minutes: float, took_s: float, evaluated: str, made: Made, latency_ms: float) -> Point:
         model = (made.method, made.name, made.error, tested_items, latency_ms)
         return Point(photos.name, photos.seed, minutes, *model, took_s, evaluated, " ".join(f"{t:g}" for t in times))
 
-    return [point(*each) for each in (*in_fp32, *quantised)]
+    return [point(*each, latency.median) for each, latency in zip(found, latencies, strict=True)]
 
 
 # What they are beside each other
