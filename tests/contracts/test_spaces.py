@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import doctest
-import io
 import itertools
 import time
-import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import timm
 import torch
@@ -19,6 +17,8 @@ from space_signatures import SMALL, building_spaces, options_for, signatures_for
 from torch.func import functional_call
 
 import nas
+from nas.formats.export import export_onnx
+from nas.formats.onnx_session import outputs_of
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs, total_params
 from nas.space.parts.own_inputs import signature_of
@@ -204,22 +204,16 @@ class TestSpace:
             assert dict(space.canonical(architecture)) == dict(architecture)
 
     @pytest.mark.slow
-    def test_exported_model_agrees(self, space: SearchSpace, name: str, signature: Signature) -> None:
+    def test_exported_model_agrees(self, space: SearchSpace, name: str, signature: Signature, tmp_path: Path) -> None:
         """ONNX Runtime and torch give the same logits. Of a space with several inputs, each gets another network."""
         own = [signature for each, signature in CASES if each == name]
         chosen = samples(space)[-2:] if len(own) == 1 else [samples(space)[-1 - own.index(signature)]]
         for architecture in chosen:
             module = build(space, architecture, signature).eval()
-            inputs = seeded_inputs(signature_of(space, architecture, signature), 1)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the exporter's own deprecations
-                program = torch.onnx.export(module, inputs, dynamo=True, verbose=False)
-            assert program is not None
-            buffer = io.BytesIO()
-            program.save(buffer)
-            session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
-            fed = {each.name: values.numpy() for each, values in zip(session.get_inputs(), inputs, strict=True)}
-            (logits,) = session.run(None, fed)
+            taken = signature_of(space, architecture, signature)
+            inputs, path = seeded_inputs(taken, 1), tmp_path / "model.onnx"
+            export_onnx(module, taken.inputs, 1, path)
+            logits = outputs_of(path, [values.numpy() for values in inputs])
             with torch.no_grad():
                 np.testing.assert_allclose(logits, module(*inputs).numpy(), rtol=1e-3, atol=1e-4)
 
