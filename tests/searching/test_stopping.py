@@ -35,6 +35,7 @@ class Swallowing(Diary):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a file that is opened just then
 @pytest.mark.parametrize(
     ("stage", "number"),
     [
