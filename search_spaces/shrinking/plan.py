@@ -177,7 +177,8 @@ def pruned(
         target = attrgetter(cut.name)(made)
         pruner = pruners[cut.kind]
         pruner.pruning_dim = cut.dim
-        result = getattr(pruner, cut.action)(target, np.unique(np.concatenate(parts)).tolist())
+        with torch.device("cpu"):  # of LayerNorm it makes indices where tensors are made: a check makes them nowhere
+            result = getattr(pruner, cut.action)(target, np.unique(np.concatenate(parts)).tolist())
         if isinstance(target, nn.Parameter):
             _put(made, cut.name, result)
     return made

@@ -11,6 +11,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from nas.space.architecture import Architecture
 from nas.space.signature import image_signature
+from nas.space.tracing import check_fits
 from search_spaces.shrinking.interchangeable import changes_outputs
 from search_spaces.shrinking.plan import Plan, plan_of
 from search_spaces.shrunk import Shrunk
@@ -166,3 +167,10 @@ def test_a_parent_that_takes_the_data_keeps_its_first_layer() -> None:
     space = Shrunk(image_signature((3, 32, 32), 10), module)
     assert space.untuned == ()
     assert torch.equal(space.parent_module()[1].weight, module[1].weight)  # type: ignore[index, union-attr]
+
+
+def test_a_parent_with_layer_norms_passes_the_check_that_makes_no_weights() -> None:
+    """Each search begins with it."""
+    normed = nn.Sequential(nn.Flatten(), nn.Linear(192, 64), nn.LayerNorm(64), nn.GELU(), nn.Linear(64, 10))
+    signature = image_signature((3, 8, 8), 10)
+    check_fits(Shrunk(signature, parent=normed), "shrunk", signature)
