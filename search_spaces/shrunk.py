@@ -15,7 +15,7 @@ from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
 from nas.space.search_space import settle
 from nas.space.signature import Signature
-from nas.space.tracing import trace_layers, zero_inputs
+from nas.space.tracing import random_inputs, trace_layers
 from search_spaces.shrinking.elastic import ElasticParent
 from search_spaces.shrinking.importance import importance_by_data, importance_by_weights, most_important
 from search_spaces.shrinking.layer_table import LayerTable, layer_table
@@ -119,7 +119,9 @@ class Shrunk:
         """Return the parent, and what can be removed. A new head sees no stages if less could be removed then."""
         found = parent_of(parent, weights, self._signature, features)
         is_settled = features != STAGES or found.features != STAGES or bool(found.tuned_on)
-        inputs = zero_inputs(self._signature.inputs, 1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            inputs = random_inputs(self._signature.inputs, 1)
         try:
             plan = plan_of(found.module, inputs)
         except Exception as error:

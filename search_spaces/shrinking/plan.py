@@ -73,7 +73,9 @@ class Group:
     """True if a shortcut carries the channels past blocks, so that all blocks of a stage share them."""
 
     def count(self, share: float) -> int:
-        """Return the number of channels that a share keeps: a multiple of 8, or of 4 or 1 where there are few."""
+        """Return how many channels a share keeps: all, or a multiple of 8, or of 4 or 1 where there are few."""
+        if share >= 1:
+            return self.channels
         unit = next(unit for unit in (8, 4, 1) if self.channels >= 4 * unit or unit == 1)
         return min(self.channels, max(unit, unit * math.floor(share * self.channels / unit + 0.5)))
 
@@ -101,7 +103,7 @@ class Plan:
 
 
 def plan_of(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Plan:
-    """Return what can be removed from a module that takes ``inputs``, each removal tried once.
+    """Return what can be removed from a module that takes ``inputs``, which are random, each removal tried once.
 
     Raises:
         Exception: the module cannot be traced; any that its own code raises.

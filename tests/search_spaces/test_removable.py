@@ -10,14 +10,16 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from nas.space.architecture import Architecture
-from nas.space.signature import image_signature
+from nas.space.signature import Signature, TensorType, image_signature
 from nas.space.tracing import check_fits
 from search_spaces.shrinking.interchangeable import changes_outputs
-from search_spaces.shrinking.plan import Plan, plan_of
+from search_spaces.shrinking.plan import Group, Plan, plan_of
 from search_spaces.shrunk import Shrunk
 
 
-def planned(module: nn.Module, inputs: Sequence[torch.Tensor] = (torch.zeros(1, 16, 8, 8),)) -> Plan:
+def planned(
+    module: nn.Module, inputs: Sequence[torch.Tensor] = (torch.arange(1024.0).sin().view(1, 16, 8, 8),)
+) -> Plan:
     return plan_of(module.eval(), inputs)
 
 
@@ -77,7 +79,7 @@ def test_channels_that_attention_divides_into_heads_stay(of: str) -> None:
     assert {"layers.0.0.v", "layers.1.0.v"} <= kept
     removable = {group.name for group in space._plan.groups}
     assert {"layers.0.1.1", "layers.1.1.1"} <= removable, "channels between two linear layers"
-    assert not changes_outputs(space.parent_module().eval(), space._plan.groups, [torch.zeros(1, 16, 8, 8)])
+    assert not changes_outputs(space.parent_module().eval(), space._plan.groups, [torch.randn(1, 16, 8, 8)])
     for number in range(8):
         form = Architecture({choice.name: choice.options[number % len(choice.options)] for choice in space.choices})
         assert space.build(form).eval()(torch.zeros(2, 16, 8, 8)).shape == (2, 10)
@@ -174,3 +176,56 @@ def test_a_parent_with_layer_norms_passes_the_check_that_makes_no_weights() -> N
     normed = nn.Sequential(nn.Flatten(), nn.Linear(192, 64), nn.LayerNorm(64), nn.GELU(), nn.Linear(64, 10))
     signature = image_signature((3, 8, 8), 10)
     check_fits(Shrunk(signature, parent=normed), "shrunk", signature)
+
+
+class Words(nn.Module):
+    """Attention on tokens, without the places of words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.attention = nn.Embedding(50, 16), Attention("queries")
+        self.between, self.head = nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16)), nn.Linear(16, 3)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        x = self.words(tokens)
+        x = x + self.attention(x)
+        found: torch.Tensor = self.head((x + self.between(x)).mean(1))
+        return found
+
+
+def test_heads_of_attention_on_tokens_stay_too() -> None:
+    """If all tokens were the same, attention would weigh them alike in any order of channels."""
+    torch.manual_seed(0)
+    space = Shrunk(Signature((TensorType("tokens", (12,), "int64", (50,)),), (3,)), Words())
+    assert "attention.v" in {name for name, _ in space._plan.refused}
+    assert "between.0" in {group.name for group in space._plan.groups}
+
+
+def test_outputs_that_are_not_finite_show_no_order() -> None:
+    module = nn.Sequential(nn.Conv2d(16, 32, 1), nn.ReLU(), nn.Conv2d(32, 16, 1))
+    groups = planned(module).groups
+    assert groups
+    with torch.no_grad():
+        module[2].bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
+    assert changes_outputs(module, groups, [torch.randn(1, 16, 8, 8)])
+
+
+def test_all_channels_are_all_of_them() -> None:
+    """Also where they are no multiple of what a share is rounded to. Otherwise the parent would not be the parent."""
+    odd = nn.Sequential(
+        nn.Conv2d(3, 50, 3),
+        nn.ReLU(),
+        nn.Conv2d(50, 34, 3),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(34, 4),
+    )
+    space = Shrunk(image_signature((3, 16, 16), 4), odd)
+    assert shapes(space.build(space.parent)) == shapes(space.parent_module())
+    assert all(Group("any", channels, ()).count(1.0) == channels for channels in range(1, 300))
+    assert all(Group("any", channels, ()).count(0.5) % 8 == 0 for channels in range(32, 300))
+
+
+def shapes(module: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in module.state_dict().items()}
