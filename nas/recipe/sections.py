@@ -220,7 +220,7 @@ class SupernetRecipe(Section):
     per_step: int = Field(default=4, ge=2)
     """Architectures that are trained on each batch."""
     recalibration_images: int = Field(default=512, ge=1)
-    """Training items on which the batch statistics of a candidate are computed."""
+    """Training items on which the batch statistics of a candidate are computed; for forms of a parent 128 at most."""
     check: int = Field(default=6, ge=3)
     """Architectures that are also trained alone, to check the shared weights."""
     least_correlation: float = Field(default=0.5, ge=-1, le=1)

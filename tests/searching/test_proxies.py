@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ import nas
 from nas.errors import CandidateError, RecipeError
 from nas.jobs.execution import InlineExecutor, JobSource, Work
 from nas.results.front import REPORT_NAME, Front
+from nas.searching.evaluating import proxies
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 from nas.storage.journal import read_rows
@@ -274,3 +276,14 @@ def test_scores_are_a_prior_of_the_sampler(tmp_path: Path, monkeypatch: pytest.M
     assert len(trainings) == 4
     assert trained_at_first_score[0] == 0
     assert len(set(scored)) == len(scored) > 4
+
+
+def test_too_little_time_for_tuning_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed just then would otherwise go on with a tuning that it had given up."""
+    monkeypatch.setattr(proxies, "is_too_short", lambda state, epochs: epochs < 3)
+    report = {"epoch": 1, "epochs": 1, "seconds": 90.0, "loss": 1.0, "checkpoint": b"checkpoint", "weights": b"weights"}
+    training = proxies._OneTraining(SimpleNamespace(), tmp_path)  # type: ignore[arg-type]
+    for told in (training.on_report, training.on_end):
+        with pytest.raises(proxies.UntrainableError, match=r"first epoch took 1 min 30 s, .* no more than 1 epoch"):
+            told({"id": proxies.JOB}, report)
+    assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,9 @@ import nas
 from nas.errors import LimitError, RecipeError
 from nas.results.bundled.card import CARD
 from nas.results.front import Front
-from nas.searching.evaluating import parents
+from nas.searching.evaluating import parents, proxies
+from nas.searching.evaluating.handful import record_agreement
+from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, load_space
 from nas.space.signature import image_signature
 from nas.storage.run_files import PARENT_WEIGHTS as PARENT
@@ -111,8 +113,17 @@ def test_the_parent_comes_first_as_it_is_and_is_always_a_winner(
 
 
 @pytest.mark.slow
-def test_parts_are_scored_with_weights_of_one_tuning(tmp_path: Path, trained: nn.Module, digits: Images) -> None:
+def test_parts_are_scored_with_weights_of_one_tuning(
+    tmp_path: Path, trained: nn.Module, digits: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At all resolutions. The parent stays as it is, and winners are tuned on from the weights that they shared."""
+    checked: dict[Architecture, float] = {}
+
+    def record(state: Any, way: str, quick: Mapping[Architecture, float], *more: Any) -> None:
+        checked.update(quick)
+        record_agreement(state, way, quick, *more)
+
+    monkeypatch.setattr(proxies, "record_agreement", record)
     space = load_space(
         "shrunk",
         {"parent": trained, "widths": [0.5, 1.0], "trunks": [1.0], "sizes": [6], "preparation": SCALED},
@@ -123,7 +134,7 @@ def test_parts_are_scored_with_weights_of_one_tuning(tmp_path: Path, trained: nn
         **KEYS,
         "trials": 8,
         "evaluate": "supernet",
-        "supernet": {"epochs": 2, "check": 3, "recalibration_images": 128},
+        "supernet": {"epochs": 2, "check": 3},
         "training": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-3},
         "retraining": {"epochs": 1, "winners": 2, "start": "supernet"},
     }
@@ -135,6 +146,9 @@ def test_parts_are_scored_with_weights_of_one_tuning(tmp_path: Path, trained: nn
     assert {row.details["by"] for row in others} == {"supernet"}
     assert {row.architecture["image_size"] for row in others} == {6, 8}
     assert min(row.values["error"] for row in others) < 0.3
+    in_both = [each for each in checked if each in rows]
+    assert in_both
+    assert [checked[each] for each in in_both] == [rows[each].values["error"] for each in in_both], "one measure"
     parent = next(winner for winner in front if winner.is_parent)
     x = torch.randn((3, 1, 8, 8), generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(parent.load()(x), trained(x))

@@ -59,18 +59,19 @@ class SupernetEvaluator(OfModels):
             TargetError: its process died.
         """
         state, recipe = self._state, self._state.recipe.supernet
-        resolved = state.resolved
+        resolved, images = state.resolved, recipe.recalibration_images
         alone = SharedEvaluation(
             resolved.space,
             resolved.source,
             SharedWeights(resolved.space, self._trained(executor), state.inheritance),
-            recipe.recalibration_images,
+            images if state.inheritance is None else min(images, RECALIBRATION_BATCH),
             self._settings.device,
             state.recipe.execution.threads_per_worker,
             state.stopwatch,
             self._settings.robustness,
         )
-        self._work = self._deploying(alone)
+        with_weights = replace(alone, keeps_weights=bool(state.recipe.precisions))
+        self._work = in_precisions(state, with_weights, self._settings)
         self.scoring = None if state.inheritance is None else SharedScoring(alone)
         state.durations.supernet_epoch_s = 0.0
         if is_checked(state):
@@ -92,12 +93,6 @@ class SupernetEvaluator(OfModels):
             recipe.least_correlation,
             'A larger supernet.epochs often helps; where it does not, evaluate by "train".',
         )
-
-    def _deploying(self, alone: SharedEvaluation) -> Work:
-        """Return the work that finds errors in other precisions too, with the statistics by which forms are scored."""
-        images = alone.images if self._state.inheritance is None else min(alone.images, RECALIBRATION_BATCH)
-        with_weights = replace(alone, images=images, keeps_weights=bool(self._state.recipe.precisions))
-        return in_precisions(self._state, with_weights, self._settings)
 
     def _trained(self, executor: Executor) -> bytes:
         """Return the shared weights: from the folder if the journal knows them, else newly trained."""
@@ -169,6 +164,7 @@ class _OneTraining:
         return {"id": JOB, "seed": self._state.recipe.seed}
 
     def on_report(self, job: Job, report: Report) -> bool:
+        self._check_time(report)
         if "checkpoint" in report:
             write_aside(self._folder / CHECKPOINT, report["checkpoint"])
             self._has_come_farther = True
@@ -181,6 +177,7 @@ class _OneTraining:
             raise _LostError
 
     def on_end(self, job: Job, report: Report) -> None:
+        self._check_time(report)
         write_aside(self._folder / SUPERNET_WEIGHTS, report["weights"])
         digest = hashlib.sha256(report["weights"]).hexdigest()
         note = SupernetTrained(report["epoch"], report["seconds"], report["loss"], digest)
@@ -188,14 +185,17 @@ class _OneTraining:
         (self._folder / CHECKPOINT).unlink(missing_ok=True)
         self._advance(report)
 
+    def _check_time(self, report: Report) -> None:
+        """Raise UntrainableError if there is too little time for tuning, before anything of it is kept."""
+        if "epochs" in report and is_too_short(self._state, report["epochs"]):
+            fitting = f"{report['epochs']} epoch{'s' * (report['epochs'] != 1)}"
+            took = duration_text(report["seconds"])
+            raise UntrainableError(f"their first epoch took {took}, so there is time for no more than {fitting}", "")
+
     def _advance(self, report: Report) -> None:
         """Show how far the training is, and say if it gets other epochs than were planned."""
         if "epochs" in report:
             took, epochs = duration_text(report["seconds"]), report["epochs"]
-            if is_too_short(self._state, epochs):
-                fitting = f"{epochs} epoch{'s' * (epochs != 1)}"
-                why = f"their first epoch took {took}, so there is time for no more than {fitting}"
-                raise UntrainableError(why, "")
             told = f"shared weights are tuned for {epochs} epoch{'s' * (epochs != 1)}, because the first took {took}"
             self._state.progress.say(told)
         self._state.progress.advance(best=f"loss {report['loss']:.3f}")
