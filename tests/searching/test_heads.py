@@ -222,7 +222,8 @@ def test_parts_without_a_head_to_fit_are_tuned_as_before(tmp_path: Path) -> None
     assert ways_in(tmp_path / "run") == ["train"]
 
 
-@pytest.mark.parametrize("is_spoilt", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("is_spoilt", [True, False])
 def test_a_parent_that_tuning_spoils_keeps_its_features(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_spoilt: bool
 ) -> None:
@@ -243,6 +244,7 @@ def test_a_parent_that_tuning_spoils_keeps_its_features(
     assert all(" instead of " in text for text in told)
 
 
+@pytest.mark.slow
 def test_a_parent_is_tuned_where_heads_were_chosen_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time was too short for trainings of its parts, and not for its own."""
     train, tuned = nas.Trainer.train, []
