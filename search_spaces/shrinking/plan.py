@@ -179,7 +179,7 @@ def pruned(
         target = attrgetter(cut.name)(made)
         pruner = pruners[cut.kind]
         pruner.pruning_dim = cut.dim
-        with torch.device("cpu"):  # of LayerNorm it makes indices where tensors are made: a check makes them nowhere
+        with torch.device("cpu"):  # for torch-pruning's indices, where a check builds on the meta device
             result = getattr(pruner, cut.action)(target, np.unique(np.concatenate(parts)).tolist())
         if isinstance(target, nn.Parameter):
             _put(made, cut.name, result)
