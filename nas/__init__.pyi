@@ -152,6 +152,7 @@ from nas.space.tracing import (
     build_checked as build_checked,
     describer_of as describer_of,
     layers_of as layers_of,
+    random_inputs as random_inputs,
     trace_layers as trace_layers,
     zero_inputs as zero_inputs,
 )
