@@ -38,7 +38,6 @@ from nas.tasks.batches import in_order
 from nas.training.inheriting import Inheritance
 from nas.training.modules import metrics_on
 from nas.training.settings import training_seed
-from nas.training.supernet import RECALIBRATION_BATCH
 from nas.values.evaluation import Evaluation
 from nas.values.pareto import non_dominated
 from nas.values.rank_correlation import rank_correlation
@@ -151,7 +150,7 @@ def of_seed(keys: Mapping[str, Any], parent: str, weights: Path | None, folder: 
     space = nas.load_space(recipe.space.name, recipe.space.options, source.load().signature)
     inheritance = Inheritance(space, (run / PARENT_WEIGHTS).read_bytes())
     shared = nas.SharedWeights(space, (run / SUPERNET_WEIGHTS).read_bytes(), inheritance)
-    images = min(recipe.supernet.recalibration_images, RECALIBRATION_BATCH)  # as all forms were scored
+    images = recipe.supernet.recalibration_images
     scoring = nas.SharedEvaluation(space, source, shared, images, "cpu", 1, keeps_weights=True)
     training = nas.CandidateTraining(
         space, source, nas.training_settings(recipe, keep_weights=True), inheritance=inheritance

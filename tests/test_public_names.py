@@ -75,7 +75,6 @@ def test_names_that_our_own_plug_ins_use_are_public(folder: str) -> None:
     inside |= {"regression", "floored", "IntArray", "keep_classes", "parts_left_out", "without"}
     inside |= {"HEADS", "features_of", "from_fitted_head", "inheritance_of", "parent_settings"}
     inside |= {"SupernetTrained", "WayChosen", "Inheritance", "PARENT_WEIGHTS", "SUPERNET_WEIGHTS", "usable_cores"}
-    inside |= {"RECALIBRATION_BATCH"}
     inside |= {"Beliefs", "WholeCurves", "known_losses", "told"}
     inside |= {"JobSource", "Outcome", "Relay", "Work", "as_failure", "hard_limit_of", "reports_of"}
     inside |= {"RunState", "Resolved", "LookHere", "OF_IMAGES", "cost_of", "train_round", "Fitting", "MeasuringBeside"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, final, runtime_checkable
 
 import torch
@@ -19,7 +19,7 @@ from nas.space.torch_settings import torch_with
 from nas.tasks.batches import Tensors
 from nas.tasks.task import Task
 from nas.training.modules import device_named, metrics_of, moved
-from nas.training.supernet import BY, RECALIBRATION_BATCH, SharedEvaluation
+from nas.training.supernet import BY, SharedEvaluation
 
 MOST_BYTES = 2**23
 """The most bytes of inputs that run together."""
@@ -98,8 +98,7 @@ class SharedScoring:
         except CandidateError:
             raise
         except Exception:  # such as a layer that does not take fewer channels
-            with_its_statistics = replace(alone, images=min(alone.images, RECALIBRATION_BATCH))
-            (found,) = with_its_statistics({"architecture": dict(architecture), "seed": seed})
+            (found,) = alone({"architecture": dict(architecture), "seed": seed})
             return {**found, APART: True}
 
 
@@ -112,7 +111,7 @@ class _View:
         self._task = task
         self._device = device_named(alone.device)
         has_statistics = any(isinstance(part, _BatchNorm) for part in alone.shared.supernet.modules())
-        self._calibrating = task.sample(min(alone.images, RECALIBRATION_BATCH)).raw
+        self._calibrating = task.sample(alone.calibrating).raw
         self._count = len(self._calibrating[0]) if has_statistics else 0
         self._batch = 0
 

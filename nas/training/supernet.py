@@ -30,6 +30,7 @@ from nas.training.modules import device_named, metrics_on, move, weights_content
 BY = "supernet"
 """The value of ``by`` in rows and reports of candidates that were evaluated with shared weights."""
 RECALIBRATION_BATCH = 128
+"""Items that run together where statistics are estimated."""
 
 
 def make_supernet(space: SearchSpace, inheritance: Inheritance | None = None) -> torch.nn.Module:
@@ -125,6 +126,11 @@ class SharedWeights:
         supernet.load_state_dict(load(self._content), strict=False)
         return supernet
 
+    @property
+    def has_parent(self) -> bool:
+        """True if the weights began as those of a parent."""
+        return self._inheritance is not None
+
     def is_parent(self, architecture: Architecture) -> bool:
         """Return True for the parent itself, which keeps its own weights."""
         return self._inheritance is not None and self._inheritance.is_parent(architecture)
@@ -150,8 +156,9 @@ class SharedEvaluation:
     """The work of a job: report the error of its architecture with shared weights.
 
     The batch norms' shared statistics fit no single architecture. They are estimated again on ``images`` training
-    images, as in universally slimmable networks (Yu & Huang, 2019, arXiv:1903.05134). A parent is evaluated as it is. A
-    job is the same as for ``CandidateTraining``; it has one report, which ``keeps_weights`` lets hold the ``weights``.
+    images, as in universally slimmable networks (Yu & Huang, 2019, arXiv:1903.05134). Forms of a parent get one batch
+    at most, because many are scored, and the parent itself is evaluated as it is. A job is the same as for
+    ``CandidateTraining``; it has one report, which ``keeps_weights`` lets hold the ``weights``.
     """
 
     space: SearchSpace
@@ -163,6 +170,11 @@ class SharedEvaluation:
     clock: Callable[[], float] = field(default=time.monotonic)
     robustness: Robustness | None = None
     keeps_weights: bool = False
+
+    @property
+    def calibrating(self) -> int:
+        """The number of training items on which the statistics of batch norms are estimated."""
+        return min(self.images, RECALIBRATION_BATCH) if self.shared.has_parent else self.images
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Evaluate the job's architecture.
@@ -180,7 +192,7 @@ class SharedEvaluation:
             move(module, device)
             is_parent = self.shared.is_parent(architecture)
             if not is_parent:
-                recalibrate(module, task, self.images, device)
+                recalibrate(module, task, self.calibrating, device)
             metrics = metrics_on(module, task.validation, task, device, self.robustness)
         way = {"trained": False} if is_parent else {"by": BY}
         weights = {"weights": weights_content(module.state_dict())} if self.keeps_weights else {}

@@ -21,7 +21,7 @@ from nas.storage.run_files import SUPERNET_WEIGHTS
 from nas.tasks.criteria import largest_error
 from nas.training.settings import TrainingSettings
 from nas.training.shared_scoring import SharedScoring
-from nas.training.supernet import RECALIBRATION_BATCH, SharedEvaluation, SharedWeights
+from nas.training.supernet import SharedEvaluation, SharedWeights
 from nas.training.supernet_training import SupernetTraining
 from nas.training.zero_cost import ZeroCostEvaluation, fit_score_map
 
@@ -59,12 +59,12 @@ class SupernetEvaluator(OfModels):
             TargetError: its process died.
         """
         state, recipe = self._state, self._state.recipe.supernet
-        resolved, images = state.resolved, recipe.recalibration_images
+        resolved = state.resolved
         alone = SharedEvaluation(
             resolved.space,
             resolved.source,
             SharedWeights(resolved.space, self._trained(executor), state.inheritance),
-            images if state.inheritance is None else min(images, RECALIBRATION_BATCH),
+            recipe.recalibration_images,
             self._settings.device,
             state.recipe.execution.threads_per_worker,
             state.stopwatch,
@@ -147,6 +147,12 @@ class UntrainableError(RecipeError):
         self.reason = reason
 
 
+def _first_epoch(report: Report) -> tuple[str, str]:
+    """Return in words how long the first epoch took, and for how many epochs there is time."""
+    epochs = report["epochs"]
+    return duration_text(report["seconds"]), f"{epochs} epoch{'s' * (epochs != 1)}"
+
+
 @final
 class _OneTraining:
     """The one job that trains the supernet. It keeps checkpoints, and in the end the weights."""
@@ -188,16 +194,14 @@ class _OneTraining:
     def _check_time(self, report: Report) -> None:
         """Raise UntrainableError if there is too little time for tuning, before anything of it is kept."""
         if "epochs" in report and is_too_short(self._state, report["epochs"]):
-            fitting = f"{report['epochs']} epoch{'s' * (report['epochs'] != 1)}"
-            took = duration_text(report["seconds"])
-            raise UntrainableError(f"their first epoch took {took}, so there is time for no more than {fitting}", "")
+            took, epochs = _first_epoch(report)
+            raise UntrainableError(f"their first epoch took {took}, so there is time for no more than {epochs}", "")
 
     def _advance(self, report: Report) -> None:
         """Show how far the training is, and say if it gets other epochs than were planned."""
         if "epochs" in report:
-            took, epochs = duration_text(report["seconds"]), report["epochs"]
-            told = f"shared weights are tuned for {epochs} epoch{'s' * (epochs != 1)}, because the first took {took}"
-            self._state.progress.say(told)
+            took, epochs = _first_epoch(report)
+            self._state.progress.say(f"shared weights are tuned for {epochs}, because the first took {took}")
         self._state.progress.advance(best=f"loss {report['loss']:.3f}")
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
