@@ -23,14 +23,16 @@ from nas.tasks.images.images import Images
 from nas.tasks.images.loading import load_data
 from nas.values.target import Target
 
-_SIGQUIT = getattr(signal, "SIGQUIT", None)  # Windows has none
+_ENDING = [getattr(signal, name) for name in ("SIGHUP", "SIGQUIT") if hasattr(signal, name)]  # Windows has neither
 
 
 def pytest_configure() -> None:
-    """Signals end programs as usual, even where a shell started the tests in the background and ignores them."""
-    for number, handler in ((signal.SIGINT, signal.default_int_handler), (_SIGQUIT, signal.SIG_DFL)):
-        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, handler)
+    """Signals end programs as usual, even where a shell or nohup started the tests and ignores them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in _ENDING:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
