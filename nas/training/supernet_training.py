@@ -63,6 +63,14 @@ class SupernetTraining:
     inheritance: Inheritance | None = None
     most_s: float = math.inf
 
+    @property
+    def epochs_left(self) -> int:
+        """How many epochs are still to be done, as was planned when the checkpoint was written."""
+        if self.checkpoint is None:
+            return self.settings.epochs
+        tensors = load(self.checkpoint)
+        return _planned_epochs(tensors, self.settings) - int(tensors["epoch"])
+
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Train, and yield a report after each epoch.
 
@@ -73,7 +81,7 @@ class SupernetTraining:
         task = self.source.load()
         settings = self.settings
         if self.checkpoint is not None:  # the learning rate has fallen for as many epochs as were planned then
-            settings = replace(settings, epochs=int(load(self.checkpoint).get("epochs", torch.tensor(settings.epochs))))
+            settings = replace(settings, epochs=_planned_epochs(load(self.checkpoint), settings))
         began = saved = self.clock()
         with torch_with(settings.threads, job["seed"]):
             steps = _Steps(replace(self, settings=settings), task, began)
@@ -268,6 +276,11 @@ class _Steps:
         spent = float(tensors["seconds"])
         self._began -= spent
         return int(tensors["epoch"]) + 1, spent
+
+
+def _planned_epochs(checkpoint: Mapping[str, torch.Tensor], settings: TrainingSettings) -> int:
+    """Return for how many epochs the training of a checkpoint was planned: fewer than set where time was short."""
+    return int(checkpoint["epochs"]) if "epochs" in checkpoint else settings.epochs
 
 
 def _copied(tensor: torch.Tensor) -> torch.Tensor:

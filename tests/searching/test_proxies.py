@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from tiny_space import TinySpace
 import nas
 from nas.errors import CandidateError, RecipeError
 from nas.jobs.execution import InlineExecutor, JobSource, Work
+from nas.progress import PlainProgress
 from nas.results.front import REPORT_NAME, Front
 from nas.searching.evaluating import proxies
 from nas.space.architecture import Architecture
@@ -287,3 +289,21 @@ def test_too_little_time_for_tuning_leaves_nothing_behind(tmp_path: Path, monkey
         with pytest.raises(proxies.UntrainableError, match=r"first epoch took 1 min 30 s, .* no more than 1 epoch"):
             told({"id": proxies.JOB}, report)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shortened_tuning_counts_the_epochs_that_it_gets(tmp_path: Path) -> None:
+    """In the first session, and where a killed one goes on: planned were twelve."""
+    lines = io.StringIO()
+    state = SimpleNamespace(progress=PlainProgress(lines, clock=lambda: 0.0))
+    state.progress.stage(proxies.STAGE, 12)
+    training = proxies._OneTraining(state, tmp_path)  # type: ignore[arg-type]
+    for epoch, told in ((1, {"epochs": 3}), (2, {}), (3, {})):
+        training._advance({"epoch": epoch, "seconds": 90.0, "loss": 1.0, **told})
+    state.progress.close()
+    assert lines.getvalue().splitlines() == [
+        "training the supernet: 12 to do.",
+        "shared weights are tuned for 3 epochs, because the first took 1 min 30 s",
+        "training the supernet: 1 of 12 done in 0.0 s, best loss 1.000.",
+        "training the supernet: 2 to do.",
+        "training the supernet: 2 of 2 done in 0.0 s, best loss 1.000.",
+    ]

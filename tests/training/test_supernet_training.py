@@ -92,13 +92,15 @@ def test_a_continued_training_keeps_the_epochs_that_were_planned() -> None:
 def test_a_slow_first_epoch_leaves_fewer_epochs() -> None:
     """As many as fit, one at least, and a training that goes on keeps them."""
 
-    def trained(most_s: float, checkpoint: bytes | None = None) -> list[dict[str, Any]]:
+    def work(most_s: float, checkpoint: bytes | None = None) -> SupernetTraining:
         clock = itertools.count(0, 100)
         settings = replace(QUICK, time_limit_s=1e9, epochs=9)
-        work = SupernetTraining(
+        return SupernetTraining(
             SharingSpace(), DIGITS, settings, 4, checkpoint, lambda: float(next(clock)), most_s=most_s
         )
-        return list(work({"id": "supernet", "seed": 0}))
+
+    def trained(most_s: float, checkpoint: bytes | None = None) -> list[dict[str, Any]]:
+        return list(work(most_s, checkpoint)({"id": "supernet", "seed": 0}))
 
     first_s = trained(1e9)[0]["seconds"]
     assert len(trained(9 * first_s)) == 9
@@ -106,6 +108,7 @@ def test_a_slow_first_epoch_leaves_fewer_epochs() -> None:
     assert [report.get("epochs") for report in few] == [3, None, None]
     assert [report.get("done", False) for report in few] == [False, False, True]
     assert [report["epoch"] for report in trained(1.0, few[0]["checkpoint"])] == [2, 3]
+    assert (work(1.0).epochs_left, work(1.0, few[0]["checkpoint"]).epochs_left) == (9, 2)
     (only,) = trained(1.0)
     assert (only["epochs"], only["done"]) == (1, True)
 

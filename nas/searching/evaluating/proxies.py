@@ -29,6 +29,7 @@ CHECKPOINT = "supernet.checkpoint.safetensors"
 WAY = "by shared weights"
 JOB = "supernet"
 """The id of the job that trains the supernet."""
+STAGE = "training the supernet"
 
 
 @final
@@ -123,7 +124,7 @@ class SupernetEvaluator(OfModels):
         if keys := unshared(state.recipe.training):
             listed = ", ".join(f"training.{key}" for key in keys)
             state.progress.say(f"shared weights are tuned without {listed}, but winners are trained so")
-        state.progress.stage("training the supernet", self._settings.epochs)
+        state.progress.stage(STAGE, work.epochs_left)
         is_lost = False
         try:
             executor.run(work, _OneTraining(state, self._folder), time_limit_s=self._settings.time_limit_s)
@@ -199,10 +200,13 @@ class _OneTraining:
 
     def _advance(self, report: Report) -> None:
         """Show how far the training is, and say if it gets other epochs than were planned."""
+        progress = self._state.progress
+        progress.advance(best=f"loss {report['loss']:.3f}")
         if "epochs" in report:
             took, epochs = _first_epoch(report)
-            self._state.progress.say(f"shared weights are tuned for {epochs}, because the first took {took}")
-        self._state.progress.advance(best=f"loss {report['loss']:.3f}")
+            progress.say(f"shared weights are tuned for {epochs}, because the first took {took}")
+            if left := report["epochs"] - report["epoch"]:
+                progress.stage(STAGE, left)
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
         if failure.kind == "worker":
