@@ -74,7 +74,10 @@ class DataSetTask(Task):
         _check_alike(found)
         several = len(first.raw) > 1
         inputs = tuple(_type_of(f"input{n}" if several else "inputs", each) for n, each in enumerate(first.raw))
-        notes = [*_doubts(splits, found), *group_warnings({each: groups_of(split) for each, split in splits.items()})]
+        notes = [
+            *_doubts(splits, found),
+            *group_warnings({each: groups_of(split) for each, split in splits.items()}, "items"),
+        ]
         notes += few_groups_warnings(groups_of(test))
         self._answers: dict[str, Any] = {}
         self._criterion: Criterion

@@ -75,22 +75,25 @@ def few_warnings(counts: npt.NDArray[np.integer], classes: Sequence[str], noun: 
     ]
 
 
-def group_warnings(groups: Mapping[str, npt.NDArray[np.integer] | None]) -> list[str]:
-    """Return a sentence for each split that shares groups with an earlier one.
+def group_warnings(groups: Mapping[str, npt.NDArray[np.integer] | None], noun: str) -> list[str]:
+    """Return a sentence for each split with items that share a group with items of an earlier one.
 
-    ``groups`` number the group of each item, by the title of the split, in the order train, validation, test.
+    ``groups`` number the group of each item, by the title of the split.
     """
-    known: set[int] = set()
+    known = np.empty(0, dtype=np.int64)
     found = []
     for title in ("train", "validation", "test"):
         own = groups.get(title)
-        own_names = set() if own is None else set(own.tolist())
-        if shared := own_names & known:
+        if own is None:
+            continue
+        torn = int(np.isin(own, known).sum())
+        if torn:
+            harm = "test errors look" if title == "test" else "candidates that memorise look"
             found.append(
-                f"{len(shared)} groups of the {title} split are in another one too, so its errors look better than "
-                "they are."
+                f"{torn:,} of {len(own):,} {title} {noun} depend on {noun} of an earlier split, with which they share "
+                f"a group, so {harm} better than they are. Keep groups in one split."
             )
-        known |= own_names
+        known = np.union1d(known, own)
     return found
 
 

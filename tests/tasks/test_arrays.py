@@ -130,20 +130,28 @@ class TestLabels:
 
 class TestDuplicates:
     def test_pictures_in_two_splits_are_counted(self) -> None:
-        """A leak is told with the number of pictures, and so are pictures with two labels."""
+        """A given test keeps its copies, which are counted, and so are pictures with two labels."""
         images, test = numbered_images(100), numbered_images(110)[95:]
         data = Images.from_arrays(images, np.arange(100) % 2, test_images=test, test_labels=np.arange(15) % 2)
-        assert data.warnings == (
-            "5 of 15 test pictures are also in the training or validation split, pixel by pixel, so test errors look "
-            "better than they are. Remove the copies.",
+        assert len(data.test) == 15
+        assert [warning[:40] for warning in data.warnings[:2]] == [
+            "10 of 115 pictures depend on others and ",
+            "5 of 15 test pictures depend on pictures",
+        ]
+        assert data.warnings[2:] == (
             "5 pictures are in more than one class, pixel by pixel, so not every label can be right. Leave each in one "
             "class.",
         )
 
-    def test_copies_within_one_split_of_one_class_are_no_leak(self) -> None:
-        """Nothing is said without a leak, and validation pictures are looked at too."""
+    def test_copies_stay_in_one_split(self) -> None:
+        """Without copies nothing is said, and no group is in two splits that are made."""
         assert Images.from_arrays(numbered_images(100), np.arange(100) % 2).warnings == ()
         twice = np.concatenate([numbered_images(20), numbered_images(20)])
         data = Images.from_arrays(twice, np.arange(40) % 2, test_images=numbered_images(22)[20:], test_labels=[0, 1])
         (warning,) = data.warnings
-        assert "validation pictures are also in the training split" in warning
+        assert warning.startswith("40 of 42 pictures depend on others and form 20 groups")
+        assert data.train.groups is not None
+        assert data.validation.groups is not None
+        assert not set(data.train.groups) & set(data.validation.groups)
+        apart = Images.from_arrays(twice, np.arange(40) % 2, groups="none")
+        assert (apart.train.groups, apart.warnings) == (None, ())

@@ -22,7 +22,7 @@ def further(digits: Images, labels: np.ndarray) -> str:
 def test_further_items_of_groups_are_refused(digits: Images) -> None:
     """They may be of a patient whose pictures are in the test."""
     groups = np.arange(len(digits.train.labels)) // 10
-    grouped = replace(digits, train=replace(digits.train, groups=groups))
+    grouped = replace(digits, train=replace(digits.train, groups=groups), split_by="groups")
     with pytest.raises(DataError, match="all items of a group stay in one split, and further ones may be of a group"):
         enlarged(grouped, digits)
 

@@ -149,8 +149,8 @@ class TestGroups:
         persons = [set(each.tolist()) for each in values(task)]
         assert not persons[0] & persons[1]
         assert (
-            "2 groups of the test split are in another one too, so its errors look better than they are."
-            in task.warnings
+            "16 of 16 test windows depend on windows of an earlier split, with which they share a group, so test "
+            "errors look better than they are. Keep groups in one split." in task.warnings
         )
 
     def test_windows_of_one_validation_recording_are_in_one_fold(self, tmp_path: Path) -> None:
@@ -189,12 +189,15 @@ class TestGroups:
         ):
             assert task.test.groups is not None
             assert np.array_equal(task.test.groups, others)
-            told = "1 groups of the test split are in another one too, so its errors look better than they are."
+            told = (
+                "4 of 12 test windows depend on windows of an earlier split, with which they share a group, so test "
+                "errors look better than they are. Keep groups in one split."
+            )
             assert told in task.warnings
         for groups in ({}, {"groups": persons}, {"order": np.arange(40)}):
             task = Signals.from_arrays(**given, **tested, **groups, test_groups=others + 20)
             assert len(np.unique(task.test.groups)) == 3
-            assert not any("in another one too" in each for each in task.warnings)
+            assert not any("depend on windows" in each for each in task.warnings)
         assert Signals.from_arrays(**given, **tested, test_groups=np.arange(12)).test.groups is None
 
     @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from nas.errors import DataError, RecipeError, did_you_mean
 from nas.tasks.class_folders import SPLIT_NAMES, shown
+from nas.tasks.dependence import NONE
 from nas.tasks.images.arrays import check_class_count
 from nas.tasks.images.decoded.picture_files import PictureFiles
 from nas.tasks.images.images import Images
@@ -74,7 +75,8 @@ def load_table(name: str, file: Path, columns: Columns, reading: Reading) -> Ima
     Raises:
         DataError: the table or too many pictures cannot be read, or labels are unfit.
     """
-    table = _read(file, columns, reading.group)
+    group = "" if reading.group == NONE else reading.group
+    table = _read(file, columns, group)
     paths = _paths(file, table[columns.path], columns.path)
     labels, classes = _labels(file, table, columns)
     splits = _splits(file, table.get(columns.split), columns.split, len(paths))
@@ -84,10 +86,10 @@ def load_table(name: str, file: Path, columns: Columns, reading: Reading) -> Ima
             f"paths are taken from the folder of the table, but of {len(paths)} files in {file} none is there, such "
             f"as {shown(paths[0])}."
         )
-    groups = [_text(cell) for cell in table[reading.group]] if reading.group else None
+    groups = [_text(cell) for cell in table[group]] if group else None
     if groups is not None and "" in groups:
         row = groups.index("") + 1
-        raise DataError(f"each row must have a group, but in row {row} of {file} {reading.group!r} is empty.")
+        raise DataError(f"each row must have a group, but in row {row} of {file} {group!r} is empty.")
     return LabelledPictures(name, source, labels, splits, classes, groups=groups).task(reading)
 
 

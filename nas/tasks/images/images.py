@@ -24,6 +24,7 @@ from nas.tasks.deployed.pictures import PicturePreparation
 from nas.tasks.images.arrays import checked_images, checked_label_matrix, checked_labels
 from nas.tasks.images.decoded.pixel_statistics import checksum_of, moments_of
 from nas.tasks.images.decoded.stored_images import StoredImages
+from nas.tasks.images.grouping import NAMED_GROUPS, with_groups
 from nas.tasks.images.picture_changes import PICTURE_CORRUPTIONS, corrupted_pictures, parts_of, randomly_augmented
 from nas.tasks.images.picture_doubts import picture_warnings
 from nas.tasks.images.resizing import Originals, PictureWishes
@@ -55,6 +56,7 @@ class Images(Task):
         notes: what a user should know about the loading, such as files that were left out.
         originals: the images before they were brought to one size; None if they are the splits themselves.
         wishes: how an architecture wishes the images, if they are prepared for one.
+        split_by: how images were split where that is not at random: by groups that were named or found; else empty.
         random_parts: training sees random parts of images above ``SMALL_SIDE``, instead of whole ones that are shifted.
     """
 
@@ -70,6 +72,7 @@ class Images(Task):
     originals: Originals | None = None
     wishes: PictureWishes | None = None
     random_parts: bool = False
+    split_by: str = ""
 
     noun: ClassVar[str] = "images"
     default_space: ClassVar[str | None] = "mobilenet"
@@ -147,13 +150,13 @@ class Images(Task):
         are_pictures = self.originals is not None and self.originals.source is not None
         changes = {"mirrored": self.flip, "random parts": self._is_cut} if are_pictures else {}
         told: dict[str, Any] = {name: True for name, is_done in changes.items() if is_done}
-        told |= {"split by": "groups"} if self.train.groups is not None else {}
+        told |= {"split by": self.split_by} if self.split_by else {}
         return {"classes": len(self.classes), "image shape": list(self.input_shape), **told}
 
     @property
     def why_closed(self) -> str:
         """Further pictures may be of groups of the test."""
-        return GROUPS_STAY if self.train.groups is not None else ""
+        return GROUPS_STAY if self.split_by == NAMED_GROUPS else ""
 
     @property
     def _is_cut(self) -> bool:
@@ -232,8 +235,7 @@ class Images(Task):
     def warnings(self) -> tuple[str, ...]:
         """Sentences about what makes results doubtful: notes of loading, and what lies in the splits."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        source = None if self.originals is None else self.originals.source
-        return (*self.notes, *picture_warnings(splits, self.classes, self.noun, source))
+        return (*self.notes, *picture_warnings(splits, self.classes, self.noun))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -331,6 +333,7 @@ class Images(Task):
         images, ``test_share`` of each class becomes the test split, always with the same images. ``seed`` then picks
         ``validation_share`` of the other images for the validation split: by default a tenth, or up to a fifth, as far
         as a thousand need it. ``groups`` names the group of each image, such as a patient: no group is in two splits.
+        Without it, images that show the same are such groups, unless it is "none".
 
         Raises:
             ValueError: the arrays are not plainly images and labels, a class has no image, or a share is outside
@@ -353,11 +356,14 @@ class Images(Task):
             names = tuple(map(str, range(found.shape[1]))) if classes is None else tuple(classes)
         else:
             found, tested, names = checked_labels(labels, test_labels, classes)
-        numbers = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
-        everything = Split(pixels, found, numbers)
-        test = None if test_pixels is None or tested is None else Split(test_pixels, tested)
-        train, validation, test = complete_splits(everything, None, test, validation_share, test_share, seed)
-        return cls(name, train, validation, test, names, flip=flip, shift=shift, random_parts=random_parts)
+        given = {"train": Split(pixels, found)}
+        if test_pixels is not None and tested is not None:
+            given["test"] = Split(test_pixels, tested)
+        grouped = with_groups(given, groups)
+        splits = grouped.splits
+        three = complete_splits(splits["train"], None, splits.get("test"), validation_share, test_share, seed)
+        told: dict[str, Any] = {"notes": grouped.notes, "split_by": grouped.split_by, "random_parts": random_parts}
+        return cls(name, *three, names, flip=flip, shift=shift, **told)
 
 
 _VIEWS: WeakKeyDictionary[Images, dict[PictureWishes, Images]] = WeakKeyDictionary()

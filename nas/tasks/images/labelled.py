@@ -11,10 +11,13 @@ import numpy.typing as npt
 
 from nas.errors import DataError, RecipeError
 from nas.progress import Progress
+from nas.tasks.batches import IntArray
 from nas.tasks.broken_items import named
 from nas.tasks.class_folders import SPLIT_NAMES
-from nas.tasks.doubts import few_groups_warnings, group_warnings
+from nas.tasks.dependence import NONE
+from nas.tasks.doubts import few_groups_warnings
 from nas.tasks.images.decoded.decoding import Decoded, Source, decoded, reasons
+from nas.tasks.images.grouping import with_groups
 from nas.tasks.images.images import Images
 from nas.tasks.images.resizing import Originals
 from nas.tasks.images.splits import SomeLabels, Split, are_photos, complete_splits, keeps_label_mirrored, usual_shift
@@ -26,7 +29,8 @@ from nas.tasks.splitting import TEST_SHARE
 class Reading:
     """How pictures are read: the side to which they are cut and scaled, or None, and the images that validate.
 
-    ``group`` says which pictures stay together: a column of a table, or a pattern of paths; empty if none do.
+    ``group`` says which pictures stay together: a column of a table, or a pattern of paths; empty to find out, and
+    "none" if none do.
     """
 
     image_size: int | None
@@ -37,7 +41,7 @@ class Reading:
 
     def check_no_group(self, name: str) -> None:
         """Raise RecipeError if a group is asked for of a data set that has none."""
-        if self.group:
+        if self.group and self.group != NONE:
             raise RecipeError(f"data.group is for pictures in folders or tables, but got {self.group!r} for {name}.")
 
 
@@ -53,7 +57,8 @@ class LabelledPictures:
         splits: the title of each picture's split, one of ``SPLIT_NAMES``. What is missing is taken from "train".
         classes: the names of the classes, by label.
         notes: what a user should know.
-        groups: the name of each picture's group; None if each is of its own.
+        groups: the name of each picture's group; None to find out which pictures depend on each other.
+        names: the path of each picture below the folder of its class; by default its name in the source.
     """
 
     name: str
@@ -63,6 +68,7 @@ class LabelledPictures:
     classes: tuple[str, ...]
     notes: Sequence[str] = ()
     groups: Sequence[str] | None = None
+    names: Sequence[str] = ()
 
     def task(self, reading: Reading) -> Images:
         """Decode the pictures, unless they were, and return the task. Broken ones are left out, and noted.
@@ -71,8 +77,18 @@ class LabelledPictures:
             DataError: pictures are unfit, too many are broken, or a class or a split has none that is sound.
         """
         pictures = decoded(self.source, reading.image_size, reading.progress)
-        splits = {title: self._split(title, pictures) for title in SPLIT_NAMES if (self.splits == title).any()}
-        self._check_classes(splits["train"], pictures)
+        places = {title: self._places(title, pictures) for title in SPLIT_NAMES if (self.splits == title).any()}
+        given = {title: Split(pictures.images.take(some), self.labels[some]) for title, some in places.items()}
+        self._check_classes(given["train"], pictures)
+        groups = NONE if reading.group == NONE else self.groups
+        every = np.concatenate(list(places.values()))
+
+        def said(item: int) -> str:
+            return self.source.name(int(every[item]))
+
+        names = [self.names[place] for place in every.tolist()] if self.names else list(map(said, range(len(every))))
+        grouped = with_groups(given, groups, names, said, places)
+        splits = grouped.splits
         try:
             train, validation, test = complete_splits(
                 splits["train"],
@@ -84,21 +100,19 @@ class LabelledPictures:
             )
         except ValueError as error:
             raise DataError(f"{self.name.removeprefix('folder:')}: {error}") from error
-        shared = group_warnings({title: each.groups for title, each in splits.items()})
-        notes = (*pictures.notes, *self.notes, *shared, *few_groups_warnings(test.groups))
+        notes = (*pictures.notes, *self.notes, *grouped.notes, *few_groups_warnings(test.groups))
         crop, shift = pictures.is_scaled, usual_shift(train)
         channels, originals = pictures.images.shape[1], Originals(self.source)
         flip, random_parts = keeps_label_mirrored(channels, self.classes), are_photos(channels, self.classes)
         found = (self.name, train, validation, test, self.classes, flip, shift, crop, notes, originals)
-        return Images(*found, random_parts=random_parts)
+        return Images(*found, random_parts=random_parts, split_by=grouped.split_by)
 
-    def _split(self, title: str, pictures: Decoded) -> Split:
+    def _places(self, title: str, pictures: Decoded) -> IntArray:
         chosen = np.flatnonzero((self.splits == title) & pictures.is_sound)
         if not len(chosen):
             broken = named(reasons(self.source, pictures.broken))
             raise DataError(f"the {title} split must have images, but all are broken: {broken}.")
-        numbers = None if self.groups is None else np.unique(self.groups, return_inverse=True)[1][chosen]
-        return Split(pictures.images.take(chosen), self.labels[chosen], numbers)
+        return chosen
 
     def _check_classes(self, train: Split, pictures: Decoded) -> None:
         """Check that each class still has an image to train on. Raises DataError."""

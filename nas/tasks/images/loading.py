@@ -13,6 +13,7 @@ import numpy as np
 from nas.errors import DataError, RecipeError, did_you_mean
 from nas.progress import NullProgress, Progress
 from nas.tasks.class_folders import class_folders, shown
+from nas.tasks.dependence import NONE
 from nas.tasks.deployed.pictures import ENDINGS
 from nas.tasks.file_groups import parts_of_files
 from nas.tasks.images.decoded.picture_files import PictureFiles
@@ -54,7 +55,8 @@ def load_images(
     ``load_data`` says which. The columns are those of a table of pictures; ``label_column`` may be a list of columns
     of 0 and 1. ``mirror`` says if pictures keep their label when mirrored, ``random_parts`` if most parts of a picture
     show what its label says. ``group`` is a column, or the pattern of a part of paths: pictures for which that is equal
-    stay in one split. ``arguments`` are those of a set of torchvision.
+    stay in one split. Without it, so do pictures that depend on each other as far as names and contents tell, and
+    "none" keeps all apart. ``arguments`` are those of a set of torchvision.
 
     Raises:
         RecipeError: an option is unfit, or does not belong to such data.
@@ -192,8 +194,9 @@ def _load_folder(name: str, path: Path, reading: Reading) -> Images:
     labels, splits = np.array([each.label for each in found.files]), np.array([each.split for each in found.files])
     notes = _skipped_notes(found.skipped)
     within = [each.within for each in found.files]
-    groups = parts_of_files(within, reading.group, "data.group") if reading.group else None
-    return LabelledPictures(name, source, labels, splits, found.classes, notes, groups).task(reading)
+    is_named = reading.group not in ("", NONE)
+    groups = parts_of_files(within, reading.group, "data.group") if is_named else None
+    return LabelledPictures(name, source, labels, splits, found.classes, notes, groups, within).task(reading)
 
 
 def _skipped_notes(skipped: Mapping[str, int]) -> list[str]:

@@ -1,44 +1,35 @@
-"""Reasons to doubt results that lie in the splits of pictures: classes, copies, and pictures of two classes."""
+"""Reasons to doubt results that lie in the splits of pictures: classes, and pictures of two classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nas.tasks.doubts import contradiction_warnings, copy_warnings, few_warnings, imbalance_warnings, missing_warnings
-from nas.tasks.images.decoded.decoding import Source
-from nas.tasks.images.decoded.pixel_statistics import digests_of, thumbnails_of
-from nas.tasks.images.decoded.stored_images import THUMBNAIL, StoredImages
-from nas.tasks.images.near_copies import near_copy_warnings
+from nas.tasks.doubts import contradiction_warnings, few_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.images.decoded.pixel_statistics import digests_of
 from nas.tasks.images.splits import Split
 
 PIXEL_BY_PIXEL = ", pixel by pixel"
 
 
-def picture_warnings(
-    splits: Mapping[str, Split], classes: Sequence[str], noun: str, source: Source | None
-) -> tuple[str, ...]:
-    """Return sentences about classes without a test, unequal classes, duplicate pictures and contradicting labels.
+def picture_warnings(splits: Mapping[str, Split], classes: Sequence[str], noun: str) -> tuple[str, ...]:
+    """Return sentences about classes without a test, unequal classes, and pictures with contradicting labels.
 
-    ``splits`` holds train, validation and test, in this order. ``source`` gives the pictures' names, if it is known.
+    ``splits`` holds train, validation and test, in this order.
     """
     train = splits["train"]
     unequal: list[str] = []
     if train.labels.ndim == 1:
         counts = np.bincount(train.labels, minlength=len(classes))
         unequal = [*few_warnings(counts, classes, noun), *imbalance_warnings(counts, classes, noun)]
-    digests = {title: digests_of(split.images) for title, split in splits.items()}
-    every = [digest for some in digests.values() for digest in some]
+    every = [digest for split in splits.values() for digest in digests_of(split.images)]
     labels = [label for split in splits.values() for label in _hashable(split.labels)]
     return (
         *_missing_warnings(splits, classes),
         *unequal,
-        *copy_warnings(digests, "pictures", PIXEL_BY_PIXEL),
-        *_near_copies(splits, digests, source),
         *contradiction_warnings(every, labels, "picture", PIXEL_BY_PIXEL),
     )
 
@@ -63,33 +54,6 @@ def _missing_warnings(splits: Mapping[str, Split], classes: Sequence[str]) -> li
         else:
             found += missing_warnings({title: present}, classes, "picture")
     return found
-
-
-def _near_copies(
-    splits: Mapping[str, Split], digests: Mapping[str, list[bytes]], source: Source | None
-) -> tuple[str, ...]:
-    if min(splits["train"].images.shape[2:]) < THUMBNAIL:
-        return ()
-    thumbnails = {title: thumbnails_of(split.images) for title, split in splits.items()}
-
-    def name(titles: Sequence[str], place: int) -> str:
-        for title in titles:
-            images = splits[title].images
-            if place < len(images):
-                if source is None or not isinstance(images, StoredImages):
-                    return f"{title}[{place}]"
-                return source.name(int(images.numbers[place]))
-            place -= len(images)
-        raise IndexError(place)
-
-    def joined(*titles: str) -> tuple[Any, list[bytes], partial[str]]:
-        together = [digest for title in titles for digest in digests[title]]
-        return np.concatenate([thumbnails[title] for title in titles]), together, partial(name, titles)
-
-    return (
-        *near_copy_warnings("test", joined("test"), joined("train", "validation")),
-        *near_copy_warnings("validation", joined("validation"), joined("train")),
-    )
 
 
 def _hashable(labels: npt.NDArray[Any]) -> list[Any]:

@@ -164,7 +164,7 @@ def _split_warnings(
 ) -> list[str]:
     """Return reasons to doubt the splits. ``of`` masks the windows of each, and ``numbers`` are those of groups."""
     if wanted.group:
-        return group_warnings({title: numbers[mask] for title, mask in of.items()})
+        return group_warnings({title: numbers[mask] for title, mask in of.items()}, "windows")
     if not wanted.order:
         return []
     there = {str(each.split) for each in recordings}

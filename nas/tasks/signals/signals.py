@@ -323,7 +323,7 @@ class Signals(Task):
         given = paired(form, signals, targets.values[: len(labels)], "windows", numbers)
         shares = validation_share, test_share
         notes = layout_notes(np.asarray(windows), layout, channels_last=is_last)
-        notes += group_warnings({"train": numbers, "test": None if test is None else test.groups})
+        notes += group_warnings({"train": numbers, "test": None if test is None else test.groups}, "windows")
         splits: tuple[Windows, Windows | None, Windows | None] = given, None, test
         if order is not None:
             splits = divided_by_time(given, order, groups, test, *shares, notes)

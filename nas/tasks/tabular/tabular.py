@@ -390,7 +390,7 @@ class _Table:
             *repeated_warnings(self.columns, splits),
             *unknown_warnings(self.columns, preparation, splits[2]),
             *class_warnings(target, splits),
-            *group_warnings({"train": rows.groups, "validation": validation.groups, "test": test.groups}),
+            *group_warnings({"train": rows.groups, "validation": validation.groups, "test": test.groups}, "rows"),
             *few_groups_warnings(test.groups),
             *suspected,
         )

@@ -181,7 +181,9 @@ def sources_of(
     used = len({part.path for found in parts.values() for part in found})
     if groups:
         numbers = {name: number for number, name in enumerate(sorted(set(groups.values())))}
-        notes += group_warnings({each: np.array([numbers[groups[p.name]] for p in parts[each]]) for each in TITLES})
+        notes += group_warnings(
+            {each: np.array([numbers[groups[p.name]] for p in parts[each]]) for each in TITLES}, "texts"
+        )
     return Sources(title, parts, used, total, tuple(notes))
 
 

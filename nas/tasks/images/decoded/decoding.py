@@ -40,7 +40,7 @@ FEWEST_PIXELS = 4
 """Pictures with a shorter side are told."""
 GREY_MODES = {"1", "L", "LA", "I;16", "I;16B", "I;16L"}
 """Pillow's names of modes without colour. A grey PGM picture of 16 bits has another, which can also hold 32."""
-_FORMAT = 3
+_FORMAT = 4
 """It changes when the same settings give other pixels, or when entries are written in another way."""
 _AT_ONCE = 64
 """So many pictures are in memory while they are decoded."""

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from numpy.lib.recfunctions import repack_fields
 
 from nas.tasks.batches import IntArray, Places
 from nas.tasks.images.arrays import ImageArray
 
 DIGEST_BYTES = 16
-THUMBNAIL = 8
-"""The sides of thumbnails, by which copies are found."""
+THUMBNAIL = 16
+"""The sides of thumbnails, by which pictures that show the same are found."""
 
 Facts = npt.NDArray[Any]
 """What is kept of images, a record each, shape (N,); see ``facts_type``."""
@@ -52,7 +53,7 @@ def facts_of(image: ImageArray) -> Facts:
 
 
 def shrunk_to_thumbnails(images: ImageArray) -> ImageArray:
-    """Return the mean levels in ``THUMBNAIL`` × ``THUMBNAIL`` fields of each image, shape (N, channels, 8, 8)."""
+    """Return the mean levels in ``THUMBNAIL`` × ``THUMBNAIL`` fields of each image, shape (N, channels, 16, 16)."""
     means = F.adaptive_avg_pool2d(torch.from_numpy(images).float(), THUMBNAIL)
     thumbnails: ImageArray = means.round().to(torch.uint8).numpy()
     return thumbnails
@@ -93,6 +94,11 @@ class StoredImages:
         self._facts = facts
         self._image_shape = shape
         self._indices = np.arange(len(facts)) if indices is None else indices
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the thumbnails, by which groups are found when pictures are loaded: they are most of the facts."""
+        kept = [name for name in self._facts.dtype.names or () if name != "thumbnail"]
+        return {**vars(self), "_facts": repack_fields(self._facts[kept])}
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
