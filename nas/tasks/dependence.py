@@ -72,10 +72,11 @@ class Signs:
 @final
 @dataclass(frozen=True)
 class Dependence:
-    """The group of each item, shape (N,), and the reasons with which items were joined."""
+    """The group of each item, shape (N,), the reasons with which items were joined, and the columns that told it."""
 
     groups: IntArray
     reasons: tuple[str, ...]
+    columns: tuple[str, ...] = ()
 
     def told(self, noun: str) -> str:
         """Return the sentence about them; ``noun`` is that of the items."""
@@ -96,7 +97,7 @@ def copies_of(keys: Sequence[Hashable]) -> IntArray:
 
 def dependence(signs: Signs) -> Dependence | None:
     """Return the groups of items that depend on each other; None if none do."""
-    groups, reasons = np.arange(len(signs.classes)), list[str]()
+    groups, reasons, columns = np.arange(len(signs.classes)), list[str](), list[str]()
 
     def take(found: IntArray, reason: str) -> None:
         nonlocal groups
@@ -110,20 +111,24 @@ def dependence(signs: Signs) -> Dependence | None:
         if _are_small(joined, signs.classes):
             take(joined, "copies, or nearly so")
     for title, values in signs.columns.items():
-        if _counts(found := _together(groups, _numbers(values)), groups, signs):
+        found = _together(groups, _numbers(values))
+        if _counts(found, groups, signs):
+            columns.append(title)
             take(found, f"equal {title}")
     is_named = False
     for stems in _stems(signs.names, signs.classes) if signs.names else ():
         found = _together(groups, _numbers(stems))
-        if _are_views(signs.names, stems, signs.classes) or _counts(found, groups, signs):
-            is_named |= bool((found != groups).any())
-            if is_named:
-                take(found, "names with one stem")
-    if not is_named and len(signs.names):
+        joins = len(np.unique(found)) < len(np.unique(groups))
+        if joins and (_are_views(signs.names, stems, signs.classes) or _counts(found, groups, signs)):
+            is_named = True
+            take(found, "names with one stem")
+    if not is_named and signs.names:
         series = _Series.of(signs)
         if series is not None and _stands_out(series.mates, groups, signs):
-            take(_together(groups, series.groups()), "neighbours in a series")
-    return Dependence(_numbers(groups), tuple(reasons)) if reasons else None
+            found = _together(groups, series.groups())
+            if len(np.unique(found)) < len(np.unique(groups)):
+                take(found, "neighbours in a series")
+    return Dependence(_numbers(groups), tuple(reasons), tuple(columns)) if reasons else None
 
 
 def _example(found: IntArray, before: IntArray) -> tuple[int, int]:

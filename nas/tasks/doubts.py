@@ -1,4 +1,4 @@
-"""Reasons to doubt results that lie in the splits of any data: unequal or untested classes, and copies."""
+"""Reasons to doubt results that lie in the splits of any data: unequal or untested classes, and groups."""
 
 from __future__ import annotations
 
@@ -108,31 +108,6 @@ def few_groups_warnings(tested: npt.NDArray[np.integer] | None) -> list[str]:
     ]
 
 
-def copy_warnings(
-    splits: Mapping[str, Sequence[Hashable]], noun: str, how: str = "", remedy: str = "Remove the copies."
-) -> list[str]:
-    """Return a sentence for each split that repeats items of an earlier one.
-
-    ``splits`` holds what tells the items of train, validation and test apart, in this order; ``how`` says what is the
-    same.
-    """
-    train, validation, test = splits["train"], splits["validation"], splits["test"]
-    found = []
-    copies = _count(test, {*train, *validation})
-    if copies:
-        found.append(
-            f"{copies} of {len(test)} test {noun} are also in the training or validation split{how}, so test errors "
-            f"look better than they are. {remedy}"
-        )
-    copies = _count(validation, set(train))
-    if copies:
-        found.append(
-            f"{copies} of {len(validation)} validation {noun} are also in the training split{how}, so candidates that "
-            f"memorise {noun} are preferred. {remedy}"
-        )
-    return found
-
-
 def contradiction_warnings(items: Sequence[Hashable], labels: Sequence[Hashable], item: str, how: str) -> list[str]:
     """Return a sentence if the same item has different labels."""
     labels_of: dict[Hashable, set[Hashable]] = {}
@@ -143,7 +118,3 @@ def contradiction_warnings(items: Sequence[Hashable], labels: Sequence[Hashable]
         return []
     items_are = f"1 {item} is" if count == 1 else f"{count} {item}s are"
     return [f"{items_are} in more than one class{how}, so not every label can be right. Leave each in one class."]
-
-
-def _count(items: Sequence[Hashable], others: AbstractSet[Hashable]) -> int:
-    return sum(item in others for item in items)

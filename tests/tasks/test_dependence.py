@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
+from recordings import write_wav
 from small_bundle import colours
 
 from nas.tasks.dependence import Signs, copies_of, dependence
 from nas.tasks.images.loading import load_data
 from nas.tasks.images.twins import twins
+from nas.tasks.loading import Loading, load_task
+from nas.tasks.tabular.tabular import Tabular
 
 COUNT = 40
 GROUPS = np.repeat(np.arange(COUNT), 3)
@@ -111,3 +115,53 @@ def test_noise_and_blank_pictures_are_no_twins() -> None:
     blank = np.repeat(rng.integers(0, 256, (40, 3, 1, 1)), 16, axis=2).repeat(16, axis=3)
     for thumbnails in (blank, rng.integers(0, 3, (40, 3, 16, 16)), blank[:1], rng.integers(0, 256, (200, 3, 16, 16))):
         assert not len(twins(thumbnails.astype(np.uint8)))
+
+
+def test_cuts_of_one_recording_stay_together(tmp_path: Path) -> None:
+    """They are known by their names and by a hum that differs from recording to recording."""
+    rng = np.random.default_rng(0)
+    for recording in range(12):
+        hum = rng.uniform(20, 400)
+        for cut in range(6):
+            times = np.arange(2000) / 2000
+            samples = np.sin(2 * np.pi * hum * times + cut) / 4 + rng.normal(0, 0.1, 2000)
+            folder = tmp_path / ("calm", "loud")[recording % 2]
+            write_wav(folder / f"rec{recording}_{cut:03}.wav", samples[None].astype(np.float32))
+    task = load_task("signals", str(tmp_path), Loading(), {})
+    assert "72 of 72 recordings depend on others and form 12 groups" in task.warnings[0]
+    assert load_task("signals", str(tmp_path), Loading(), {"group": "none"}).warnings == ()
+
+
+def visits(shuffled: bool = False) -> pandas.DataFrame:
+    """Five visits of each of 120 patients, whose age and weight hardly change."""
+    rng = np.random.default_rng(0)
+    patient = np.repeat(np.arange(120), 5)
+    age, weight = (rng.normal(60, 10, 120)[patient] + rng.normal(0, 0.5, 600) for _ in range(2))
+    ill = np.where(age + weight + rng.normal(0, 20, 120)[patient] > 120, "yes", "no")
+    named = rng.permutation(patient) if shuffled else patient
+    return pandas.DataFrame({"patientId": named, "age": age, "weight": weight, "ill": ill})
+
+
+def test_visits_of_one_patient_stay_together() -> None:
+    """The column that names patients is found, and models do not see it. Numbers that tell nothing stay."""
+    task = Tabular.from_frame(visits(), target="ill")
+    splits = [
+        set(split.groups.tolist()) for split in (task.train, task.validation, task.test) if split.groups is not None
+    ]
+    assert sum(map(len, splits)) == len(set.union(*splits)) == 120
+    assert [column.name for column in task.columns.numbers] == ["age", "weight"]
+    for other in (
+        Tabular.from_frame(visits(), target="ill", group="none"),
+        Tabular.from_frame(visits(True), target="ill"),
+    ):
+        assert other.train.groups is None
+        assert len(other.columns.numbers) == 3
+
+
+def test_repeated_rows_stay_together() -> None:
+    """But rows with few values are often equal, and are no copies."""
+    frame = visits().drop(columns="patientId")
+    task = Tabular.from_frame(pandas.concat([frame, frame[:200]]), target="ill")
+    assert "400 of 800 rows depend on others and form 200 groups" in " ".join(task.warnings)
+    few = frame.assign(age=frame.age > 60, weight=frame.weight.round(-1))
+    assert Tabular.from_frame(few, target="ill").train.groups is None

@@ -10,6 +10,7 @@ import numpy as np
 from nas.errors import DataError
 from nas.tasks.batches import IntArray
 from nas.tasks.criteria import Kind
+from nas.tasks.dependence import NONE
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import CsvTable, Float32Array, Recording, number_in, read_csv
 from nas.tasks.moments import ROWS, is_in_order, is_name_of_time, moments_of
@@ -39,7 +40,7 @@ def read_table(
     mean. Columns of times are no channels unless ``columns`` names them. ``order`` names the column that tells which
     rows are later, or is "rows". Raises DataError, with the line and the column, if the file cannot be used.
     """
-    name = label or LABEL
+    name, group = label or LABEL, "" if group == NONE else group
     try:
         table = read_csv(path)
         if not table.names:

@@ -10,6 +10,7 @@ from nas.errors import DataError
 from nas.progress import NullProgress, Progress
 from nas.tasks.broken_items import check_few, left_out, named
 from nas.tasks.class_folders import LabelledFile, class_folders
+from nas.tasks.dependence import NONE
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import read_csv, read_recording
 from nas.tasks.file_groups import parts_of_files
@@ -44,7 +45,7 @@ def read_folder(
     """
     folders = class_folders(path, "a recording", "recordings", ENDINGS)
     within = [each.within for each in folders.files]
-    groups = parts_of_files(within, group, "data.group") if group else None
+    groups = parts_of_files(within, group, "data.group") if group not in ("", NONE) else None
     times = parts_of_files(within, order, "data.order") if order else []
     moments = moments_of(times, "data.order", str(path), "file") if order else None
     columns, notes = (columns, []) if columns else _channels_of(folders.files)
@@ -58,7 +59,8 @@ def read_folder(
             moment = None if moments is None else moments[number]
             try:
                 recording = read_recording(Path(file), columns)
-                found.append(Labelled(recording, folders.classes[label], Path(file), split, together, moment))
+                known = split, together, moment, "", within[number]
+                found.append(Labelled(recording, folders.classes[label], Path(file), *known))
             except (InputError, OSError) as error:
                 broken.append(str(error).rstrip("."))
             shown.advance()

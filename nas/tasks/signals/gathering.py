@@ -16,13 +16,14 @@ from nas.errors import DataError, first_few
 from nas.tasks.batches import IntArray
 from nas.tasks.broken_items import MOST_BROKEN, check_few, left_out, named
 from nas.tasks.criteria import Kind
+from nas.tasks.dependence import NONE, Signs, copies_of, dependence
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import Recording
 from nas.tasks.deployed.signals import LEAST_SHARE, SignalForm, cut
 from nas.tasks.doubts import group_warnings
 from nas.tasks.signals.signals import MEL_BANDS, NOISE, Signals, with_features
 from nas.tasks.signals.targets import targets_from
-from nas.tasks.signals.windows import TITLES, VALIDATION_SHARE, numbered, paired, time_warnings
+from nas.tasks.signals.windows import TITLES, VALIDATION_SHARE, numbered, paired, spectrum_of, time_warnings
 from nas.tasks.splitting import TEST_SHARE, latest
 
 FEWEST_RECORDINGS = 5
@@ -44,6 +45,7 @@ class Labelled:
         group: recordings of one group are never in two splits; None for a group of its own.
         moments: a whole number for each sample, or one for all, which grows with time; None if no time is known.
         place: where in the file it lies, if that holds several, such as " from line 7".
+        within: the path of its file below the folder of its class; empty if files have no such folders.
     """
 
     recording: Recording
@@ -53,6 +55,7 @@ class Labelled:
     group: str | None = None
     moments: IntArray | None = None
     place: str = ""
+    within: str = ""
 
     @property
     def name(self) -> str:
@@ -89,7 +92,7 @@ class Wanted:
         """How recordings are split where that is not at random; else empty."""
         if self.order:
             return f"time, of {self.order}"
-        return f"groups, of {self.group}" if self.group else ""
+        return f"groups, of {self.group}" if self.group not in ("", NONE) else ""
 
     @property
     def is_cut(self) -> bool:
@@ -112,6 +115,8 @@ def signals_from(
     told = list(notes)
     form = _form_of(recordings, wanted, tuple(columns), told)
     recordings = _fitting(recordings, form, wanted, told)
+    if not wanted.group and not wanted.order:
+        recordings = _grouped(recordings, told)
     pieces = _by_time(recordings, form, wanted) if wanted.order else _blocks(recordings, form, told)
     windows, labels, groups, splits = [], [], [], []
     total = 0
@@ -159,14 +164,30 @@ def signals_from(
         raise DataError(f"{name}: {error}") from error
 
 
+def _grouped(recordings: Sequence[Labelled], told: list[str]) -> Sequence[Labelled]:
+    """Return the recordings, those that depend on each other in groups, which is told."""
+    keys = [each.recording.samples.tobytes() for each in recordings]
+    classes = np.unique(list(map(_class_of, recordings)), return_inverse=True)[1].reshape(-1)
+    names = [each.within for each in recordings]
+    contents = np.stack([spectrum_of(each.recording.samples) for each in recordings])
+    signs = Signs(
+        classes, contents / np.maximum(contents.std(axis=0), 1e-9), names if all(names) else (), copies_of(keys)
+    )
+    found = dependence(replace(signs, said=lambda place: recordings[place].within or recordings[place].name))
+    if found is None:
+        return recordings
+    told.append(found.told("recordings"))
+    sizes = np.bincount(found.groups)
+    pairs = zip(recordings, found.groups.tolist(), strict=True)
+    return [replace(each, group=f"found {number}") if sizes[number] > 1 else each for each, number in pairs]
+
+
 def _split_warnings(
     recordings: Sequence[Labelled], wanted: Wanted, numbers: IntArray, of: Mapping[str, npt.NDArray[np.bool_]]
 ) -> list[str]:
     """Return reasons to doubt the splits. ``of`` masks the windows of each, and ``numbers`` are those of groups."""
-    if wanted.group:
-        return group_warnings({title: numbers[mask] for title, mask in of.items()}, "windows")
     if not wanted.order:
-        return []
+        return group_warnings({title: numbers[mask] for title, mask in of.items()}, "windows")
     there = {str(each.split) for each in recordings}
     shares = wanted.validation_share, TEST_SHARE
     return time_warnings([int(mask.sum()) for mask in of.values()], shares, there)

@@ -14,6 +14,7 @@ from nas.errors import DataError, did_you_mean
 from nas.paths import why_no_file
 from nas.progress import Progress
 from nas.tasks.criteria import KINDS, Kind
+from nas.tasks.dependence import NONE
 from nas.tasks.loading import Loading, check_among, check_texts, loads_task, names_of, path_of
 from nas.tasks.moments import ROWS
 from nas.tasks.signals.array_file import read_arrays
@@ -77,7 +78,7 @@ def load_signals(
     wanted = dataclasses.replace(wanted, group=group, order=order, layout=layout)
     wanted = dataclasses.replace(wanted, label=label, columns=tuple(names), channels=channels)
     _check_options(dataclasses.asdict(wanted))
-    if group and order:
+    if group not in ("", NONE) and order:
         raise DataError(f"recordings are split by time or by group, but got order {order!r} and group {group!r}.")
     if data in ("", TONES):
         _check_no_groups(TONES, wanted)
@@ -109,7 +110,9 @@ def _from_path(data: str, path: Path, labels: Path | None, wanted: Wanted, progr
         told: Kind = "regression" if isinstance(recordings[0].label, float) else "classification"
         wanted = dataclasses.replace(wanted, kind=told if wanted.kind == "auto" else wanted.kind)
         return signals_from(data, recordings, (), wanted)
-    arrays = read_arrays(path, labels, group, order)
+    arrays: dict[str, Any] = read_arrays(path, labels, "" if group == NONE else group, order)
+    if group == NONE:
+        arrays["groups"] = NONE
     return _from_arrays(data, arrays, wanted, rate=rate, layout=wanted.layout)
 
 
@@ -137,7 +140,7 @@ def _check_whole(path: Path, wanted: Wanted) -> None:
 
 def _check_no_groups(name: str, wanted: Wanted, *, by_rows: bool = False) -> None:
     """Check that nothing asks for groups of data that have none. Raises DataError."""
-    if wanted.group or (wanted.order and not (by_rows and wanted.order == ROWS)):
+    if wanted.group not in ("", NONE) or (wanted.order and not (by_rows and wanted.order == ROWS)):
         more = f" The order of its lines is data.order={ROWS}." if by_rows else ""
         raise DataError(f"{name} has neither groups nor times: leave out data.group and data.order.{more}")
 

@@ -17,10 +17,10 @@ import torch
 from nas.space.signature import Signature, TensorType
 from nas.tasks.batches import Tensors
 from nas.tasks.criteria import Classification, Criterion, Kind, Regression
+from nas.tasks.dependence import NONE
 from nas.tasks.deployed.recordings import Float32Array
 from nas.tasks.deployed.signals import LogMel, SignalForm, SignalPreparation
 from nas.tasks.doubts import (
-    copy_warnings,
     few_groups_warnings,
     few_warnings,
     group_warnings,
@@ -37,6 +37,7 @@ from nas.tasks.signals.windows import (
     checked_windows,
     divide,
     divided_by_time,
+    joined_copies,
     joined_labels,
     numbered_together,
     paired,
@@ -210,9 +211,6 @@ class Signals(Task):
             found += imbalance_warnings(counts, self.classes, self.noun)
             present = {title: set(splits[title].targets.ravel().tolist()) for title in ("validation", "test")}
             found += missing_warnings(present, self.classes, "window")
-        found += copy_warnings(
-            {title: [each.tobytes() for each in split.signals] for title, split in splits.items()}, self.noun
-        )
         return tuple(found)
 
     @cached_property
@@ -299,7 +297,8 @@ class Signals(Task):
         """Build a data set from windows, numbers of shape (N, samples) or (N, channels, samples), and their labels.
 
         Labels are text or numbers, shape (N,) or (N, values): classes or values, as ``kind`` says. ``groups`` names
-        the recording of each window: no recording is in two splits. ``test_groups`` names those of the test windows:
+        the recording of each window: no recording is in two splits. Without it, equal windows stay in one split, unless
+        it is "none". ``test_groups`` names those of the test windows:
         intervals of test errors are for other recordings, and names in both are told. ``order`` holds a time for each
         window instead of groups, a number or a date: the latest are the test, and those before them validate.
         ``layout`` is "channels-last" for the shape (N, samples, channels), and "auto" finds out. ``features`` are
@@ -315,14 +314,17 @@ class Signals(Task):
         form = SignalForm(signals.shape[1], signals.shape[2], rate=rate, channels_last=is_last)
         form = with_features(form, features, bands)
         targets = targets_from(joined_labels(labels, test_windows, test_labels), "labels", kind, classes)
-        test = None
+        test, tried = None, signals[:0]
         if test_windows is not None:
             tried = checked_windows(test_windows, "test_windows", channels_last=is_last, like=signals)
             test = paired(form, tried, targets.values[len(labels) :], "test_windows")
+        notes = layout_notes(np.asarray(windows), layout, channels_last=is_last)
+        is_apart, groups = isinstance(groups, str) and groups == NONE, None if isinstance(groups, str) else groups
         numbers, test = numbered_together(groups, len(signals), test_groups, test)
+        if groups is None and test_groups is None and order is None and not is_apart:
+            numbers, test = joined_copies(signals, tried, test, notes)
         given = paired(form, signals, targets.values[: len(labels)], "windows", numbers)
         shares = validation_share, test_share
-        notes = layout_notes(np.asarray(windows), layout, channels_last=is_last)
         notes += group_warnings({"train": numbers, "test": None if test is None else test.groups}, "windows")
         splits: tuple[Windows, Windows | None, Windows | None] = given, None, test
         if order is not None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from nas.tasks.batches import IntArray, Items, Places
+from nas.tasks.dependence import Signs, copies_of, dependence
 from nas.tasks.deployed.recordings import Float32Array, finite
 from nas.tasks.deployed.signals import SignalForm
 from nas.tasks.doubts import far_share_warnings
@@ -19,6 +20,8 @@ from nas.tasks.splitting import TEST_SEED, check_share, groups_taken, latest
 
 VALIDATION_SHARE = 0.2
 TITLES = ("train", "validation", "test")
+SPECTRUM = 4096
+"""The samples of a recording by whose spectrum it is compared."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -132,6 +135,18 @@ def windows_warnings(given: Windows) -> list[str]:
     return series_warnings(targets, "windows", advice, are_classes=are_classes)
 
 
+def spectrum_of(samples: Float32Array) -> npt.NDArray[np.float64]:
+    """Return what a recording, shape (channels, samples), sounds like: its level, and its power in bands.
+
+    Bands are an octave wide, and the powers are logarithms, so that one of a hum or a person is alike in all cuts.
+    """
+    values = samples.astype(np.float64).mean(axis=0)
+    power = np.square(np.abs(np.fft.rfft(values - values.mean(), SPECTRUM)))
+    edges = 2 ** np.arange(int(np.log2(SPECTRUM)) - 1)
+    bands = np.log(np.add.reduceat(power[1:], edges - 1) + 1e-9)
+    return np.array([values.mean(), np.log(values.std() + 1e-9), *bands])
+
+
 def _carved(windows: Windows, share: float, seed: int, title: str) -> tuple[Windows, Windows]:
     groups = np.arange(len(windows)) if windows.groups is None else windows.groups
     mask = groups_taken(windows.targets, groups, share, seed)
@@ -179,6 +194,23 @@ def numbered_together(
             raise ValueError(f"test_groups must be text if groups are, but got {names.dtype} and {tested.dtype}.")
         own, numbers = np.split(numbered(np.concatenate([names, tested]), count + len(test)), [count])
     return own, replace(test, groups=numbers)
+
+
+def joined_copies(
+    signals: Float32Array, tested: Float32Array, test: Windows | None, told: list[str]
+) -> tuple[IntArray | None, Windows | None]:
+    """Return a number for each window, the same for equal ones, and the test with those of its own; this is told.
+
+    Without equal windows there are no numbers.
+    """
+    every = np.concatenate([signals, tested])
+    signs = Signs(np.zeros(len(every), np.int64), every[:, 0], copies=copies_of([each.tobytes() for each in every]))
+    found = dependence(signs)
+    if found is None:
+        return None, test
+    told.append(found.told("windows"))
+    own, others = np.split(found.groups, [len(signals)])
+    return own, None if test is None else replace(test, groups=others)
 
 
 def joined_labels(labels: Any, test_windows: Any, test_labels: Any) -> npt.NDArray[Any]:

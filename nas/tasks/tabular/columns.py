@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -65,6 +65,12 @@ class RawColumns:
         numbers = {name: values[places] for name, values in self.numbers.items()}
         categories = {name: values[places] for name, values in self.categories.items()}
         return RawColumns(numbers, categories, self.forms, self.sources)
+
+    def without(self, names: Collection[str]) -> RawColumns:
+        """Return the same without what comes from some columns."""
+        numbers = {name: values for name, values in self.numbers.items() if self.sources.get(name, name) not in names}
+        categories = {name: values for name, values in self.categories.items() if name not in names}
+        return replace(self, numbers=numbers, categories=categories)
 
     def add_dates(self, name: str, series: Any, order: str) -> None:
         """Add what models get of a column of dates."""

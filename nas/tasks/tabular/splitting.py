@@ -10,12 +10,13 @@ import numpy as np
 from nas.errors import DataError
 from nas.tasks.batches import IntArray
 from nas.tasks.moments import ROWS, in_utc, moments_of
-from nas.tasks.splitting import latest, taken_of_each
+from nas.tasks.splitting import groups_taken, latest, taken_of_each
 from nas.tasks.tabular.columns import place_of
 from nas.tasks.tabular.reading import Frame, check_has
 from nas.tasks.tabular.recognising import DATE, Recognised
 from nas.tasks.tabular.targets import Target
 
+MANY_GROUPS = 2000
 BINS = 10
 """Values are split like classes: a share of each of so many ranges with equally many rows."""
 
@@ -114,6 +115,11 @@ def _groups_taken(labels: IntArray, groups: IntArray, share: float, seed: int, t
     count = len(np.unique(groups))
     if count < 2:
         raise DataError(f"a {title} split needs at least 2 groups, because groups stay together, but got {count}.")
+    is_single = np.bincount(groups)[groups] == 1
+    if count > MANY_GROUPS and 2 * is_single.sum() > len(groups):  # scikit-learn would take seconds
+        single, several = np.flatnonzero(is_single), np.flatnonzero(~is_single)
+        taken = np.flatnonzero(groups_taken(labels[several], groups[several], share, seed)) if len(several) else several
+        return np.concatenate([single[taken_of_each(labels[single], share, seed)], several[taken]])
     folds = min(count, max(2, round(1 / share)))
     if np.bincount(labels).max() < folds:  # which scikit-learn refuses, though groups are enough
         labels = np.zeros_like(labels)

@@ -13,7 +13,7 @@ from nas.errors import DataError
 from nas.tasks.batches import IntArray
 from nas.tasks.deployed.inputs import Array, Arrays
 from nas.tasks.deployed.tabular import TabularPreparation
-from nas.tasks.doubts import copy_warnings, far_share_warnings, few_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.doubts import far_share_warnings, few_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.moments import is_in_order, is_name_of_time, moments_of, series_warnings
 from nas.tasks.tabular.columns import RawColumns
 from nas.tasks.tabular.reading import Frame
@@ -86,21 +86,6 @@ def id_warnings(raw: Arrays, rows: IntArray, preparation: TabularPreparation) ->
         return []
     which = f"column {found[0]} has" if len(found) == 1 else f"columns {', '.join(found)} have"
     return [f"{which} another whole number in each row, like an identifier. If so, drop it: data.drop={found}."]
-
-
-def repeated_warnings(columns: RawColumns, splits: Sequence[IntArray]) -> list[str]:
-    """Return a sentence for each kind of rows that are in several splits: training, validation and test, in order.
-
-    Rows are compared as they were read, because coding gives rare categories one number.
-    """
-    import pandas
-
-    cells = [*columns.numbers.values(), *(pandas.factorize(texts)[0] for texts in columns.categories.values())]
-    keys = np.stack([each.astype(np.float64) for each in cells], axis=1) + 0.0
-    lines = keys.view(np.dtype((np.void, keys.dtype.itemsize * keys.shape[1]))).ravel().tolist()
-    rows = dict(zip(TITLES, ([lines[place] for place in split.tolist()] for split in splits), strict=True))
-    remedy = "Remove copies, or name their group: data.group=COLUMN."
-    return copy_warnings(rows, "rows", ", equal in all columns", remedy)
 
 
 def unknown_warnings(columns: RawColumns, preparation: TabularPreparation, test: IntArray) -> list[str]:

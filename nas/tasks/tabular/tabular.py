@@ -16,6 +16,7 @@ from nas.errors import DataError
 from nas.space.signature import Signature, TensorType
 from nas.tasks.batches import IntArray, Tensors, items_at
 from nas.tasks.criteria import KINDS, Classification, Criterion, Kind, Regression
+from nas.tasks.dependence import NONE, dependence
 from nas.tasks.deployed.inputs import Array
 from nas.tasks.deployed.tabular import UNKNOWN, TabularPreparation
 from nas.tasks.doubts import few_groups_warnings, group_warnings
@@ -23,6 +24,7 @@ from nas.tasks.splitting import TEST_SEED, TEST_SHARE, check_share, usual_valida
 from nas.tasks.tabular import boosting
 from nas.tasks.tabular.columns import SCALINGS, RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
 from nas.tasks.tabular.corrupting import MISSING, NOISE, corrupted_rows
+from nas.tasks.tabular.depending import identifying_columns, signs_of_rows
 from nas.tasks.tabular.overview import overview_of, roles_of
 from nas.tasks.tabular.pairing import with_test
 from nas.tasks.tabular.reading import Frame, check_has, checked_frame
@@ -34,7 +36,6 @@ from nas.tasks.tabular.suspicions import (
     id_warnings,
     leak_warnings,
     order_warnings,
-    repeated_warnings,
     share_warnings,
     unknown_warnings,
 )
@@ -119,7 +120,8 @@ class Tabular(Task):
             target: the column to predict: text, booleans and few whole numbers are classes, other numbers are values.
             test: another DataFrame, whose rows score winners; by default ``test_share`` of each class, always the same.
             drop: columns that models must not see.
-            group: a column whose equal values mark rows that stay together in one split. Models do not see it.
+            group: a column whose equal values mark rows that stay together in one split. Models do not see it. By
+                default it is found by looking, and so are repeated rows; "none" keeps all rows apart.
             order: a column of times: models train on the earliest rows, and the latest score winners. Models do not
                 see it. "rows" is the order in which rows are given.
             kind: "classification" or "regression", where it should not be told from the target.
@@ -138,16 +140,21 @@ class Tabular(Task):
         tested = None if test is None else checked_frame(test, f"the test table of {name}")
         named = [(target, "target"), *((each, "a dropped column") for each in drop)]
         named += [(each, "a column of categories") for each in categories]
-        for column, what in [*named, *([(group, "group")] if group is not None else [])]:
+        for column, what in [*named, *([(group, "group")] if group not in (None, NONE) else [])]:
             check_has(frame, column, what, name)
         read = recognised or Recognised()
+        is_free, group = group is None and order is None, None if group == NONE else group
         moments = moments_in(frame, order, group, name, read)
         table = _Table.of(frame, tested, target, kind, group, order, moments, drop, categories, name, read)
+        told: list[str] = []
+        if is_free:
+            table = table.grouped(told)
         share = validation_share or usual_validation_share(len(frame))
         splits = table.split(test_share, share, seed)
         wanted = {"validation": share, **({"test": test_share} if test is None else {})}
         far = share_warnings(table.groups, moments, splits, wanted)
-        return table.task(splits, scaling, name, [*order_warnings(frame, table.target, group, order), *far])
+        series = order_warnings(frame, table.target, table.group, order) if table.groups is None else []
+        return table.task(splits, scaling, name, [*told, *series, *far])
 
     # What the engine asks
 
@@ -344,6 +351,26 @@ class _Table:
         fixed = None if test is None else len(test)
         return cls(columns, found, groups, fixed, unused, frame, group, order, recognised, moments, split_by)
 
+    def grouped(self, told: list[str]) -> _Table:
+        """Return the table with groups of rows that depend on each other, which are told; as it is if none do.
+
+        Models do not see a column that names the groups.
+        """
+        identifying = identifying_columns(self.frame.drop(columns=list(self.unused)), self.target.name)
+        found = dependence(signs_of_rows(self.frame, self.columns, self.target, identifying))
+        if found is None:
+            return self
+        told.append(found.told("rows"))
+        hidden = tuple(name for name in identifying if name in found.columns)
+        return replace(
+            self,
+            groups=found.groups,
+            columns=self.columns.without(hidden),
+            unused=(*self.unused, *hidden),
+            group=hidden[0] if hidden else None,
+            split_by="groups that were found",
+        )
+
     def split(self, test_share: float, validation_share: float, seed: int) -> tuple[IntArray, IntArray, IntArray]:
         """Return the training, validation and test rows."""
         rows = np.arange(len(self.target.values))
@@ -387,7 +414,6 @@ class _Table:
             *notes,
             *leak_warnings(raw, target, train, preparation),
             *id_warnings(raw, train, preparation),
-            *repeated_warnings(self.columns, splits),
             *unknown_warnings(self.columns, preparation, splits[2]),
             *class_warnings(target, splits),
             *group_warnings({"train": rows.groups, "validation": validation.groups, "test": test.groups}, "rows"),
