@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nas.values.evaluation import AS_TRAINED, BY_FOLDS, PARENT, TESTED_PER_VALIDATED, TUNED_ON, Evaluation, Stage
+from nas.values.evaluation import (
+    AS_TRAINED,
+    BY_FOLDS,
+    PARENT,
+    TESTED_PER_VALIDATED,
+    TUNED_ON,
+    VALIDATED,
+    Evaluation,
+    Stage,
+)
 from nas.values.metric import TRAINED
 
+FAR, TINY = 2.0, 1e-12
 MUCH_LONGER = 2.0
 """A winner that was retrained for so many times more of the search's training is another model than that one."""
 
@@ -25,6 +37,26 @@ def searched_of(row: Evaluation, rows: Sequence[Evaluation]) -> dict[str, float]
     if retrained is None or not _is_alike(row, trained, retrained):
         return {}
     return {name: trained.values[name] for name in TRAINED if name in trained.values}
+
+
+def differing_folds(rows: Iterable[Evaluation]) -> Evaluation | None:
+    """Return the best simple model by folds if folds find other errors than the validation split; None if not.
+
+    They differ where half of the models have errors that are more than ``FAR`` joint standard errors apart. Then items
+    depend on each other, and folds are tested on items like those that they were fitted to. Models are fitted to the
+    same items, so that one of them alone would say little less.
+    """
+    found = [row for row in rows if VALIDATED in row.details.get(BY_FOLDS, {}) and "error" in row.values]
+    if not found:
+        return None
+    folds = [row.details[BY_FOLDS] for row in found]
+    apart = [
+        abs(row.values["error"] - each["error"]) / max(math.hypot(each["standard_error"], each[VALIDATED]), TINY)
+        for row, each in zip(found, folds, strict=True)
+    ]
+    if statistics.median(apart) <= FAR:
+        return None
+    return min(found, key=lambda row: float(row.details[BY_FOLDS]["error"]))
 
 
 def folds_of_winner(rows: Sequence[Evaluation]) -> Mapping[str, float]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from nas.errors import LimitError, RecipeError, did_you_mean
 from nas.results.baselines import baseline_sentences, baselines_json
 from nas.results.best_winner import best_of
-from nas.results.evidence import folds_of_winner, is_fitted_winner, searched_of
+from nas.results.evidence import differing_folds, folds_of_winner, is_fitted_winner, searched_of
 from nas.results.failures import FailureCount, failure_counts
 from nas.results.first_answer import FirstAnswer
 from nas.results.found_by_id import found_by_id
@@ -276,8 +276,10 @@ def front_of(
     """Return the front of the winners among ``rows``. The last row about an architecture that did not fail counts."""
     indexed = IndexedRows.of(rows)
     last, places = indexed.counting["winner"], indexed.places()
+    trained = [row for row in indexed.counting["train"].values() if not row.failed]
+    counts = differing_folds(trained) is None
     winners = [
-        _winner(row, run_folder, words, [indexed.rows[place] for place in places[architecture]])
+        _winner(row, run_folder, words, [indexed.rows[place] for place in places[architecture]], folds_count=counts)
         for architecture, row in last.items()
         if not row.failed
     ]
@@ -306,8 +308,10 @@ def cost_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tu
     return tuple({metric.name: metric for metric in metrics if metric.name not in shown}.values())
 
 
-def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence[Evaluation]) -> Winner:
-    """Return the winner of a row, given all rows of its architecture."""
+def _winner(
+    row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence[Evaluation], *, folds_count: bool
+) -> Winner:
+    """Return the winner of a row, given all rows of its architecture, and whether folds say something in its run."""
     parity, folder = row.details.get("parity"), str(row.details.get("folder", ""))
     earlier = [each for each in rows if each.stage == "winner" and not each.failed]
     return Winner(
@@ -332,7 +336,7 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence
         is_parent=bool(row.details.get(PARENT)),
         is_fitted=is_fitted_winner(rows),
         searched=searched_of(row, rows),
-        by_folds=folds_of_winner(rows),
+        by_folds=folds_of_winner(rows) if folds_count else {},
         tested_per_validated=row.details.get(TESTED_PER_VALIDATED, 1.0),
         tried=row.details.get(TRIED, 1),
         confusion=row.details.get("confusion"),

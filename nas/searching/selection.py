@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from nas.results.best_winner import best_judged
+from nas.results.evidence import differing_folds
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
 from nas.space.parts.candidate import Candidate
@@ -47,10 +48,19 @@ def judged(beliefs: Beliefs) -> list[Evaluation]:
     A parent may have been tuned on the items of the folds. So errors of parts that are nearly all of it may be too low.
     """
     rows = beliefs.candidates
-    is_judged = beliefs.quality.name == "error" and any(BY_FOLDS in row.details for row in rows)
-    if not is_judged or not all(row.is_fitted or row.is_as_it_came for row in rows):
-        return rows
-    return list(map(_as_judged, rows))
+    return list(map(_as_judged, rows)) if are_judged_by_folds(beliefs) else rows
+
+
+def are_judged_by_folds(beliefs: Beliefs) -> bool:
+    """Return True if errors by folds stand for those on validation items, which bear them out."""
+    rows = beliefs.candidates
+    are_simple = all(row.is_fitted or row.is_as_it_came for row in rows)
+    return are_simple and any(BY_FOLDS in row.details for row in rows) and folds_count(beliefs)
+
+
+def folds_count(beliefs: Beliefs) -> bool:
+    """Return True if folds may tell simple models apart: they say nothing of other metrics than the error."""
+    return beliefs.quality.name == "error" and differing_folds(beliefs.candidates) is None
 
 
 def meets_as_known(beliefs: Beliefs, architecture: Architecture) -> bool:
@@ -171,8 +181,9 @@ def simple_winners(beliefs: Beliefs) -> list[Architecture]:
     them by ``best_judged`` comes first.
     """
     excluded = _failed_winners(beliefs) | _missing_winners(beliefs)
+    counts = folds_count(beliefs)
     meeting = [
-        _as_judged(row)
+        _as_judged(row) if counts else row
         for row in beliefs.candidates
         if row.is_fitted and row.architecture not in excluded and beliefs.surely_meets(row.architecture)
     ]
@@ -180,7 +191,7 @@ def simple_winners(beliefs: Beliefs) -> list[Architecture]:
     rows = non_dominated_rows(beliefs, accurate)
     losses = np.array([_losses(beliefs, row) for row in rows])
     found = [rows[index].architecture for index in sorted(spread_over_front(losses, SIMPLE_WINNERS))]
-    by_folds = [row for row in accurate if BY_FOLDS in row.details] if beliefs.quality.name == "error" else []
+    by_folds = [row for row in accurate if BY_FOLDS in row.details] if counts else []
     if not by_folds:
         return found
     best = by_folds[best_judged([row.details[BY_FOLDS] for row in by_folds])].architecture

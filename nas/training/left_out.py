@@ -27,6 +27,7 @@ from nas.training.modules import EVALUATED_TOGETHER, moved
 from nas.training.optimizing import head_layer_of
 from nas.training.regressions import Linear, regression
 from nas.values.comparison import Z95
+from nas.values.evaluation import VALIDATED
 
 FOLDS = 5
 LOG_LOSS = "log_loss"
@@ -132,9 +133,11 @@ def judged_own_fit(
 
 def _scores(tally: Tally, task: Task, parts: Sequence[IntArray]) -> tuple[dict[str, float], dict[str, float]]:
     """Return what is kept of the judgement, and all metrics that are finite. Items of a group belong together."""
-    groups = numbered_groups(task)
+    groups, items = numbered_groups(task), len(task.train) + len(task.validation)
     scores = grouped_scores(tally, None if groups is None else groups[np.concatenate(parts)])
     error = scores["error"]
     values = {name: score.value for name, score in scores.items() if math.isfinite(score.value)}
     loss = {LOG_LOSS: values[LOG_LOSS]} if LOG_LOSS in values else {}
-    return {"error": error.value, "standard_error": (error.high - error.low) / (2 * Z95), **loss}, values
+    deviation = (error.high - error.low) / (2 * Z95)
+    fewer = {VALIDATED: deviation * math.sqrt(items / len(task.validation))}
+    return {"error": error.value, "standard_error": deviation, **fewer, **loss}, values

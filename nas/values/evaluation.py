@@ -23,6 +23,8 @@ FITTED = "fitted"
 BY_FOLDS = "by_folds"
 """The detail of the same: its ``error`` on items that are left out, by folds over all training and validation items,
 the ``standard_error`` of that, and its ``log_loss`` there if it gives probabilities."""
+VALIDATED = "standard_error_on_validation"
+"""What folds would find as the standard error if they tested as many items as the validation split has."""
 OF_ALL = "of_all"
 """The detail of the same: true if the weights that are kept of it are those of a fit to all of these items."""
 PARENT = "parent"

@@ -134,7 +134,7 @@ def test_the_first_front_is_told_as_soon_as_it_is_there(tmp_path: Path) -> None:
     """It is told once."""
     diary = Diary()
     search(tmp_path, Wanting(), trials=6, rounds=2, progress=diary)
-    (text,) = told(diary, "first front, on validation items: ")
+    (text,) = told(diary, "first front on ")
     assert 1 <= text.count("error ") <= 2
     assert text.count(" at ") == text.count("error ")
 

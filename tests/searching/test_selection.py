@@ -15,6 +15,7 @@ from nas.searching.beliefs import Beliefs
 from nas.searching.selection import (
     changing_the_front,
     choose_winners,
+    folds_count,
     front_candidates,
     judged,
     only_misses,
@@ -23,7 +24,7 @@ from nas.searching.selection import (
 )
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space
-from nas.values.evaluation import BY_FOLDS, PARENT, Evaluation, Failure
+from nas.values.evaluation import BY_FOLDS, PARENT, VALIDATED, Evaluation, Failure
 from nas.values.measurement import Measurement
 from nas.values.pareto import non_dominated
 
@@ -257,6 +258,20 @@ def test_where_all_are_simple_the_front_is_that_by_folds() -> None:
     parent = mixed.trainings[ALL[3]]
     mixed.add(replace(parent, details={"epochs": 0}))
     assert choose_winners(mixed, 3) == [ALL[3], ALL[2], ALL[0]], "a parent is as it is"
+
+
+def test_folds_that_the_validation_split_does_not_bear_out_are_dropped() -> None:
+    """Where each object is there twice, folds promise 12 % and the split of the user says 31 %."""
+    for error, wanted in ((0.30, [0.31, 0.33]), (0.27, [0.27, 0.28])):
+        beliefs = of_simple((0.31, 1.0, True), (0.33, 2.0, True))
+        for place, architecture in enumerate(ALL[:2]):
+            row = beliefs.trainings[architecture]
+            found = {"error": error + place / 100, "standard_error": 0.01, VALIDATED: 0.025}
+            if error == 0.30:
+                found["error"] -= 0.18
+            beliefs.add(replace(row, details={**row.details, BY_FOLDS: found}))
+        assert judged_errors(beliefs) == pytest.approx(wanted)
+        assert folds_count(beliefs) is (error != 0.30)
 
 
 def test_a_simple_model_that_folds_did_not_judge_keeps_its_error() -> None:

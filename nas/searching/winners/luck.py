@@ -6,6 +6,7 @@ import math
 
 from nas.results.best_winner import luck
 from nas.searching.beliefs import Beliefs
+from nas.searching.selection import folds_count
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.values.evaluation import BY_FOLDS
@@ -24,7 +25,7 @@ def may_be_luck(state: RunState, candidate: Architecture, simple: Architecture) 
     """
     beliefs, task = state.beliefs, state.resolved.task
     row, judged = beliefs.trainings[candidate], beliefs.trainings[simple]
-    if beliefs.quality.name != "error" or BY_FOLDS in row.details or BY_FOLDS not in judged.details:
+    if BY_FOLDS in row.details or BY_FOLDS not in judged.details or not folds_count(beliefs):
         return False
     items = len(task.train) + len(task.validation)
     standard_error = judged.details[BY_FOLDS]["standard_error"] * math.sqrt(items / len(task.validation))
