@@ -276,16 +276,14 @@ def front_of(
     """Return the front of the winners among ``rows``. The last row about an architecture that did not fail counts."""
     indexed = IndexedRows.of(rows)
     last, places = indexed.counting["winner"], indexed.places()
-    trained = [row for row in indexed.counting["train"].values() if not row.failed]
-    counts = differing_folds(trained) is None
+    folds = differing_folds(indexed.counting["train"].values()) is None
     winners = [
-        _winner(row, run_folder, words, [indexed.rows[place] for place in places[architecture]], folds_count=counts)
+        _winner(row, run_folder, words, [indexed.rows[place] for place in places[architecture]], folds=folds)
         for architecture, row in last.items()
         if not row.failed
     ]
     ordered, placed = _ordered(winners, objectives, limits)
-    failed = {architecture for architecture, row in indexed.counting["retrain"].items() if row.failed}
-    failed |= {architecture for architecture, row in last.items() if row.failed}
+    failed = {each for each, row in (*indexed.counting["retrain"].items(), *last.items()) if row.failed}
     return Front(
         objectives=tuple(objectives),
         limits=tuple(limits),
@@ -308,10 +306,8 @@ def cost_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tu
     return tuple({metric.name: metric for metric in metrics if metric.name not in shown}.values())
 
 
-def _winner(
-    row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence[Evaluation], *, folds_count: bool
-) -> Winner:
-    """Return the winner of a row, given all rows of its architecture, and whether folds say something in its run."""
+def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence[Evaluation], *, folds: bool) -> Winner:
+    """Return the winner of a row, given all rows of its architecture, and whether ``folds`` count in its run."""
     parity, folder = row.details.get("parity"), str(row.details.get("folder", ""))
     earlier = [each for each in rows if each.stage == "winner" and not each.failed]
     return Winner(
@@ -336,7 +332,7 @@ def _winner(
         is_parent=bool(row.details.get(PARENT)),
         is_fitted=is_fitted_winner(rows),
         searched=searched_of(row, rows),
-        by_folds=folds_of_winner(rows) if folds_count else {},
+        by_folds=folds_of_winner(rows) if folds else {},
         tested_per_validated=row.details.get(TESTED_PER_VALIDATED, 1.0),
         tried=row.details.get(TRIED, 1),
         confusion=row.details.get("confusion"),

@@ -9,16 +9,15 @@ from typing import final
 from nas.errors import CandidateError
 from nas.jobs.execution import Job, Report
 from nas.progress import duration_text
-from nas.results.evidence import differing_folds
 from nas.searching.drawing import evenly
 from nas.searching.evaluating.evaluators import Evaluator
 from nas.searching.evaluating.siblings import precisions_to_evaluate, rows_of_training, sibling_ids
 from nas.searching.evaluating.stopping import Stopping
 from nas.searching.failures import NOT_DESCRIBED
+from nas.searching.first_front import first_front, on_validation, quality_text
 from nas.searching.proposer import Beforehand, Prior, Proposal, Proposer
 from nas.searching.sampler_feedback import known_before, known_costs, told
 from nas.searching.screening import TOO_LONG, Verdict
-from nas.searching.selection import are_judged_by_folds, front_candidates
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.parts.parents import first_of
@@ -28,8 +27,6 @@ from nas.training.training import epochs_done
 from nas.values.evaluation import BY_FOLDS, FITTED, OF_ALL, Evaluation, Failure, PredictedValue
 from nas.values.metric import trained_values
 
-MOST_TOLD = 5
-"""The most points of the first front that are told."""
 FIRST_QUARTERS = 3
 """So many quarters of the trials may be what a space wants to see first."""
 
@@ -374,7 +371,7 @@ class Trainings:
             self._has_met_limits = self._has_met_limits or self._meets_limits(row)
         self._tell_first_front()
         best = state.beliefs.lowest_quality
-        state.progress.advance(best=None if best is None else f"{self._best_text(best)}{self._on_validation}")
+        state.progress.advance(best=None if best is None else f"{quality_text(state, best)}{on_validation(state)}")
 
     def _tell_first_front(self) -> None:
         """Say what is best among those that the space named first, once all of them have ended."""
@@ -382,34 +379,5 @@ class Trainings:
         if self._first_is_told or not wanted or not all(each in beliefs.trainings for each in wanted):
             return
         self._first_is_told = True
-        costs = [objective.metric for objective in beliefs.objectives if objective.metric.source != "trained"]
-        points = []
-        for row in front_candidates(beliefs, surely=False)[:MOST_TOLD]:
-            values = beliefs.values(row.architecture)
-            at = "".join(f" at {metric.format(values[metric.name])}" for metric in costs[:1])
-            points.append(f"{self._best_text(row.values[beliefs.quality.name])}{at}")
-        if points:
-            on = self._on_validation
-            what = ", by folds over training and validation items" if are_judged_by_folds(beliefs) else on
-            self._state.progress.say(f"first front{what}: {'; '.join(points)}")
-        differing = differing_folds(beliefs.candidates)
-        if differing is not None:
-            promised, found = map(self._best_text, (differing.details[BY_FOLDS]["error"], differing.values["error"]))
-            self._state.progress.say(
-                f"folds promise {promised}, the validation split {found}: items depend on each other, so the split "
-                "decides"
-            )
-
-    @property
-    def _on_validation(self) -> str:
-        """On what the quality of candidates was found; empty if a table tells it."""
-        task = self._state.resolved.backend.task
-        return "" if task is None else f" on {len(task.validation):,} validation {task.noun}"
-
-    def _best_text(self, best: float) -> str:
-        """Return the lowest quality so far with its name: the task's own words for its error."""
-        quality, resolved = self._state.beliefs.quality, self._state.resolved
-        if quality.name != "error":
-            return f"{quality.title.lower()} {quality.format(best)}"
-        words = resolved.backend.words
-        return f"{words.error} {words.error_text(best)}"
+        for sentence in first_front(self._state):
+            self._state.progress.say(sentence)

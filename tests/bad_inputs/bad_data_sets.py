@@ -221,7 +221,7 @@ BAD_INPUTS = {
     ),
     "test pictures that are trained on": BadInput(
         LOOKED_AT,
-        ("warning: 3 of 3 test pictures are also in the training",),
+        ("3 of 3 test pictures depend on pictures of an earlier split",),
         with_photos(copies_in_the_test, count=10),
         status=0,
     ),

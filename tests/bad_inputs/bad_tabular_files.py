@@ -286,7 +286,7 @@ BAD_INPUTS = {
     ),
     "copied rows": BadInput(
         PAY,
-        ("test rows are also in the training or validation split, equal in all columns",),
+        ("rows depend on others and form 112 groups, each of which stays in one split",),
         table(lambda frame: pandas.concat([frame, frame])),
         status=0,
     ),

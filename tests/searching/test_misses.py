@@ -25,7 +25,7 @@ def said(digits: Images, errors: tuple[float, float], *limits: str) -> list[str]
         for each, error in zip((IN_ORDER[0], IN_ORDER[-1]), errors, strict=True)
     ]
     news: list[str] = []
-    resolved = SimpleNamespace(task=digits, backend=SimpleNamespace(words=OF_IMAGES))
+    resolved = SimpleNamespace(task=digits, backend=SimpleNamespace(words=OF_IMAGES, task=None))
     beliefs = beliefs_of(*limits, space=TinySpace(), rows=rows)
     state: Any = SimpleNamespace(beliefs=beliefs, resolved=resolved, progress=SimpleNamespace(say=news.append))
     say_only_chance(state)

@@ -116,7 +116,7 @@ def test_the_error_has_its_own_name_everywhere(tmp_path: Path) -> None:
     space = Sums(nas.DataSetTask(*data).signature)
     nas.search(SMALL, space=space, data=data, runs=tmp_path, progress=diary, instruments=instruments(space))
     assert diary.best
-    assert all(text.startswith("standardised squared error ") and text.endswith(" %") for text in diary.best)
+    assert all(text.startswith("standardised squared error ") and " % on " in text for text in diary.best)
     run = nas.load_run(tmp_path / "run")
     (error,) = [metric for metric in document_of(run)["metrics"] if metric["name"] == "error"]
     assert error["title"] == "Standardised squared error"

@@ -73,7 +73,7 @@ class FakeState:
         self.schedule: Any = SimpleNamespace(is_timed=False, may_be_late_s=0.0)
         self.spent_s = 0.0
         self.recorded = RecordedRows((), beliefs.candidate)
-        self.resolved = SimpleNamespace(space=beliefs.space, backend=SimpleNamespace(words=OF_IMAGES))
+        self.resolved = SimpleNamespace(space=beliefs.space, backend=SimpleNamespace(words=OF_IMAGES, task=None))
         self.progress = SimpleNamespace(say=self.news.append, advance=lambda **_: None)
         self.journal = SimpleNamespace(
             append=lambda *rows: self.kept.extend(rows),

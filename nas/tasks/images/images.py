@@ -26,7 +26,7 @@ from nas.tasks.images.decoded.pixel_statistics import checksum_of, moments_of
 from nas.tasks.images.decoded.stored_images import StoredImages
 from nas.tasks.images.grouping import NAMED_GROUPS, with_groups
 from nas.tasks.images.picture_changes import PICTURE_CORRUPTIONS, corrupted_pictures, parts_of, randomly_augmented
-from nas.tasks.images.picture_doubts import picture_warnings
+from nas.tasks.images.picture_doubts import copy_warnings, picture_warnings
 from nas.tasks.images.resizing import Originals, PictureWishes
 from nas.tasks.images.splits import SomeLabels, Split, complete_splits
 from nas.tasks.splitting import GROUPS_STAY, TEST_SHARE
@@ -235,7 +235,8 @@ class Images(Task):
     def warnings(self) -> tuple[str, ...]:
         """Sentences about what makes results doubtful: notes of loading, and what lies in the splits."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        return (*self.notes, *picture_warnings(splits, self.classes, self.noun))
+        copies = [] if self.split_by else copy_warnings(splits)  # groups are told when pictures are loaded
+        return (*self.notes, *copies, *picture_warnings(splits, self.classes, self.noun))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nas.tasks.doubts import contradiction_warnings, few_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.doubts import contradiction_warnings, few_warnings, group_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.images.decoded.pixel_statistics import digests_of
 from nas.tasks.images.splits import Split
 
@@ -32,6 +32,16 @@ def picture_warnings(splits: Mapping[str, Split], classes: Sequence[str], noun: 
         *unequal,
         *contradiction_warnings(every, labels, "picture", PIXEL_BY_PIXEL),
     )
+
+
+def copy_warnings(splits: Mapping[str, Split]) -> list[str]:
+    """Return a sentence for each split with pictures that an earlier one has, pixel by pixel."""
+    numbers: dict[bytes, int] = {}
+    groups = {
+        title: np.array([numbers.setdefault(digest, len(numbers)) for digest in digests_of(split.images)])
+        for title, split in splits.items()
+    }
+    return group_warnings(groups, "pictures")
 
 
 _HARM = {

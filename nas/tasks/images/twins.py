@@ -17,18 +17,16 @@ from nas.tasks.batches import IntArray
 from nas.tasks.dependence import FloatArray
 from nas.tasks.images.decoded.pixel_statistics import Thumbnails
 
-LARGEST_DISTANCE, SHARE, USUAL = 0.02, 0.05, 30
-"""Twins are at most so far apart, 1 minus their correlation, and at most this share of the distance of
-the thirtieth neighbour, or of the nearest quarter: garments and digits are alike without being copies.
+LARGEST_DISTANCE, SHARE, REFERENCE = 0.02, 0.1, 12
+"""Twins are at most so far apart, 1 minus their correlation, and at most this share of the distance of the neighbour
+of this rank, once that is aligned too: garments and digits are alike without being copies.
 
-Of 608 drawings and 600 cells, cut to .75 to .95 of their sides, mirrored and made lighter or darker, 84 and 99 % are
-found; encoded anew, 99 %. Of the originals, 27 drawings look like another one, which they mostly are, and no cell; of
-800 garments, 3.
+``python -m experiments.dependent_items`` measures how many twins are found, and how many pairs are none.
 """
-LARGEST_TO_ALIGN, SHARE_TO_ALIGN, ALIGNED = 0.2, 0.5, 3
-"""Pictures are aligned with so many others that are at most so far apart, or this share of the same distance."""
-MOST_ALIGNED = 10_000
-"""So many pairs are aligned, about five seconds."""
+LARGEST_TO_ALIGN, ALIGNED = 0.2, 3
+"""Pictures are aligned with so many others that are at most so far apart."""
+MOST_ALIGNED = 6000
+"""So many pairs are aligned, the nearest ones, which takes a few seconds."""
 STEPS, RATE = 20, 0.02
 SIDE, FINE_SIDE = 8, 12
 """The sides of what is compared first, and of what is aligned."""
@@ -46,18 +44,18 @@ def twins(thumbnails: Thumbnails) -> IntArray:
     if len(small) < 2:
         return np.empty((0, 2), dtype=np.int64)
     views = torch.tensor(list(_views(SCALES if len(small) <= MOST_VIEWED else SCALES[:1])))
-    pairs, usual, distances = _near(small, views)
-    kept = distances.argsort()[:MOST_ALIGNED]
-    pairs, limits = pairs[kept], (SHARE * usual[kept]).clamp(max=LARGEST_DISTANCE)
+    near, distances, shows = _near(small, views)
+    pairs = near[:, :ALIGNED].flatten(0, 1)
+    distances = distances[:, :ALIGNED].flatten()
+    kept = (distances <= LARGEST_TO_ALIGN) & shows[pairs[:, 0]] & shows[pairs[:, 1]]
+    pairs = pairs[kept][distances[kept].argsort()[:MOST_ALIGNED]]
     if not len(pairs):
         return np.empty((0, 2), dtype=np.int64)
-    are_twins = torch.cat(
-        [
-            _aligned(small[some[:, 0]], small[some[:, 1]], views[some[:, 2]]) <= limit
-            for some, limit in zip(torch.split(pairs, _AT_ONCE), torch.split(limits, _AT_ONCE), strict=True)
-        ]
-    )
-    found: IntArray = pairs[are_twins, :2].numpy()
+    usual = torch.zeros(len(small))
+    some = torch.unique(pairs[:, 0])
+    usual[some] = _aligned(small, near[some, -1], views)
+    limits = (SHARE * usual[pairs[:, 0]]).clamp(max=LARGEST_DISTANCE)
+    found: IntArray = pairs[_aligned(small, pairs, views) <= limits, :2].numpy()
     return found
 
 
@@ -80,11 +78,12 @@ def _views(scales: tuple[float, ...]) -> Iterator[list[list[float]]]:
 
 
 def _near(small: torch.Tensor, views: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the pairs to align, with the number of the best view of the first, shape (P, 3).
+    """Return each picture, its nearest others and the best views of the first, shape (N, neighbours, 3).
 
-    The usual distance of each, and how far they are apart, both of shape (P,), come with them.
+    How far they are apart, (N, neighbours), and which pictures show something, (N,), come with them.
     """
     whole = _directions(_seen(small, views[:1].expand(len(small), 2, 3), SIDE))
+    count = min(REFERENCE, max(ALIGNED, len(small) // 4), len(small) - 1)
     found = []
     for start in range(0, len(small), _AT_ONCE):
         some = small[start : start + _AT_ONCE]
@@ -97,36 +96,28 @@ def _near(small: torch.Tensor, views: torch.Tensor) -> tuple[torch.Tensor, torch
             best = torch.where(is_better, alike, best)
         own = torch.arange(len(some))
         best[own, start + own] = -2.0
-        top = best.topk(min(USUAL, max(ALIGNED, len(small) // 4), len(small) - 1), dim=1)
-        usual = 1 - top.values[:, -1]
-        near = top.indices[:, :ALIGNED]
-        pairs = torch.stack([(start + own)[:, None].expand_as(near), near], dim=2)
-        views_of = number.gather(1, near).long()
-        found.append(
-            (
-                torch.cat([pairs, views_of[:, :, None]], dim=2).flatten(0, 1),
-                usual.repeat_interleave(near.shape[1]),
-                1 - top.values[:, :ALIGNED].flatten(),
-            )
-        )
-    pairs, usual, distances = (torch.cat(each) for each in zip(*found, strict=True))
-    shows = whole.any(dim=1)
-    kept = (distances <= (SHARE_TO_ALIGN * usual).clamp(max=LARGEST_TO_ALIGN)) & shows[pairs[:, 0]] & shows[pairs[:, 1]]
-    return pairs[kept], usual[kept], distances[kept]
+        top = best.topk(count, dim=1)
+        mine = (start + own)[:, None].expand_as(top.indices)
+        found.append((torch.stack([mine, top.indices, number.gather(1, top.indices).long()], dim=2), 1 - top.values))
+    near, distances = (torch.cat(each) for each in zip(*found, strict=True))
+    return near, distances, whole.any(dim=1)
 
 
-def _aligned(moved: torch.Tensor, fixed: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-    """Return how far pairs of pictures are apart, once the first of each was aligned with the second."""
-    maps = maps.clone().requires_grad_()
-    wanted = _directions(F.interpolate(fixed, size=FINE_SIDE, mode="bilinear", antialias=True))
-    optimizer, least = torch.optim.Adam([maps], lr=RATE), torch.full((len(moved),), 2.0)
-    for _ in range(STEPS):
-        distances = 1 - (_directions(_seen(moved, maps, FINE_SIDE)) * wanted).sum(dim=1)
-        least = torch.minimum(least, distances.detach())
-        optimizer.zero_grad()
-        distances.sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return least
+def _aligned(small: torch.Tensor, pairs: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+    """Return how far pairs of pictures, (P, 3) as of ``_near``, are apart once the first is aligned with the second."""
+    found = []
+    for one, other, view in (some.T for some in torch.split(pairs, _AT_ONCE)):
+        maps = views[view].clone().requires_grad_()
+        wanted = _directions(F.interpolate(small[other], size=FINE_SIDE, mode="bilinear", antialias=True))
+        optimizer, least = torch.optim.Adam([maps], lr=RATE), torch.full((len(one),), 2.0)
+        for _ in range(STEPS):
+            distances = 1 - (_directions(_seen(small[one], maps, FINE_SIDE)) * wanted).sum(dim=1)
+            least = torch.minimum(least, distances.detach())
+            optimizer.zero_grad()
+            distances.sum().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        found.append(least)
+    return torch.cat(found)
 
 
 def _seen(small: torch.Tensor, maps: torch.Tensor, side: int) -> torch.Tensor:

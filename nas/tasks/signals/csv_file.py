@@ -14,7 +14,7 @@ from nas.tasks.dependence import NONE
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import CsvTable, Float32Array, Recording, number_in, read_csv
 from nas.tasks.moments import ROWS, is_in_order, is_name_of_time, moments_of
-from nas.tasks.signals.gathering import Labelled
+from nas.tasks.signals.labelled import Labelled
 from nas.tasks.target_kind import are_classes
 
 LABEL = "label"

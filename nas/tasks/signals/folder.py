@@ -16,7 +16,7 @@ from nas.tasks.deployed.recordings import read_csv, read_recording
 from nas.tasks.file_groups import parts_of_files
 from nas.tasks.moments import moments_of
 from nas.tasks.signals.csv_file import time_columns, time_notes
-from nas.tasks.signals.gathering import Labelled
+from nas.tasks.signals.labelled import Labelled
 
 ENDINGS = (".wav", ".csv")
 SHOWN_FROM = 200

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,15 @@ from nas.errors import DataError, first_few
 from nas.tasks.batches import IntArray
 from nas.tasks.broken_items import MOST_BROKEN, check_few, left_out, named
 from nas.tasks.criteria import Kind
-from nas.tasks.dependence import NONE, Signs, copies_of, dependence
+from nas.tasks.dependence import NONE
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import Recording
 from nas.tasks.deployed.signals import LEAST_SHARE, SignalForm, cut
 from nas.tasks.doubts import group_warnings
+from nas.tasks.signals.labelled import Labelled, class_of, grouped
 from nas.tasks.signals.signals import MEL_BANDS, NOISE, Signals, with_features
 from nas.tasks.signals.targets import targets_from
-from nas.tasks.signals.windows import TITLES, VALIDATION_SHARE, numbered, paired, spectrum_of, time_warnings
+from nas.tasks.signals.windows import TITLES, VALIDATION_SHARE, numbered, paired, time_warnings
 from nas.tasks.splitting import TEST_SHARE, latest
 
 FEWEST_RECORDINGS = 5
@@ -31,36 +31,6 @@ FEWEST_RECORDINGS = 5
 LARGEST_BYTES = 8 * 2**30
 LARGEST_FACTOR = 100_000
 """Resampling by p / q takes a filter of 20 times the larger one."""
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """A recording with its label.
-
-    Attributes:
-        recording: its samples.
-        label: its class, its value, or an array with a value for each sample; windows get the mean of theirs.
-        path: the file that it comes from.
-        split: the split that it belongs to, if that is given.
-        group: recordings of one group are never in two splits; None for a group of its own.
-        moments: a whole number for each sample, or one for all, which grows with time; None if no time is known.
-        place: where in the file it lies, if that holds several, such as " from line 7".
-        within: the path of its file below the folder of its class; empty if files have no such folders.
-    """
-
-    recording: Recording
-    label: Any
-    path: Path
-    split: str | None = None
-    group: str | None = None
-    moments: IntArray | None = None
-    place: str = ""
-    within: str = ""
-
-    @property
-    def name(self) -> str:
-        """Its file, and where in it."""
-        return f"{self.path}{self.place}"
 
 
 @dataclass(frozen=True)
@@ -115,8 +85,6 @@ def signals_from(
     told = list(notes)
     form = _form_of(recordings, wanted, tuple(columns), told)
     recordings = _fitting(recordings, form, wanted, told)
-    if not wanted.group and not wanted.order:
-        recordings = _grouped(recordings, told)
     pieces = _by_time(recordings, form, wanted) if wanted.order else _blocks(recordings, form, told)
     windows, labels, groups, splits = [], [], [], []
     total = 0
@@ -162,24 +130,6 @@ def signals_from(
         )
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error
-
-
-def _grouped(recordings: Sequence[Labelled], told: list[str]) -> Sequence[Labelled]:
-    """Return the recordings, those that depend on each other in groups, which is told."""
-    keys = [each.recording.samples.tobytes() for each in recordings]
-    classes = np.unique(list(map(_class_of, recordings)), return_inverse=True)[1].reshape(-1)
-    names = [each.within for each in recordings]
-    contents = np.stack([spectrum_of(each.recording.samples) for each in recordings])
-    signs = Signs(
-        classes, contents / np.maximum(contents.std(axis=0), 1e-9), names if all(names) else (), copies_of(keys)
-    )
-    found = dependence(replace(signs, said=lambda place: recordings[place].within or recordings[place].name))
-    if found is None:
-        return recordings
-    told.append(found.told("recordings"))
-    sizes = np.bincount(found.groups)
-    pairs = zip(recordings, found.groups.tolist(), strict=True)
-    return [replace(each, group=f"found {number}") if sizes[number] > 1 else each for each, number in pairs]
 
 
 def _split_warnings(
@@ -272,14 +222,14 @@ def _fitting(recordings: Sequence[Labelled], form: SignalForm, wanted: Wanted, t
         what = "shorter than a quarter of a window"
         check_few(short, len(lengths), "recordings", what, f"Set at most data.{fit}, or remove them")
         told += left_out(short, len(lengths), "recordings", what)
-        for lost in sorted(set(map(_class_of, recordings)) - set(map(_class_of, found))):
+        for lost in sorted(set(map(class_of, recordings)) - set(map(class_of, found))):
             raise DataError(f"each class must have a recording, but all of {lost!r} are {what}: {named(short)}.")
     padded, cropped = (sum(map(test, lengths)) for test in (lambda n: least <= n < form.samples, form.samples.__lt__))
     if padded:
         told.append(f"{padded} of {len(lengths)} recordings are shorter than a window and are padded with zeros.")
     if cropped and not form.step:
         told.append(f"of {cropped} of {len(lengths)} recordings only the middle is used. To use all, set step.")
-    return found
+    return found if wanted.group or wanted.order else grouped(found, told)
 
 
 def _length(recording: Recording, rate: int | None) -> int:
@@ -339,18 +289,18 @@ def _blocks(recordings: Sequence[Labelled], form: SignalForm, told: list[str]) -
     """Return the recordings, those of classes with few of them cut into blocks of time of at least a window each."""
     if not form.step:
         return list(recordings)
-    counts = Counter(map(_class_of, recordings))
+    counts = Counter(map(class_of, recordings))
     found: list[Labelled] = []
     cut_classes = []
     for each in recordings:
         samples, rate = each.recording
         least = form.samples * (rate or 1) / (form.rate or rate or 1)
-        wanted = -(-FEWEST_RECORDINGS // counts[_class_of(each)])
+        wanted = -(-FEWEST_RECORDINGS // counts[class_of(each)])
         parts = min(wanted, int(samples.shape[1] // least))
         if each.split not in (None, "train") or each.group is not None or parts < 2:
             found.append(each)
             continue
-        cut_classes.append(_class_of(each))
+        cut_classes.append(class_of(each))
         found += [_block(each, places) for places in np.array_split(np.arange(samples.shape[1]), parts)]
     if cut_classes:
         names = list(dict.fromkeys(cut_classes))
@@ -412,8 +362,3 @@ def _block(recording: Labelled, places: IntArray) -> Labelled:
     samples, rate = recording.recording
     label = recording.label[places] if isinstance(recording.label, np.ndarray) else recording.label
     return replace(recording, recording=Recording(samples[:, places[0] : places[-1] + 1], rate), label=label)
-
-
-def _class_of(recording: Labelled) -> str:
-    """Return the class of a recording as text; no text if it has values."""
-    return "" if isinstance(recording.label, (float, np.ndarray)) else str(recording.label)

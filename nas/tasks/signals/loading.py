@@ -20,7 +20,8 @@ from nas.tasks.moments import ROWS
 from nas.tasks.signals.array_file import read_arrays
 from nas.tasks.signals.csv_file import LABEL, read_table
 from nas.tasks.signals.folder import read_folder
-from nas.tasks.signals.gathering import Labelled, Wanted, signals_from
+from nas.tasks.signals.gathering import Wanted, signals_from
+from nas.tasks.signals.labelled import Labelled
 from nas.tasks.signals.layout import LAYOUTS
 from nas.tasks.signals.signals import FEATURES, MEL_BANDS, NOISE, Signals
 from nas.tasks.signals.tones import CLASSES, RATE, made_tones

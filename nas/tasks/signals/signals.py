@@ -17,13 +17,11 @@ import torch
 from nas.space.signature import Signature, TensorType
 from nas.tasks.batches import Tensors
 from nas.tasks.criteria import Classification, Criterion, Kind, Regression
-from nas.tasks.dependence import NONE
 from nas.tasks.deployed.recordings import Float32Array
 from nas.tasks.deployed.signals import LogMel, SignalForm, SignalPreparation
 from nas.tasks.doubts import (
     few_groups_warnings,
     few_warnings,
-    group_warnings,
     imbalance_warnings,
     missing_warnings,
 )
@@ -37,9 +35,8 @@ from nas.tasks.signals.windows import (
     checked_windows,
     divide,
     divided_by_time,
-    joined_copies,
+    grouped_windows,
     joined_labels,
-    numbered_together,
     paired,
     windows_warnings,
 )
@@ -297,10 +294,9 @@ class Signals(Task):
         """Build a data set from windows, numbers of shape (N, samples) or (N, channels, samples), and their labels.
 
         Labels are text or numbers, shape (N,) or (N, values): classes or values, as ``kind`` says. ``groups`` names
-        the recording of each window: no recording is in two splits. Without it, equal windows stay in one split, unless
-        it is "none". ``test_groups`` names those of the test windows:
-        intervals of test errors are for other recordings, and names in both are told. ``order`` holds a time for each
-        window instead of groups, a number or a date: the latest are the test, and those before them validate.
+        the recording of each window: no recording is in two splits. Without it, equal windows are not, unless it is
+        "none". ``test_groups`` names those of the test windows: intervals of test errors are for other recordings.
+        ``order`` holds a time for each window instead, a number or a date: the latest are tested, after validation.
         ``layout`` is "channels-last" for the shape (N, samples, channels), and "auto" finds out. ``features`` are
         "raw", or "log-mel" with as many ``bands``, which needs the ``rate`` in samples a second. Without test windows,
         ``test_share`` of each class's recordings become the test split, always the same; ``seed`` picks
@@ -314,26 +310,23 @@ class Signals(Task):
         form = SignalForm(signals.shape[1], signals.shape[2], rate=rate, channels_last=is_last)
         form = with_features(form, features, bands)
         targets = targets_from(joined_labels(labels, test_windows, test_labels), "labels", kind, classes)
-        test, tried = None, signals[:0]
+        every, test = signals, None
         if test_windows is not None:
             tried = checked_windows(test_windows, "test_windows", channels_last=is_last, like=signals)
+            every = np.concatenate([signals, tried])
             test = paired(form, tried, targets.values[len(labels) :], "test_windows")
         notes = layout_notes(np.asarray(windows), layout, channels_last=is_last)
-        is_apart, groups = isinstance(groups, str) and groups == NONE, None if isinstance(groups, str) else groups
-        numbers, test = numbered_together(groups, len(signals), test_groups, test)
-        if groups is None and test_groups is None and order is None and not is_apart:
-            numbers, test = joined_copies(signals, tried, test, notes)
+        numbers, test = grouped_windows(groups, test_groups, every, test, notes, is_ordered=order is not None)
         given = paired(form, signals, targets.values[: len(labels)], "windows", numbers)
         shares = validation_share, test_share
-        notes += group_warnings({"train": numbers, "test": None if test is None else test.groups}, "windows")
         splits: tuple[Windows, Windows | None, Windows | None] = given, None, test
         if order is not None:
             splits = divided_by_time(given, order, groups, test, *shares, notes)
-        elif groups is None:
+        elif numbers is None or groups is None:
             notes += windows_warnings(given)
-        split_by = "time" if order is not None else "" if groups is None else "groups"
-        told: dict[str, Any] = {"split_by": split_by, "notes": tuple(notes), "readings": targets.told}
-        told |= {"shift": shift, "noise": noise, "is_ordered": order is not None}
+        how = "" if numbers is None else "copies that were found" if groups is None else "groups"
+        told: dict[str, Any] = {"split_by": "time" if order is not None else how, "notes": tuple(notes)}
+        told |= {"shift": shift, "noise": noise, "is_ordered": order is not None, "readings": targets.told}
         return cls.divided(name, form, *splits, targets.classes, shares, seed, **told)
 
     @classmethod

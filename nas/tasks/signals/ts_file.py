@@ -9,7 +9,7 @@ import numpy as np
 from nas.errors import DataError
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import Recording, check_file
-from nas.tasks.signals.gathering import Labelled
+from nas.tasks.signals.labelled import Labelled
 
 _TRAIN, _TEST = "_train.ts", "_test.ts"
 

@@ -11,17 +11,15 @@ import numpy.typing as npt
 import torch
 
 from nas.tasks.batches import IntArray, Items, Places
-from nas.tasks.dependence import Signs, copies_of, dependence
+from nas.tasks.dependence import NONE, Signs, copies_of, dependence
 from nas.tasks.deployed.recordings import Float32Array, finite
 from nas.tasks.deployed.signals import SignalForm
-from nas.tasks.doubts import far_share_warnings
+from nas.tasks.doubts import far_share_warnings, group_warnings
 from nas.tasks.moments import moments_of, series_warnings
 from nas.tasks.splitting import TEST_SEED, check_share, groups_taken, latest
 
 VALIDATION_SHARE = 0.2
 TITLES = ("train", "validation", "test")
-SPECTRUM = 4096
-"""The samples of a recording by whose spectrum it is compared."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -135,18 +133,6 @@ def windows_warnings(given: Windows) -> list[str]:
     return series_warnings(targets, "windows", advice, are_classes=are_classes)
 
 
-def spectrum_of(samples: Float32Array) -> npt.NDArray[np.float64]:
-    """Return what a recording, shape (channels, samples), sounds like: its level, and its power in bands.
-
-    Bands are an octave wide, and the powers are logarithms, so that one of a hum or a person is alike in all cuts.
-    """
-    values = samples.astype(np.float64).mean(axis=0)
-    power = np.square(np.abs(np.fft.rfft(values - values.mean(), SPECTRUM)))
-    edges = 2 ** np.arange(int(np.log2(SPECTRUM)) - 1)
-    bands = np.log(np.add.reduceat(power[1:], edges - 1) + 1e-9)
-    return np.array([values.mean(), np.log(values.std() + 1e-9), *bands])
-
-
 def _carved(windows: Windows, share: float, seed: int, title: str) -> tuple[Windows, Windows]:
     groups = np.arange(len(windows)) if windows.groups is None else windows.groups
     mask = groups_taken(windows.targets, groups, share, seed)
@@ -182,7 +168,7 @@ def numbered_together(
     Without names there are no numbers. Raises ValueError unless there is one group for each window, or if
     ``test_groups`` are given without a test.
     """
-    own = None if groups is None else numbered(groups, count)
+    own = None if groups is None or (isinstance(groups, str) and groups == NONE) else numbered(groups, count)
     if test_groups is None:
         return own, test
     if test is None:
@@ -196,21 +182,26 @@ def numbered_together(
     return own, replace(test, groups=numbers)
 
 
-def joined_copies(
-    signals: Float32Array, tested: Float32Array, test: Windows | None, told: list[str]
+def grouped_windows(
+    groups: Any, test_groups: Any, every: Float32Array, test: Windows | None, told: list[str], *, is_ordered: bool
 ) -> tuple[IntArray | None, Windows | None]:
-    """Return a number for each window, the same for equal ones, and the test with those of its own; this is told.
+    """Return a number for each window's group, and the test with those of its own; what is torn is told.
 
-    Without equal windows there are no numbers.
+    The windows of the test are the last of ``every`` one. Without names of groups, equal windows are one, unless
+    windows are ordered in time or ``groups`` is "none". Raises ValueError as ``numbered_together`` does.
     """
-    every = np.concatenate([signals, tested])
-    signs = Signs(np.zeros(len(every), np.int64), every[:, 0], copies=copies_of([each.tobytes() for each in every]))
-    found = dependence(signs)
-    if found is None:
-        return None, test
-    told.append(found.told("windows"))
-    own, others = np.split(found.groups, [len(signals)])
-    return own, None if test is None else replace(test, groups=others)
+    count = len(every) - (0 if test is None else len(test))
+    own, test = numbered_together(groups, count, test_groups, test)
+    if groups is None and test_groups is None and not is_ordered:
+        keys = [each.tobytes() for each in every]
+        signs = Signs(np.zeros(len(every), np.int64), np.zeros((len(every), 1)), copies=copies_of(keys))
+        found = dependence(signs)
+        if found is not None:
+            told.append(found.told("windows"))
+            own, others = np.split(found.groups, [count])
+            test = None if test is None else replace(test, groups=others)
+    told += group_warnings({"train": own, "test": None if test is None else test.groups}, "windows")
+    return own, test
 
 
 def joined_labels(labels: Any, test_windows: Any, test_labels: Any) -> npt.NDArray[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.tasks.batches import IntArray
-from nas.tasks.dependence import FloatArray, Signs, copies_of
+from nas.tasks.dependence import FloatArray, Signs, copies_of, dependence
 from nas.tasks.tabular.columns import RawColumns
 from nas.tasks.tabular.reading import Frame
 from nas.tasks.tabular.targets import Target
@@ -43,6 +43,23 @@ def identifying_columns(frame: Frame, target: str) -> list[str]:
             if count > 1 and len(values) >= FEWEST_OF_EACH * count:
                 found.append(str(name))
     return found
+
+
+def groups_of_rows(
+    frame: Frame, columns: RawColumns, target: Target, unused: tuple[str, ...], told: list[str]
+) -> dict[str, Any]:
+    """Return what changes of a table once rows that depend on each other are in groups, which are told.
+
+    Nothing does if none do. Models do not see a column that names the groups.
+    """
+    identifying = identifying_columns(frame.drop(columns=list(unused)), target.name)
+    found = dependence(signs_of_rows(frame, columns, target, identifying))
+    if found is None:
+        return {}
+    told.append(found.told("rows"))
+    hidden = found.columns
+    changes = {"groups": found.groups, "columns": columns.without(hidden), "unused": (*unused, *hidden)}
+    return {**changes, "group": hidden[0] if hidden else None, "split_by": "groups that were found"}
 
 
 def signs_of_rows(frame: Frame, columns: RawColumns, target: Target, identifying: Sequence[str]) -> Signs:

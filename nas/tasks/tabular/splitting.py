@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nas.errors import DataError
 from nas.tasks.batches import IntArray
+from nas.tasks.criteria import KINDS
+from nas.tasks.dependence import NONE
 from nas.tasks.moments import ROWS, in_utc, moments_of
-from nas.tasks.splitting import groups_taken, latest, taken_of_each
-from nas.tasks.tabular.columns import place_of
+from nas.tasks.splitting import check_share, groups_taken, latest, taken_of_each
+from nas.tasks.tabular.columns import SCALINGS, place_of
 from nas.tasks.tabular.reading import Frame, check_has
 from nas.tasks.tabular.recognising import DATE, Recognised
 from nas.tasks.tabular.targets import Target
@@ -129,3 +132,23 @@ def _groups_taken(labels: IntArray, groups: IntArray, share: float, seed: int, t
         warnings.simplefilter("ignore")  # that a class has fewer rows than there are folds
         found: IntArray = next(iter(splitter.split(unused, labels, groups)))[1]
     return found
+
+
+def check_options(kind: str, scaling: str, validation_share: float | None, test_share: float) -> None:
+    """Raise ValueError if an option has no such value."""
+    for title, value, known in (("kind", kind, KINDS), ("scaling", scaling, SCALINGS)):
+        if value not in known:
+            raise ValueError(f"{title} must be one of {', '.join(known)}, but got {value!r}.")
+    for title, share in (("validation_share", validation_share), ("test_share", test_share)):
+        if share is not None:
+            check_share(share, title)
+
+
+def check_columns(
+    frame: Frame, name: str, target: str, drop: Sequence[str], categories: Sequence[str], group: str | None
+) -> None:
+    """Raise DataError if a table called ``name`` lacks a column that is named."""
+    named = [(target, "target"), *((each, "a dropped column") for each in drop)]
+    named += [(each, "a column of categories") for each in categories]
+    for column, what in [*named, *([(group, "group")] if group is not None and group != NONE else [])]:
+        check_has(frame, column, what, name)

@@ -15,22 +15,22 @@ import torch
 from nas.errors import DataError
 from nas.space.signature import Signature, TensorType
 from nas.tasks.batches import IntArray, Tensors, items_at
-from nas.tasks.criteria import KINDS, Classification, Criterion, Kind, Regression
-from nas.tasks.dependence import NONE, dependence
+from nas.tasks.criteria import Classification, Criterion, Kind, Regression
+from nas.tasks.dependence import NONE
 from nas.tasks.deployed.inputs import Array
 from nas.tasks.deployed.tabular import UNKNOWN, TabularPreparation
 from nas.tasks.doubts import few_groups_warnings, group_warnings
-from nas.tasks.splitting import TEST_SEED, TEST_SHARE, check_share, usual_validation_share
+from nas.tasks.splitting import TEST_SEED, TEST_SHARE, usual_validation_share
 from nas.tasks.tabular import boosting
-from nas.tasks.tabular.columns import SCALINGS, RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
+from nas.tasks.tabular.columns import RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
 from nas.tasks.tabular.corrupting import MISSING, NOISE, corrupted_rows
-from nas.tasks.tabular.depending import identifying_columns, signs_of_rows
+from nas.tasks.tabular.depending import groups_of_rows
 from nas.tasks.tabular.overview import overview_of, roles_of
 from nas.tasks.tabular.pairing import with_test
 from nas.tasks.tabular.reading import Frame, check_has, checked_frame
 from nas.tasks.tabular.recognising import Recognised
 from nas.tasks.tabular.rows import TableRows
-from nas.tasks.tabular.splitting import group_numbers, moments_in, split_rows
+from nas.tasks.tabular.splitting import check_columns, check_options, group_numbers, moments_in, split_rows
 from nas.tasks.tabular.suspicions import (
     class_warnings,
     id_warnings,
@@ -135,26 +135,23 @@ class Tabular(Task):
             DataError: the table cannot be learned from; the message says why, and which column or row.
             ValueError: a share, the kind or the scaling is none.
         """
-        _check_options(kind, scaling, validation_share, test_share)
+        check_options(kind, scaling, validation_share, test_share)
         frame = checked_frame(frame, f"the table {name}")
         tested = None if test is None else checked_frame(test, f"the test table of {name}")
-        named = [(target, "target"), *((each, "a dropped column") for each in drop)]
-        named += [(each, "a column of categories") for each in categories]
-        for column, what in [*named, *([(group, "group")] if group not in (None, NONE) else [])]:
-            check_has(frame, column, what, name)
+        check_columns(frame, name, target, drop, categories, group)
         read = recognised or Recognised()
         is_free, group = group is None and order is None, None if group == NONE else group
         moments = moments_in(frame, order, group, name, read)
         table = _Table.of(frame, tested, target, kind, group, order, moments, drop, categories, name, read)
         told: list[str] = []
         if is_free:
-            table = table.grouped(told)
+            table = replace(table, **groups_of_rows(table.frame, table.columns, table.target, table.unused, told))
         share = validation_share or usual_validation_share(len(frame))
         splits = table.split(test_share, share, seed)
         wanted = {"validation": share, **({"test": test_share} if test is None else {})}
         far = share_warnings(table.groups, moments, splits, wanted)
-        series = order_warnings(frame, table.target, table.group, order) if table.groups is None else []
-        return table.task(splits, scaling, name, [*told, *series, *far])
+        told += order_warnings(frame, table.target, table.split_by or None, order)
+        return table.task(splits, scaling, name, [*told, *far])
 
     # What the engine asks
 
@@ -288,15 +285,6 @@ class Tabular(Task):
         return digest.hexdigest()[:12]
 
 
-def _check_options(kind: str, scaling: str, validation_share: float | None, test_share: float) -> None:
-    for title, value, known in (("kind", kind, KINDS), ("scaling", scaling, SCALINGS)):
-        if value not in known:
-            raise ValueError(f"{title} must be one of {', '.join(known)}, but got {value!r}.")
-    for title, share in (("validation_share", validation_share), ("test_share", test_share)):
-        if share is not None:
-            check_share(share, title)
-
-
 @dataclass(frozen=True)
 class _Table:
     """All rows, with those of a test table last; ``fixed_test`` is the number of these, or None without one."""
@@ -350,26 +338,6 @@ class _Table:
         groups = None if group is None else group_numbers(frame[group], name)
         fixed = None if test is None else len(test)
         return cls(columns, found, groups, fixed, unused, frame, group, order, recognised, moments, split_by)
-
-    def grouped(self, told: list[str]) -> _Table:
-        """Return the table with groups of rows that depend on each other, which are told; as it is if none do.
-
-        Models do not see a column that names the groups.
-        """
-        identifying = identifying_columns(self.frame.drop(columns=list(self.unused)), self.target.name)
-        found = dependence(signs_of_rows(self.frame, self.columns, self.target, identifying))
-        if found is None:
-            return self
-        told.append(found.told("rows"))
-        hidden = tuple(name for name in identifying if name in found.columns)
-        return replace(
-            self,
-            groups=found.groups,
-            columns=self.columns.without(hidden),
-            unused=(*self.unused, *hidden),
-            group=hidden[0] if hidden else None,
-            split_by="groups that were found",
-        )
 
     def split(self, test_share: float, validation_share: float, seed: int) -> tuple[IntArray, IntArray, IntArray]:
         """Return the training, validation and test rows."""
