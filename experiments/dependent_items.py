@@ -188,7 +188,7 @@ def tables() -> Iterator[tuple[str, pandas.DataFrame, Any]]:
 
 
 def of_table(name: str, frame: pandas.DataFrame, true: Any) -> str:
-    """Return the row of a table. The order of its rows is found again by a column of their numbers."""
+    """Return the row of the report about a table, whose rows belong together where ``true`` is equal."""
     frame = frame.reset_index(drop=True)
     began = time.perf_counter()
     nas.Tabular.from_frame(frame, target="target", group="none")

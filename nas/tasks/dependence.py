@@ -43,6 +43,7 @@ FEW_WORDS, LEAST_STEMS = 10, 20
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+NO_PAIRS: IntArray = np.empty((0, 2), dtype=np.int64)
 Mates = Callable[[int, IntArray], BoolArray]
 """Says which of some items a grouping puts together with an item."""
 
@@ -56,7 +57,8 @@ class Signs:
         classes: the class of each, shape (N,); zeros if there are none.
         contents: what each looks like, shape (N, values): items that are nearer are more alike. NaN shows nothing.
         names: the path or the name of each; empty if they have none.
-        copies: pairs of items that are copies, shape (P, 2).
+        copies: pairs of equal items, shape (P, 2).
+        alike: pairs of items that are copies, or nearly so, shape (P, 2).
         columns: values of each that may name what it comes from, by their title.
         said: how an item is called in messages, by its place.
     """
@@ -64,7 +66,8 @@ class Signs:
     classes: IntArray
     contents: FloatArray
     names: Sequence[str] = ()
-    copies: IntArray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+    copies: IntArray = field(default_factory=lambda: NO_PAIRS)
+    alike: IntArray = field(default_factory=lambda: NO_PAIRS)
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     said: Callable[[int], str] = str
 
@@ -105,11 +108,11 @@ def dependence(signs: Signs) -> Dependence | None:
         groups = found
         reasons.append(f"{reason}, such as {signs.said(one)} and {signs.said(other)}")
 
-    if len(signs.copies):
-        joined = _joined(groups, signs.copies)
-        # Chains of pictures that are nearly alike may join a whole class; those are kinds of pictures.
-        if _are_small(joined, signs.classes):
-            take(joined, "copies, or nearly so")
+    for pairs, reason in ((signs.copies, "copies"), (signs.alike, "near copies")):
+        found = _joined(groups, pairs)
+        # Chains of items that are nearly alike may join a whole class: then they are of a kind.
+        if _joins(found, groups) and _are_small(found, signs.classes):
+            take(found, reason)
     for title, values in signs.columns.items():
         found = _together(groups, _numbers(values))
         if _counts(found, groups, signs):
@@ -118,15 +121,14 @@ def dependence(signs: Signs) -> Dependence | None:
     is_named = False
     for stems in _stems(signs.names, signs.classes) if signs.names else ():
         found = _together(groups, _numbers(stems))
-        joins = len(np.unique(found)) < len(np.unique(groups))
-        if joins and (_are_views(signs.names, stems, signs.classes) or _counts(found, groups, signs)):
+        if _joins(found, groups) and (_are_views(signs.names, stems, signs.classes) or _counts(found, groups, signs)):
             is_named = True
             take(found, "names with one stem")
     if not is_named and signs.names:
         series = _Series.of(signs)
         if series is not None and _stands_out(series.mates, groups, signs):
             found = _together(groups, series.groups())
-            if len(np.unique(found)) < len(np.unique(groups)):
+            if _joins(found, groups):
                 take(found, "neighbours in a series")
     return Dependence(_numbers(groups), tuple(reasons), tuple(columns)) if reasons else None
 
@@ -169,9 +171,14 @@ def _are_small(groups: IntArray, classes: IntArray) -> bool:
     return bool(is_large.mean() <= MOST_IN_LARGE)
 
 
+def _joins(found: IntArray, before: IntArray) -> bool:
+    """Return True if a grouping joins more than was joined before."""
+    return len(np.unique(found)) < len(np.unique(before))
+
+
 def _counts(found: IntArray, before: IntArray, signs: Signs) -> bool:
     """Return True if a grouping joins more than was joined before, and does so rightly."""
-    if len(np.unique(found)) == len(np.unique(before)) or not _are_small(found, signs.classes):
+    if not _joins(found, before) or not _are_small(found, signs.classes):
         return False
     return _stands_out(lambda item, others: found[others] == found[item], before, signs)
 

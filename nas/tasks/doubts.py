@@ -75,26 +75,44 @@ def few_warnings(counts: npt.NDArray[np.integer], classes: Sequence[str], noun: 
     ]
 
 
-def group_warnings(groups: Mapping[str, npt.NDArray[np.integer] | None], noun: str) -> list[str]:
+_HARM = {
+    "validation": "so candidates that memorise look better than they are",
+    "test": "so test errors look better than they are",
+}
+
+
+def group_warnings(
+    groups: Mapping[str, npt.NDArray[np.integer] | None],
+    noun: str,
+    what: str = "share a group with",
+    remedy: str = "Keep groups in one split.",
+) -> list[str]:
     """Return a sentence for each split with items that share a group with items of an earlier one.
 
-    ``groups`` number the group of each item, by the title of the split.
+    ``groups`` number the group of each item, by the title of the split. ``what`` says so in words.
     """
-    known = np.empty(0, dtype=np.int64)
-    found = []
+    known, found = np.empty(0, dtype=np.int64), []
     for title in ("train", "validation", "test"):
         own = groups.get(title)
         if own is None:
             continue
         torn = int(np.isin(own, known).sum())
         if torn:
-            harm = "test errors look" if title == "test" else "candidates that memorise look"
             found.append(
-                f"{torn:,} of {len(own):,} {title} {noun} depend on {noun} of an earlier split, with which they share "
-                f"a group, so {harm} better than they are. Keep groups in one split."
+                f"{torn:,} of {len(own):,} {title} {noun} {what} {noun} of an earlier split, {_HARM[title]}. {remedy}"
             )
         known = np.union1d(known, own)
     return found
+
+
+def copy_warnings(keys: Mapping[str, Sequence[Hashable]], noun: str) -> list[str]:
+    """Return a sentence for each split with items that equal items of an earlier one; equal items have equal keys."""
+    numbers: dict[Hashable, int] = {}
+    groups = {
+        title: np.array([numbers.setdefault(key, len(numbers)) for key in each], dtype=np.int64)
+        for title, each in keys.items()
+    }
+    return group_warnings(groups, noun, "equal", "Remove the copies.")
 
 
 def few_groups_warnings(tested: npt.NDArray[np.integer] | None) -> list[str]:

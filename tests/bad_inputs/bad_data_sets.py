@@ -221,7 +221,7 @@ BAD_INPUTS = {
     ),
     "test pictures that are trained on": BadInput(
         LOOKED_AT,
-        ("3 of 3 test pictures depend on pictures of an earlier split",),
+        ("3 of 3 test pictures share a group with pictures of an earlier split",),
         with_photos(copies_in_the_test, count=10),
         status=0,
     ),

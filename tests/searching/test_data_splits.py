@@ -109,7 +109,7 @@ def test_a_leak_is_told_at_the_start_and_in_the_report(tmp_path: Path, digits: I
     leaky = Images("leaky", digits.train, digits.validation, Split(images, labels), digits.classes)
     diary = Diary()
     search(tmp_path, OneChoice(), leaky, progress=diary)
-    told = "7 of 359 test pictures depend on pictures of an earlier split"
+    told = "7 of 359 test pictures equal pictures of an earlier split"
     assert diary.news[1].startswith(f"warning: {told}")
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert page.count(told) == 1

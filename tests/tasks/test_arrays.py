@@ -136,7 +136,7 @@ class TestDuplicates:
         assert len(data.test) == 15
         assert [warning[:40] for warning in data.warnings[:2]] == [
             "10 of 115 pictures depend on others and ",
-            "5 of 15 test pictures depend on pictures",
+            "5 of 15 test pictures share a group with",
         ]
         assert data.warnings[2:] == (
             "5 pictures are in more than one class, pixel by pixel, so not every label can be right. Leave each in one "
@@ -155,4 +155,4 @@ class TestDuplicates:
         assert not set(data.train.groups) & set(data.validation.groups)
         apart = Images.from_arrays(twice, np.arange(40) % 2, groups="none")
         assert apart.train.groups is None
-        assert "validation pictures depend on pictures of an earlier split" in apart.warnings[0]
+        assert "validation pictures equal pictures of an earlier split" in apart.warnings[0]

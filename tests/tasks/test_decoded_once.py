@@ -185,7 +185,7 @@ class TestRoom:
         used = load(photos)
         sent = pickle.dumps(used)
         other = write_photos(tmp_path / "more")
-        (note,) = load(other).notes
+        note = load(other).notes[0]
         assert "pictures that other searches use take" in note
         assert pickle.loads(sent).train.images[0].shape == (3, SIZE, SIZE)
         del used

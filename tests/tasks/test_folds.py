@@ -101,7 +101,7 @@ def test_groups_of_data_sets_of_your_own_stay_together(are_values: bool) -> None
     with pytest.raises(DataError, match="groups of items, 8, but got 9"):
         check_folds(task, 9)
     shared = DataSetTask(grouped(numbers), grouped(numbers + 1), grouped(numbers + 8))
-    assert any("validation items depend on items of an earlier split" in each for each in shared.warnings)
+    assert any("validation items share a group with items of an earlier split" in each for each in shared.warnings)
     check_folds(DataSetTask(*(grouped("abc") for _ in range(3))), 40)
 
 

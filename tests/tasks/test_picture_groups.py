@@ -66,7 +66,7 @@ def test_pictures_of_a_person_stay_together_in_a_table(tmp_path: Path) -> None:
     data = load_data(str(table), group="person")
     assert persons_of(data.test) == {0, 1}
     assert not persons_of(data.train) & persons_of(data.validation)
-    assert "5 of 15 test pictures depend on pictures of an earlier split" in " ".join(data.warnings)
+    assert "5 of 15 test pictures share a group with pictures of an earlier split" in " ".join(data.warnings)
     with pytest.raises(DataError, match=r"data\.group must be a column of .*Did you mean 'person'"):
         load_data(str(table), group="persons")
     table.write_text("\n".join(["path,label,person", *rows[1:], rows[0].rpartition(",")[0] + ","]))

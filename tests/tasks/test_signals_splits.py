@@ -149,7 +149,7 @@ class TestGroups:
         persons = [set(each.tolist()) for each in values(task)]
         assert not persons[0] & persons[1]
         assert (
-            "16 of 16 test windows depend on windows of an earlier split, with which they share a group, so test "
+            "16 of 16 test windows share a group with windows of an earlier split, so test "
             "errors look better than they are. Keep groups in one split." in task.warnings
         )
 
@@ -166,7 +166,7 @@ class TestGroups:
         """Also where the test is given: overlapping windows made intervals of test errors several times too narrow."""
         for title, files in (("train", 4), ("val", 4), ("test", 3)):
             write_classes(tmp_path / title, files=files)
-        assert "66 of 66 test windows depend on" in " ".join(load(tmp_path, window=50, step=25).warnings)
+        assert "66 of 66 test windows share a group" in " ".join(load(tmp_path, window=50, step=25).warnings)
         task = load(tmp_path, window=50, step=25, group="none")
         assert task.test.groups is not None
         assert np.unique(task.test.groups, return_counts=True)[1].tolist() == [11] * 6
@@ -191,14 +191,14 @@ class TestGroups:
             assert task.test.groups is not None
             assert np.array_equal(task.test.groups, others)
             told = (
-                "4 of 12 test windows depend on windows of an earlier split, with which they share a group, so test "
+                "4 of 12 test windows share a group with windows of an earlier split, so test "
                 "errors look better than they are. Keep groups in one split."
             )
             assert told in task.warnings
         for groups in ({}, {"groups": persons}, {"order": np.arange(40)}):
             task = Signals.from_arrays(**given, **tested, **groups, test_groups=others + 20)
             assert len(np.unique(task.test.groups)) == 3
-            assert not any("depend on windows" in each for each in task.warnings)
+            assert not any("share a group" in each for each in task.warnings)
         assert Signals.from_arrays(**given, **tested, test_groups=np.arange(12)).test.groups is None
 
     @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_groups_of_texts_that_cannot_be_kept_are_told(tmp_path: Path) -> None:
             (folder / title / name).mkdir(parents=True)
             (folder / title / name / "1.txt").write_text(prose(200, len(title + name)))
     task = loaded(folder, group="folder")
-    assert "3 of 3 test texts depend on texts of an earlier split" in " ".join(task.warnings)
+    assert "3 of 3 test texts share a group with texts of an earlier split" in " ".join(task.warnings)
     with pytest.raises(DataError, match=r"must have a part like 'x\{3\}'"):
         loaded(folder, group="x{3}")
     with pytest.raises(DataError, match=r"files of at least two groups, which data\.group keeps together, but got 1"):

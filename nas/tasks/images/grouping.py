@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, final
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nas.tasks.batches import IntArray
-from nas.tasks.dependence import NONE, Signs, copies_of, dependence
-from nas.tasks.doubts import group_warnings
+from nas.tasks.dependence import NO_PAIRS, Signs, copies_of, dependence
 from nas.tasks.images.decoded.pixel_statistics import digests_of, thumbnails_of
 from nas.tasks.images.decoded.stored_images import THUMBNAIL
 from nas.tasks.images.splits import Split
-from nas.tasks.images.twins import contents_of, twins
+from nas.tasks.images.twins import contents_of, kept_twins
 
 NAMED_GROUPS, FOUND_GROUPS = "groups", "groups that were found"
 """How pictures are split."""
 
 
-@final
-@dataclass(frozen=True)
-class Grouped:
+class Grouped(NamedTuple):
     """Splits with groups, what a user should know of these, and how pictures are split; empty for at random."""
 
     splits: dict[str, Split]
@@ -32,44 +28,40 @@ class Grouped:
 
 def with_groups(
     splits: Mapping[str, Split],
-    groups: Any,
+    groups: Mapping[str, Any] | str | None,
     names: Sequence[str] = (),
     said: Callable[[int], str] = str,
-    places: Mapping[str, IntArray] | None = None,
 ) -> Grouped:
     """Return splits with the number of each picture's group.
 
-    ``groups`` names that of each training picture, or of all pictures at their ``places``. It is None to find out which
-    pictures depend on each other, and "none" to keep all apart. ``names`` are those of the pictures of
-    all splits below the folders of their classes, and ``said`` what messages call each.
+    ``groups`` are the names of groups by the title of the split. They are None to find out which pictures depend on
+    each other, and "none" to keep all apart. ``names`` are those of the pictures of all splits, below the folders of
+    their classes, and ``said`` gives what messages call a picture by its place among all.
     """
-    if isinstance(groups, str) and groups == NONE:
+    if isinstance(groups, str):
         return Grouped(dict(splits))
     if groups is None:
-        found = dependence(replace(_signs(splits), names=names, said=said))
+        found = dependence(_signs(splits, names, said))
         if found is None:
             return Grouped(dict(splits))
-        numbers, told, how = found.groups, [found.told("pictures")], FOUND_GROUPS
+        titles, numbers, notes, how = list(splits), found.groups, [found.told("pictures")], FOUND_GROUPS
     else:
-        everything = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
-        if places is None:  # pictures of a given test are groups of their own
-            return Grouped({**splits, "train": replace(splits["train"], groups=everything)}, (), NAMED_GROUPS)
-        numbers = everything[np.concatenate(list(places.values()))]
-        told, how = [], NAMED_GROUPS
-    ends = np.cumsum([len(each) for each in splits.values()])[:-1]
-    parts = dict(zip(splits, np.split(numbers, ends), strict=True))
-    told += group_warnings(parts, "pictures")
-    return Grouped({title: replace(each, groups=parts[title]) for title, each in splits.items()}, tuple(told), how)
+        together = np.concatenate([np.asarray(each) for each in groups.values()])
+        numbers = np.unique(together, return_inverse=True)[1].astype(np.int64)
+        titles, notes, how = list(groups), [], NAMED_GROUPS
+    sizes = [len(splits[title]) if groups is None else len(groups[title]) for title in titles]
+    parts = np.split(numbers, np.cumsum(sizes)[:-1])
+    own = {title: replace(splits[title], groups=part) for title, part in zip(titles, parts, strict=True)}
+    return Grouped({**splits, **own}, tuple(notes), how)
 
 
-def _signs(splits: Mapping[str, Split]) -> Signs:
+def _signs(splits: Mapping[str, Split], names: Sequence[str], said: Callable[[int], str]) -> Signs:
     """Return what may show that pictures of some splits depend on each other."""
     digests = [digest for each in splits.values() for digest in digests_of(each.images)]
     thumbnails = np.concatenate([thumbnails_of(each.images) for each in splits.values()])
-    classes = np.concatenate([each.strata for each in splits.values()])
-    copies = copies_of(digests)
+    classes = np.unique(np.concatenate([each.strata for each in splits.values()]), return_inverse=True)[1]
+    copies, alike = copies_of(digests), NO_PAIRS
     if min(next(iter(splits.values())).images.shape[2:]) >= THUMBNAIL:
         first = np.setdiff1d(np.arange(len(digests)), copies[:, 1])
-        copies = np.concatenate([copies, first[twins(thumbnails[first])]])
-    numbers = np.unique(classes, return_inverse=True)[1].reshape(-1)
-    return Signs(numbers, contents_of(thumbnails), copies=copies)
+        alike = first[kept_twins(thumbnails[first])]
+    return Signs(classes.reshape(-1), contents_of(thumbnails), names, copies, alike, said=said)

@@ -20,13 +20,14 @@ import torch.nn.functional as F
 from nas.space.signature import Signature, image_signature
 from nas.tasks.batches import Items, Tensors
 from nas.tasks.criteria import Classification, Criterion, MultiLabel
+from nas.tasks.dependence import NONE
 from nas.tasks.deployed.pictures import PicturePreparation
 from nas.tasks.images.arrays import checked_images, checked_label_matrix, checked_labels
 from nas.tasks.images.decoded.pixel_statistics import checksum_of, moments_of
 from nas.tasks.images.decoded.stored_images import StoredImages
 from nas.tasks.images.grouping import NAMED_GROUPS, with_groups
 from nas.tasks.images.picture_changes import PICTURE_CORRUPTIONS, corrupted_pictures, parts_of, randomly_augmented
-from nas.tasks.images.picture_doubts import copy_warnings, picture_warnings
+from nas.tasks.images.picture_doubts import picture_warnings
 from nas.tasks.images.resizing import Originals, PictureWishes
 from nas.tasks.images.splits import SomeLabels, Split, complete_splits
 from nas.tasks.splitting import GROUPS_STAY, TEST_SHARE
@@ -235,8 +236,7 @@ class Images(Task):
     def warnings(self) -> tuple[str, ...]:
         """Sentences about what makes results doubtful: notes of loading, and what lies in the splits."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        copies = [] if self.split_by else copy_warnings(splits)  # groups are told when pictures are loaded
-        return (*self.notes, *copies, *picture_warnings(splits, self.classes, self.noun))
+        return (*self.notes, *picture_warnings(splits, self.classes, self.noun))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -360,10 +360,10 @@ class Images(Task):
         given = {"train": Split(pixels, found)}
         if test_pixels is not None and tested is not None:
             given["test"] = Split(test_pixels, tested)
-        grouped = with_groups(given, groups)
-        splits = grouped.splits
+        is_named = groups is not None and not (isinstance(groups, str) and groups == NONE)
+        splits, notes, split_by = with_groups(given, {"train": groups} if is_named else groups)
         three = complete_splits(splits["train"], None, splits.get("test"), validation_share, test_share, seed)
-        told: dict[str, Any] = {"notes": grouped.notes, "split_by": grouped.split_by, "random_parts": random_parts}
+        told: dict[str, Any] = {"notes": notes, "split_by": split_by, "random_parts": random_parts}
         return cls(name, *three, names, flip=flip, shift=shift, **told)
 
 

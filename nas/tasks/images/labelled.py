@@ -80,15 +80,16 @@ class LabelledPictures:
         places = {title: self._places(title, pictures) for title in SPLIT_NAMES if (self.splits == title).any()}
         given = {title: Split(pictures.images.take(some), self.labels[some]) for title, some in places.items()}
         self._check_classes(given["train"], pictures)
-        groups = NONE if reading.group == NONE else self.groups
         every = np.concatenate(list(places.values()))
 
         def said(item: int) -> str:
             return self.source.name(int(every[item]))
 
+        groups: Any = NONE if reading.group == NONE else None
+        if self.groups is not None:
+            groups = {title: [self.groups[place] for place in some] for title, some in places.items()}
         names = [self.names[place] for place in every.tolist()] if self.names else list(map(said, range(len(every))))
-        grouped = with_groups(given, groups, names, said, places)
-        splits = grouped.splits
+        splits, told, split_by = with_groups(given, groups, names, said)
         try:
             train, validation, test = complete_splits(
                 splits["train"],
@@ -100,12 +101,12 @@ class LabelledPictures:
             )
         except ValueError as error:
             raise DataError(f"{self.name.removeprefix('folder:')}: {error}") from error
-        notes = (*pictures.notes, *self.notes, *grouped.notes, *few_groups_warnings(test.groups))
+        notes = (*pictures.notes, *self.notes, *told, *few_groups_warnings(test.groups))
         crop, shift = pictures.is_scaled, usual_shift(train)
         channels, originals = pictures.images.shape[1], Originals(self.source)
         flip, random_parts = keeps_label_mirrored(channels, self.classes), are_photos(channels, self.classes)
         found = (self.name, train, validation, test, self.classes, flip, shift, crop, notes, originals)
-        return Images(*found, random_parts=random_parts, split_by=grouped.split_by)
+        return Images(*found, random_parts=random_parts, split_by=split_by)
 
     def _places(self, title: str, pictures: Decoded) -> IntArray:
         chosen = np.flatnonzero((self.splits == title) & pictures.is_sound)

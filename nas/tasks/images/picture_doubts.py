@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nas.tasks.doubts import contradiction_warnings, few_warnings, group_warnings, imbalance_warnings, missing_warnings
+from nas.tasks.doubts import (
+    contradiction_warnings,
+    copy_warnings,
+    few_warnings,
+    group_warnings,
+    imbalance_warnings,
+    missing_warnings,
+)
 from nas.tasks.images.decoded.pixel_statistics import digests_of
 from nas.tasks.images.splits import Split
 
@@ -16,7 +23,7 @@ PIXEL_BY_PIXEL = ", pixel by pixel"
 
 
 def picture_warnings(splits: Mapping[str, Split], classes: Sequence[str], noun: str) -> tuple[str, ...]:
-    """Return sentences about classes without a test, unequal classes, and pictures with contradicting labels.
+    """Return sentences about classes without a test, unequal classes, torn groups and contradicting labels.
 
     ``splits`` holds train, validation and test, in this order.
     """
@@ -25,23 +32,16 @@ def picture_warnings(splits: Mapping[str, Split], classes: Sequence[str], noun: 
     if train.labels.ndim == 1:
         counts = np.bincount(train.labels, minlength=len(classes))
         unequal = [*few_warnings(counts, classes, noun), *imbalance_warnings(counts, classes, noun)]
-    every = [digest for split in splits.values() for digest in digests_of(split.images)]
+    digests = {title: digests_of(split.images) for title, split in splits.items()}
+    groups = {title: each.groups for title, each in splits.items()}
+    every = [digest for some in digests.values() for digest in some]
     labels = [label for split in splits.values() for label in _hashable(split.labels)]
     return (
         *_missing_warnings(splits, classes),
         *unequal,
+        *(group_warnings(groups, "pictures") or copy_warnings(digests, "pictures")),
         *contradiction_warnings(every, labels, "picture", PIXEL_BY_PIXEL),
     )
-
-
-def copy_warnings(splits: Mapping[str, Split]) -> list[str]:
-    """Return a sentence for each split with pictures that an earlier one has, pixel by pixel."""
-    numbers: dict[bytes, int] = {}
-    groups = {
-        title: np.array([numbers.setdefault(digest, len(numbers)) for digest in digests_of(split.images)])
-        for title, split in splits.items()
-    }
-    return group_warnings(groups, "pictures")
 
 
 _HARM = {

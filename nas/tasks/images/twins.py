@@ -7,12 +7,17 @@ others. The nearest are aligned by gradient descent on an affine map, as images 
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from nas.storage.home import home
+from nas.storage.journal import write_aside
 from nas.tasks.batches import IntArray
 from nas.tasks.dependence import FloatArray
 from nas.tasks.images.decoded.pixel_statistics import Thumbnails
@@ -28,7 +33,7 @@ LARGEST_TO_ALIGN, ALIGNED = 0.2, 3
 MOST_ALIGNED = 6000
 """So many pairs are aligned, the nearest ones, which takes a few seconds."""
 STEPS, RATE = 20, 0.02
-SIDE, FINE_SIDE = 8, 12
+SIDE, FINE_SIDE = 6, 12
 """The sides of what is compared first, and of what is aligned."""
 SCALES = 1.0, 0.9, 0.8, 0.7
 MOST_VIEWED = 6000
@@ -59,6 +64,23 @@ def twins(thumbnails: Thumbnails) -> IntArray:
     return found
 
 
+def kept_twins(thumbnails: Thumbnails) -> IntArray:
+    """Return the same as ``twins``, which is found once on a machine: each process that trains loads the pictures."""
+    about = f"{LARGEST_DISTANCE} {SHARE} {REFERENCE} {SIDE} {STEPS} {thumbnails.shape}"
+    digest = hashlib.sha256(about.encode() + np.ascontiguousarray(thumbnails).data)
+    file = home() / "twins" / f"{digest.hexdigest()[:32]}.npy"
+    try:
+        kept: IntArray = np.load(file, allow_pickle=False)
+    except (OSError, EOFError, ValueError):  # it is not there, or damaged
+        kept = twins(thumbnails)
+        content = io.BytesIO()
+        np.save(content, kept, allow_pickle=False)
+        with contextlib.suppress(OSError):  # a shared home may be read-only
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_aside(file, content.getvalue())
+    return kept
+
+
 def contents_of(thumbnails: Thumbnails) -> FloatArray:
     """Return what pictures show, shape (N, values); NaN for those that show nothing."""
     seen = _directions(F.adaptive_avg_pool2d(torch.from_numpy(thumbnails.astype(np.float32)), SIDE)).double()
@@ -87,18 +109,16 @@ def _near(small: torch.Tensor, views: torch.Tensor) -> tuple[torch.Tensor, torch
     found = []
     for start in range(0, len(small), _AT_ONCE):
         some = small[start : start + _AT_ONCE]
-        best = torch.full((len(some), len(small)), -2.0)
-        number = torch.zeros(best.shape, dtype=torch.uint8)
-        for place, view in enumerate(views):
-            alike = _directions(_seen(some, view.expand(len(some), 2, 3), SIDE)) @ whole.T
-            is_better = alike > best
-            number[is_better] = place
-            best = torch.where(is_better, alike, best)
+        seen_VPC = torch.stack([_directions(_seen(some, view.expand(len(some), 2, 3), SIDE)) for view in views])
+        best = seen_VPC[0] @ whole.T
+        for seen in seen_VPC[1:]:
+            torch.maximum(best, seen @ whole.T, out=best)
         own = torch.arange(len(some))
         best[own, start + own] = -2.0
         top = best.topk(count, dim=1)
-        mine = (start + own)[:, None].expand_as(top.indices)
-        found.append((torch.stack([mine, top.indices, number.gather(1, top.indices).long()], dim=2), 1 - top.values))
+        number = torch.einsum("vpc,pnc->vpn", seen_VPC, whole[top.indices]).argmax(dim=0)
+        mine = (start + own)[:, None].expand_as(number)
+        found.append((torch.stack([mine, top.indices, number], dim=2), 1 - top.values))
     near, distances = (torch.cat(each) for each in zip(*found, strict=True))
     return near, distances, whole.any(dim=1)
 

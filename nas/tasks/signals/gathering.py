@@ -19,7 +19,6 @@ from nas.tasks.dependence import NONE
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import Recording
 from nas.tasks.deployed.signals import LEAST_SHARE, SignalForm, cut
-from nas.tasks.doubts import group_warnings
 from nas.tasks.signals.labelled import Labelled, class_of, grouped
 from nas.tasks.signals.signals import MEL_BANDS, NOISE, Signals, with_features
 from nas.tasks.signals.targets import targets_from
@@ -111,7 +110,7 @@ def signals_from(
         given = {title: everything.take(mask) if mask.any() else None for title, mask in of.items()}
         if wanted.order and given["test"] is not None and all(each.split != "test" for each in recordings):
             given["test"] = replace(given["test"], groups=None)  # it may be the end of one recording
-        told += _split_warnings(recordings, wanted, numbers, of)
+        told += _time_warnings(recordings, wanted, of) if wanted.order else []
         return Signals.divided(
             name,
             form,
@@ -132,15 +131,12 @@ def signals_from(
         raise DataError(f"{name}: {error}") from error
 
 
-def _split_warnings(
-    recordings: Sequence[Labelled], wanted: Wanted, numbers: IntArray, of: Mapping[str, npt.NDArray[np.bool_]]
+def _time_warnings(
+    recordings: Sequence[Labelled], wanted: Wanted, of: Mapping[str, npt.NDArray[np.bool_]]
 ) -> list[str]:
-    """Return reasons to doubt the splits. ``of`` masks the windows of each, and ``numbers`` are those of groups."""
-    if not wanted.order:
-        return group_warnings({title: numbers[mask] for title, mask in of.items()}, "windows")
+    """Return reasons to doubt splits by time. ``of`` masks the windows of each."""
     there = {str(each.split) for each in recordings}
-    shares = wanted.validation_share, TEST_SHARE
-    return time_warnings([int(mask.sum()) for mask in of.values()], shares, there)
+    return time_warnings([int(mask.sum()) for mask in of.values()], (wanted.validation_share, TEST_SHARE), there)
 
 
 def _labels(label: Any, form: SignalForm, count: int) -> list[Any]:

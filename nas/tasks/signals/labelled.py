@@ -68,7 +68,7 @@ def grouped(recordings: Sequence[Labelled], told: list[str]) -> list[Labelled]:
 def spectrum_of(samples: Float32Array) -> npt.NDArray[np.float64]:
     """Return what a recording, shape (channels, samples), sounds like: its level, and its power in bands.
 
-    Bands are an octave wide, and the powers are logarithms, so that one of a hum or a person is alike in all cuts.
+    Bands are an octave wide, and the powers are logarithms: cuts of one recording have about the same.
     """
     values = samples.astype(np.float64).mean(axis=0)
     power = np.square(np.abs(np.fft.rfft(values - values.mean(), SPECTRUM)))

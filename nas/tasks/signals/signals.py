@@ -20,8 +20,10 @@ from nas.tasks.criteria import Classification, Criterion, Kind, Regression
 from nas.tasks.deployed.recordings import Float32Array
 from nas.tasks.deployed.signals import LogMel, SignalForm, SignalPreparation
 from nas.tasks.doubts import (
+    copy_warnings,
     few_groups_warnings,
     few_warnings,
+    group_warnings,
     imbalance_warnings,
     missing_warnings,
 )
@@ -208,7 +210,9 @@ class Signals(Task):
             found += imbalance_warnings(counts, self.classes, self.noun)
             present = {title: set(splits[title].targets.ravel().tolist()) for title in ("validation", "test")}
             found += missing_warnings(present, self.classes, "window")
-        return tuple(found)
+        keys = {title: [each.tobytes() for each in split.signals] for title, split in splits.items()}
+        torn = group_warnings({title: split.groups for title, split in splits.items()}, self.noun)
+        return (*found, *(torn or copy_warnings(keys, self.noun)))
 
     @cached_property
     def fingerprint(self) -> str:

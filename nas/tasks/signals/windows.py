@@ -14,7 +14,7 @@ from nas.tasks.batches import IntArray, Items, Places
 from nas.tasks.dependence import NONE, Signs, copies_of, dependence
 from nas.tasks.deployed.recordings import Float32Array, finite
 from nas.tasks.deployed.signals import SignalForm
-from nas.tasks.doubts import far_share_warnings, group_warnings
+from nas.tasks.doubts import far_share_warnings
 from nas.tasks.moments import moments_of, series_warnings
 from nas.tasks.splitting import TEST_SEED, check_share, groups_taken, latest
 
@@ -185,7 +185,7 @@ def numbered_together(
 def grouped_windows(
     groups: Any, test_groups: Any, every: Float32Array, test: Windows | None, told: list[str], *, is_ordered: bool
 ) -> tuple[IntArray | None, Windows | None]:
-    """Return a number for each window's group, and the test with those of its own; what is torn is told.
+    """Return a number for each window's group, and the test with those of its own; equal ones are told.
 
     The windows of the test are the last of ``every`` one. Without names of groups, equal windows are one, unless
     windows are ordered in time or ``groups`` is "none". Raises ValueError as ``numbered_together`` does.
@@ -200,7 +200,6 @@ def grouped_windows(
             told.append(found.told("windows"))
             own, others = np.split(found.groups, [count])
             test = None if test is None else replace(test, groups=others)
-    told += group_warnings({"train": own, "test": None if test is None else test.groups}, "windows")
     return own, test
 
 

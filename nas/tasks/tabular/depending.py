@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,17 +69,26 @@ def signs_of_rows(frame: Frame, columns: RawColumns, target: Target, identifying
     numbers = {name: values for name, values in columns.numbers.items() if name not in identifying}
     texts = {name: pandas.factorize(each)[0] for name, each in columns.categories.items() if name not in identifying}
     known = target.values if target.is_classes else np.zeros(len(target.values), dtype=np.int64)
-    parts = [_scaled(values) for values in numbers.values()]
-    for codes in texts.values():
-        if codes.max() < FEW_TEXTS:
-            parts += [(codes == code).astype(np.float64) for code in range(codes.max() + 1)]
-    if not target.is_classes:
-        parts.append(_scaled(target.values.astype(np.float64)))
-    contents = np.stack(parts, axis=1) if parts else np.zeros((len(known), 1))
+    contents = _contents(numbers, texts, target) if identifying else np.zeros((len(known), 1))
     by = {name: pandas.factorize(frame[name])[0] for name in identifying}
     values = [*numbers.values(), *(texts.values()), target.values]
     copies = _copies(np.stack([np.asarray(each, np.float64) for each in values], axis=1), len(numbers))
     return Signs(known, contents, copies=copies, columns=by, said=lambda row: f"row {row + 1}")
+
+
+def _contents(
+    numbers: Mapping[str, npt.NDArray[Any]], texts: Mapping[str, npt.NDArray[Any]], target: Target
+) -> FloatArray:
+    """Return what rows hold, shape (N, values): numbers of one scale, and a mark for each category of few."""
+    parts = [_scaled(values) for values in numbers.values()]
+    parts += [
+        (codes == code).astype(np.float64)
+        for codes in texts.values()
+        if codes.max() < FEW_TEXTS
+        for code in range(codes.max() + 1)
+    ]
+    parts += [] if target.is_classes else [_scaled(target.values.astype(np.float64))]
+    return np.stack(parts, axis=1) if parts else np.zeros((len(target.values), 1))
 
 
 def _scaled(values: npt.NDArray[Any]) -> FloatArray:

@@ -88,6 +88,18 @@ def id_warnings(raw: Arrays, rows: IntArray, preparation: TabularPreparation) ->
     return [f"{which} another whole number in each row, like an identifier. If so, drop it: data.drop={found}."]
 
 
+def keys_of_rows(columns: RawColumns, splits: Sequence[IntArray]) -> dict[str, list[bytes]]:
+    """Return a key of each row by the title of its split, the same for rows that are equal as they were read.
+
+    Coding would give rare categories one number.
+    """
+    import pandas
+
+    cells = [*columns.numbers.values(), *(pandas.factorize(texts)[0] for texts in columns.categories.values())]
+    keys = [row.tobytes() for row in np.stack([each.astype(np.float64) for each in cells], axis=1) + 0.0]
+    return dict(zip(TITLES, ([keys[place] for place in split.tolist()] for split in splits), strict=True))
+
+
 def unknown_warnings(columns: RawColumns, preparation: TabularPreparation, test: IntArray) -> list[str]:
     """Return a sentence for each column of which training has none of the categories that test rows have."""
     found = []

@@ -19,7 +19,7 @@ from nas.tasks.criteria import Classification, Criterion, Kind, Regression
 from nas.tasks.dependence import NONE
 from nas.tasks.deployed.inputs import Array
 from nas.tasks.deployed.tabular import UNKNOWN, TabularPreparation
-from nas.tasks.doubts import few_groups_warnings, group_warnings
+from nas.tasks.doubts import copy_warnings, few_groups_warnings, group_warnings
 from nas.tasks.splitting import TEST_SEED, TEST_SHARE, usual_validation_share
 from nas.tasks.tabular import boosting
 from nas.tasks.tabular.columns import RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
@@ -34,6 +34,7 @@ from nas.tasks.tabular.splitting import check_columns, check_options, group_numb
 from nas.tasks.tabular.suspicions import (
     class_warnings,
     id_warnings,
+    keys_of_rows,
     leak_warnings,
     order_warnings,
     share_warnings,
@@ -376,6 +377,7 @@ class _Table:
             )
             for split in splits
         )
+        groups = {"train": rows.groups, "validation": validation.groups, "test": test.groups}
         told = (
             *self.recognised.doubts,
             *self.columns.notes,
@@ -384,7 +386,7 @@ class _Table:
             *id_warnings(raw, train, preparation),
             *unknown_warnings(self.columns, preparation, splits[2]),
             *class_warnings(target, splits),
-            *group_warnings({"train": rows.groups, "validation": validation.groups, "test": test.groups}, "rows"),
+            *(group_warnings(groups, "rows") or copy_warnings(keys_of_rows(self.columns, splits), "rows")),
             *few_groups_warnings(test.groups),
             *suspected,
         )

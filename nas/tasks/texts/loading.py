@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from nas.errors import DataError
+from nas.tasks.dependence import NONE
 from nas.tasks.deployed.texts import BYTES, TextPreparation
 from nas.tasks.loading import Loading, check_texts, data_root, loads_task, path_of
 from nas.tasks.texts.sources import ENDINGS, TITLES, Sources, python_files, sources_of, text_files
@@ -63,6 +64,7 @@ def load_text(
     if most_bytes is not None:
         _whole("most_bytes", most_bytes, 1, 10**15)
     check_texts(group=group)
+    group = "" if group == NONE else group
     sources = _sources(data, loading, preparation.endings, most_bytes, group)
     cache = data_root(root, loading.folder) / "tokens"
     found = token_file(sources, preparation, size, cache, loading.progress)
