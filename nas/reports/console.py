@@ -19,6 +19,7 @@ from nas.progress import duration_text
 from nas.reports.wording import failed_text, wording_of
 from nas.results.failures import failures_text
 from nas.results.front import REPORT_NAME, Front
+from nas.results.front_views import judged_text
 from nas.results.text_tables import differing_choices
 from nas.results.winner import Winner, broken_text
 from nas.values.metric import METRICS, Metric, bare_range
@@ -205,6 +206,7 @@ def _legend(front: Front) -> list[str]:
     if front.table is None:
         is_predicted = any(cost.name in winner.predicted for winner in front for cost in front.costs)
         bounds = " and 90 % bounds of predictions" if is_predicted else ""
+        lines += [judged_text(front)] if front.items else []
         lines.append(f"Ranges are 95 % intervals of measured values{bounds}.")
         if any(winner.seeds is not None for winner in front):
             lines.append("Over seeds: the mean of trainings by different seeds, its 95 % interval, and their number.")

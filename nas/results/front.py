@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -59,6 +59,7 @@ class Front:
         baselines: models of another kind that were fitted to the same data, such as boosted trees for tables.
         words: the words for the task's error.
         first: the answer of a search without trainings, which has no winners; None for any other.
+        items: the number of items for ``training``, ``validation`` and ``test``; none where the run does not say it.
 
     Example::
 
@@ -80,6 +81,7 @@ class Front:
     baselines: tuple[BaselineTested, ...] = ()
     words: ErrorWords = OF_IMAGES
     first: FirstAnswer | None = None
+    items: Mapping[str, int] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Winner]:
         return iter(self.winners)
@@ -249,6 +251,7 @@ class Front:
             "failures": [vars(each) for each in self.failures],
             "nothing_learned": self.nothing_learned,
             "baselines": baselines_json(self),
+            "items": dict(self.items),
             **({} if self.first is None else {"first_answer": self.first.to_json()}),
             "winners": [
                 {
@@ -336,7 +339,7 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, rows: Sequence
         tested_per_validated=row.details.get(TESTED_PER_VALIDATED, 1.0),
         tried=row.details.get(TRIED, 1),
         confusion=row.details.get("confusion"),
-        layer_times=_layer_times(row.details),
+        layer_times=LayerTimes.from_json(row.details["layer_times"]) if row.details.get("layer_times") else None,
         words=words,
     )
 
@@ -352,11 +355,6 @@ def _exported(details: Mapping[str, Any]) -> Estimate | None:
     if "exported_interval" not in details:
         return None
     return Estimate.within(float(details["exported_test_error"]), *map(float, details["exported_interval"]))
-
-
-def _layer_times(details: Mapping[str, Any]) -> LayerTimes | None:
-    found = details.get("layer_times")
-    return None if found is None else LayerTimes.from_json(found)
 
 
 def _estimates(found: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:

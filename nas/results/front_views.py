@@ -202,3 +202,13 @@ def _same_text(standing: Standing) -> str:
 
 def _choices(front: Front, width: int) -> list[str]:
     return choices_column((each.architecture for each in front.winners[:MOST_SHOWN]), front.reference, width)
+
+
+def judged_text(front: Front) -> str:
+    """Return on how many items tests and the search found errors; nothing where that is unknown."""
+    if not front.items:
+        return ""
+    noun, validation = front.words.noun, front.items["validation"]
+    several = validation + front.items["training"]
+    by_folds = f", of simple models by folds over {several:,}" if any(each.by_folds for each in front) else ""
+    return f"Tests are on {front.items['test']:,} {noun}, errors of the search on {validation:,} others{by_folds}."

@@ -113,7 +113,17 @@ class Run:
         """The winners that the run has so far."""
         front = front_of(self.index, self.objectives, self.limits, self.run_folder, self.words)
         first = FirstAnswer.of(self.rows, self.objectives, self.limits) if self.is_untrained else None
-        return replace(front, gco2e_per_kwh=self.gco2e_per_kwh, table=self.table, baselines=self.baselines, first=first)
+        front = replace(front, gco2e_per_kwh=self.gco2e_per_kwh, table=self.table, items=self._items)
+        return replace(front, baselines=self.baselines, first=first)
+
+    @property
+    def _items(self) -> dict[str, int]:
+        """The number of items of each split; none where the run does not say it."""
+        data = self.notes.get("data set")
+        if not isinstance(data, Mapping):
+            return {}
+        found = {split: data.get(f"{split} {self.words.noun}") for split in ("training", "validation", "test")}
+        return {split: int(count) for split, count in found.items() if count} if all(found.values()) else {}
 
     @cached_property
     def records(self) -> tuple[Record, ...]:

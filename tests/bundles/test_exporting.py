@@ -194,7 +194,7 @@ def test_a_form_is_tested_on_the_test_items_of_its_run(bundle: Path, digits: Any
     assert form.test.scores["error"].value == about["test_error"]
     assert f"Test accuracy: {100 * (1 - error):.2f} % (" in repr(form)
     card = (form.folder / CARD).read_text(encoding="utf-8")
-    assert "## Results on the test split" in card
+    assert f"## Results on {len(digits.test)} test images" in card
     assert f"The accuracy of the winner itself is {100 * (1 - own['test_error']):.2f} %" in card
     assert form.to_json()["test"]["winner_test_error"] == own["test_error"]
 

@@ -147,7 +147,7 @@ def test_a_form_does_not_pass_for_the_winner_that_was_tested() -> None:
     form = {"format": "onnx", "agreement": "98.00 % (95.0 to 99.5) of the decisions equal those of torch"}
     target = "onnxruntime-cpu:int8:batch=1:threads=1"
     text = card_text({**ABOUT, "form": form, "target": target, "tested_on": ABOUT["target"]}, MEASURED)
-    assert "## Results of the winner on the test split" in text
+    assert "## Results of the winner on 400 test images" in text
     assert f"They are of the winner, on `{ABOUT['target']}`. This form was not scored by the test items." in text
     assert "Instead, 98.00 % (95.0 to 99.5) of the decisions equal those of torch." in text
     assert "accuracy ≥ 99 %, not checked" in text

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from awkward_fronts import AWKWARD_FRONTS
+from rich.console import Console
 from run_record_example import example_record
 
 from nas.errors import RecipeError
+from nas.reports.console import print_front
 from nas.results.front import Front
 
 
@@ -31,6 +34,18 @@ def test_a_front_prints_a_line_a_winner(front: Front) -> None:
         assert ("differs in" in line) == (winner != front.best_or_none)
     beside = f"choices beside {front.best.architecture.id}" if front.best_or_none else ""
     assert repr(front).splitlines()[1].endswith(beside)
+
+
+def test_a_front_tells_on_how_many_items_errors_were_found(front: Front) -> None:
+    """In plain data and below the table; nothing where the run does not say it."""
+    assert front.to_json()["items"] == {}
+    items = {"training": 1000, "validation": 1234, "test": 5678}
+    noted = {f"{split} {front.words.noun}": count for split, count in items.items()}
+    run = replace(example_record(), notes={"data set": noted})
+    assert run.front.to_json()["items"] == items
+    lines = io.StringIO()
+    print_front(run.front, Console(file=lines, width=100))
+    assert all(number in lines.getvalue() for number in ("1,234", "5,678"))
 
 
 def test_a_front_indexes_and_slices(front: Front) -> None:

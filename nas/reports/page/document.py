@@ -13,6 +13,7 @@ from nas.reports.page.models import winners_json
 from nas.reports.page.packing import packed_counts, packed_floats
 from nas.reports.wording import wording_of
 from nas.results.front import Front
+from nas.results.front_views import judged_text
 from nas.results.records import OUTCOMES, Record
 from nas.results.run import Run
 from nas.values.evaluation import STAGES, Evaluation
@@ -63,6 +64,7 @@ def document_of(run: Run, page_folder: Path | None = None) -> dict[str, Any]:
 def _run_json(run: Run, front: Front) -> dict[str, Any]:
     words, wording = front.words, wording_of(front.table)
     best = front.best_or_none
+    captions = wording.front_caption, estimated_text(run.rows), judged_text(front), wording.bars_caption
     return {
         "name": run.name,
         "place": run.place,
@@ -76,7 +78,7 @@ def _run_json(run: Run, front: Front) -> dict[str, Any]:
             "search": wording.search_error_source,
             "final": wording.winner_error_source,
             "source": wording.value_source,
-            "caption": " ".join(filter(None, (wording.front_caption, estimated_text(run.rows), wording.bars_caption))),
+            "caption": " ".join(filter(None, captions)),
         },
         "quality": front.quality.name,
         "objectives": [objective.metric.name for objective in front.objectives] or ["error"],

@@ -69,7 +69,7 @@ def card_text(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> 
     sections = (
         ("Use", _use(about)),
         ("Data", _data(about)),
-        (f"Results {'of the winner ' if _is_untested(about) else ''}on the test split", _results(about)),
+        (f"Results {'of the winner ' if _is_untested(about) else ''}on {_tests(about)}", _results(about)),
         ("Results on the device", _device(about, measured)),
         ("Limits", _limits(about, measured)),
         ("Preparation of inputs", _preparation(about)),
@@ -83,6 +83,12 @@ def card_text(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> 
     for title, found in sections:
         lines += [f"## {title}", "", *found, ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _tests(about: Mapping[str, Any]) -> str:
+    facts = about.get("facts", {})
+    noun = ErrorWords.from_json(facts.get("words")).noun
+    return f"{facts[f'test {noun}']:,} test {noun}" if f"test {noun}" in facts else "the test split"
 
 
 def _use(about: Mapping[str, Any]) -> list[str]:
